@@ -1,0 +1,165 @@
+//! CAS: a ticket is asked of the server once, and what it answers is judged.
+
+#![forbid(unsafe_code)]
+
+mod proxies;
+mod reply;
+mod service;
+mod xml;
+
+pub use proxies::ProxyPolicy;
+pub use service::ServiceName;
+
+use url::Url;
+
+use crate::config::CasConfig;
+use crate::credential::Ticket;
+use crate::deadline::Deadline;
+use crate::http::{Client, Response};
+use crate::outcome::{Failure, Reason};
+use crate::principal::Principal;
+
+/// Where a ticket is validated: with attributes (CAS protocol 3.0, section
+/// 2.8), and for servers without it (section 2.6).
+const PATHS: [&str; 2] = ["/p3/proxyValidate", "/proxyValidate"];
+
+/// The longest reply taken, in bytes.
+const LONGEST_REPLY: usize = 64 * 1024;
+
+/// The validator of tickets.
+#[derive(Debug)]
+pub struct Cas {
+    config: CasConfig,
+    http: Client,
+}
+
+impl Cas {
+    /// Nothing is opened or read until the first ticket comes.
+    pub fn new(config: CasConfig) -> Self {
+        let http = Client::new(
+            config.ca_file.clone(),
+            config.timeout / u32::try_from(config.urls.len()).unwrap_or(1).max(1),
+        );
+        Self { config, http }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &CasConfig {
+        &self.config
+    }
+
+    /// Asks CAS whether `ticket` was issued for `service`, and judges the
+    /// answer. The ticket is used up by that, whatever the answer.
+    ///
+    /// # Errors
+    /// Why it is not good, not allowed, or could not be judged.
+    pub fn validate(
+        &self,
+        ticket: &Ticket,
+        service: &str,
+        deadline: &Deadline<'_>,
+    ) -> Result<Principal, Failure> {
+        self.ask(ticket, service, deadline)
+            .and_then(|response| reply::read(&response.body))
+            .and_then(|success| self.judge(&success))
+            .map_err(|failure| {
+                // CAS quotes tickets, and so may the parts it is read with.
+                Failure::new(failure.reason(), ticket.masked_in(failure.detail()))
+            })
+    }
+
+    /// Goes from server to server only while nothing was written: a ticket that
+    /// one server has read is used up on all of them.
+    fn ask(
+        &self,
+        ticket: &Ticket,
+        service: &str,
+        deadline: &Deadline<'_>,
+    ) -> Result<Response, Failure> {
+        let mut last = None;
+        for base in &self.config.urls {
+            match self.ask_server(base, ticket, service, deadline) {
+                Err(error) if error.nothing_written => last = Some(error.failure),
+                Err(error) => return Err(error.failure),
+                Ok(response) if response.status == 200 => return Ok(response),
+                Ok(response) => {
+                    return Err(Failure::new(
+                        Reason::ReplyUnusable,
+                        format!("{base} answers with HTTP status {}", response.status),
+                    ));
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::new(Reason::ServerUnreachable, "no server to ask")))
+    }
+
+    /// Asks one server, by the older path if it does not have the newer.
+    fn ask_server(
+        &self,
+        base: &Url,
+        ticket: &Ticket,
+        service: &str,
+        deadline: &Deadline<'_>,
+    ) -> Result<Response, crate::http::Error> {
+        let [newer, older] = PATHS.map(|path| request(base, path, ticket, service));
+        let response = self.http.get(newer, LONGEST_REPLY, deadline)?;
+        if response.status != 404 {
+            return Ok(response);
+        }
+        self.http.get(older, LONGEST_REPLY, deadline)
+    }
+
+    fn judge(&self, success: &reply::Success) -> Result<Principal, Failure> {
+        self.config.proxies.judge(&success.proxies)?;
+        if let Some(condition) = self.config.require.unmet(|name| success.values(name)) {
+            return Err(Failure::new(
+                Reason::RuleNotMet,
+                format!("the user does not meet {condition}"),
+            ));
+        }
+        let Some(attribute) = &self.config.user_attribute else {
+            return Principal::validated(&success.user);
+        };
+        match success.values(attribute)[..] {
+            [user] => Principal::validated(user),
+            ref values => Err(Failure::new(
+                Reason::UserAttributeMissing,
+                format!(
+                    "the user has {} values of {attribute}, not one",
+                    values.len()
+                ),
+            )),
+        }
+    }
+}
+
+fn request(base: &Url, path: &str, ticket: &Ticket, service: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    url.query_pairs_mut()
+        .append_pair("service", service)
+        .append_pair("ticket", ticket.expose());
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_is_percent_encoded() {
+        let base = Url::parse("https://cas.univ.fr/cas").unwrap();
+        let ticket = Ticket::parse("PT-1&service=x#%2F+é".trim_end_matches('é')).unwrap();
+        assert_eq!(
+            request(&base, PATHS[0], &ticket, "imap://mail.univ.fr").as_str(),
+            "https://cas.univ.fr/cas/p3/proxyValidate\
+             ?service=imap%3A%2F%2Fmail.univ.fr&ticket=PT-1%26service%3Dx%23%252F%2B"
+        );
+        let root = Url::parse("https://cas.univ.fr").unwrap();
+        assert!(
+            request(&root, PATHS[1], &ticket, "x")
+                .as_str()
+                .starts_with("https://cas.univ.fr/proxyValidate?")
+        );
+    }
+}

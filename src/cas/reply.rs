@@ -1,0 +1,261 @@
+//! The reply of `/proxyValidate` (CAS protocol 3.0, sections 2.5.2 and 2.6.2).
+
+#![forbid(unsafe_code)]
+
+use super::xml::{self, Element, ambiguous};
+use crate::outcome::{Failure, Reason};
+
+/// What a CAS server vouches for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Success {
+    /// `cas:user`.
+    pub(super) user: String,
+    /// The proxies that the ticket came through, the most recent first.
+    pub(super) proxies: Vec<String>,
+    /// Attributes in the order of the reply, a name once for each value.
+    attributes: Vec<(String, String)>,
+}
+
+impl Success {
+    /// The values of an attribute.
+    pub(super) fn values<'s>(&'s self, name: &str) -> Vec<&'s str> {
+        self.attributes
+            .iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+}
+
+/// Reads a reply.
+///
+/// # Errors
+/// [`Reason::TicketRefused`] if the server says so, with its code;
+/// [`Reason::ReplyAmbiguous`] or [`Reason::ReplyForbidden`] if a user is named
+/// in a way that cannot be trusted; [`Reason::ReplyUnusable`] if it is no reply
+/// of CAS at all, or the server's own error.
+pub(super) fn read(body: &[u8]) -> Result<Success, Failure> {
+    let document = std::str::from_utf8(body).map_err(|_| unusable("the reply is not UTF-8"))?;
+    let document = document.trim_start_matches('\u{feff}');
+    if document.trim().is_empty() {
+        return Err(unusable("the reply is empty"));
+    }
+    let root = xml::parse(document)?;
+    if !root.is("serviceResponse") {
+        return Err(unusable("the reply is not a cas:serviceResponse"));
+    }
+    let success = root.at_most_one("authenticationSuccess")?;
+    let failure = root.at_most_one("authenticationFailure")?;
+    match (success, failure) {
+        (Some(success), None) => read_success(success),
+        (None, Some(failure)) => Err(read_failure(failure)),
+        (Some(_), Some(_)) => Err(ambiguous(
+            "the reply is a success and a failure at once".to_owned(),
+        )),
+        (None, None) => Err(unusable("the reply is neither a success nor a failure")),
+    }
+}
+
+fn read_success(success: &Element) -> Result<Success, Failure> {
+    let user = success
+        .at_most_one("user")?
+        .ok_or_else(|| ambiguous("the reply names no cas:user".to_owned()))?
+        .text()?
+        .to_owned();
+    let mut proxies = Vec::new();
+    if let Some(chain) = success.at_most_one("proxies")? {
+        for proxy in chain.all("proxy") {
+            proxies.push(proxy.text()?.to_owned());
+        }
+    }
+    Ok(Success {
+        user,
+        proxies,
+        attributes: read_attributes(success)?,
+    })
+}
+
+/// Every form that is in use: one element a value within `cas:attributes`
+/// (Apereo, LemonLDAP::NG), and `cas:attribute` with `name` and `value`, within
+/// it or beside it. django-cas-server sends both.
+fn read_attributes(success: &Element) -> Result<Vec<(String, String)>, Failure> {
+    let mut attributes: Vec<(String, String)> = Vec::new();
+    let block = success.at_most_one("attributes")?;
+    let inside = block.into_iter().flat_map(|block| block.children.iter());
+    for element in inside.chain(success.all("attribute")) {
+        let (Some(name), Ok(text)) = (element.name(), element.text()) else {
+            // Not CAS's, or a structure of its own: no rule can name it.
+            continue;
+        };
+        let (name, value) = match (element.attribute("name"), element.attribute("value")) {
+            (Some(name), Some(value)) if element.is("attribute") => (name, value),
+            _ => (name, text),
+        };
+        let pair = (name.to_owned(), value.to_owned());
+        if !attributes.contains(&pair) {
+            attributes.push(pair);
+        }
+    }
+    Ok(attributes)
+}
+
+fn read_failure(failure: &Element) -> Failure {
+    let code = failure.attribute("code").unwrap_or("").trim();
+    let text = failure.text().unwrap_or("");
+    let detail = format!("CAS says {code}: {text}");
+    match code {
+        // The server's own trouble says nothing about the ticket.
+        "INTERNAL_ERROR" => unusable(&detail),
+        _ => Failure::new(Reason::TicketRefused, detail),
+    }
+}
+
+fn unusable(detail: &str) -> Failure {
+    Failure::new(Reason::ReplyUnusable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(inner: &str) -> String {
+        format!(
+            "<cas:serviceResponse xmlns:cas=\"http://www.yale.edu/tp/cas\">{inner}</cas:serviceResponse>"
+        )
+    }
+
+    fn success(inner: &str) -> String {
+        response(&format!(
+            "<cas:authenticationSuccess>{inner}</cas:authenticationSuccess>"
+        ))
+    }
+
+    fn reason(document: &str) -> Reason {
+        read(document.as_bytes()).unwrap_err().reason()
+    }
+
+    #[test]
+    fn a_reply_of_apereo_or_lemonldap_is_understood() {
+        let reply = success(
+            "\n\t<cas:user> alice </cas:user>
+             <cas:attributes>
+               <cas:role>mail</cas:role><cas:role>staff</cas:role>
+               <cas:displayName>Alice &amp; &#x42;ob</cas:displayName>
+             </cas:attributes>
+             <cas:proxyGrantingTicket>PGTIOU-1</cas:proxyGrantingTicket>
+             <cas:proxies>
+               <cas:proxy>https://b/</cas:proxy><cas:proxy>https://a/</cas:proxy>
+             </cas:proxies>\n",
+        );
+        let reply = read(format!("<?xml version=\"1.0\"?>\n{reply}\n").as_bytes()).unwrap();
+        assert_eq!(reply.user, "alice");
+        assert_eq!(reply.proxies, ["https://b/", "https://a/"]);
+        assert_eq!(reply.values("role"), ["mail", "staff"]);
+        assert_eq!(reply.values("displayName"), ["Alice & Bob"]);
+        assert_eq!(reply.values("missing"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn both_forms_of_django_cas_server_say_a_value_once() {
+        let reply = read(
+            success(
+                "<cas:user>alice</cas:user>
+                 <cas:attributes><cas:role>mail</cas:role></cas:attributes>
+                 <cas:attribute name=\"role\" value=\"mail\"/>
+                 <cas:attribute name=\"role\" value=\"staff\"/>",
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(reply.values("role"), ["mail", "staff"]);
+        assert!(reply.proxies.is_empty());
+    }
+
+    #[test]
+    fn any_prefix_or_none_will_do_if_the_namespace_is_cas() {
+        let reply = "<serviceResponse xmlns='http://www.yale.edu/tp/cas'>\
+            <authenticationSuccess><user><![CDATA[alice]]></user></authenticationSuccess>\
+            </serviceResponse>";
+        assert_eq!(read(reply.as_bytes()).unwrap().user, "alice");
+        let foreign = reply.replace("yale.edu", "evil.example");
+        assert_eq!(reason(&foreign), Reason::ReplyUnusable);
+        let unbound = success("<cas:user>alice</cas:user>").replace("xmlns:cas", "xmlns:sac");
+        assert_eq!(reason(&unbound), Reason::ReplyUnusable);
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_code() {
+        let reply = response(
+            "<cas:authenticationFailure code=\" INVALID_TICKET \">\n Ticket not recognized \
+             </cas:authenticationFailure>",
+        );
+        let failure = read(reply.as_bytes()).unwrap_err();
+        assert_eq!(failure.reason(), Reason::TicketRefused);
+        assert_eq!(
+            failure.detail(),
+            "CAS says INVALID_TICKET: Ticket not recognized"
+        );
+    }
+
+    #[test]
+    fn the_servers_own_trouble_is_not_held_against_the_ticket() {
+        let reply = response("<cas:authenticationFailure code='INTERNAL_ERROR'/>");
+        assert_eq!(reason(&reply), Reason::ReplyUnusable);
+    }
+
+    #[test]
+    fn a_user_that_could_be_read_in_two_ways_is_refused() {
+        for inner in [
+            "<cas:user>alice</cas:user><cas:user>root</cas:user>",
+            "<cas:attributes><cas:user>root</cas:user></cas:attributes>",
+            "<!-- <cas:user>root</cas:user> -->",
+            "<cas:user>ro<!-- -->ot</cas:user>",
+            "<cas:user>ro<?pi?>ot</cas:user>",
+            "<cas:user><cas:user>root</cas:user></cas:user>",
+            "<cas:attribute name=\"user\" value=\"root\"/>",
+            "<x:user xmlns:x='http://evil.example/'>root</x:user>",
+            "<cas:user>a</cas:user><cas:proxies/><cas:proxies/>",
+            "<cas:user>a</cas:user><cas:attributes/><cas:attributes/>",
+        ] {
+            assert_eq!(reason(&success(inner)), Reason::ReplyAmbiguous, "{inner}");
+        }
+        let twice = "<cas:authenticationSuccess><cas:user>a</cas:user></cas:authenticationSuccess>";
+        assert_eq!(reason(&response(&twice.repeat(2))), Reason::ReplyAmbiguous);
+        let both = format!("{twice}<cas:authenticationFailure code='X'/>");
+        assert_eq!(reason(&response(&both)), Reason::ReplyAmbiguous);
+    }
+
+    #[test]
+    fn a_dtd_is_refused_before_anything_in_it_counts() {
+        let reply = format!(
+            "<!DOCTYPE x [<!ENTITY u \"root\">]>{}",
+            success("<cas:user>&u;</cas:user>")
+        );
+        assert_eq!(reason(&reply), Reason::ReplyForbidden);
+    }
+
+    #[test]
+    fn what_is_no_reply_of_cas_is_an_outage() {
+        for body in [
+            "",
+            "  \n",
+            "no\n\n",
+            "<html><body>Service unavailable</body></html>",
+            "<cas:serviceResponse xmlns:cas=\"http://www.yale.edu/tp/cas\">",
+            "<!DOCTYPE",
+            &success("<cas:user>a & b</cas:user>"),
+            &success("<cas:user>&unknown;</cas:user>"),
+            &success("<cas:user>&#0;</cas:user>"),
+            &response(""),
+            &format!("{}x", success("<cas:user>alice</cas:user>")),
+            &success("<cas:user>alice</cas:user>").repeat(2),
+            &success(&"<cas:a>".repeat(40)),
+        ] {
+            assert_eq!(reason(body), Reason::ReplyUnusable, "{body}");
+        }
+        assert_eq!(
+            read(b"\xff\xfe<").unwrap_err().reason(),
+            Reason::ReplyUnusable
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Time, injected, so that lifetimes are tested without waiting.
+//!
+//! Sessions are measured by `CLOCK_BOOTTIME`: it is the same for every process
+//! of the host, goes on while the machine sleeps, and setting the wall clock
+//! neither ends a session nor prolongs one.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+/// A point in time: milliseconds since the host was booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The moment `milliseconds` after boot.
+    pub fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since boot.
+    pub fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// This moment and `duration` more.
+    pub fn plus(self, duration: Duration) -> Self {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(milliseconds))
+    }
+
+    /// How long ago `earlier` was, or `None` if it lies in the future.
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        self.0.checked_sub(earlier.0).map(Duration::from_millis)
+    }
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The present moment.
+    fn now(&self) -> Moment;
+}
+
+/// The kernel's clock.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        // The call fails only for a clock that the kernel does not know; Linux
+        // knows this one since 2.6.39. At moment 0 no session is valid.
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+            .map(|time| Moment(0).plus(Duration::from(time)))
+            .unwrap_or(Moment(0))
+    }
+}
+
+/// A clock that a test sets.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct ManualClock(std::sync::atomic::AtomicU64);
+
+#[cfg(test)]
+impl ManualClock {
+    pub(crate) fn advance(&self, duration: Duration) {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap();
+        self.0
+            .fetch_add(milliseconds, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+impl Clock for ManualClock {
+    fn now(&self) -> Moment {
+        // Not 0, so that a test can have an earlier moment.
+        Moment(1_000_000 + self.0.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_does_not_go_back() {
+        let first = SystemClock.now();
+        assert!(SystemClock.now().since(first).is_some());
+        assert!(first.as_millis() > 0);
+    }
+
+    #[test]
+    fn the_future_is_not_a_time_ago() {
+        let now = Moment::from_millis(10);
+        assert_eq!(now.since(Moment::from_millis(11)), None);
+        assert_eq!(
+            now.since(Moment::from_millis(4)),
+            Some(Duration::from_millis(6))
+        );
+    }
+}

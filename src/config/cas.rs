@@ -1,0 +1,212 @@
+//! The options of CAS, `caspt_…`.
+
+#![forbid(unsafe_code)]
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use super::reader::Reader;
+use crate::cas::{ProxyPolicy, ServiceName};
+use crate::rules::Rules;
+
+/// Everything that decides on a ticket.
+#[derive(Clone, Debug)]
+pub struct CasConfig {
+    /// `caspt_url`: base URLs of the CAS server, in order of preference.
+    pub urls: Vec<Url>,
+    /// `caspt_service`: the service that a ticket must be issued for.
+    pub service: ServiceName,
+    /// `caspt_proxies` and `caspt_allow_direct`: who may present a user.
+    pub proxies: ProxyPolicy,
+    /// `caspt_ca_file`: the CAs trusted, if not the system's.
+    pub ca_file: Option<PathBuf>,
+    /// `caspt_timeout`: bound on a validation, from the client's message on.
+    pub timeout: Duration,
+    /// `caspt_user_attribute`: the attribute that names the mail user, if not
+    /// `cas:user` does.
+    pub user_attribute: Option<String>,
+    /// `caspt_require`: conditions on the attributes.
+    pub require: Rules,
+    /// `caspt_session_ttl`: how long a ticket stays good here.
+    pub session_ttl: Duration,
+    /// `caspt_session_idle`: how long it stays good without being used.
+    pub session_idle: Duration,
+}
+
+impl CasConfig {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        const MONTH: usize = 31 * 24 * 3600;
+        Self {
+            urls: read_urls(reader),
+            service: read_service(reader),
+            proxies: read_proxies(reader),
+            ca_file: reader.path("caspt_ca_file"),
+            timeout: reader.seconds("caspt_timeout", 5, 1..=60),
+            user_attribute: reader.text("caspt_user_attribute"),
+            require: read_require(reader),
+            session_ttl: reader.seconds("caspt_session_ttl", 28_800, 1..=MONTH),
+            session_idle: reader.seconds("caspt_session_idle", 3_600, 1..=MONTH),
+        }
+    }
+
+    /// Everything but the ticket and the service that the answer "this ticket
+    /// is good" depends on, as one text. A session is good under the policy
+    /// that it was opened under and no other.
+    pub(crate) fn policy(&self) -> String {
+        let urls: Vec<&str> = self.urls.iter().map(Url::as_str).collect();
+        format!(
+            "{urls:?} {:?} {:?} {:?}",
+            self.proxies, self.user_attribute, self.require
+        )
+    }
+}
+
+fn read_urls(reader: &mut Reader) -> Vec<Url> {
+    let mut urls = Vec::new();
+    for word in reader.words("caspt_url") {
+        match base_url(&word) {
+            Ok(url) => urls.push(url),
+            Err(problem) => reader.fault("caspt_url", format!("\"{word}\" {problem}")),
+        }
+    }
+    urls
+}
+
+/// A base URL that paths can be put behind.
+fn base_url(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        "http" => return Err("would send tickets in clear text; write https".to_owned()),
+        _ => return Err("is not an https URL".to_owned()),
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a query or a fragment; give the base URL alone".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("has a user name or a password in it; leave them out".to_owned());
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+fn read_service(reader: &mut Reader) -> ServiceName {
+    let Some(text) = reader.text("caspt_service") else {
+        return ServiceName::default();
+    };
+    ServiceName::parse(&text).unwrap_or_else(|problem| {
+        reader.fault("caspt_service", problem);
+        ServiceName::default()
+    })
+}
+
+fn read_proxies(reader: &mut Reader) -> ProxyPolicy {
+    let patterns = reader.words("caspt_proxies");
+    let allow_direct = reader.switch("caspt_allow_direct");
+    let (policy, problems) = ProxyPolicy::parse(&patterns, allow_direct);
+    for problem in problems {
+        reader.fault("caspt_proxies", problem);
+    }
+    policy
+}
+
+fn read_require(reader: &mut Reader) -> Rules {
+    let text = reader.text("caspt_require").unwrap_or_default();
+    let (rules, problems) = Rules::parse(&text);
+    for problem in problems {
+        reader.fault("caspt_require", problem);
+    }
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::tests::{CAS, Given, faults};
+    use super::*;
+
+    fn with(option: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
+        let mut given = CAS.to_vec();
+        given.retain(|(name, _)| *name != option);
+        given.push((option, value));
+        given
+    }
+
+    fn cas(option: &'static str, value: &'static str) -> CasConfig {
+        Config::read(&Given(with(option, value)))
+            .unwrap()
+            .cas
+            .unwrap()
+    }
+
+    #[test]
+    fn clear_text_is_for_loopback_alone() {
+        for url in [
+            "http://localhost:8080/cas",
+            "http://127.0.0.9/",
+            "http://[::1]/",
+        ] {
+            assert!(faults(&with("caspt_url", url)).is_empty(), "{url}");
+        }
+        for url in [
+            "http://cas.univ.fr/",
+            "http://localhost.evil.example/",
+            "http://128.0.0.1/",
+            "ftp://localhost/",
+            "cas.univ.fr",
+            "https://user:pw@cas.univ.fr/",
+            "https://cas.univ.fr/?a=b",
+        ] {
+            assert_eq!(faults(&with("caspt_url", url)), ["caspt_url"], "{url}");
+        }
+    }
+
+    #[test]
+    fn several_servers_keep_their_order() {
+        let cas = cas("caspt_url", "https://a.univ.fr/cas/ https://b.univ.fr");
+        let urls: Vec<&str> = cas.urls.iter().map(Url::as_str).collect();
+        assert_eq!(urls, ["https://a.univ.fr/cas", "https://b.univ.fr/"]);
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let cas = cas("caspt_allow_direct", "no");
+        assert_eq!(cas.timeout, Duration::from_secs(5));
+        assert_eq!(cas.session_ttl, Duration::from_secs(28_800));
+        assert_eq!(cas.session_idle, Duration::from_secs(3_600));
+        assert_eq!(
+            cas.service.name("imap", "mail.univ.fr"),
+            "imap://mail.univ.fr"
+        );
+    }
+
+    #[test]
+    fn a_changed_policy_is_another_policy() {
+        let policy = |option, value| cas(option, value).policy();
+        let usual = policy("caspt_timeout", "5");
+        assert_eq!(usual, policy("caspt_timeout", "6"));
+        for (option, value) in [
+            ("caspt_url", "https://other.univ.fr/cas"),
+            ("caspt_proxies", "https://other.univ.fr/*"),
+            ("caspt_allow_direct", "yes"),
+            ("caspt_user_attribute", "uid"),
+            ("caspt_require", "role=mail"),
+        ] {
+            assert_ne!(usual, policy(option, value), "{option}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Options to a checked configuration, or every fault at once.
+//!
+//! A configuration that is wrong in one place is refused as a whole: half a
+//! policy would let in whom the other half was to keep out.
+
+#![forbid(unsafe_code)]
+
+mod cas;
+mod reader;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use cas::CasConfig;
+
+use crate::identity::Mapping;
+use reader::Reader;
+
+/// Where options come from: the host's `getopt`, or a file.
+pub trait Options {
+    /// The value of the option called `name` (without `sasl_`), if it is set.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// Every option there is, as [`Options`] is asked for it.
+pub const NAMES: &[&str] = &[
+    "caspt_allow_direct",
+    "caspt_ca_file",
+    "caspt_proxies",
+    "caspt_require",
+    "caspt_service",
+    "caspt_session_idle",
+    "caspt_session_ttl",
+    "caspt_timeout",
+    "caspt_url",
+    "caspt_user_attribute",
+    "sso_realm",
+    "sso_sessions",
+    "sso_state_dir",
+    "sso_strip_domain",
+];
+
+/// What is wrong with one option, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The option's name, without `sasl_`.
+    pub option: &'static str,
+    /// A sentence without a full stop that names the remedy.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.option, self.problem)
+    }
+}
+
+/// A configuration without fault.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// CAS, unless `caspt_url` is not set.
+    pub cas: Option<CasConfig>,
+    /// Where sessions are kept.
+    pub sessions: SessionsConfig,
+    /// From principals to mail users.
+    pub mapping: Mapping,
+}
+
+/// Where sessions are kept, and how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionsConfig {
+    /// `sso_state_dir`: the directory that all processes of the host share.
+    pub state_dir: PathBuf,
+    /// `sso_sessions`: how many sessions are kept; the least recently used go
+    /// first.
+    pub capacity: usize,
+}
+
+impl Config {
+    /// Reads and checks all options.
+    ///
+    /// With no mechanism configured nothing else is looked at: every program
+    /// on the host that links libsasl2 comes here, most of them with no
+    /// configuration at all, and must not hear of it.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn read(options: &dyn Options) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(options);
+        if reader.text("caspt_url").is_none() {
+            return Ok(Self {
+                cas: None,
+                sessions: SessionsConfig::default(),
+                mapping: Mapping::default(),
+            });
+        }
+        let config = Self {
+            cas: Some(CasConfig::read(&mut reader)),
+            sessions: SessionsConfig::read(&mut reader),
+            mapping: read_mapping(&mut reader),
+        };
+        reader.finish(config)
+    }
+}
+
+impl Default for SessionsConfig {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/run/cyrus/sasl-sso"),
+            capacity: 100_000,
+        }
+    }
+}
+
+impl SessionsConfig {
+    fn read(reader: &mut Reader) -> Self {
+        let default = Self::default();
+        Self {
+            state_dir: reader.path("sso_state_dir").unwrap_or(default.state_dir),
+            capacity: reader.number("sso_sessions", default.capacity, 1..=10_000_000),
+        }
+    }
+}
+
+fn read_mapping(reader: &mut Reader) -> Mapping {
+    let strip_domains = reader.words("sso_strip_domain");
+    let realm = reader.text("sso_realm");
+    for domain in &strip_domains {
+        check_domain(reader, "sso_strip_domain", domain);
+    }
+    if let Some(realm) = &realm {
+        check_domain(reader, "sso_realm", realm);
+    }
+    Mapping {
+        strip_domains: strip_domains
+            .iter()
+            .map(|domain| domain.to_ascii_lowercase())
+            .collect(),
+        realm,
+    }
+}
+
+fn check_domain(reader: &mut Reader, option: &'static str, text: &str) {
+    if text.starts_with('.') || text.contains('@') || text.contains(char::is_whitespace) {
+        reader.fault(
+            option,
+            format!("\"{text}\" is not a domain; write it like univ.fr"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) struct Given(pub(super) Vec<(&'static str, &'static str)>);
+
+    impl Options for Given {
+        fn get(&self, name: &str) -> Option<String> {
+            assert!(NAMES.contains(&name), "{name} is missing in NAMES");
+            let found = self.0.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        }
+    }
+
+    pub(super) fn faults(given: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+        match Config::read(&Given(given.to_vec())) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.into_iter().map(|fault| fault.option).collect(),
+        }
+    }
+
+    pub(super) const CAS: [(&str, &str); 2] = [
+        ("caspt_url", "https://cas.univ.fr/cas"),
+        ("caspt_proxies", "https://webmail.univ.fr/*"),
+    ];
+
+    #[test]
+    fn nothing_configured_is_nothing_offered_and_no_fault() {
+        let config = Config::read(&Given(vec![("sso_sessions", "many")])).unwrap();
+        assert!(config.cas.is_none());
+    }
+
+    #[test]
+    fn two_options_are_enough_for_cas() {
+        let config = Config::read(&Given(CAS.to_vec())).unwrap();
+        assert!(config.cas.is_some());
+        assert_eq!(config.sessions, SessionsConfig::default());
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        assert_eq!(
+            faults(&[
+                ("caspt_url", "http://cas.univ.fr/"),
+                ("caspt_proxies", "*"),
+                ("caspt_timeout", "0"),
+                ("caspt_allow_direct", "maybe"),
+                ("caspt_require", "role="),
+                ("sso_sessions", "-1"),
+                ("sso_state_dir", "run"),
+                ("sso_strip_domain", "univ.fr @old.fr"),
+                ("sso_realm", "a b"),
+            ]),
+            [
+                "caspt_url",
+                "caspt_allow_direct",
+                "caspt_proxies",
+                "caspt_timeout",
+                "caspt_require",
+                "sso_state_dir",
+                "sso_sessions",
+                "sso_strip_domain",
+                "sso_realm",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_are_spelt_as_every_host_can_spell_them() {
+        for name in NAMES {
+            assert!(
+                name.bytes()
+                    .all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit())
+            );
+        }
+        assert!(NAMES.is_sorted());
+    }
+}

@@ -1,0 +1,106 @@
+//! Options by type. What does not parse becomes a fault, never a default.
+
+#![forbid(unsafe_code)]
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Fault, Options};
+
+pub(super) struct Reader<'a> {
+    options: &'a dyn Options,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(options: &'a dyn Options) -> Self {
+        Self {
+            options,
+            faults: Vec::new(),
+        }
+    }
+
+    /// `config`, unless a fault was found while it was read.
+    pub(super) fn finish<T>(self, config: T) -> Result<T, Vec<Fault>> {
+        if self.faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(self.faults)
+        }
+    }
+
+    pub(super) fn fault(&mut self, option: &'static str, problem: impl Into<String>) {
+        self.faults.push(Fault {
+            option,
+            problem: problem.into(),
+        });
+    }
+
+    /// The value without white space around it; an empty one is not set.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let value = self.options.get(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    pub(super) fn words(&self, name: &str) -> Vec<String> {
+        let value = self.text(name).unwrap_or_default();
+        value.split_whitespace().map(str::to_owned).collect()
+    }
+
+    pub(super) fn path(&mut self, name: &'static str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(name)?);
+        if !path.is_absolute() {
+            self.fault(name, "is not an absolute path; begin it with /");
+        }
+        Some(path)
+    }
+
+    /// As Cyrus reads its own switches.
+    pub(super) fn switch(&mut self, name: &'static str) -> bool {
+        match self
+            .text(name)
+            .map(|value| value.to_ascii_lowercase())
+            .as_deref()
+        {
+            None | Some("no" | "n" | "off" | "false" | "f" | "0") => false,
+            Some("yes" | "y" | "on" | "true" | "t" | "1") => true,
+            Some(other) => {
+                self.fault(name, format!("\"{other}\" is neither yes nor no"));
+                false
+            }
+        }
+    }
+
+    pub(super) fn number(
+        &mut self,
+        name: &'static str,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> usize {
+        let Some(text) = self.text(name) else {
+            return default;
+        };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (least, most) = range.into_inner();
+                self.fault(
+                    name,
+                    format!("\"{text}\" is not a whole number from {least} to {most}"),
+                );
+                default
+            }
+        }
+    }
+
+    pub(super) fn seconds(
+        &mut self,
+        name: &'static str,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> Duration {
+        Duration::from_secs(self.number(name, default, range) as u64)
+    }
+}

@@ -1,0 +1,100 @@
+//! What the client sends: secrets that wipe themselves when they are dropped
+//! and do not show themselves when they are printed.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::outcome::{Failure, Reason};
+
+/// A CAS proxy ticket or service ticket (CAS protocol 3.0, section 3).
+#[derive(Clone)]
+pub struct Ticket(Zeroizing<String>);
+
+impl Ticket {
+    /// The lengths that a ticket may have, in bytes. CAS asks its clients to
+    /// take at least 256 (CAS protocol 3.0, section 3.2.1).
+    pub const LENGTHS: std::ops::RangeInclusive<usize> = 5..=256;
+
+    /// Takes a ticket by its form alone.
+    ///
+    /// `ST-` is taken because older servers issue proxy tickets by that name.
+    ///
+    /// # Errors
+    /// [`Reason::TicketMalformed`] unless it begins with `PT-` or `ST-`, is of
+    /// one of [`Ticket::LENGTHS`] and consists of visible ASCII characters.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let complain = |what| Err(Failure::new(Reason::TicketMalformed, what));
+        if !text.starts_with("PT-") && !text.starts_with("ST-") {
+            return complain("begins with neither PT- nor ST-");
+        }
+        if !Self::LENGTHS.contains(&text.len()) {
+            return complain("is not of 5 to 256 characters");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return complain("has characters other than visible ASCII");
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The ticket itself, for the SSO server and the session's key alone.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// `text` with every occurrence of the ticket masked: CAS servers quote the
+    /// ticket in their error messages.
+    pub fn masked_in(&self, text: &str) -> String {
+        text.replace(self.expose(), "[ticket]")
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket([{} characters])", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxy_and_service_tickets_are_taken() {
+        for text in ["PT-12", "ST-12", &format!("PT-{}", "x".repeat(253))] {
+            assert_eq!(Ticket::parse(text).unwrap().expose(), text);
+        }
+    }
+
+    #[test]
+    fn anything_else_never_becomes_a_ticket() {
+        for text in [
+            "",
+            "PT-",
+            "PT-1",
+            "pt-12345",
+            "TGT-12345",
+            "PGT-12345",
+            "xPT-12345",
+            "PT-12 45",
+            "PT-12\n45",
+            "PT-12\u{e9}45",
+            "PT-12\u{7f}45",
+            &format!("PT-{}", "x".repeat(254)),
+        ] {
+            assert!(Ticket::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_does_not_show_itself() {
+        let ticket = Ticket::parse("PT-1-secret").unwrap();
+        assert!(!format!("{ticket:?}").contains("secret"));
+        assert_eq!(
+            ticket.masked_in("Ticket 'PT-1-secret' not recognized"),
+            "Ticket '[ticket]' not recognized"
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! One line a login for the administrator: `key=value`, stable.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::authenticate::Source;
+use crate::log::{Level, quoted};
+use crate::outcome::{Failure, Kind};
+use crate::session::Key;
+
+/// What was decided on one login, and how.
+pub struct Decision<'d> {
+    /// The SASL mechanism.
+    pub mechanism: &'d str,
+    /// The service that the credential must be for.
+    pub service: &'d str,
+    /// The client's address, as the host writes it, if the host tells it.
+    pub client: Option<&'d str>,
+    /// The mail user, or why there is none.
+    pub outcome: Result<&'d str, &'d Failure>,
+    /// What decided, if it came as far as that.
+    pub source: Option<Source>,
+    /// The credential's digest, if there is one.
+    pub key: Option<Key>,
+    /// From the client's message to the decision.
+    pub elapsed: Duration,
+}
+
+impl Decision<'_> {
+    /// How much it matters. A refusal is everyday business; an outage is not.
+    pub fn level(&self) -> Level {
+        match self.outcome.map_err(Failure::kind) {
+            Ok(_) | Err(Kind::Malformed | Kind::Refused | Kind::NotAllowed) => Level::Notice,
+            Err(Kind::Unavailable) => Level::Warning,
+            Err(Kind::Internal) => Level::Error,
+        }
+    }
+}
+
+impl fmt::Display for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sso: mech={}", self.mechanism)?;
+        write!(f, " service={}", quoted(self.service))?;
+        match self.outcome {
+            Ok(user) => write!(f, " outcome=accepted user={}", quoted(user))?,
+            Err(failure) => {
+                let outcome = match failure.kind() {
+                    Kind::Malformed => "malformed",
+                    Kind::Refused => "refused",
+                    Kind::NotAllowed => "not_allowed",
+                    Kind::Unavailable => "unavailable",
+                    Kind::Internal => "failed",
+                };
+                write!(f, " outcome={outcome} reason={}", failure.reason().code())?;
+                write!(f, " detail={}", quoted(failure.detail()))?;
+            }
+        }
+        if let Some(source) = self.source {
+            write!(f, " source={}", source.code())?;
+        }
+        write!(f, " ms={}", self.elapsed.as_millis())?;
+        if let Some(key) = &self.key {
+            write!(f, " digest={key}")?;
+        }
+        match self.client {
+            Some(client) => write!(f, " client={}", quoted(client)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Reason;
+
+    fn decision<'d>(outcome: Result<&'d str, &'d Failure>) -> Decision<'d> {
+        Decision {
+            mechanism: "CASPT",
+            service: "imap://mail.univ.fr",
+            client: Some("192.0.2.1;4711"),
+            outcome,
+            source: Some(Source::Validated),
+            key: Some(Key::of_test(1)),
+            elapsed: Duration::from_millis(12),
+        }
+    }
+
+    #[test]
+    fn a_decision_is_one_line_of_fields() {
+        assert_eq!(
+            decision(Ok("alice")).to_string(),
+            "sso: mech=CASPT service=imap://mail.univ.fr outcome=accepted user=alice \
+             source=validated ms=12 digest=000000010000 client=192.0.2.1;4711"
+        );
+        let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: \"no\"");
+        assert_eq!(
+            decision(Err(&failure)).to_string(),
+            "sso: mech=CASPT service=imap://mail.univ.fr outcome=refused reason=ticket_refused \
+             detail=\"CAS says INVALID_TICKET: 'no'\" source=validated ms=12 \
+             digest=000000010000 client=192.0.2.1;4711"
+        );
+    }
+
+    #[test]
+    fn an_outage_is_louder_than_a_refusal() {
+        let level = |reason| decision(Err(&Failure::new(reason, ""))).level();
+        assert_eq!(level(Reason::TicketRefused), Level::Notice);
+        assert_eq!(level(Reason::ServerTimeout), Level::Warning);
+        assert_eq!(level(Reason::InternalError), Level::Error);
+    }
+}

@@ -1,0 +1,256 @@
+//! HTTPS to an SSO server: one request, one deadline, and nothing that a host
+//! process could trip over. The only file that names reqwest.
+//!
+//! Each request runs in a thread of its own that ends with it. The caller waits
+//! for it and can give up early; a slow resolver, which no time-out can stop,
+//! is left behind in that thread. No thread outlives its request, so a host may
+//! fork between logins, and all signals are blocked in it, so that the host's
+//! own thread sees them. No connection is kept: imapd's processes live too
+//! briefly to profit, and a kept connection that the server closes just as a
+//! ticket is written on it would cost the ticket.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, SigmaskHow};
+use parking_lot::Mutex;
+use url::Url;
+
+use crate::deadline::Deadline;
+use crate::outcome::{Failure, Reason};
+
+/// How often a waiting caller looks whether its host wants to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, within the bound asked for.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer, and whether another server may be asked.
+#[derive(Debug)]
+pub struct Error {
+    /// The cause.
+    pub failure: Failure,
+    /// Whether it is certain that the server has read nothing of the request.
+    pub nothing_written: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            nothing_written: false,
+        }
+    }
+}
+
+/// A client that trusts certain CAs.
+#[derive(Debug)]
+pub struct Client {
+    ca_file: Option<PathBuf>,
+    connect_timeout: Duration,
+    /// Made at the first request: roots are read then and not before.
+    made: Mutex<Option<reqwest::Client>>,
+}
+
+impl Client {
+    /// `ca_file` replaces the system's roots; `connect_timeout` bounds
+    /// connecting and the TLS handshake.
+    pub fn new(ca_file: Option<PathBuf>, connect_timeout: Duration) -> Self {
+        Self {
+            ca_file,
+            connect_timeout,
+            made: Mutex::new(None),
+        }
+    }
+
+    /// Gets `url` and at most `longest` bytes of its body. Redirects are
+    /// answers like any other, never followed.
+    ///
+    /// # Errors
+    /// What went wrong, at the deadline at the latest.
+    pub fn get(
+        &self,
+        url: Url,
+        longest: usize,
+        deadline: &Deadline<'_>,
+    ) -> Result<Response, Error> {
+        let end = tokio::time::Instant::from_std(deadline.end());
+        let server = origin(&url);
+        let client = self.client()?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        spawn(move || {
+            let answer = block_on(async {
+                let late = || Failure::new(Reason::ServerTimeout, "").into();
+                tokio::time::timeout_at(end, exchange(&client, url, longest))
+                    .await
+                    .unwrap_or_else(|_| Err(late()))
+            });
+            // Nobody listens any more if the caller gave up.
+            let _ = sender.send(answer);
+        })?;
+        let answer = loop {
+            let left = deadline.remaining()?;
+            match receiver.recv_timeout(left.min(LOOK)) {
+                Ok(answer) => break answer,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let what = "the thread of the request ended without an answer";
+                    return Err(Failure::new(Reason::InternalError, what).into());
+                }
+            }
+        };
+        answer.map_err(|error| named(error, &server))
+    }
+
+    fn client(&self) -> Result<reqwest::Client, Error> {
+        let mut made = self.made.lock();
+        if let Some(client) = &*made {
+            return Ok(client.clone());
+        }
+        let client = self.build()?;
+        Ok(made.insert(client).clone())
+    }
+
+    fn build(&self) -> Result<reqwest::Client, Error> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(self.connect_timeout)
+            .http1_only()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .user_agent(concat!("sasl-sso/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &self.ca_file {
+            let complain = |problem: &dyn std::fmt::Display| {
+                let detail = format!("{}: {problem}", path.display());
+                not_written(Reason::TrustUnusable, detail)
+            };
+            let pem = std::fs::read(path).map_err(|error| complain(&error))?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| complain(&causes(&error)))?;
+            if roots.is_empty() {
+                return Err(complain(&"has no certificate in it"));
+            }
+            builder = builder.tls_certs_only(roots);
+        }
+        builder
+            .build()
+            .map_err(|error| not_written(Reason::TrustUnusable, causes(&error)))
+    }
+}
+
+/// Runs `work` in a thread in which all signals are blocked from its first
+/// instruction on.
+fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        let detail = format!("no thread for the request: {error}");
+        not_written(Reason::InternalError, detail)
+    };
+    let before = SigSet::all()
+        .thread_swap_mask(SigmaskHow::SIG_SETMASK)
+        .map_err(|error| unusable(&error))?;
+    let spawned = std::thread::Builder::new()
+        .name("sso-http".to_owned())
+        .spawn(work);
+    let restored = before.thread_set_mask();
+    spawned.map_err(|error| unusable(&error))?;
+    restored.map_err(|error| unusable(&error))
+}
+
+fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| not_written(Reason::InternalError, format!("no runtime: {error}")))?;
+    let answer = runtime.block_on(future);
+    // Does not wait for a resolver that hangs.
+    runtime.shutdown_background();
+    answer
+}
+
+async fn exchange(client: &reqwest::Client, url: Url, longest: usize) -> Result<Response, Error> {
+    let mut response = client.get(url).send().await.map_err(classify)?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(classify)? {
+        if body.len() + chunk.len() > longest {
+            let what = format!("the reply is longer than {longest} bytes");
+            return Err(Failure::new(Reason::ReplyUnusable, what).into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Response { status, body })
+}
+
+/// reqwest's error, without the URL: the ticket is in it.
+fn classify(error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    let detail = causes(&error);
+    let reason = match () {
+        () if !error.is_connect() && error.is_timeout() => Reason::ServerTimeout,
+        () if !error.is_connect() => Reason::ReplyUnusable,
+        () if error.is_timeout() => Reason::ServerTimeout,
+        () if is_tls(&error) => Reason::ServerUntrusted,
+        () => Reason::ServerUnreachable,
+    };
+    Error {
+        failure: Failure::new(reason, detail),
+        nothing_written: error.is_connect(),
+    }
+}
+
+/// rustls reports what it finds wrong with its peer as invalid data.
+fn is_tls(error: &reqwest::Error) -> bool {
+    chain(error).any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData)
+    })
+}
+
+fn chain<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// An error and all that caused it, in one line.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes: Vec<String> = chain(error).map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
+fn not_written(reason: Reason, detail: String) -> Error {
+    Error {
+        failure: Failure::new(reason, detail),
+        nothing_written: true,
+    }
+}
+
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// The error with the server's name in front of its detail.
+fn named(error: Error, server: &str) -> Error {
+    let failure = error.failure;
+    let detail = match failure.detail() {
+        "" => format!("{server} did not answer in time"),
+        detail => format!("{server}: {detail}"),
+    };
+    Error {
+        failure: Failure::new(failure.reason(), detail),
+        ..error
+    }
+}

@@ -1,0 +1,225 @@
+//! The functions that the host calls and the table that it reads. Thin: null
+//! checks and the panic boundary, then on to safe code.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::boundary::{guarded, install_hook};
+use super::caspt::{self, Exchange};
+use super::host::{Connection, Utils};
+use super::sasl;
+use crate::authenticate::Engine;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::log::{Level, Log};
+
+const OK: c_int = sasl::SASL_OK as c_int;
+
+/// The configuration at work, from init to free. A connection keeps its own
+/// hold on it.
+static ENGINE: RwLock<Option<Arc<Engine>>> = RwLock::new(None);
+
+/// The host keeps a pointer to this for ever.
+struct Table([sasl::sasl_server_plug_t; 1]);
+
+// SAFETY: the table is constant; its pointers are to constants and functions.
+unsafe impl Sync for Table {}
+
+static TABLE: Table = Table([sasl::sasl_server_plug_t {
+    mech_name: caspt::NAME.as_ptr(),
+    max_ssf: 0,
+    // As PLAIN: a credential crosses the wire, so TLS must be up first unless
+    // the administrator says otherwise; and without NOPLAINTEXT that is what
+    // the host enforces.
+    security_flags: sasl::SASL_SEC_NOANONYMOUS | sasl::SASL_SEC_PASS_CREDENTIALS,
+    features: sasl::SASL_FEAT_WANT_CLIENT_FIRST | sasl::SASL_FEAT_ALLOWS_PROXY,
+    glob_context: ptr::null_mut(),
+    mech_new: Some(mech_new),
+    mech_step: Some(mech_step),
+    mech_dispose: Some(mech_dispose),
+    mech_free: Some(mech_free),
+    setpass: None,
+    user_query: None,
+    idle: None,
+    mech_avail: None,
+    spare_fptr2: None,
+}]);
+
+/// What a panic comes to: a failed login, and a line that names the place.
+fn on_panic(utils: Option<Utils<'_>>) -> impl FnOnce(&str) -> c_int {
+    move |place| {
+        if let Some(utils) = utils {
+            let line = format!("sso: internal error at {place}; please report it");
+            utils.write(Level::Error, &line);
+        }
+        sasl::SASL_FAIL
+    }
+}
+
+/// The entry point of a SASL server plugin (saslplug.h,
+/// `sasl_server_plug_init_t`). Every SASL server on the host comes here:
+/// options are read, and nothing else is done.
+///
+/// # Safety
+/// To be called by libsasl2.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sasl_server_plug_init(
+    utils: *const sasl::sasl_utils_t,
+    max_version: c_int,
+    out_version: *mut c_int,
+    plug_list: *mut *mut sasl::sasl_server_plug_t,
+    plug_count: *mut c_int,
+) -> c_int {
+    install_hook();
+    // SAFETY: libsasl2 gives its global utilities.
+    let utils = unsafe { Utils::new(utils) };
+    guarded(on_panic(utils), || {
+        let Some(utils) = utils else {
+            return sasl::SASL_BADPARAM;
+        };
+        if out_version.is_null() || plug_list.is_null() || plug_count.is_null() {
+            return sasl::SASL_BADPARAM;
+        }
+        if max_version < sasl::SASL_SERVER_PLUG_VERSION as c_int {
+            return sasl::SASL_BADVERS;
+        }
+        let offered = match Config::read(&utils) {
+            Ok(config) if config.cas.is_none() => 0,
+            Ok(config) => {
+                let engine = Engine::new(config, Arc::new(SystemClock));
+                *ENGINE.write() = Some(Arc::new(engine));
+                TABLE.0.len() as c_int
+            }
+            Err(faults) => {
+                for fault in faults {
+                    let line = format!("sso: CASPT is not offered: sasl_{fault}");
+                    utils.write(Level::Error, &line);
+                }
+                return sasl::SASL_FAIL;
+            }
+        };
+        // SAFETY: the places are libsasl2's own, for this very purpose, and not
+        // null. libsasl2 only reads the table.
+        unsafe {
+            *out_version = sasl::SASL_SERVER_PLUG_VERSION as c_int;
+            *plug_list = TABLE.0.as_ptr().cast_mut();
+            *plug_count = offered;
+        }
+        OK
+    })
+}
+
+unsafe extern "C" fn mech_new(
+    _glob_context: *mut c_void,
+    params: *mut sasl::sasl_server_params_t,
+    _challenge: *const c_char,
+    _challenge_length: c_uint,
+    context: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: libsasl2 gives the connection's parameters.
+    let connection = unsafe { Connection::new(params) };
+    guarded(on_panic(connection.map(Connection::utils)), || {
+        let Some(connection) = connection else {
+            return sasl::SASL_BADPARAM;
+        };
+        if context.is_null() {
+            return sasl::SASL_BADPARAM;
+        }
+        let engine = ENGINE.read().clone();
+        let Some(exchange) = engine.and_then(|engine| Exchange::new(engine, connection)) else {
+            return sasl::SASL_NOMECH;
+        };
+        // SAFETY: the place is libsasl2's own, for the context that it will
+        // give to mech_step and mech_dispose, and not null.
+        unsafe { *context = Box::into_raw(Box::new(exchange)).cast() };
+        OK
+    })
+}
+
+unsafe extern "C" fn mech_step(
+    context: *mut c_void,
+    params: *mut sasl::sasl_server_params_t,
+    client_in: *const c_char,
+    client_in_length: c_uint,
+    server_out: *mut *const c_char,
+    server_out_length: *mut c_uint,
+    result: *mut sasl::sasl_out_params_t,
+) -> c_int {
+    // SAFETY: libsasl2 gives the connection's parameters.
+    let connection = unsafe { Connection::new(params) };
+    guarded(on_panic(connection.map(Connection::utils)), || {
+        // SAFETY: the context is null or what mech_new made, and libsasl2 makes
+        // one call at a time on a connection.
+        let exchange = unsafe { context.cast::<Exchange>().as_mut() };
+        // SAFETY: null or libsasl2's own, for the result of this connection.
+        let result = unsafe { result.as_mut() };
+        let (Some(connection), Some(exchange), Some(result)) = (connection, exchange, result)
+        else {
+            return sasl::SASL_BADPARAM;
+        };
+        if server_out.is_null() || server_out_length.is_null() {
+            return sasl::SASL_BADPARAM;
+        }
+        let message = if client_in.is_null() {
+            &[]
+        } else {
+            // SAFETY: so many bytes are there to be read (saslplug.h,
+            // mech_step); they need not end in NUL.
+            unsafe { std::slice::from_raw_parts(client_in.cast(), client_in_length as usize) }
+        };
+        let code = exchange.step(connection, message, result);
+        let (mut out, mut out_length) = (ptr::null(), 0);
+        if code == sasl::SASL_CONTINUE as c_int {
+            let challenge = exchange.challenge();
+            out = challenge.as_ptr().cast();
+            out_length = c_uint::try_from(challenge.len()).unwrap_or(0);
+        } else if code == OK {
+            finish(result);
+        }
+        // SAFETY: the places are libsasl2's own, and not null. The challenge
+        // lives in the exchange until the next call on this connection.
+        unsafe {
+            *server_out = out;
+            *server_out_length = out_length;
+        }
+        code
+    })
+}
+
+/// Says that the exchange is complete, without a security layer. The two
+/// identities are in `result` already.
+fn finish(result: &mut sasl::sasl_out_params_t) {
+    result.doneflag = 1;
+    result.maxoutbuf = 0;
+    result.mech_ssf = 0;
+    result.encode_context = ptr::null_mut();
+    result.encode = None;
+    result.decode_context = ptr::null_mut();
+    result.decode = None;
+    result.param_version = 0;
+}
+
+/// May be called a second time, with a null context.
+unsafe extern "C" fn mech_dispose(context: *mut c_void, utils: *const sasl::sasl_utils_t) {
+    // SAFETY: libsasl2 gives the connection's utilities.
+    let utils = unsafe { Utils::new(utils) };
+    guarded(on_panic(utils), || {
+        if !context.is_null() {
+            // SAFETY: what mech_new made, given back once: libsasl2 forgets it.
+            drop(unsafe { Box::from_raw(context.cast::<Exchange>()) });
+        }
+        OK
+    });
+}
+
+unsafe extern "C" fn mech_free(_glob_context: *mut c_void, utils: *const sasl::sasl_utils_t) {
+    // SAFETY: libsasl2 gives its global utilities.
+    let utils = unsafe { Utils::new(utils) };
+    guarded(on_panic(utils), || {
+        *ENGINE.write() = None;
+        OK
+    });
+}

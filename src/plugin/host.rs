@@ -1,0 +1,185 @@
+//! The host's functions, safe to call: options, the log, names of users.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_uint};
+use std::ptr;
+
+use super::sasl;
+use crate::config::Options;
+use crate::log::{Level, Log};
+use crate::outcome::{Failure, Reason};
+
+/// The host's utilities, for as long as one call of the host lasts: those of a
+/// connection die with it.
+#[derive(Clone, Copy)]
+pub(super) struct Utils<'call>(&'call sasl::sasl_utils_t);
+
+impl<'call> Utils<'call> {
+    /// # Safety
+    /// `utils` must be null or what libsasl2 gave to the call under way.
+    pub(super) unsafe fn new(utils: *const sasl::sasl_utils_t) -> Option<Self> {
+        // SAFETY: libsasl2 gives a table that lives at least as long as the
+        // call (saslplug.h, sasl_utils_t).
+        unsafe { utils.as_ref() }.map(Self)
+    }
+
+    /// Sets the text that goes with a failure. Hosts may show it to the client
+    /// (Postfix does): it must say nothing about why.
+    pub(super) fn set_error(self, text: &str) {
+        let text = c_string(text);
+        // SAFETY: the shim passes the text as data, never as a format.
+        unsafe { sasl::sso_seterror(self.0, text.as_ptr()) }
+    }
+}
+
+impl Options for Utils<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let getopt = self.0.getopt?;
+        let name = CString::new(name).ok()?;
+        let mut value: *const c_char = ptr::null();
+        let mut length: c_uint = 0;
+        // SAFETY: the callback and its context belong together (saslplug.h). No
+        // plugin's name is given: SASL configuration files ignore it, so the
+        // option's own name carries the prefix.
+        let result = unsafe {
+            getopt(
+                self.0.getopt_context,
+                ptr::null(),
+                name.as_ptr(),
+                &mut value,
+                &mut length,
+            )
+        };
+        if result != sasl::SASL_OK as c_int || value.is_null() {
+            return None;
+        }
+        // SAFETY: on success the value is a NUL-terminated string that lives
+        // until the next getopt in this thread (sasl.h, sasl_getopt_t); it is
+        // copied before that.
+        let value = unsafe { CStr::from_ptr(value) };
+        Some(value.to_string_lossy().into_owned())
+    }
+}
+
+impl Log for Utils<'_> {
+    fn write(&self, level: Level, line: &str) {
+        let level = match level {
+            Level::Error => sasl::SASL_LOG_ERR,
+            Level::Warning => sasl::SASL_LOG_WARN,
+            Level::Notice => sasl::SASL_LOG_NOTE,
+        };
+        let line = c_string(line);
+        // SAFETY: the shim passes the line as data, never as a format.
+        unsafe { sasl::sso_log(self.0, level as c_int, line.as_ptr()) }
+    }
+}
+
+/// What is known of a connection, for as long as one call of the host lasts.
+#[derive(Clone, Copy)]
+pub(super) struct Connection<'call> {
+    params: &'call sasl::sasl_server_params_t,
+    utils: Utils<'call>,
+}
+
+impl<'call> Connection<'call> {
+    /// # Safety
+    /// `params` must be null or what libsasl2 gave to the call under way.
+    pub(super) unsafe fn new(params: *const sasl::sasl_server_params_t) -> Option<Self> {
+        // SAFETY: libsasl2 gives a structure that lives at least as long as the
+        // call, and in it the connection's utilities (saslplug.h,
+        // sasl_server_params_t).
+        unsafe {
+            let params = params.as_ref()?;
+            let utils = Utils::new(params.utils)?;
+            Some(Self { params, utils })
+        }
+    }
+
+    pub(super) fn utils(self) -> Utils<'call> {
+        self.utils
+    }
+
+    /// The service's name, such as `imap`.
+    pub(super) fn service(self) -> String {
+        text(self.params.service).unwrap_or_default()
+    }
+
+    /// The host's own name.
+    pub(super) fn host(self) -> String {
+        text(self.params.serverFQDN).unwrap_or_default()
+    }
+
+    /// The client's address and port, as `192.0.2.1;4711`.
+    pub(super) fn client(self) -> Option<String> {
+        text(self.params.ipremoteport).filter(|address| !address.is_empty())
+    }
+
+    /// Has the host canonicalize `user` and take it as the authentication
+    /// identity of `result`, and returns it as the host now writes it.
+    pub(super) fn set_authentication_id(
+        self,
+        user: &str,
+        result: &mut sasl::sasl_out_params_t,
+    ) -> Result<String, Failure> {
+        self.canonicalize(user, sasl::SASL_CU_AUTHID, result)?;
+        Ok(text(result.authid).unwrap_or_default())
+    }
+
+    /// Has the host canonicalize `user` and take it as the authorization
+    /// identity of `result`.
+    pub(super) fn set_authorization_id(
+        self,
+        user: &str,
+        result: &mut sasl::sasl_out_params_t,
+    ) -> Result<(), Failure> {
+        self.canonicalize(user, sasl::SASL_CU_AUTHZID, result)
+    }
+
+    fn canonicalize(
+        self,
+        user: &str,
+        which: c_uint,
+        result: &mut sasl::sasl_out_params_t,
+    ) -> Result<(), Failure> {
+        let refuse = |detail: String| Failure::new(Reason::UserNotAccepted, detail);
+        let missing = || Failure::new(Reason::InternalError, "the host has no canon_user");
+        let canon_user = self.params.canon_user.ok_or_else(missing)?;
+        // Without the flag libsasl2 looks the user up in its auxprop plugins,
+        // of which there may be none.
+        let flags = which | sasl::SASL_CU_EXTERNALLY_VERIFIED;
+        let length = c_uint::try_from(user.len()).map_err(|error| refuse(error.to_string()))?;
+        // SAFETY: libsasl2 reads `length` bytes of the name and writes to its
+        // own `result` (saslplug.h, canon_user).
+        let code = unsafe {
+            canon_user(
+                self.utils.0.conn,
+                user.as_ptr().cast(),
+                length,
+                flags,
+                result,
+            )
+        };
+        if code == sasl::SASL_OK as c_int {
+            return Ok(());
+        }
+        Err(refuse(format!(
+            "the host does not take the name {user} (code {code})"
+        )))
+    }
+}
+
+/// A text of the host's, copied.
+fn text(pointer: *const c_char) -> Option<String> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: the texts of sasl_server_params_t and sasl_out_params_t are
+    // NUL-terminated and live as long as the call (saslplug.h).
+    let text = unsafe { CStr::from_ptr(pointer) };
+    Some(text.to_string_lossy().into_owned())
+}
+
+/// `text` up to its first NUL.
+fn c_string(text: &str) -> CString {
+    let end = text.find('\0').unwrap_or(text.len());
+    CString::new(&text[..end]).unwrap_or_default()
+}

@@ -1,0 +1,21 @@
+//! The border to libsasl2, and with one exception (`session::host`) the only
+//! unsafe code.
+//!
+//! - `sasl`: the host's declarations, by bindgen
+//! - `boundary`: what every call from the host passes: the panic boundary
+//! - `host`: the host's functions, safe to call
+//! - `status`: from outcomes to the host's codes
+//! - `signals`: whether the host wants its process back
+//! - `caspt`: the mechanism, safe code
+//! - `entry`: the functions and tables that the host calls and reads
+//!
+//! A SAFETY comment names the promise of libsasl2 that it relies on, by its
+//! place in `saslplug.h`.
+
+mod boundary;
+mod caspt;
+mod entry;
+mod host;
+mod sasl;
+mod signals;
+mod status;

@@ -1,0 +1,130 @@
+//! The condition language over attributes: `role=mail department=physics|it`.
+//!
+//! Every condition must hold. `|` separates values of which one must be there.
+//! What an attribute says is a set: its values, and the words of each.
+
+#![forbid(unsafe_code)]
+
+/// Conditions, all of which must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules(Vec<Condition>);
+
+/// One condition: an attribute and the values of which it must have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    attribute: String,
+    values: Vec<String>,
+}
+
+impl Rules {
+    /// Parses conditions separated by white space, and returns with them what
+    /// is wrong with those that do not parse.
+    pub fn parse(text: &str) -> (Self, Vec<String>) {
+        let mut conditions = Vec::new();
+        let mut problems = Vec::new();
+        for word in text.split_whitespace() {
+            match Condition::parse(word) {
+                Ok(condition) => conditions.push(condition),
+                Err(problem) => problems.push(format!("\"{word}\" {problem}")),
+            }
+        }
+        (Self(conditions), problems)
+    }
+
+    /// The first condition that does not hold, given the values of each
+    /// attribute; `None` if all hold.
+    pub fn unmet<'v>(&self, values: impl Fn(&str) -> Vec<&'v str>) -> Option<&Condition> {
+        self.0
+            .iter()
+            .find(|condition| !condition.holds(&values(&condition.attribute)))
+    }
+}
+
+impl Condition {
+    fn parse(word: &str) -> Result<Self, &'static str> {
+        let (attribute, values) = word
+            .split_once('=')
+            .ok_or("has no =; write attribute=value")?;
+        if attribute.is_empty() {
+            return Err("names no attribute before the =");
+        }
+        let values: Vec<String> = values.split('|').map(str::to_owned).collect();
+        if values.iter().any(String::is_empty) {
+            return Err("has an empty value; write attribute=value or attribute=this|that");
+        }
+        Ok(Self {
+            attribute: attribute.to_owned(),
+            values,
+        })
+    }
+
+    fn holds(&self, present: &[&str]) -> bool {
+        let wanted = |text: &str| self.values.iter().any(|value| value == text);
+        present
+            .iter()
+            .any(|value| wanted(value) || value.split_whitespace().any(wanted))
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.attribute, self.values.join("|"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unmet(rules: &str, attributes: &[(&str, &'static str)]) -> Option<String> {
+        let (rules, problems) = Rules::parse(rules);
+        assert_eq!(problems, Vec::<String>::new());
+        rules
+            .unmet(|name| {
+                attributes
+                    .iter()
+                    .filter(|(key, _)| *key == name)
+                    .map(|(_, value)| *value)
+                    .collect()
+            })
+            .map(ToString::to_string)
+    }
+
+    #[test]
+    fn without_rules_nothing_is_asked() {
+        assert_eq!(unmet("", &[]), None);
+    }
+
+    #[test]
+    fn every_condition_must_hold() {
+        let alice = [("role", "mail"), ("role", "staff"), ("unit", "it")];
+        assert_eq!(unmet("role=mail unit=it", &alice), None);
+        assert_eq!(
+            unmet("role=mail unit=physics", &alice).as_deref(),
+            Some("unit=physics")
+        );
+        assert_eq!(unmet("role=mail", &[]).as_deref(), Some("role=mail"));
+    }
+
+    #[test]
+    fn one_of_the_values_suffices() {
+        assert_eq!(unmet("role=staff|student", &[("role", "student")]), None);
+        assert!(unmet("role=staff|student", &[("role", "guest")]).is_some());
+    }
+
+    #[test]
+    fn a_list_in_one_value_is_a_set() {
+        assert_eq!(unmet("scope=imap", &[("scope", "openid imap")]), None);
+        assert!(unmet("scope=imap", &[("scope", "openid imaps")]).is_some());
+        assert!(unmet("role=mail", &[("role", "Mail")]).is_some());
+    }
+
+    #[test]
+    fn what_does_not_parse_is_named() {
+        for word in ["role", "=mail", "role=", "role=a||b", "role=|a"] {
+            let (_, problems) = Rules::parse(&format!("good=yes {word}"));
+            assert_eq!(problems.len(), 1, "{word}");
+            assert!(problems[0].contains(word));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The host tier against real files, locks and processes.
+
+use super::*;
+use crate::session::tier::Change;
+
+fn put(host: &Host, table: Table, number: u32, at: u64, record: &[u8]) -> Result<(), Trouble> {
+    host.update(
+        table,
+        &Key::of_test(number),
+        Moment::from_millis(at),
+        &mut |_| Change::Put(record.to_vec()),
+    )
+}
+
+fn has(host: &Host, number: u32) -> bool {
+    let found = host.find(Table::Sessions, &Key::of_test(number));
+    found.unwrap().is_some()
+}
+
+/// Ends the store in this process, as the end of a process does.
+fn close(host: Host) {
+    host.env.prepare_for_closing().wait();
+}
+
+#[test]
+fn records_outlive_the_process_that_wrote_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 10).unwrap();
+    put(&host, Table::Sessions, 1, 5, b"alice").unwrap();
+    let secret = *host.secret();
+    close(host);
+    let host = Host::open(directory.path(), 10).unwrap();
+    assert_eq!(
+        host.find(Table::Sessions, &Key::of_test(1))
+            .unwrap()
+            .as_deref(),
+        Some(&b"alice"[..])
+    );
+    assert_eq!(*host.secret(), secret);
+}
+
+#[test]
+fn the_least_recently_used_goes_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 3).unwrap();
+    for number in 1..=3 {
+        put(&host, Table::Sessions, number, u64::from(number), b"x").unwrap();
+    }
+    put(&host, Table::Sessions, 1, 10, b"x").unwrap();
+    put(&host, Table::Sessions, 4, 11, b"x").unwrap();
+    assert!(has(&host, 1) && has(&host, 3) && has(&host, 4));
+    assert!(!has(&host, 2));
+}
+
+#[test]
+fn refusals_evict_no_session_and_go_when_they_are_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 3).unwrap();
+    put(&host, Table::Sessions, 1, 1, b"alice").unwrap();
+    for number in 0..100 {
+        put(&host, Table::Refusals, number, 2, b"no").unwrap();
+    }
+    assert!(has(&host, 1));
+    put(&host, Table::Refusals, 200, 100_000, b"no").unwrap();
+    let transaction = host.env.read_txn().unwrap();
+    let refusals = host.shelf(Table::Refusals).records.len(&transaction);
+    assert_eq!(refusals.unwrap(), 1);
+}
+
+#[test]
+fn a_record_that_is_removed_leaves_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 3).unwrap();
+    put(&host, Table::Sessions, 1, 1, b"alice").unwrap();
+    let key = Key::of_test(1);
+    host.update(
+        Table::Sessions,
+        &key,
+        Moment::from_millis(2),
+        &mut |before| {
+            assert_eq!(before, Some(&b"alice"[..]));
+            Change::Remove
+        },
+    )
+    .unwrap();
+    let transaction = host.env.read_txn().unwrap();
+    let shelf = host.shelf(Table::Sessions);
+    assert!(shelf.records.is_empty(&transaction).unwrap());
+    assert!(shelf.order.is_empty(&transaction).unwrap());
+}
+
+/// Changes one record until the store has no room for another copy of a page.
+fn churn(host: &Host) -> Result<(), Trouble> {
+    (0..2_000).try_for_each(|time| put(host, Table::Sessions, time % 50, 1, &[b'x'; 200]))
+}
+
+#[test]
+fn the_longest_records_fit_in_any_order_up_to_the_capacity() {
+    let directory = tempfile::tempdir().unwrap();
+    let capacity = 2_000;
+    let host = Host::open(directory.path(), capacity).unwrap();
+    let secret = Secret::new(host.secret());
+    for number in 0..3 * capacity {
+        let key = secret.key(&[&number.to_be_bytes()]);
+        for table in [Table::Sessions, Table::Refusals] {
+            host.update(table, &key, Moment::from_millis(number as u64), &mut |_| {
+                Change::Put(vec![b'x'; 16 + 255 + 16])
+            })
+            .unwrap();
+        }
+    }
+    let transaction = host.env.read_txn().unwrap();
+    let held = host.shelf(Table::Sessions).records.len(&transaction);
+    assert_eq!(held.unwrap(), capacity as u64);
+}
+
+#[test]
+fn a_reader_that_stands_still_is_trouble_with_a_remedy_until_it_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open_with_room(directory.path(), 100, 512 * 1024).unwrap();
+    put(&host, Table::Sessions, 1, 1, b"x").unwrap();
+    let reading = host.env.read_txn().unwrap();
+    let trouble = churn(&host).unwrap_err().to_string();
+    assert!(trouble.contains("stopped while it read"), "{trouble}");
+    assert!(has(&host, 1));
+    drop(reading);
+    churn(&host).unwrap();
+}
+
+#[test]
+fn a_foreign_file_is_refused_with_the_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(store_name()), vec![b'x'; 65_536]).unwrap();
+    let trouble = Host::open(directory.path(), 10).err().unwrap().to_string();
+    assert!(trouble.contains("remove it"), "{trouble}");
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_refused_with_the_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 1_000).unwrap();
+    for number in 0..500 {
+        put(&host, Table::Sessions, number, 1, &[b'x'; 200]).unwrap();
+    }
+    close(host);
+    let path = directory.path().join(store_name());
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(16_384).unwrap();
+    let trouble = Host::open(directory.path(), 1_000)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(trouble.contains("shorter"), "{trouble}");
+    assert!(trouble.contains("remove it"), "{trouble}");
+}
+
+#[test]
+fn what_earlier_boots_left_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let earlier = directory.path().join("sessions-1-0123456789ab.mdb");
+    let foreign = directory.path().join("notes.txt");
+    std::fs::write(&earlier, b"x").unwrap();
+    std::fs::write(&foreign, b"x").unwrap();
+    Host::open(directory.path(), 10).unwrap();
+    assert!(!earlier.exists());
+    assert!(foreign.exists());
+}
+
+#[test]
+fn a_writer_that_was_stopped_stops_nobody_for_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 10).unwrap();
+    let _stopped = host.locks.lock(What::Writing, PATIENCE).unwrap();
+    let trouble = put(&host, Table::Sessions, 1, 1, b"x").unwrap_err();
+    assert!(trouble.to_string().contains("end the process"), "{trouble}");
+    assert!(!has(&host, 1));
+}
+
+#[test]
+fn slots_of_readers_that_were_killed_are_used_again() {
+    // Each child takes a reader's slot and dies with it.
+    let directory = tempfile::tempdir().unwrap();
+    if let Ok(state) = std::env::var("SSO_TEST_READ_AND_DIE") {
+        let host = Host::open(Path::new(&state), 10).unwrap();
+        let _reading = host.env.read_txn().unwrap();
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    let host = Host::open_with_room(directory.path(), 100, 512 * 1024).unwrap();
+    for _ in 0..3 {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg("slots_of_readers_that_were_killed")
+            .env("SSO_TEST_READ_AND_DIE", directory.path())
+            .output()
+            .unwrap()
+            .status;
+        assert!(!status.success());
+    }
+    // What the dead have pinned would fill this room.
+    churn(&host).unwrap();
+    assert!(has(&host, 1));
+    assert_eq!(host.env.clear_stale_readers().unwrap(), 0);
+}
+
+#[test]
+fn the_children_of_a_fork_do_not_use_their_parents_map() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut host = Host::open(directory.path(), 10).unwrap();
+    put(&host, Table::Sessions, 1, 1, b"x").unwrap();
+    host.pid += 1;
+    let trouble = host.find(Table::Sessions, &Key::of_test(1)).unwrap_err();
+    assert!(trouble.to_string().contains("fork"), "{trouble}");
+}

@@ -1,0 +1,94 @@
+//! The memory tier: one process's own records, for when the host tier cannot be
+//! used.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use super::key::Key;
+use super::tier::{Change, Claim, Table, Tier, Trouble};
+use crate::clock::Moment;
+
+/// How many sessions one process keeps at most.
+const SESSIONS: usize = 1_000;
+
+type Records = Mutex<LruCache<Key, Vec<u8>>>;
+
+pub(super) struct Memory {
+    tables: [Records; Table::ALL.len()],
+    claims: Arc<Mutex<HashSet<Key>>>,
+}
+
+/// A key that is in `claims` as long as this lives.
+struct Held {
+    key: Key,
+    claims: Arc<Mutex<HashSet<Key>>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.claims.lock().remove(&self.key);
+    }
+}
+
+impl Memory {
+    /// Keeps `capacity` sessions, or what one process keeps at most.
+    pub(super) fn new(capacity: usize) -> Self {
+        let records = |table: Table| {
+            let bound = table.capacity(capacity.min(SESSIONS));
+            Mutex::new(LruCache::new(
+                NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN),
+            ))
+        };
+        Self {
+            tables: Table::ALL.map(records),
+            claims: Arc::default(),
+        }
+    }
+
+    fn table(&self, table: Table) -> &Records {
+        &self.tables[table as usize]
+    }
+}
+
+impl Tier for Memory {
+    fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble> {
+        Ok(self.table(table).lock().peek(key).cloned())
+    }
+
+    fn update(
+        &self,
+        table: Table,
+        key: &Key,
+        _now: Moment,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Trouble> {
+        let mut records = self.table(table).lock();
+        let change = change(records.peek(key).map(Vec::as_slice));
+        match change {
+            Change::Keep => {}
+            Change::Put(record) => {
+                records.put(*key, record);
+            }
+            Change::Remove => {
+                records.pop(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble> {
+        let claimed = self.claims.lock().insert(*key);
+        Ok(claimed.then(|| {
+            Claim::new(Held {
+                key: *key,
+                claims: Arc::clone(&self.claims),
+            })
+        }))
+    }
+}

@@ -1,0 +1,316 @@
+//! Sessions: a credential that was good once is good again, in every process of
+//! the host, until its session ends.
+//!
+//! The host tier is asked first. What it cannot take or tell, for whatever
+//! reason, the memory tier of the process takes and tells, and the log says why.
+
+mod breaker;
+mod host;
+mod key;
+mod locks;
+mod memory;
+mod record;
+mod state_dir;
+mod tier;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+pub use key::{Key, digest};
+pub use record::Lifetimes;
+pub use tier::Claim;
+
+use crate::clock::Clock;
+use crate::config::SessionsConfig;
+use crate::log::{Level, Log};
+use crate::outcome::{Failure, Reason};
+use crate::principal::Principal;
+use breaker::Silence;
+use host::Host;
+use key::Secret;
+use memory::Memory;
+use record::{Refusal, Session};
+use tier::{Change, Table, Tier, Trouble};
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This process's own memory.
+    Memory,
+    /// The store that all processes share.
+    Host,
+}
+
+/// The sessions of this process and its host.
+pub struct Sessions {
+    config: SessionsConfig,
+    clock: Arc<dyn Clock>,
+    /// Opened with the first credential: most programs that load the plugin
+    /// never see one.
+    tiers: Mutex<Option<Arc<Tiers>>>,
+    has_complained: AtomicBool,
+}
+
+struct Tiers {
+    host: Option<Host>,
+    memory: Memory,
+    secret: Secret,
+}
+
+impl Sessions {
+    /// Sessions as configured. Opens nothing.
+    pub fn new(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            config,
+            clock,
+            tiers: Mutex::new(None),
+            has_complained: AtomicBool::new(false),
+        }
+    }
+
+    /// The sessions, for a login whose troubles are told to `log`.
+    ///
+    /// # Errors
+    /// [`Reason::InternalError`] if there is no secret to be had.
+    pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
+        let mut tiers = self.tiers.lock();
+        let tiers = match &*tiers {
+            Some(tiers) => Arc::clone(tiers),
+            None => Arc::clone(tiers.insert(Arc::new(self.open_tiers(log)?))),
+        };
+        Ok(Access {
+            sessions: self,
+            tiers,
+            log,
+        })
+    }
+
+    fn open_tiers(&self, log: &dyn Log) -> Result<Tiers, Failure> {
+        let host = match Host::open(&self.config.state_dir, self.config.capacity) {
+            Ok(host) => Some(host),
+            Err(trouble) => {
+                self.complain(&trouble, log);
+                None
+            }
+        };
+        let secret = match &host {
+            Some(host) => Secret::new(host.secret()),
+            None => Secret::new(&Secret::random()?),
+        };
+        Ok(Tiers {
+            host,
+            memory: Memory::new(self.config.capacity),
+            secret,
+        })
+    }
+
+    /// Says what is wrong with the host tier, once a process.
+    fn complain(&self, trouble: &Trouble, log: &dyn Log) {
+        if !self.has_complained.swap(true, Ordering::Relaxed) {
+            log.write(
+                Level::Error,
+                &format!(
+                    "sso: sessions are not shared between processes, and users will be asked \
+                     for new tickets: {trouble}"
+                ),
+            );
+        }
+    }
+}
+
+/// The sessions, as one login uses them.
+pub struct Access<'s> {
+    sessions: &'s Sessions,
+    tiers: Arc<Tiers>,
+    log: &'s dyn Log,
+}
+
+impl Access<'_> {
+    /// The key of a credential of `kind`, good for `service` under `policy`.
+    pub fn key(&self, kind: &str, service: &str, policy: &[u8; 32], credential: &str) -> Key {
+        self.tiers.secret.key(&[
+            kind.as_bytes(),
+            service.as_bytes(),
+            policy,
+            credential.as_bytes(),
+        ])
+    }
+
+    /// For whom the credential of `key` is known to be good, if it is.
+    pub fn find(&self, key: &Key, lifetimes: &Lifetimes) -> Option<(Principal, Source)> {
+        let now = self.sessions.clock.now();
+        let (bytes, source) = self.look_up(Table::Sessions, key)?;
+        let session = Session::decode(&bytes)?;
+        if !session.is_alive(now, lifetimes) {
+            return None;
+        }
+        if session.is_stale(now, lifetimes) {
+            self.touch(key, source, lifetimes);
+        }
+        Some((session.principal, source))
+    }
+
+    /// Notes that a session is used. It may have been taken away, or been used
+    /// by another process, since it was read.
+    fn touch(&self, key: &Key, source: Source, lifetimes: &Lifetimes) {
+        let now = self.sessions.clock.now();
+        self.change_in(source, Table::Sessions, key, |before| {
+            match before.and_then(Session::decode) {
+                Some(session) if session.is_stale(now, lifetimes) => {
+                    let session = Session {
+                        used: now,
+                        ..session
+                    };
+                    Change::Put(session.encode())
+                }
+                _ => Change::Keep,
+            }
+        });
+    }
+
+    /// Opens a session: the credential of `key` is good for `principal`.
+    pub fn begin(&self, key: &Key, principal: &Principal) {
+        let session = Session::new(principal.clone(), self.sessions.clock.now());
+        self.change(Table::Sessions, key, |_| Change::Put(session.encode()));
+    }
+
+    /// Why the credential of `key` was refused a moment ago, if it was.
+    pub fn refusal(&self, key: &Key) -> Option<(Failure, Source)> {
+        let (bytes, source) = self.look_up(Table::Refusals, key)?;
+        let refusal = Refusal::decode(&bytes)?;
+        refusal
+            .is_alive(self.sessions.clock.now())
+            .then_some((refusal.failure, source))
+    }
+
+    /// Remembers a definite refusal; any other failure is forgotten.
+    pub fn refuse(&self, key: &Key, failure: &Failure) {
+        if failure.reason().is_definite() {
+            let refusal = Refusal::new(failure, self.sessions.clock.now());
+            self.change(Table::Refusals, key, |_| Change::Put(refusal.encode()));
+        }
+    }
+
+    /// The right to validate the credential of `key`, or `None` while another
+    /// login, in whatever process, has it.
+    pub fn claim(&self, key: &Key) -> Option<Claim> {
+        self.on_tiers(Source::Host, |tier| tier.claim(key))
+            .flatten()
+    }
+
+    /// The key of the circuit breaker of a server.
+    pub fn breaker(&self, server: &str) -> Key {
+        self.tiers.secret.key(&[b"breaker", server.as_bytes()])
+    }
+
+    /// Whether the server of `breaker` may be asked now.
+    ///
+    /// # Errors
+    /// [`Reason::ServerAvoided`] if it has not answered several times, and it
+    /// is not for this login to try whether it does again.
+    pub fn may_ask(&self, breaker: &Key) -> Result<(), Failure> {
+        let now = self.sessions.clock.now();
+        let silence = |bytes: &[u8]| Silence::decode(bytes);
+        let avoided = || {
+            let detail = "the server did not answer several times; it is tried again in seconds";
+            Failure::new(Reason::ServerAvoided, detail)
+        };
+        let known = self
+            .look_up(Table::Breakers, breaker)
+            .and_then(|(bytes, _)| silence(&bytes));
+        match known {
+            Some(known) if known.is_avoided(now) => return Err(avoided()),
+            Some(known) if known.wants_trial(now) => {}
+            _ => return Ok(()),
+        }
+        let mut is_ours = true;
+        self.change(Table::Breakers, breaker, |before| {
+            match before.and_then(silence) {
+                Some(known) if known.wants_trial(now) => {
+                    is_ours = true;
+                    Change::Put(known.during_trial(now).encode())
+                }
+                Some(_) => {
+                    is_ours = false;
+                    Change::Keep
+                }
+                None => Change::Keep,
+            }
+        });
+        if is_ours { Ok(()) } else { Err(avoided()) }
+    }
+
+    /// Notes whether the server of `breaker` answered when it was asked.
+    pub fn asked(&self, breaker: &Key, has_answered: bool) {
+        let now = self.sessions.clock.now();
+        if !has_answered {
+            self.change(Table::Breakers, breaker, |before| {
+                Change::Put(Silence::more(before.and_then(Silence::decode), now).encode())
+            });
+        } else if self.look_up(Table::Breakers, breaker).is_some() {
+            self.change(Table::Breakers, breaker, |_| Change::Remove);
+        }
+    }
+
+    /// The record of `key` without its seal; one without our seal is none.
+    fn look_up(&self, table: Table, key: &Key) -> Option<(Vec<u8>, Source)> {
+        let shared = self.tiers.host.as_ref().and_then(|host| {
+            host.find(table, key)
+                .map_err(|trouble| self.sessions.complain(&trouble, self.log))
+                .ok()
+                .flatten()
+        });
+        let (sealed, source) = match shared {
+            Some(sealed) => (sealed, Source::Host),
+            None => (self.tiers.memory.find(table, key).ok()??, Source::Memory),
+        };
+        let record = self.tiers.secret.opened(key, &sealed)?;
+        Some((record.to_vec(), source))
+    }
+
+    fn change(&self, table: Table, key: &Key, change: impl FnMut(Option<&[u8]>) -> Change) {
+        self.change_in(Source::Host, table, key, change);
+    }
+
+    fn change_in(
+        &self,
+        source: Source,
+        table: Table,
+        key: &Key,
+        mut change: impl FnMut(Option<&[u8]>) -> Change,
+    ) {
+        let now = self.sessions.clock.now();
+        let secret = &self.tiers.secret;
+        let mut sealed_change = |before: Option<&[u8]>| match change(
+            before.and_then(|sealed| secret.opened(key, sealed)),
+        ) {
+            Change::Put(record) => Change::Put(secret.sealed(key, record)),
+            other => other,
+        };
+        self.on_tiers(source, |tier| {
+            tier.update(table, key, now, &mut sealed_change)
+        });
+    }
+
+    /// Does `what` on the tier asked for or, if that is the host's and fails,
+    /// on the memory tier.
+    fn on_tiers<T>(
+        &self,
+        source: Source,
+        mut what: impl FnMut(&dyn Tier) -> Result<T, Trouble>,
+    ) -> Option<T> {
+        if let (Source::Host, Some(host)) = (source, &self.tiers.host) {
+            match what(host) {
+                Ok(done) => return Some(done),
+                Err(trouble) => self.sessions.complain(&trouble, self.log),
+            }
+        }
+        what(&self.tiers.memory).ok()
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,194 @@
+//! What is kept: a session, or a refusal. As bytes that a later version can
+//! tell from its own: the name of the file has the format's number.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::outcome::{Failure, Reason};
+use crate::principal::Principal;
+
+/// How long sessions may live.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// From the validation on.
+    pub absolute: Duration,
+    /// From the last use on.
+    pub idle: Duration,
+}
+
+impl Lifetimes {
+    /// Uses closer together than this are one use: a session that is used many
+    /// times a second is written a few times in its idle lifetime.
+    fn granularity(&self) -> Duration {
+        (self.idle / 16).min(Duration::from_secs(60))
+    }
+}
+
+/// The record that a credential was good, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) principal: Principal,
+    pub(super) opened: Moment,
+    pub(super) used: Moment,
+}
+
+impl Session {
+    pub(super) fn new(principal: Principal, now: Moment) -> Self {
+        Self {
+            principal,
+            opened: now,
+            used: now,
+        }
+    }
+
+    /// Whether it is still a session. One from the future is none: it is from
+    /// another boot, or from nowhere.
+    pub(super) fn is_alive(&self, now: Moment, lifetimes: &Lifetimes) -> bool {
+        let within =
+            |start: Moment, longest: Duration| now.since(start).is_some_and(|age| age < longest);
+        within(self.opened, lifetimes.absolute) && within(self.used, lifetimes.idle)
+    }
+
+    /// Whether its last use is long enough ago to be written anew.
+    pub(super) fn is_stale(&self, now: Moment, lifetimes: &Lifetimes) -> bool {
+        now.since(self.used)
+            .is_some_and(|age| age >= lifetimes.granularity())
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(96);
+        bytes.extend_from_slice(&self.opened.as_millis().to_be_bytes());
+        bytes.extend_from_slice(&self.used.as_millis().to_be_bytes());
+        bytes.extend_from_slice(self.principal.as_str().as_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (opened, rest) = moment(bytes)?;
+        let (used, name) = moment(rest)?;
+        let principal = Principal::validated(std::str::from_utf8(name).ok()?).ok()?;
+        Some(Self {
+            principal,
+            opened,
+            used,
+        })
+    }
+}
+
+/// The record that a credential was definitely refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) failure: Failure,
+    pub(super) until: Moment,
+}
+
+impl Refusal {
+    /// How long a refusal is remembered: long enough for the retries of one
+    /// client, too short to matter to anyone else.
+    const LIFETIME: Duration = Duration::from_secs(10);
+
+    /// So much of the detail is kept, in bytes: a server may say a lot, and the
+    /// room for a record is bounded.
+    const LONGEST_DETAIL: usize = 200;
+
+    pub(super) fn new(failure: &Failure, now: Moment) -> Self {
+        let detail = failure.detail();
+        let end = detail.floor_char_boundary(Self::LONGEST_DETAIL);
+        Self {
+            failure: Failure::new(failure.reason(), &detail[..end]),
+            until: now.plus(Self::LIFETIME),
+        }
+    }
+
+    pub(super) fn is_alive(&self, now: Moment) -> bool {
+        self.until
+            .since(now)
+            .is_some_and(|left| !left.is_zero() && left <= Self::LIFETIME)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.until.as_millis().to_be_bytes().to_vec();
+        bytes.extend_from_slice(self.failure.reason().code().as_bytes());
+        bytes.push(b' ');
+        bytes.extend_from_slice(self.failure.detail().as_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (until, rest) = moment(bytes)?;
+        let (code, detail) = std::str::from_utf8(rest).ok()?.split_once(' ')?;
+        Some(Self {
+            failure: Failure::new(Reason::from_code(code)?, detail),
+            until,
+        })
+    }
+}
+
+/// The moment at the head of `bytes`, and the rest of them.
+pub(super) fn moment(bytes: &[u8]) -> Option<(Moment, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    Some((Moment::from_millis(u64::from_be_bytes(*head)), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        let alice = Principal::validated("alice").unwrap();
+        Session::new(alice, Moment::from_millis(1_000))
+    }
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        let session = session();
+        assert_eq!(Session::decode(&session.encode()), Some(session));
+        let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
+        let refusal = Refusal::new(&failure, Moment::from_millis(5));
+        assert_eq!(Refusal::decode(&refusal.encode()), Some(refusal));
+        let chatter = Failure::new(Reason::TicketRefused, "é".repeat(60_000));
+        assert!(
+            Refusal::new(&chatter, Moment::from_millis(5))
+                .encode()
+                .len()
+                < 250
+        );
+    }
+
+    #[test]
+    fn half_a_record_is_none() {
+        let bytes = session().encode();
+        for length in 0..=16 {
+            assert_eq!(Session::decode(&bytes[..length]), None);
+            assert_eq!(Refusal::decode(&bytes[..length]), None);
+        }
+    }
+
+    #[test]
+    fn a_session_ends_at_both_its_lifetimes_and_has_not_begun_in_the_future() {
+        let lifetimes = Lifetimes {
+            absolute: Duration::from_millis(100),
+            idle: Duration::from_millis(40),
+        };
+        let mut session = session();
+        let alive = |session: &Session, at| session.is_alive(Moment::from_millis(at), &lifetimes);
+        assert!(!alive(&session, 999));
+        assert!(alive(&session, 1_000));
+        assert!(alive(&session, 1_039));
+        assert!(!alive(&session, 1_040));
+        session.used = Moment::from_millis(1_090);
+        assert!(alive(&session, 1_099));
+        assert!(!alive(&session, 1_100));
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_for_seconds() {
+        let failure = Failure::new(Reason::TicketRefused, "no");
+        let refusal = Refusal::new(&failure, Moment::from_millis(1_000));
+        assert!(refusal.is_alive(Moment::from_millis(10_999)));
+        assert!(!refusal.is_alive(Moment::from_millis(11_000)));
+        assert!(!refusal.is_alive(Moment::from_millis(0)));
+    }
+}

@@ -1,0 +1,91 @@
+//! `sso_state_dir`: made if it is missing, refused if it cannot be trusted.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use nix::unistd::Uid;
+
+use super::tier::Trouble;
+
+/// Makes sure that `path` is a directory of ours that nobody else can write.
+pub(super) fn prepare(path: &Path) -> Result<(), Trouble> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => {
+            let remedy = format!("make it, owned by {}, mode 0700", owner());
+            return Err(trouble(path, &error, &remedy));
+        }
+    }
+    let metadata = fs::symlink_metadata(path)
+        .map_err(|error| trouble(path, &error, "make it a readable directory"))?;
+    if !metadata.is_dir() {
+        return Err(trouble(path, &"is not a directory", "remove it"));
+    }
+    if metadata.uid() != Uid::effective().as_raw() {
+        let problem = format!("belongs to uid {}", metadata.uid());
+        return Err(trouble(path, &problem, &format!("chown it to {}", owner())));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        let problem = format!(
+            "may be written by others (mode {:o})",
+            metadata.mode() & 0o777
+        );
+        return Err(trouble(
+            path,
+            &problem,
+            "chmod it to 0700 and look who has been there",
+        ));
+    }
+    Ok(())
+}
+
+fn owner() -> String {
+    format!("uid {}", Uid::effective())
+}
+
+/// What is wrong with a path of the state directory, and the remedy.
+pub(super) fn trouble(path: &Path, problem: &dyn std::fmt::Display, remedy: &str) -> Trouble {
+    Trouble(format!("{}: {problem}; {remedy}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_missing_directory_is_made_for_us_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("state");
+        prepare(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        prepare(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused_with_the_remedy() {
+        let path = tempfile::tempdir().unwrap();
+        fs::set_permissions(path.path(), fs::Permissions::from_mode(0o770)).unwrap();
+        let trouble = prepare(path.path()).unwrap_err().to_string();
+        assert!(trouble.contains("chmod"), "{trouble}");
+    }
+
+    #[test]
+    fn what_is_not_a_directory_of_ours_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(parent.path(), &link).unwrap();
+        assert!(prepare(&link).unwrap_err().0.contains("not a directory"));
+        let orphan = parent.path().join("missing").join("state");
+        assert!(prepare(&orphan).unwrap_err().0.contains("make it"));
+        // The root directory belongs to root; root itself cannot be shown this.
+        if !Uid::effective().is_root() {
+            assert!(prepare(Path::new("/")).unwrap_err().0.contains("chown"));
+        }
+    }
+}

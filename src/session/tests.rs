@@ -1,0 +1,219 @@
+//! Sessions over both tiers, with a clock that the tests set.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::log::Kept;
+
+const LIFETIMES: Lifetimes = Lifetimes {
+    absolute: Duration::from_secs(28_800),
+    idle: Duration::from_secs(3_600),
+};
+
+const POLICY: [u8; 32] = [0; 32];
+
+struct Site {
+    clock: Arc<ManualClock>,
+    sessions: Sessions,
+    log: Kept,
+}
+
+fn site(state_dir: &Path) -> Site {
+    let clock = Arc::new(ManualClock::default());
+    let config = SessionsConfig {
+        state_dir: state_dir.to_owned(),
+        capacity: 100,
+    };
+    Site {
+        sessions: Sessions::new(config, Arc::clone(&clock) as Arc<dyn Clock>),
+        clock,
+        log: Kept::default(),
+    }
+}
+
+impl Site {
+    fn open(&self) -> Access<'_> {
+        self.sessions.open(&self.log).unwrap()
+    }
+}
+
+fn alice() -> Principal {
+    Principal::validated("alice").unwrap()
+}
+
+#[test]
+fn a_session_is_for_one_credential_service_and_policy() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = access.key("cas", "imap://m", &POLICY, "PT-1");
+    access.begin(&key, &alice());
+    assert_eq!(access.find(&key, &LIFETIMES), Some((alice(), Source::Host)));
+    for other in [
+        access.key("jwt", "imap://m", &POLICY, "PT-1"),
+        access.key("cas", "pop://m", &POLICY, "PT-1"),
+        access.key("cas", "imap://m", &[1; 32], "PT-1"),
+        access.key("cas", "imap://m", &POLICY, "PT-2"),
+    ] {
+        assert_eq!(access.find(&other, &LIFETIMES), None);
+    }
+}
+
+#[test]
+fn a_session_that_is_not_used_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = Key::of_test(1);
+    access.begin(&key, &alice());
+    site.clock
+        .advance(LIFETIMES.idle - Duration::from_millis(1));
+    assert!(access.find(&key, &LIFETIMES).is_some());
+    site.clock.advance(LIFETIMES.idle);
+    assert!(access.find(&key, &LIFETIMES).is_none());
+}
+
+#[test]
+fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
+    for shared in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let site = site(if shared { directory.path() } else { &file });
+        let access = site.open();
+        let key = Key::of_test(1);
+        access.begin(&key, &alice());
+        for _ in 0..15 {
+            site.clock.advance(Duration::from_secs(1_800));
+            assert!(access.find(&key, &LIFETIMES).is_some());
+        }
+        site.clock.advance(Duration::from_secs(1_800));
+        assert!(access.find(&key, &LIFETIMES).is_none());
+    }
+}
+
+#[test]
+fn a_record_of_another_secret_is_no_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = Key::of_test(1);
+    access.begin(&key, &alice());
+    let host = access.tiers.host.as_ref().unwrap();
+    let now = site.clock.now();
+    let forged = Session::new(alice(), now).encode();
+    let sealed = Secret::new(&[9; 32]).sealed(&key, forged);
+    host.update(Table::Sessions, &key, now, &mut |_| {
+        Change::Put(sealed.clone())
+    })
+    .unwrap();
+    assert!(access.find(&key, &LIFETIMES).is_none());
+}
+
+#[test]
+fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(&directory.path().join("missing").join("state"));
+    for _ in 0..2 {
+        let access = site.open();
+        let key = access.key("cas", "imap://m", &POLICY, "PT-1");
+        access.begin(&key, &alice());
+        assert_eq!(
+            access.find(&key, &LIFETIMES),
+            Some((alice(), Source::Memory))
+        );
+        let claim = access.claim(&key);
+        assert!(claim.is_some());
+        assert!(access.claim(&key).is_none());
+        drop(claim);
+        assert!(access.claim(&key).is_some());
+    }
+    let lines = site.log.lines();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0].0, Level::Error);
+    assert!(lines[0].1.contains("make it"), "{}", lines[0].1);
+}
+
+#[test]
+fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let host = Host::open_with_room(directory.path(), 1_000_000, 256 * 1024).unwrap();
+    *site.sessions.tiers.lock() = Some(Arc::new(Tiers {
+        secret: Secret::new(host.secret()),
+        host: Some(host),
+        memory: Memory::new(1_000),
+    }));
+    let access = site.open();
+    let keys: Vec<Key> = (0..1_500)
+        .map(|number| access.key("cas", "imap://m", &POLICY, &format!("PT-{number}")))
+        .collect();
+    for key in &keys {
+        access.begin(key, &alice());
+    }
+    let from = |source| {
+        let found = keys.iter().filter_map(|key| access.find(key, &LIFETIMES));
+        found.filter(|(_, found)| *found == source).count()
+    };
+    assert!(from(Source::Host) > 100 && from(Source::Memory) > 100);
+    assert_eq!(from(Source::Host) + from(Source::Memory), keys.len());
+    let lines = site.log.lines();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].1.contains("raise sso_sessions"), "{}", lines[0].1);
+}
+
+#[test]
+fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = Key::of_test(1);
+    access.refuse(&key, &Failure::new(Reason::ServerTimeout, "late"));
+    assert_eq!(access.refusal(&key), None);
+    let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
+    access.refuse(&key, &failure);
+    assert_eq!(access.refusal(&key), Some((failure, Source::Host)));
+    site.clock.advance(Duration::from_secs(10));
+    assert_eq!(access.refusal(&key), None);
+}
+
+#[test]
+fn a_silent_server_is_left_alone_and_tried_again_by_one_login() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let breaker = access.breaker("https://cas");
+    for _ in 0..3 {
+        assert!(access.may_ask(&breaker).is_ok());
+        access.asked(&breaker, false);
+    }
+    let refused = access.may_ask(&breaker).unwrap_err();
+    assert_eq!(refused.reason(), Reason::ServerAvoided);
+    assert!(access.may_ask(&access.breaker("https://other")).is_ok());
+    site.clock.advance(Duration::from_secs(5));
+    assert!(access.may_ask(&breaker).is_ok());
+    assert!(access.may_ask(&breaker).is_err());
+    access.asked(&breaker, true);
+    assert!(access.may_ask(&breaker).is_ok());
+    assert!(access.may_ask(&breaker).is_ok());
+}
+
+#[test]
+fn nothing_of_a_credential_is_in_the_state_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let credential = "PT-1234-this-must-not-be-found";
+    let key = access.key("cas", "imap://m", &POLICY, credential);
+    access.begin(&key, &alice());
+    access.refuse(&key, &Failure::new(Reason::TicketRefused, "no"));
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let found = bytes
+            .windows(12)
+            .any(|w| w == &credential.as_bytes()[8..20]);
+        assert!(!found);
+    }
+}

@@ -1,0 +1,104 @@
+//! The one interface behind which records are kept, wherever that is.
+
+#![forbid(unsafe_code)]
+
+use std::any::Any;
+use std::fmt;
+use std::time::Duration;
+
+use super::key::Key;
+use crate::clock::Moment;
+
+/// What kinds of records there are. Each is bounded for itself, so that a flood
+/// of refusals evicts no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    /// Credentials that were good.
+    Sessions,
+    /// Credentials that were definitely refused.
+    Refusals,
+    /// SSO servers that did not answer.
+    Breakers,
+}
+
+impl Table {
+    pub(super) const ALL: [Self; 3] = [Self::Sessions, Self::Refusals, Self::Breakers];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Refusals => "refusals",
+            Self::Breakers => "breakers",
+        }
+    }
+
+    /// How many records it may hold where `sessions` sessions are allowed.
+    pub(super) fn capacity(self, sessions: usize) -> usize {
+        match self {
+            Self::Sessions => sessions,
+            Self::Refusals => sessions.min(10_000),
+            Self::Breakers => 100,
+        }
+    }
+
+    /// After how long without a change a record is of no use to anyone. Whether
+    /// a session is depends on options, which may differ between services.
+    pub(super) fn keeps(self) -> Option<Duration> {
+        match self {
+            Self::Refusals => Some(Duration::from_secs(30)),
+            Self::Sessions | Self::Breakers => None,
+        }
+    }
+}
+
+/// What becomes of a record.
+pub(super) enum Change {
+    Keep,
+    Put(Vec<u8>),
+    Remove,
+}
+
+/// Why a tier cannot be used, with the remedy: a line for the administrator.
+#[derive(Debug)]
+pub(super) struct Trouble(pub(super) String);
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The right to validate one credential, held by one login at a time; it ends
+/// when it is dropped, and with the process that has it.
+pub struct Claim {
+    _held: Box<dyn Any>,
+}
+
+impl Claim {
+    pub(super) fn new(held: impl Any) -> Self {
+        Self {
+            _held: Box::new(held),
+        }
+    }
+}
+
+/// A place for records.
+pub(super) trait Tier: Send + Sync {
+    /// The record of `key`.
+    fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble>;
+
+    /// Lets `change` decide on the record of `key` while nobody else can. A
+    /// record that is put is the most recently used one at `now`; the least
+    /// recently used one goes if there is no room. `change` may be asked again
+    /// if its first answer could not be written.
+    fn update(
+        &self,
+        table: Table,
+        key: &Key,
+        now: Moment,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Trouble>;
+
+    /// The claim on `key`, or `None` while somebody has it.
+    fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble>;
+}

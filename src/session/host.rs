@@ -4,12 +4,15 @@
 //! sessions, so nothing need ever be flushed to the disk, and a file that a
 //! crash of the machine left half written is never read.
 //!
-//! The module's one unsafe call opens the file: a memory map is sound as long
-//! as nobody but LMDB changes what is mapped, which the directory's owner and
-//! mode provide (`state_dir`).
+//! The module's unsafe calls are about opening the file: a memory map is sound
+//! as long as nobody but LMDB changes what is mapped, which the directory's
+//! owner and mode provide (`state_dir`).
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use nix::libc;
 
 use heed::types::{Bytes, Unit};
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithoutTls};
@@ -110,6 +113,7 @@ impl Host {
         // directory is ours and nobody else may write it, and the file's name
         // is this format's own.
         let env = unsafe { options.open(&path) }.map_err(|error| broken(&error))?;
+        close_on_exec(&path).map_err(|error| broken(&error))?;
         let page_size = u64::from(env.unnamed_database_stat().page_size);
         let needed = (env.info().last_page_number as u64 + 1) * page_size;
         if env.real_disk_size().map_err(|error| broken(&error))? < needed {
@@ -326,6 +330,25 @@ fn store_name() -> String {
         .take(12)
         .collect();
     format!("sessions-{FORMAT}-{boot}.mdb")
+}
+
+/// LMDB opens the file of its records, alone of all its files, so that it stays
+/// open in the programs that the host starts.
+fn close_on_exec(path: &Path) -> std::io::Result<()> {
+    let ours = std::fs::metadata(path)?;
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        let number = entry.file_name().to_string_lossy().parse::<libc::c_int>();
+        let (Ok(number), Ok(open)) = (number, std::fs::metadata(entry.path())) else {
+            continue;
+        };
+        if (open.dev(), open.ino()) == (ours.dev(), ours.ino()) {
+            // SAFETY: the flag changes nothing in this process; the number
+            // belongs to this file, which nothing but this store opens.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
 }
 
 /// Removes what earlier boots left. What cannot be removed is in nobody's way.

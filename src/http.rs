@@ -212,11 +212,13 @@ fn classify(error: reqwest::Error) -> Error {
 
 /// rustls reports what it finds wrong with its peer as invalid data.
 fn is_tls(error: &reqwest::Error) -> bool {
-    chain(error).any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData)
-    })
+    chain(error).any(|cause| cause.downcast_ref().is_some_and(is_invalid_data))
+}
+
+/// Whether an I/O error is about the data, or has one in it that is.
+fn is_invalid_data(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    error.kind() == std::io::ErrorKind::InvalidData || inner.is_some_and(is_invalid_data)
 }
 
 fn chain<'e>(

@@ -1,0 +1,208 @@
+//! A private Cyrus: its own master, directories, users, ports and log.
+
+use super::authority::Authority;
+use super::cyrus_conf;
+use super::plugin_dir;
+use super::port::Port;
+use super::process::{self, Process};
+use super::scratch::{Scratch, cyrus_user, set_mode};
+use super::syslog::Syslog;
+use super::wait::{PATIENCE, wait_until};
+use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use super::cyrus_conf::{Options, Service};
+
+const MASTER: &str = "/usr/sbin/cyrmaster";
+
+/// A running private Cyrus. It lives in `cyrus` below the scratch directory.
+pub struct Cyrus {
+    scratch: Scratch,
+    home: PathBuf,
+    ports: Vec<(Service, Port)>,
+    environment: Vec<(String, String)>,
+    syslog: Syslog,
+    master: Option<Process>,
+}
+
+impl Cyrus {
+    /// Writes the configuration, starts master and waits until it listens.
+    pub fn start(scratch: &Scratch, authority: &Authority, options: Options) -> Self {
+        let syslog = Syslog::start(scratch);
+        let home = scratch.create_dir("cyrus");
+        for dir in cyrus_conf::DIRECTORIES {
+            scratch.create_dir(Path::new("cyrus").join(dir));
+        }
+        set_mode(&home.join("state"), 0o700);
+        // What `ctl_cyrusdb -r` leaves behind; without it every process logs an error.
+        scratch.write("cyrus/conf/db/skipstamp", 1u32.to_be_bytes());
+        authority
+            .server_certificate()
+            .write(scratch, "cyrus/server");
+        plugin_dir::fill(
+            &home.join("sasl"),
+            &options.stock_plugins,
+            options.plugin.as_deref(),
+        );
+
+        let ports: Vec<(Service, Port)> = options
+            .services
+            .iter()
+            .map(|service| (*service, Port::reserve()))
+            .collect();
+        let imapd_conf = cyrus_conf::imapd_conf(&home, &cyrus_user(), &options.imapd_conf);
+        scratch.write("cyrus/imapd.conf", imapd_conf);
+        scratch.write(
+            "cyrus/cyrus.conf",
+            cyrus_conf::cyrus_conf(&home, &ports, &options),
+        );
+        scratch.give_to_cyrus(&home);
+
+        let mut cyrus = Self {
+            scratch: scratch.clone(),
+            home,
+            ports,
+            environment: options.environment,
+            syslog,
+            master: None,
+        };
+        cyrus.start_again();
+        cyrus
+    }
+
+    /// Starts master again after [`Cyrus::stop`], on the same ports and directories.
+    pub fn start_again(&mut self) {
+        assert!(self.master.is_none(), "Cyrus runs already");
+        let mut command = self.scratch.command(MASTER);
+        command
+            .arg("-C")
+            .arg(self.imapd_conf())
+            .arg("-M")
+            .arg(self.home.join("cyrus.conf"))
+            .arg("-p")
+            .arg(self.home.join("master.pid"))
+            .env("SASL_PATH", self.home.join("sasl"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        self.syslog.attach(&mut command);
+        let mut master = self.scratch.spawn("cyrmaster", command);
+        // Looking at the sockets, not connecting: that would already use up a process.
+        let up = wait_until(PATIENCE, || {
+            !master.running() || self.ports.iter().all(|(_, port)| port.listened())
+        });
+        assert!(
+            up && master.running(),
+            "Cyrus does not start\n{}{}",
+            master.output(),
+            self.syslog.tail()
+        );
+        self.master = Some(master);
+    }
+
+    /// Ends master and all its children.
+    pub fn stop(&mut self) {
+        self.master = None;
+    }
+
+    /// Ends it and starts it again.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Makes master read cyrus.conf again and replace its children, idle ones at once.
+    pub fn hup(&self) {
+        let mark = self.syslog.mark();
+        self.running().signal(Signal::SIGHUP);
+        let seen = self.syslog.wait_for_since(
+            mark,
+            |line| line.text.starts_with("Services reconfigured"),
+            Duration::from_secs(5),
+        );
+        assert!(seen.is_some(), "no SIGHUP\n{}", self.syslog.tail());
+    }
+
+    /// Adds a user of the private sasldb, which the stock PLAIN and LOGIN ask.
+    pub fn sasl_user(&self, name: &str, password: &str) {
+        let database = self.home.join("sasldb2");
+        let mut command = self.scratch.command("saslpasswd2");
+        command
+            .args(["-c", "-p", "-u", "localhost", "-f"])
+            .args([database.as_os_str(), name.as_ref()])
+            // Without it the host's plugins are loaded, ours among them where it is installed.
+            .env("SASL_PATH", self.home.join("sasl"));
+        self.scratch.run("saslpasswd2", command, password);
+        self.scratch.give_to_cyrus(&database);
+    }
+
+    /// The port of a service that [`Options::services`] lists.
+    pub fn port(&self, service: Service) -> u16 {
+        self.ports
+            .iter()
+            .find(|(running, _)| *running == service)
+            .unwrap_or_else(|| panic!("{service:?} was not asked for"))
+            .1
+            .number()
+    }
+
+    /// The port of imapd.
+    pub fn imap_port(&self) -> u16 {
+        self.port(Service::Imap)
+    }
+
+    /// The port of imapd with TLS from the start.
+    pub fn imaps_port(&self) -> u16 {
+        self.port(Service::Imaps)
+    }
+
+    /// The port of pop3d.
+    pub fn pop3_port(&self) -> u16 {
+        self.port(Service::Pop3)
+    }
+
+    /// The port of timsieved.
+    pub fn sieve_port(&self) -> u16 {
+        self.port(Service::Sieve)
+    }
+
+    /// The process id of master.
+    pub fn master_pid(&self) -> u32 {
+        self.running().pid()
+    }
+
+    /// The processes of the services that run now.
+    pub fn children(&self) -> Vec<u32> {
+        process::children(self.master_pid())
+    }
+
+    /// Waits until no process of `old` runs any more; false if one goes on.
+    pub fn replaced(&self, old: &[u32]) -> bool {
+        wait_until(PATIENCE, || {
+            !self.children().iter().any(|pid| old.contains(pid))
+        })
+    }
+
+    /// What master and all services say to syslog.
+    pub fn log(&self) -> &Syslog {
+        &self.syslog
+    }
+
+    /// The value of `sasl_sso_state_dir`: an empty directory, mode 0700, of the user of Cyrus.
+    pub fn state_dir(&self) -> PathBuf {
+        self.home.join("state")
+    }
+
+    /// The plugin directory.
+    pub fn plugin_dir(&self) -> PathBuf {
+        self.home.join("sasl")
+    }
+
+    /// The path of imapd.conf, to be changed before a [`Cyrus::hup`] or [`Cyrus::restart`].
+    pub fn imapd_conf(&self) -> PathBuf {
+        self.home.join("imapd.conf")
+    }
+
+    fn running(&self) -> &Process {
+        self.master.as_ref().expect("Cyrus is stopped")
+    }
+}

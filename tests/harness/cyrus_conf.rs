@@ -1,0 +1,160 @@
+//! What a private Cyrus runs, and its two configuration files.
+
+use super::port::Port;
+use std::path::{Path, PathBuf};
+
+/// What must be there before master starts, below Cyrus's home.
+pub const DIRECTORIES: &[&str] = &[
+    "conf/db",
+    "conf/lock",
+    "conf/log",
+    "conf/msg",
+    "conf/proc",
+    "conf/socket",
+    "conf/stats",
+    "sasl",
+    "sieve",
+    "spool",
+    "state",
+];
+
+/// A service that Cyrus can run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// imapd
+    Imap,
+    /// imapd with TLS from the start
+    Imaps,
+    /// pop3d
+    Pop3,
+    /// timsieved
+    Sieve,
+}
+
+impl Service {
+    /// The name of the entry in cyrus.conf, which is also the prefix of its own options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
+            Self::Pop3 => "pop3",
+            Self::Sieve => "sieve",
+        }
+    }
+
+    fn command(self) -> &'static str {
+        match self {
+            Self::Imap => "imapd",
+            Self::Imaps => "imapd -s",
+            Self::Pop3 => "pop3d",
+            Self::Sieve => "timsieved",
+        }
+    }
+}
+
+/// What a test wants different from the defaults.
+pub struct Options {
+    /// The plugin to install as `libsso.so`; none for a stock Cyrus.
+    pub plugin: Option<PathBuf>,
+    /// Lines of imapd.conf: they replace the harness's own of the same key, or are added.
+    pub imapd_conf: Vec<(String, String)>,
+    /// The services to run.
+    pub services: Vec<Service>,
+    /// The stock plugins to install, by file name.
+    pub stock_plugins: Vec<&'static str>,
+    /// How many processes of each service may run.
+    pub maxchild: u32,
+    /// How many processes of each service wait for a connection.
+    pub prefork: u32,
+    /// How many connections a process serves before it ends (`-U`).
+    pub reuse: u32,
+    /// Environment variables of master and of all that it starts.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            plugin: None,
+            imapd_conf: Vec::new(),
+            services: vec![Service::Imap],
+            stock_plugins: vec!["libplain.so", "libsasldb.so"],
+            maxchild: 100,
+            prefork: 0,
+            // Debian's.
+            reuse: 30,
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// imapd.conf with every path away from the host's own Cyrus, and the test's lines on top.
+pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> String {
+    let home = home.to_str().expect("a path in UTF-8");
+    let mut lines: Vec<(String, String)> = [
+        ("configdirectory", "{home}/conf"),
+        ("defaultpartition", "default"),
+        ("partition-default", "{home}/spool"),
+        ("proc_path", "{home}/conf/proc"),
+        ("mboxname_lockpath", "{home}/conf/lock"),
+        ("duplicate_db_path", "{home}/conf/deliver.db"),
+        ("statuscache_db_path", "{home}/conf/statuscache.db"),
+        ("tls_sessions_db_path", "{home}/conf/tls_sessions.db"),
+        ("stats_path", "{home}/conf/stats"),
+        ("sievedir", "{home}/sieve"),
+        ("lmtpsocket", "{home}/conf/socket/lmtp"),
+        ("idlesocket", "{home}/conf/socket/idle"),
+        ("notifysocket", "{home}/conf/socket/notify"),
+        ("cyrus_user", "{user}"),
+        ("servername", "localhost"),
+        ("autocreate_quota", "0"),
+        ("autocreate_post", "yes"),
+        ("failedloginpause", "0"),
+        ("popminpoll", "0"),
+        ("allowplaintext", "yes"),
+        ("tls_server_cert", "{home}/server.pem"),
+        ("tls_server_key", "{home}/server.key"),
+        ("sasl_pwcheck_method", "auxprop"),
+        ("sasl_auxprop_plugin", "sasldb"),
+        ("sasl_sasldb_path", "{home}/sasldb2"),
+        ("sasl_mech_list", "PLAIN CASPT"),
+        ("sasl_sso_state_dir", "{home}/state"),
+    ]
+    .map(|(key, value)| {
+        let value = value.replace("{home}", home).replace("{user}", user);
+        (key.to_owned(), value)
+    })
+    .to_vec();
+    for (key, value) in overrides {
+        // A key that stands twice is fatal to Cyrus.
+        match lines.iter_mut().find(|(known, _)| known == key) {
+            Some(line) => line.1.clone_from(value),
+            None => lines.push((key.clone(), value.clone())),
+        }
+    }
+    lines
+        .iter()
+        .map(|(key, value)| format!("{key}: {value}\n"))
+        .collect()
+}
+
+/// cyrus.conf with the services on their ports.
+pub(super) fn cyrus_conf(home: &Path, ports: &[(Service, Port)], options: &Options) -> String {
+    let services: String = ports
+        .iter()
+        .map(|(service, port)| {
+            format!(
+                "  {} cmd=\"{} -C {}/imapd.conf -U {}\" listen=\"127.0.0.1:{}\" proto=\"tcp4\" \
+                 prefork={} maxchild={}\n",
+                service.name(),
+                service.command(),
+                home.display(),
+                options.reuse,
+                port.number(),
+                options.prefork,
+                options.maxchild,
+            )
+        })
+        .collect();
+    format!("START {{\n}}\n\nSERVICES {{\n{services}}}\n\nEVENTS {{\n}}\n")
+}

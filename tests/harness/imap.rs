@@ -1,0 +1,213 @@
+//! A raw IMAP client: every line that goes over the wire is the test's own.
+
+use super::authority::Authority;
+use super::tls::{self, ClientStream};
+use super::wait::PATIENCE;
+use super::{base64, imap_reply};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+pub use super::imap_reply::Reply;
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<ClientStream>),
+    /// While TLS is being started.
+    Gone,
+}
+
+/// One connection.
+pub struct Imap {
+    stream: Stream,
+    received: Vec<u8>,
+    greeting: String,
+    tags: u32,
+}
+
+impl Imap {
+    /// Connects and reads the greeting.
+    pub fn connect(port: u16) -> Self {
+        Self::greeted(Stream::Plain(open(port)))
+    }
+
+    /// Connects to a port that speaks TLS from the start, and reads the greeting.
+    pub fn connect_tls(port: u16, authority: &Authority) -> Self {
+        let stream = tls::connect(authority.ca_pem(), open(port));
+        Self::greeted(Stream::Tls(Box::new(stream)))
+    }
+
+    /// The server's first line.
+    pub fn greeting(&self) -> &str {
+        &self.greeting
+    }
+
+    /// The words of the reply to CAPABILITY.
+    pub fn capabilities(&mut self) -> Vec<String> {
+        let reply = self.command("CAPABILITY");
+        reply
+            .untagged
+            .iter()
+            .filter_map(|line| line.strip_prefix("* CAPABILITY "))
+            .flat_map(|line| line.split_whitespace().map(str::to_owned))
+            .collect()
+    }
+
+    /// Starts TLS, trusting the authority alone.
+    pub fn starttls(&mut self, authority: &Authority) {
+        let reply = self.command("STARTTLS");
+        assert!(reply.ok, "STARTTLS: {}", reply.status_line);
+        let Stream::Plain(stream) = std::mem::replace(&mut self.stream, Stream::Gone) else {
+            panic!("TLS is started already");
+        };
+        self.stream = Stream::Tls(Box::new(tls::connect(authority.ca_pem(), stream)));
+    }
+
+    /// AUTHENTICATE with the initial response on the same line, then one of `answers` for each
+    /// challenge; when they run out, the exchange is aborted.
+    pub fn authenticate(&mut self, mechanism: &str, initial: &[u8], answers: &[&[u8]]) -> Reply {
+        let initial = match initial {
+            [] => "=".to_owned(),
+            bytes => base64::encode(bytes),
+        };
+        let tag = self.send_command(&format!("AUTHENTICATE {mechanism} {initial}"));
+        let answers: Vec<String> = answers.iter().map(|bytes| base64::encode(bytes)).collect();
+        self.finish(&tag, &answers)
+    }
+
+    /// AUTHENTICATE without an initial response: the first of `answers` goes after the first `+`.
+    pub fn authenticate_by_challenge(&mut self, mechanism: &str, answers: &[&[u8]]) -> Reply {
+        let tag = self.send_command(&format!("AUTHENTICATE {mechanism}"));
+        let answers: Vec<String> = answers.iter().map(|bytes| base64::encode(bytes)).collect();
+        self.finish(&tag, &answers)
+    }
+
+    /// AUTHENTICATE with each line after the mechanism's name as it stands: `initial` unencoded
+    /// by us, and answers such as `*` or what is no base64.
+    pub fn authenticate_raw(
+        &mut self,
+        mechanism: &str,
+        initial: Option<&str>,
+        answers: &[&str],
+    ) -> Reply {
+        let initial = initial.map(|text| format!(" {text}")).unwrap_or_default();
+        let tag = self.send_command(&format!("AUTHENTICATE {mechanism}{initial}"));
+        let answers: Vec<String> = answers.iter().map(|text| (*text).to_owned()).collect();
+        self.finish(&tag, &answers)
+    }
+
+    /// LOGIN; the words are quoted.
+    pub fn login(&mut self, user: &str, password: &str) -> Reply {
+        self.command(&format!("LOGIN {} {}", quoted(user), quoted(password)))
+    }
+
+    /// LOGOUT.
+    pub fn logout(&mut self) -> Reply {
+        self.command("LOGOUT")
+    }
+
+    /// Sends a command under a new tag and reads up to its tagged reply.
+    pub fn command(&mut self, command: &str) -> Reply {
+        let tag = self.send_command(command);
+        self.finish(&tag, &[])
+    }
+
+    /// Sends a command under a new tag, which it returns, and reads nothing.
+    pub fn send_command(&mut self, command: &str) -> String {
+        self.tags += 1;
+        let tag = format!("t{}", self.tags);
+        self.send(format!("{tag} {command}\r\n").as_bytes());
+        tag
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let sent = match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+            Stream::Gone => unreachable!("TLS did not start"),
+        };
+        sent.expect("sending to the IMAP server");
+    }
+
+    /// Reads up to the reply that `tag` starts, answering each challenge.
+    pub fn finish(&mut self, tag: &str, answers: &[String]) -> Reply {
+        let mut answers = answers.iter();
+        let mut reply = imap_reply::Collector::default();
+        loop {
+            let Some(line) = self.line() else {
+                return reply.closed();
+            };
+            if let Some(status) = line.strip_prefix(&format!("{tag} ")) {
+                return reply.ended(status);
+            }
+            if let Some(challenge) = line.strip_prefix('+') {
+                reply.challenge(challenge);
+                let answer = answers.next().map_or("*", String::as_str);
+                self.send(format!("{answer}\r\n").as_bytes());
+            } else {
+                reply.untagged(line);
+            }
+        }
+    }
+
+    /// The next line, without its end; `None` when the server has closed the connection.
+    pub fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                return Some(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            let mut buffer = [0; 4096];
+            let read = match &mut self.stream {
+                Stream::Plain(stream) => stream.read(&mut buffer),
+                Stream::Tls(stream) => stream.read(&mut buffer),
+                Stream::Gone => unreachable!("TLS did not start"),
+            };
+            match read {
+                Ok(0) => return None,
+                Ok(length) => self.received.extend_from_slice(&buffer[..length]),
+                Err(error) if is_timeout(&error) => panic!("no reply of the IMAP server"),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// How long a reply may take; a test of a hanging SSO server may need more or less.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        let stream = match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+            Stream::Gone => unreachable!("TLS did not start"),
+        };
+        stream.set_read_timeout(Some(timeout)).expect("a timeout");
+    }
+
+    fn greeted(stream: Stream) -> Self {
+        let mut imap = Self {
+            stream,
+            received: Vec::new(),
+            greeting: String::new(),
+            tags: 0,
+        };
+        imap.greeting = imap.line().expect("a greeting of the IMAP server");
+        imap
+    }
+}
+
+fn open(port: u16) -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("an IMAP server");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_nodelay(true).expect("no delay");
+    stream
+}
+
+fn quoted(word: &str) -> String {
+    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    matches!(error.kind(), TimedOut | WouldBlock)
+}

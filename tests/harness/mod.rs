@@ -1,0 +1,32 @@
+//! The site that the tests run against: real servers, private to each test, on loopback.
+//!
+//! Every test makes a [`scratch::Scratch`] first and its servers in it; all of it is gone when the
+//! test is, however that ends. Nothing needs an installed, configured or running service.
+
+// Each test binary has the whole harness in it and uses a part.
+#![allow(dead_code)]
+// What fails here fails a test, and says why. clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+pub mod authority;
+pub mod base64;
+pub mod behaviour;
+pub mod cas;
+pub mod cas_reply;
+pub mod cyrus;
+pub mod cyrus_conf;
+pub mod faulty_cas;
+pub mod http;
+pub mod https_server;
+pub mod imap;
+pub mod imap_reply;
+pub mod plugin_dir;
+pub mod port;
+pub mod portal;
+pub mod process;
+pub mod saslauthd;
+pub mod scratch;
+pub mod strict_cas;
+pub mod syslog;
+pub mod tls;
+pub mod wait;

@@ -1,0 +1,199 @@
+//! A web application behind the CAS, such as a webmail, that fetches proxy tickets for its users.
+
+use super::authority::Authority;
+use super::cas::{CasServer, address, browser};
+use super::http;
+use super::https_server::{Server, lock};
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{LOCATION, REFERER};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// An application whose address is `https://localhost:PORT/NAME/`.
+pub struct Portal {
+    name: String,
+    server: Server,
+    cas: String,
+    ca_pem: String,
+    /// Proxy granting tickets as the CAS delivers them, by the IOU.
+    delivered: Arc<Mutex<HashMap<String, String>>>,
+    users: Mutex<HashMap<String, Arc<User>>>,
+}
+
+/// A user with a browser in which the login at the CAS lasts.
+struct User {
+    browser: Client,
+    /// Held while it is fetched, so that one is enough for all.
+    granting_ticket: Mutex<Option<String>>,
+}
+
+impl Portal {
+    /// Starts the application; `name` is of lower-case letters.
+    pub fn start(authority: &Authority, cas: &CasServer, name: &str) -> Self {
+        let delivered = Arc::new(Mutex::new(HashMap::new()));
+        let received = Arc::clone(&delivered);
+        let identity = authority.server_certificate();
+        let server = Server::start(Some(&identity), move |mut stream, _| {
+            let Some(request) = http::read_request(&mut stream) else {
+                return;
+            };
+            if let (Some(iou), Some(ticket)) =
+                (request.parameter("pgtIou"), request.parameter("pgtId"))
+            {
+                lock(&received).insert(iou, ticket);
+            }
+            http::send(&mut stream, &http::reply(200, "text/plain", b""));
+        });
+        Self {
+            name: name.to_owned(),
+            server,
+            cas: cas.url(),
+            ca_pem: cas.ca_pem().to_owned(),
+            delivered,
+            users: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The service by which the CAS knows it.
+    pub fn service(&self) -> String {
+        format!("{}/{}/", self.server.origin(), self.name)
+    }
+
+    /// Its proxy callback, which is what stands in the chain of its tickets.
+    pub fn pgt_url(&self) -> String {
+        format!("{}pgt", self.service())
+    }
+
+    /// A proxy ticket for a user who has logged in to the application.
+    pub fn proxy_ticket(&self, user: &str, target: &str) -> String {
+        let user = self.user(user);
+        let mut granting_ticket = lock(&user.granting_ticket);
+        let granting_ticket =
+            granting_ticket.get_or_insert_with(|| self.granting_ticket(&user.browser));
+        let xml = text(
+            user.browser
+                .get(address(
+                    &format!("{}/proxy", self.cas),
+                    &[("pgt", granting_ticket.as_str()), ("targetService", target)],
+                ))
+                .send(),
+        );
+        element(&xml, "cas:proxyTicket")
+    }
+
+    /// A service ticket that the user got directly, with no proxy between.
+    pub fn service_ticket(&self, user: &str, service: &str) -> String {
+        ticket_for(&self.cas, &self.user(user).browser, service)
+    }
+
+    /// Logs the user out of the CAS, which forgets all tickets of that login.
+    pub fn log_out(&self, user: &str) {
+        if let Some(user) = lock(&self.users).remove(user) {
+            text(user.browser.get(format!("{}/logout", self.cas)).send());
+        }
+    }
+
+    fn user(&self, name: &str) -> Arc<User> {
+        if let Some(user) = lock(&self.users).get(name) {
+            return Arc::clone(user);
+        }
+        // Not under the lock: many users log in at the same time.
+        let user = Arc::new(User {
+            browser: browser(&self.ca_pem),
+            granting_ticket: Mutex::new(None),
+        });
+        log_in(&self.cas, &user.browser, name);
+        Arc::clone(lock(&self.users).entry(name.to_owned()).or_insert(user))
+    }
+
+    /// What the application does when a user comes back from the CAS with a ticket.
+    fn granting_ticket(&self, browser: &Client) -> String {
+        let service = self.service();
+        let ticket = ticket_for(&self.cas, browser, &service);
+        let xml = text(
+            browser
+                .get(address(
+                    &format!("{}/serviceValidate", self.cas),
+                    &[
+                        ("service", service.as_str()),
+                        ("ticket", ticket.as_str()),
+                        ("pgtUrl", self.pgt_url().as_str()),
+                    ],
+                ))
+                .send(),
+        );
+        let iou = element(&xml, "cas:proxyGrantingTicket");
+        lock(&self.delivered)
+            .remove(&iou)
+            .expect("a proxy granting ticket at the callback")
+    }
+}
+
+/// Fills in the login form.
+fn log_in(cas: &str, browser: &Client, name: &str) {
+    let page = format!("{cas}/login");
+    let html = text(browser.get(&page).send());
+    let token = field(&html, "csrfmiddlewaretoken");
+    let login_ticket = field(&html, "lt");
+    // A form is written as a query is.
+    let form = address(
+        &page,
+        &[
+            ("csrfmiddlewaretoken", token.as_str()),
+            ("lt", login_ticket.as_str()),
+            ("username", name),
+            ("password", "test"),
+        ],
+    );
+    let reply = browser
+        .post(&page)
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        // Django takes no form over https without it.
+        .header(REFERER, &page)
+        .body(form.query().unwrap_or_default().to_owned())
+        .send();
+    let html = text(reply);
+    assert!(
+        !html.contains("name=\"password\""),
+        "{name} cannot log in:\n{html}"
+    );
+}
+
+/// Sends a logged-in browser to the CAS on behalf of a service and takes the ticket from the
+/// redirection back.
+fn ticket_for(cas: &str, browser: &Client, service: &str) -> String {
+    let reply = browser
+        .get(address(&format!("{cas}/login"), &[("service", service)]))
+        .send()
+        .expect("a reply of the CAS server");
+    let location = reply
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
+        .unwrap_or_else(|| panic!("no ticket for {service}:\n{}", text(Ok(reply))));
+    let (_, ticket) = location.rsplit_once("ticket=").expect("a ticket");
+    ticket.to_owned()
+}
+
+fn text(reply: reqwest::Result<Response>) -> String {
+    reply
+        .and_then(Response::text)
+        .expect("a reply of the CAS server")
+}
+
+/// The value of a hidden field of a form.
+fn field(html: &str, name: &str) -> String {
+    between(html, &format!("name=\"{name}\" value=\""), "\"")
+}
+
+fn element(xml: &str, name: &str) -> String {
+    between(xml, &format!("<{name}>"), "<")
+}
+
+fn between(text: &str, before: &str, after: &str) -> String {
+    text.split_once(before)
+        .and_then(|(_, rest)| rest.split_once(after))
+        .map(|(found, _)| found.to_owned())
+        .unwrap_or_else(|| panic!("no {before} in\n{text}"))
+}

@@ -1,0 +1,50 @@
+//! A private saslauthd of the stock kind: it asks the private Cyrus by LOGIN.
+
+use super::cyrus::Cyrus;
+use super::process::Process;
+use super::scratch::Scratch;
+use super::wait::{PATIENCE, wait_until};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+/// A running saslauthd.
+pub struct Saslauthd {
+    mux: PathBuf,
+    process: Process,
+}
+
+impl Saslauthd {
+    /// Starts it and waits until it listens. Whom Cyrus lets in by LOGIN, it lets in.
+    pub fn start(scratch: &Scratch, cyrus: &Cyrus) -> Self {
+        let dir = scratch.create_dir("saslauthd");
+        let mut command = scratch.command("/usr/sbin/saslauthd");
+        command
+            // -d keeps it in the foreground, and talking.
+            .args(["-d", "-a", "rimap", "-n", "2", "-m"])
+            .arg(&dir)
+            .arg("-O")
+            .arg(format!("127.0.0.1/{}", cyrus.imap_port()));
+        cyrus.log().attach(&mut command);
+        let mut process = scratch.spawn("saslauthd", command);
+        let mux = dir.join("mux");
+        let up = wait_until(PATIENCE, || {
+            !process.running() || UnixStream::connect(&mux).is_ok()
+        });
+        assert!(
+            up && process.running(),
+            "saslauthd does not start\n{}",
+            process.output()
+        );
+        Self { mux, process }
+    }
+
+    /// Its socket: the value of `sasl_saslauthd_path`.
+    pub fn mux(&self) -> &PathBuf {
+        &self.mux
+    }
+
+    /// What it printed.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+}

@@ -1,0 +1,58 @@
+//! The tickets of a CAS server that keeps the protocol to the letter: each is good exactly once.
+
+use super::cas_reply;
+use super::http::Request;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// A table of armed tickets.
+#[derive(Default)]
+pub struct Tickets {
+    armed: HashMap<String, Ticket>,
+    /// What every `service` parameter must be; anything goes without.
+    pub service: Option<String>,
+    /// How long each answer takes.
+    pub delay: Duration,
+}
+
+/// What validating a ticket yields.
+pub struct Ticket {
+    /// `cas:user`
+    pub user: String,
+    /// The chain, last proxy first.
+    pub proxies: Vec<String>,
+    /// The attributes, which may repeat.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl Tickets {
+    /// Makes a ticket good, once.
+    pub fn arm(&mut self, value: &str, ticket: Ticket) {
+        self.armed.insert(value.to_owned(), ticket);
+    }
+
+    /// The answer to a validation, which spends the ticket, whatever the answer is.
+    pub fn validate(&mut self, request: &Request) -> String {
+        let (Some(value), Some(service)) =
+            (request.parameter("ticket"), request.parameter("service"))
+        else {
+            return cas_reply::failure("INVALID_REQUEST", "service and ticket are required");
+        };
+        let Some(ticket) = self.armed.remove(&value) else {
+            return cas_reply::failure("INVALID_TICKET", "ticket not recognized");
+        };
+        if self.service.as_ref().is_some_and(|only| *only != service) {
+            return cas_reply::failure("INVALID_SERVICE", &service);
+        }
+        if request.path().ends_with("/serviceValidate") && value.starts_with("PT") {
+            return cas_reply::failure("INVALID_TICKET_SPEC", "a proxy ticket is not accepted");
+        }
+        let proxies: Vec<&str> = ticket.proxies.iter().map(String::as_str).collect();
+        let attributes: Vec<(&str, &str)> = ticket
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        cas_reply::success(&ticket.user, &proxies, &attributes)
+    }
+}

@@ -1,0 +1,194 @@
+//! What the programs of a test say to syslog, without touching the host's.
+
+use super::scratch::{Scratch, set_mode};
+use std::net::Shutdown;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The levels of syslog(3), as in [`Line::level`].
+pub mod level {
+    /// LOG_ERR
+    pub const ERR: u8 = 3;
+    /// LOG_WARNING
+    pub const WARNING: u8 = 4;
+    /// LOG_NOTICE
+    pub const NOTICE: u8 = 5;
+    /// LOG_INFO
+    pub const INFO: u8 = 6;
+    /// LOG_DEBUG
+    pub const DEBUG: u8 = 7;
+}
+
+/// One line of the log.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// 0 (emergency) to 7 (debug); see [`level`].
+    pub level: u8,
+    /// What the program called itself, such as `cyrus/imap`.
+    pub ident: String,
+    /// The process that wrote it.
+    pub pid: u32,
+    /// The text.
+    pub text: String,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<Line>>,
+    grown: Condvar,
+}
+
+/// The reading end, and what a program needs to write to it.
+pub struct Syslog {
+    socket: UnixDatagram,
+    path: PathBuf,
+    preload: PathBuf,
+    log: Arc<Log>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Syslog {
+    /// Listens on `log` in the directory and builds the library that programs load first.
+    pub fn start(scratch: &Scratch) -> Self {
+        let source = scratch.write("syslog_preload.c", include_str!("syslog_preload.c"));
+        let preload = scratch.join("syslog_preload.so");
+        let mut cc = scratch.command("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+            .args([&preload, &source]);
+        scratch.run("cc", cc, "");
+        set_mode(&preload, 0o755);
+
+        let path = scratch.join("log");
+        let socket = UnixDatagram::bind(&path).expect("the log's socket");
+        set_mode(&path, 0o666);
+        let log = Arc::new(Log::default());
+        let reader = {
+            let socket = socket.try_clone().expect("the log's socket");
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || read(&socket, &log))
+        };
+        Self {
+            socket,
+            path,
+            preload,
+            log,
+            reader: Some(reader),
+        }
+    }
+
+    /// Makes `command` log here.
+    pub fn attach(&self, command: &mut Command) {
+        command
+            .env("LD_PRELOAD", &self.preload)
+            .env("SSO_TEST_SYSLOG", &self.path);
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<Line> {
+        self.since(0)
+    }
+
+    /// The place up to which the log has come; for [`Syslog::since`].
+    pub fn mark(&self) -> usize {
+        self.log.lines().len()
+    }
+
+    /// The lines since `mark`.
+    pub fn since(&self, mark: usize) -> Vec<Line> {
+        self.log.lines()[mark..].to_vec()
+    }
+
+    /// Whether a line so far has `text` in it.
+    pub fn contains(&self, text: &str) -> bool {
+        self.log.lines().iter().any(|line| line.text.contains(text))
+    }
+
+    /// Waits for a line, old or new, that `wanted` accepts.
+    pub fn wait_for(&self, wanted: impl Fn(&Line) -> bool, limit: Duration) -> Option<Line> {
+        self.wait_for_since(0, wanted, limit)
+    }
+
+    /// Waits for a line after `mark` that `wanted` accepts.
+    pub fn wait_for_since(
+        &self,
+        mark: usize,
+        wanted: impl Fn(&Line) -> bool,
+        limit: Duration,
+    ) -> Option<Line> {
+        let deadline = Instant::now() + limit;
+        let mut lines = self.log.lines();
+        loop {
+            if let Some(line) = lines[mark..].iter().find(|line| wanted(line)) {
+                return Some(line.clone());
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            lines = self
+                .log
+                .grown
+                .wait_timeout(lines, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// The last lines, for the message of a failing test.
+    pub fn tail(&self) -> String {
+        let lines = self.log.lines();
+        lines[lines.len().saturating_sub(40)..]
+            .iter()
+            .map(|line| {
+                format!(
+                    "<{}> {}[{}]: {}\n",
+                    line.level, line.ident, line.pid, line.text
+                )
+            })
+            .collect()
+    }
+}
+
+impl Drop for Syslog {
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Log {
+    fn lines(&self) -> std::sync::MutexGuard<'_, Vec<Line>> {
+        // A test that panics while it looks at the log must not take the others with it.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(socket: &UnixDatagram, log: &Log) {
+    let mut buffer = [0; 16384];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        if length == 0 {
+            return;
+        }
+        let datagram = String::from_utf8_lossy(&buffer[..length]);
+        if let Some(line) = parse(&datagram) {
+            log.lines().push(line);
+            log.grown.notify_all();
+        }
+    }
+}
+
+fn parse(datagram: &str) -> Option<Line> {
+    let (priority, rest) = datagram.strip_prefix('<')?.split_once('>')?;
+    let (head, text) = rest.split_once("]: ")?;
+    let (ident, pid) = head.rsplit_once('[')?;
+    Some(Line {
+        // The upper bits are the facility.
+        level: priority.parse::<u16>().ok()?.to_le_bytes()[0] & 7,
+        ident: ident.to_owned(),
+        pid: pid.parse().ok()?,
+        text: text.trim_end().to_owned(),
+    })
+}

@@ -1,0 +1,384 @@
+//! The harness keeps its own promises: without that, no other test proves anything.
+
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+mod harness;
+
+use harness::authority::Authority;
+use harness::cas::{CasServer, browser};
+use harness::cas_reply;
+use harness::cyrus::{Cyrus, Options, Service};
+use harness::faulty_cas::{Behaviour, FaultyCas};
+use harness::imap::Imap;
+use harness::portal::Portal;
+use harness::saslauthd::Saslauthd;
+use harness::scratch::Scratch;
+use harness::syslog::level;
+use harness::wait::{PATIENCE, wait_for, wait_until};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const IMAP: &str = "imap://localhost";
+/// Set in the process that `killing_the_owner_leaves_nothing` kills.
+const OWNER: &str = "SSO_TEST_OWNER";
+
+#[test]
+fn a_user_of_the_private_sasldb_logs_in_and_syslog_shows_it() {
+    let scratch = Scratch::new("plain");
+    let cyrus = Cyrus::start(&scratch, &Authority::new(), Options::default());
+    cyrus.sasl_user("anna", "secret");
+    let mut imap = Imap::connect(cyrus.imap_port());
+    assert!(imap.capabilities().contains(&"AUTH=PLAIN".to_owned()));
+    let reply = imap.authenticate("PLAIN", b"\0anna\0secret", &[]);
+    assert!(reply.ok, "{reply:?}");
+    let pid = reply.session_pid.unwrap();
+    assert_eq!(cyrus.children(), [pid]);
+    let line = cyrus.log().wait_for(
+        |line| line.pid == pid && line.text.contains("anna PLAIN User logged in"),
+        PATIENCE,
+    );
+    assert_eq!(line.unwrap().level, level::NOTICE);
+
+    let mut imap = Imap::connect(cyrus.imap_port());
+    let reply = imap.authenticate_by_challenge("PLAIN", &[b"\0anna\0wrong"]);
+    assert!(!reply.ok && reply.challenges.len() == 1, "{reply:?}");
+    let reply = imap.authenticate_raw("PLAIN", None, &["*"]);
+    assert!(reply.status_line.starts_with("BAD"), "{reply:?}");
+    assert!(imap.login("anna", "secret").ok);
+    assert!(imap.logout().ok);
+}
+
+#[test]
+fn tls_works_from_the_start_and_later() {
+    let scratch = Scratch::new("tls");
+    let authority = Authority::new();
+    let options = Options {
+        services: vec![Service::Imap, Service::Imaps],
+        imapd_conf: vec![("allowplaintext".to_owned(), "no".to_owned())],
+        ..Options::default()
+    };
+    let cyrus = Cyrus::start(&scratch, &authority, options);
+    let plain = "AUTH=PLAIN".to_owned();
+    let mut imap = Imap::connect(cyrus.imap_port());
+    assert!(!imap.capabilities().contains(&plain));
+    imap.starttls(&authority);
+    assert!(imap.capabilities().contains(&plain));
+    let mut imap = Imap::connect_tls(cyrus.imaps_port(), &authority);
+    assert!(imap.capabilities().contains(&plain));
+}
+
+#[test]
+fn master_replaces_its_children_on_hup_and_starts_again() {
+    let scratch = Scratch::new("hup");
+    let mut cyrus = Cyrus::start(&scratch, &Authority::new(), Options::default());
+    cyrus.sasl_user("anna", "secret");
+    assert!(Imap::connect(cyrus.imap_port()).login("anna", "secret").ok);
+    let old = cyrus.children();
+    cyrus.hup();
+    assert!(cyrus.replaced(&old));
+    let master = cyrus.master_pid();
+    cyrus.restart();
+    assert_ne!(cyrus.master_pid(), master);
+    assert!(Imap::connect(cyrus.imap_port()).login("anna", "secret").ok);
+    cyrus.stop();
+    assert!(TcpStream::connect(("127.0.0.1", cyrus.imap_port())).is_err());
+}
+
+#[test]
+fn pop3_and_sieve_answer_and_the_log_of_libsasl2_arrives() {
+    let scratch = Scratch::new("others");
+    let options = Options {
+        services: vec![Service::Pop3, Service::Sieve],
+        imapd_conf: vec![("sasl_log_level".to_owned(), "7".to_owned())],
+        // No sasldb to ask, upon which libsasl2 itself remarks, not pop3d.
+        stock_plugins: vec!["libplain.so"],
+        ..Options::default()
+    };
+    let cyrus = Cyrus::start(&scratch, &Authority::new(), options);
+    let sieve = first_lines(cyrus.sieve_port(), &[]);
+    assert!(sieve[0].starts_with("\"IMPLEMENTATION\""), "{sieve:?}");
+    let pop3 = first_lines(cyrus.pop3_port(), &["USER anna", "PASS secret"]);
+    assert!(
+        pop3[1].starts_with("+OK") && pop3[2].starts_with("-ERR"),
+        "{pop3:?}"
+    );
+    let line = cyrus.log().wait_for(
+        |line| line.text.contains("unknown password verifier(s) auxprop"),
+        PATIENCE,
+    );
+    assert!(line.is_some(), "{}", cyrus.log().tail());
+}
+
+/// The first line of a server, and the one after each command.
+fn first_lines(port: u16, commands: &[&str]) -> Vec<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a server");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
+    let mut next = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).map(|_| line).expect("a line")
+    };
+    let mut lines = vec![next()];
+    for command in commands {
+        write!(stream, "{command}\r\n").expect("sending");
+        lines.push(next());
+    }
+    lines
+}
+
+#[test]
+fn a_saslauthd_of_the_stock_kind_asks_cyrus() {
+    let scratch = Scratch::new("saslauthd");
+    let cyrus = Cyrus::start(&scratch, &Authority::new(), Options::default());
+    cyrus.sasl_user("anna", "secret");
+    let saslauthd = Saslauthd::start(&scratch, &cyrus);
+    let ask = |password: &str| {
+        let mut command = scratch.command("testsaslauthd");
+        command
+            .args(["-u", "anna", "-p", password, "-f"])
+            .arg(saslauthd.mux());
+        let mut process = scratch.spawn("testsaslauthd", command);
+        process.wait(PATIENCE);
+        process.output()
+    };
+    assert!(ask("secret").contains("OK"), "{}", saslauthd.output());
+    assert!(ask("wrong").contains("NO"), "{}", saslauthd.output());
+}
+
+#[test]
+fn a_proxy_ticket_of_a_real_cas_is_good_once() {
+    let scratch = Scratch::new("cas");
+    let authority = Authority::new();
+    let mut cas = CasServer::start(&scratch, &authority);
+    let webmail = Portal::start(&authority, &cas, "webmail");
+    let foreign = Portal::start(&authority, &cas, "foreign");
+    let ticket = webmail.proxy_ticket("anna", IMAP);
+    let first = cas.validate(IMAP, &ticket);
+    assert!(first.contains("<cas:user>anna</cas:user>"), "{first}");
+    assert!(first.contains("<cas:role>staff</cas:role>"), "{first}");
+    let proxy = |url: String| format!("<cas:proxy>{url}</cas:proxy>");
+    assert!(first.contains(&proxy(webmail.pgt_url())), "{first}");
+    let second = cas.validate(IMAP, &ticket);
+    assert!(second.contains("INVALID_TICKET"), "{second}");
+    assert_eq!(cas.validations(), 2);
+
+    let other = cas.validate(IMAP, &foreign.proxy_ticket("anna", IMAP));
+    assert!(other.contains(&proxy(foreign.pgt_url())), "{other}");
+    let direct = cas.validate(IMAP, &webmail.service_ticket("anna", IMAP));
+    assert!(direct.contains("<cas:user>anna</cas:user>"), "{direct}");
+    assert!(!direct.contains("<cas:proxies>"), "{direct}");
+
+    let ticket = webmail.proxy_ticket("anna", IMAP);
+    cas.stop();
+    assert!(browser(authority.ca_pem()).get(cas.url()).send().is_err());
+    cas.start_again();
+    cas.pause();
+    let hurried = reqwest::blocking::Client::builder().timeout(Duration::from_millis(300));
+    let error = hurried.build().unwrap().get(cas.url()).send().unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    cas.resume();
+    assert!(
+        cas.validate(IMAP, &ticket)
+            .contains("<cas:user>anna</cas:user>")
+    );
+}
+
+#[test]
+fn many_users_get_their_tickets_at_once() {
+    let scratch = Scratch::new("many");
+    let authority = Authority::new();
+    let cas = CasServer::start(&scratch, &authority);
+    let webmail = Portal::start(&authority, &cas, "webmail");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (cas, webmail) = (&cas, &webmail);
+            scope.spawn(move || {
+                for user in (0..50).filter(|user| user % 4 == thread) {
+                    let user = format!("user{user}");
+                    for _ in 0..2 {
+                        let ticket = webmail.proxy_ticket(&user, IMAP);
+                        assert!(cas.validate(IMAP, &ticket).contains(&user));
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(cas.validations(), 100);
+}
+
+#[test]
+fn the_faulty_cas_plays_its_parts() {
+    let authority = Authority::new();
+    let mut cas = FaultyCas::start(&authority);
+    let client = browser(authority.ca_pem());
+    let get = |path: &str| {
+        let reply = client.get(format!("{}{path}", cas.url())).send()?;
+        Ok::<_, reqwest::Error>((reply.status().as_u16(), reply.text()?))
+    };
+    let validate = "/p3/proxyValidate?service=imap%3A%2F%2Flocalhost&ticket=PT-1";
+
+    cas.arm("PT-1", "anna", &["https://webmail/?a=1&b=2"]);
+    let (_, body) = get(validate).unwrap();
+    assert!(body.contains("<cas:user>anna</cas:user>"), "{body}");
+    assert!(body.contains("https://webmail/?a=1&amp;b=2"), "{body}");
+    assert!(get(validate).unwrap().1.contains("INVALID_TICKET"));
+    cas.arm("PT-1", "anna", &[]);
+    cas.arm_service("imaps://localhost");
+    assert!(get(validate).unwrap().1.contains("INVALID_SERVICE"));
+    assert!(get(validate).unwrap().1.contains("INVALID_TICKET"));
+    assert_eq!(cas.requests().len(), 4);
+    assert_eq!(cas.requests()[0], format!("GET /cas{validate} HTTP/1.1"));
+
+    cas.set(Behaviour::NotFoundOnP3);
+    assert_eq!(get(validate).unwrap().0, 404);
+    assert_eq!(get("/proxyValidate").unwrap().0, 200);
+    cas.set(Behaviour::Answer(cas_reply::success(
+        "bert",
+        &[],
+        &[("a", "b")],
+    )));
+    assert!(get("").unwrap().1.contains("<cas:a>b</cas:a>"));
+    cas.set(Behaviour::Huge(3_000_000));
+    assert_eq!(get("").unwrap().1.len(), 3_000_000);
+    cas.set(Behaviour::EmptyBody);
+    assert_eq!(get("").unwrap(), (200, String::new()));
+    cas.set(Behaviour::Redirect("https://localhost/".to_owned()));
+    assert_eq!(get("").unwrap().0, 302);
+
+    let seen = cas.requests().len();
+    for closing in [
+        Behaviour::CloseOnAccept,
+        Behaviour::CloseAfterRequest,
+        Behaviour::CloseMidReply("half of it".to_owned()),
+        Behaviour::RawBytes(b"* OK not HTTP\r\n".to_vec()),
+    ] {
+        cas.set(closing.clone());
+        assert!(
+            get("").is_err_and(|error| !error.is_timeout()),
+            "{closing:?}"
+        );
+    }
+    assert!(cas.requests().len() >= seen + 3);
+
+    let hurried = |url: &str| {
+        let client = reqwest::blocking::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(
+                authority.ca_pem().as_bytes(),
+            )?])
+            .timeout(Duration::from_millis(300));
+        client.build()?.get(url).send()?.text()
+    };
+    for hanging in [
+        Behaviour::HangOnAccept,
+        Behaviour::HangAfterRequest,
+        Behaviour::Drip(String::new()),
+    ] {
+        cas.set(hanging.clone());
+        assert!(
+            hurried(&cas.url()).is_err_and(|error| error.is_timeout()),
+            "{hanging:?}"
+        );
+    }
+    let connections = cas.connections();
+    cas.refuse();
+    assert!(hurried(&cas.url()).is_err_and(|error| error.is_connect()));
+    cas.listen_again();
+    cas.set(Behaviour::EmptyBody);
+    assert!(hurried(&cas.url()).is_ok());
+    assert!(cas.connections() > connections);
+
+    for bad in [
+        FaultyCas::start_expired(&authority),
+        FaultyCas::start_wrong_name(&authority),
+        FaultyCas::start_self_signed(),
+    ] {
+        assert!(hurried(&bad.url()).is_err_and(|error| error.is_connect()));
+        assert!(bad.requests().is_empty());
+    }
+    let plain = FaultyCas::start_plain();
+    assert!(plain.url().starts_with("http:") && hurried(&plain.url()).is_ok());
+
+    // Also while connections hang.
+    let dropped = Instant::now();
+    drop(cas);
+    assert!(dropped.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn killing_the_owner_leaves_nothing() {
+    if std::env::var_os(OWNER).is_some() {
+        own_a_site_for_ever();
+    }
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "killing_the_owner_leaves_nothing", "--nocapture"])
+        .env(OWNER, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Owner)
+        .unwrap();
+    let output = BufReader::new(owner.0.stdout.take().unwrap());
+    let home = output
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("site: ").map(str::to_owned))
+        .expect("a site");
+    // master, an imapd, gunicorn with two workers, the watchdog and a program deaf to SIGTERM.
+    assert!(processes_of(&home).len() >= 7, "{:?}", processes_of(&home));
+    drop(owner);
+    let gone = wait_until(PATIENCE, || {
+        processes_of(&home).is_empty() && !Path::new(&home).exists()
+    });
+    assert!(gone, "{:?}", processes_of(&home));
+}
+
+/// Killed whatever becomes of the test.
+struct Owner(Child);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn own_a_site_for_ever() -> ! {
+    let scratch = Scratch::new("owner");
+    let authority = Authority::new();
+    let cyrus = Cyrus::start(&scratch, &authority, Options::default());
+    let _imap = Imap::connect(cyrus.imap_port());
+    let cas = CasServer::start(&scratch, &authority);
+    Portal::start(&authority, &cas, "webmail").proxy_ticket("anna", IMAP);
+    cas.pause();
+    let mut deaf = scratch.command("sh");
+    deaf.args(["-c", "trap '' TERM; sleep 1000"]);
+    let _deaf = scratch.spawn("deaf", deaf);
+    wait_for(PATIENCE, || (!cyrus.children().is_empty()).then_some(()));
+    let line = format!("\nsite: {}\n", scratch.path().display());
+    std::io::stdout()
+        .write_all(line.as_bytes())
+        .expect("standard output");
+    // For ever, unless the one who is to kill us is killed.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    std::process::exit(1);
+}
+
+/// The processes that have the directory in their command line or environment.
+fn processes_of(home: &str) -> Vec<String> {
+    let mentions = |pid: &str, file: &str| {
+        let mut bytes = Vec::new();
+        let opened = fs::File::open(format!("/proc/{pid}/{file}"));
+        let _ = opened.and_then(|mut file| file.read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).contains(home)
+    };
+    fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|pid| mentions(pid, "cmdline") || mentions(pid, "environ"))
+        .collect()
+}

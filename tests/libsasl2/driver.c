@@ -1,0 +1,267 @@
+/* A SASL server as small as it can be: the real libsasl2 with the plugin, told
+ * what to do on standard input, saying what happened on standard output. It is
+ * what the tests run under valgrind, and what the benches time.
+ *
+ * driver PLUGIN-DIRECTORY [OPTION=VALUE]...
+ *
+ *   list                       mechs NAME...
+ *   login MECH MESSAGE [...]   one exchange; messages in hexadecimal, "-" for
+ *                              none. Prints: step CODE CHALLENGE, then
+ *                              end CODE AUTHID AUTHZID
+ *   fuzz MECH COUNT SEED       random exchanges; prints: fuzz SUCCESSES
+ *   time MECH COUNT MESSAGE    prints: time CODE NANOSECONDS, of
+ *                              sasl_server_start alone, COUNT of them
+ *   checkpass COUNT USER PASS  the same of sasl_checkpass
+ *   reload                     sasl_done and sasl_server_init; prints: reload CODE
+ *
+ * What is logged is printed as: log LEVEL TEXT. */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "sasl.h"
+
+static char **options;
+static char *directory;
+static const char *remote;
+
+static int get_option(void *context, const char *plugin, const char *option,
+                      const char **result, unsigned *len)
+{
+    size_t length = strlen(option);
+    (void)context, (void)plugin;
+    for (char **given = options; *given; given++) {
+        if (strncmp(*given, option, length) == 0 && (*given)[length] == '=') {
+            *result = *given + length + 1;
+            if (len)
+                *len = strlen(*result);
+            return SASL_OK;
+        }
+    }
+    return SASL_FAIL;
+}
+
+static int write_log(void *context, int level, const char *message)
+{
+    (void)context;
+    printf("log %d %s\n", level, message);
+    return SASL_OK;
+}
+
+static int get_path(void *context, char **path)
+{
+    (void)context;
+    *path = directory;
+    return SASL_OK;
+}
+
+static const sasl_callback_t callbacks[] = {
+    {SASL_CB_GETOPT, (int (*)(void))get_option, NULL},
+    {SASL_CB_LOG, (int (*)(void))write_log, NULL},
+    {SASL_CB_GETPATH, (int (*)(void))get_path, NULL},
+    {SASL_CB_LIST_END, NULL, NULL},
+};
+
+static void fail(const char *what, int code)
+{
+    printf("failed %s %d\n", what, code);
+    exit(1);
+}
+
+static sasl_conn_t *connection(void)
+{
+    sasl_conn_t *conn;
+    int code = sasl_server_new("imap", "localhost", NULL, NULL, remote, NULL, 0, &conn);
+    if (code != SASL_OK)
+        fail("sasl_server_new", code);
+    return conn;
+}
+
+/* The bytes of hexadecimal digits; "-" is no message at all. */
+static char *bytes(const char *hex, unsigned *length)
+{
+    if (strcmp(hex, "-") == 0) {
+        *length = 0;
+        return NULL;
+    }
+    *length = strlen(hex) / 2;
+    /* Exactly as long as the message: a read beyond its end is an error that
+     * valgrind sees. */
+    char *message = malloc(*length ? *length : 1);
+    for (unsigned i = 0; i < *length; i++)
+        sscanf(hex + 2 * i, "%2hhx", (unsigned char *)message + i);
+    return message;
+}
+
+static void login(char *arguments)
+{
+    char *rest, *mech = strtok_r(arguments, " ", &rest), *hex;
+    const char *out;
+    unsigned length, out_length;
+    sasl_conn_t *conn = connection();
+    int code = SASL_CONTINUE, started = 0;
+    while (code == SASL_CONTINUE && (hex = strtok_r(NULL, " ", &rest))) {
+        char *message = bytes(hex, &length);
+        out = NULL, out_length = 0;
+        if (started++)
+            code = sasl_server_step(conn, message, length, &out, &out_length);
+        else
+            code = sasl_server_start(conn, mech, message, length, &out, &out_length);
+        free(message);
+        printf("step %d %.*s\n", code, (int)out_length, out ? out : "");
+    }
+    const void *user = NULL, *authid = NULL;
+    if (code == SASL_OK) {
+        sasl_getprop(conn, SASL_USERNAME, &user);
+        sasl_getprop(conn, SASL_AUTHUSER, &authid);
+    }
+    printf("end %d %s %s\n", code, authid ? (const char *)authid : "-",
+           user ? (const char *)user : "-");
+    sasl_dispose(&conn);
+}
+
+static unsigned long long state;
+
+/* xorshift64*: the same messages for the same seed. */
+static unsigned draw(unsigned below)
+{
+    state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
+    return (unsigned)((state * 2685821657736338717ULL) >> 33) % below;
+}
+
+/* A message that is random in part: pieces of good ones make it go deeper. */
+static unsigned random_message(char *message, unsigned size)
+{
+    static const char *pieces[] = {"", "\1", "alice", "PT-", "ST-", "PT-12345", "\xff", "=2C", "\xc3\xa9"};
+    unsigned length = 0;
+    for (unsigned parts = draw(8); parts > 0; parts--) {
+        const char *piece = pieces[draw(9)];
+        unsigned count = strlen(piece), noise = draw(4) ? draw(6) : draw(400);
+        if (length + count + noise + 2 > size)
+            break;
+        memcpy(message + length, piece, count);
+        length += count;
+        while (draw(2) && noise-- > 0)
+            message[length++] = (char)(draw(8) ? '!' + draw(90) : draw(256));
+        if (draw(2))
+            message[length++] = '\0';
+    }
+    return length;
+}
+
+static void fuzz(char *arguments)
+{
+    char mech[32], noise[4096];
+    long count, successes = 0;
+    if (sscanf(arguments, "%31s %ld %llu", mech, &count, &state) != 3)
+        fail("fuzz", 0);
+    while (count-- > 0) {
+        sasl_conn_t *conn = connection();
+        const char *out;
+        unsigned out_length, length = random_message(noise, sizeof noise);
+        char *message = malloc(length ? length : 1);
+        memcpy(message, noise, length);
+        int code = sasl_server_start(conn, mech, draw(20) ? message : NULL, length, &out, &out_length);
+        for (int step = 0; code == SASL_CONTINUE && step < 4 && draw(10); step++)
+            code = sasl_server_step(conn, message, length, &out, &out_length);
+        successes += code == SASL_OK;
+        free(message);
+        sasl_dispose(&conn);
+    }
+    printf("fuzz %ld\n", successes);
+}
+
+static long nanoseconds(const struct timespec *from, const struct timespec *to)
+{
+    return (to->tv_sec - from->tv_sec) * 1000000000L + to->tv_nsec - from->tv_nsec;
+}
+
+static void time_start(char *arguments)
+{
+    char mech[32], hex[2048];
+    long count, total = 0;
+    unsigned length, out_length;
+    const char *out;
+    if (sscanf(arguments, "%31s %ld %2047s", mech, &count, hex) != 3)
+        fail("time", 0);
+    char *message = bytes(hex, &length);
+    int code = SASL_OK;
+    for (long i = 0; i < count && code == SASL_OK; i++) {
+        struct timespec begin, end;
+        sasl_conn_t *conn = connection();
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        code = sasl_server_start(conn, mech, message, length, &out, &out_length);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        total += nanoseconds(&begin, &end);
+        sasl_dispose(&conn);
+    }
+    free(message);
+    printf("time %d %ld\n", code, total);
+}
+
+static void time_checkpass(char *arguments)
+{
+    char user[256], password[1024];
+    long count, total = 0;
+    int code = SASL_OK;
+    if (sscanf(arguments, "%ld %255s %1023s", &count, user, password) != 3)
+        fail("checkpass", 0);
+    for (long i = 0; i < count && code == SASL_OK; i++) {
+        struct timespec begin, end;
+        sasl_conn_t *conn = connection();
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        code = sasl_checkpass(conn, user, strlen(user), password, strlen(password));
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        total += nanoseconds(&begin, &end);
+        sasl_dispose(&conn);
+    }
+    printf("time %d %ld\n", code, total);
+}
+
+static void list(void)
+{
+    sasl_conn_t *conn = connection();
+    const char *names = "";
+    sasl_listmech(conn, NULL, "", " ", "", &names, NULL, NULL);
+    printf("mechs %s\n", names);
+    sasl_dispose(&conn);
+}
+
+int main(int count, char **arguments)
+{
+    static char line[1 << 20];
+    if (count < 2)
+        return 2;
+    directory = arguments[1];
+    options = arguments + 2;
+    remote = getenv("SSO_TEST_REMOTE");
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    int code = sasl_server_init(callbacks, "driver");
+    if (code != SASL_OK)
+        fail("sasl_server_init", code);
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = '\0';
+        char *rest = strchr(line, ' ');
+        if (rest)
+            *rest++ = '\0';
+        if (strcmp(line, "list") == 0)
+            list();
+        else if (strcmp(line, "login") == 0)
+            login(rest);
+        else if (strcmp(line, "fuzz") == 0)
+            fuzz(rest);
+        else if (strcmp(line, "time") == 0)
+            time_start(rest);
+        else if (strcmp(line, "checkpass") == 0)
+            time_checkpass(rest);
+        else if (strcmp(line, "reload") == 0) {
+            sasl_done();
+            printf("reload %d\n", sasl_server_init(callbacks, "driver"));
+        } else
+            fail(line, 0);
+    }
+    sasl_done();
+    return 0;
+}

@@ -1,0 +1,270 @@
+//! The plugin in the real libsasl2, with a small program (`driver.c`) as the host.
+
+// Each test binary has all of it and uses a part.
+#![allow(dead_code)]
+
+pub mod site;
+
+use crate::harness::scratch::Scratch;
+use crate::harness::syslog::Syslog;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// libsasl2's result codes (sasl.h).
+pub mod code {
+    pub const CONTINUE: i32 = 1;
+    pub const OK: i32 = 0;
+    pub const NOMECH: i32 = -4;
+    pub const BADPROT: i32 = -5;
+    pub const BADAUTH: i32 = -13;
+    pub const NOAUTHZ: i32 = -14;
+    pub const UNAVAIL: i32 = -24;
+}
+
+/// The plugin as it is shipped.
+pub fn plugin() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
+    let plugin = target.map(|target| target.join("release/libsso.so"));
+    let plugin = plugin.filter(|path| path.exists());
+    plugin.expect("the plugin is not built: run `make build`, or the tests by `make test`")
+}
+
+/// The driver's program and a plugin directory with nothing but our plugin in it.
+pub struct Kit {
+    program: PathBuf,
+    directory: PathBuf,
+    syslog: Syslog,
+}
+
+impl Kit {
+    /// Compiles the driver and installs the plugin, both in the scratch directory.
+    pub fn new(scratch: &Scratch) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let program = scratch.join("driver");
+        let mut compile = scratch.command("cc");
+        compile
+            .args(["-Wall", "-Werror", "-O1", "-g", "-I"])
+            .arg(root.join("sasl-headers"))
+            .arg("-o")
+            .arg(&program)
+            .arg(root.join("tests/libsasl2/driver.c"))
+            .arg("-l:libsasl2.so.2");
+        scratch.run("cc", compile, "");
+        let directory = scratch.create_dir("plugins");
+        std::fs::copy(plugin(), directory.join("libsso.so")).expect("installing the plugin");
+        Self {
+            program,
+            directory,
+            syslog: Syslog::start(scratch),
+        }
+    }
+
+    /// The plugin directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What drivers say before they have a connection; see [`Answer::log`] for the rest.
+    pub fn syslog(&self) -> &Syslog {
+        &self.syslog
+    }
+
+    /// Starts a driver with these options.
+    pub fn driver(&self, scratch: &Scratch, options: &[(&str, &str)]) -> Driver {
+        self.driver_under(scratch, &[], options)
+    }
+
+    /// The same under another program, such as valgrind.
+    pub fn driver_under(
+        &self,
+        scratch: &Scratch,
+        wrapper: &[&str],
+        options: &[(&str, &str)],
+    ) -> Driver {
+        let mut words = wrapper.iter().map(PathBuf::from).collect::<Vec<_>>();
+        words.extend([self.program.clone(), self.directory.clone()]);
+        let mut command = scratch.command(words.remove(0));
+        command.args(words).args(
+            options
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        );
+        self.syslog.attach(&mut command);
+        Driver::start(scratch, command)
+    }
+}
+
+/// A SASL server that does as it is told. It ends with its input.
+pub struct Driver {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    registration: PathBuf,
+}
+
+/// What the driver said to one command.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The words of the last line.
+    pub last: Vec<String>,
+    /// Of each step, the code and the challenge.
+    pub steps: Vec<(i32, String)>,
+    /// What the plugin logged: level and text.
+    pub log: Vec<(i32, String)>,
+}
+
+impl Answer {
+    /// The code at the end of an exchange.
+    pub fn code(&self) -> i32 {
+        self.last[1].parse().expect("a code")
+    }
+
+    /// The authentication identity at the end of an exchange.
+    pub fn authid(&self) -> &str {
+        &self.last[2]
+    }
+
+    /// The value of a field of the line on the decision, such as `reason`.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let line = self
+            .log
+            .iter()
+            .map(|(_, text)| text)
+            .find(|text| text.starts_with("sso: mech="))?;
+        let value = line.split_once(&format!(" {name}="))?.1;
+        let end = match value.strip_prefix('"') {
+            Some(quoted) => quoted.find('"').map(|end| end + 2),
+            None => value.find(' '),
+        };
+        Some(
+            value[..end.unwrap_or(value.len())]
+                .trim_matches('"')
+                .to_owned(),
+        )
+    }
+
+    /// The reason that was logged for a failure.
+    pub fn reason(&self) -> String {
+        self.field("reason").unwrap_or_default()
+    }
+}
+
+impl Driver {
+    fn start(scratch: &Scratch, mut command: Command) -> Self {
+        let mut child = command
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("a driver");
+        let output = BufReader::new(child.stdout.take().expect("the driver's output"));
+        Self {
+            registration: scratch.join("groups").join(child.id().to_string()),
+            input: child.stdin.take(),
+            output,
+            child,
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The numbers of its open files, once it is up.
+    pub fn ask_descriptors(&mut self) -> Vec<u32> {
+        self.ask("list");
+        let listing = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("/proc");
+        listing
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
+    /// Has a command done.
+    pub fn ask(&mut self, command: &str) -> Answer {
+        self.tell(command);
+        self.answer()
+    }
+
+    /// Gives a command without waiting for its answer.
+    pub fn tell(&mut self, command: &str) {
+        let input = self.input.as_mut().expect("the driver's input");
+        input
+            .write_all(format!("{command}\n").as_bytes())
+            .expect("a driver that reads");
+    }
+
+    /// The answer to a command.
+    pub fn answer(&mut self) -> Answer {
+        let mut answer = Answer::default();
+        loop {
+            let mut line = String::new();
+            let read = self
+                .output
+                .read_line(&mut line)
+                .expect("a driver that writes text");
+            assert!(read > 0, "the driver ended after {answer:?}");
+            let line = line.trim_end_matches('\n');
+            let mut words = line.splitn(3, ' ');
+            match (words.next(), words.next(), words.next()) {
+                (Some("log"), Some(level), Some(text)) => {
+                    answer
+                        .log
+                        .push((level.parse().expect("a level"), text.to_owned()));
+                }
+                (Some("step"), Some(code), challenge) => {
+                    let challenge = challenge.unwrap_or_default().to_owned();
+                    answer
+                        .steps
+                        .push((code.parse().expect("a code"), challenge));
+                }
+                _ => {
+                    answer.last = line.split(' ').map(str::to_owned).collect();
+                    return answer;
+                }
+            }
+        }
+    }
+
+    /// A login by CASPT with this first message; a refusal is answered with `^A`.
+    pub fn caspt(&mut self, message: &[u8]) -> Answer {
+        self.ask(&caspt(message))
+    }
+
+    /// A login by CASPT with a ticket alone.
+    pub fn ticket(&mut self, ticket: &str) -> Answer {
+        self.caspt(format!("\0\0{ticket}").as_bytes())
+    }
+
+    /// Ends the driver and returns its exit code and what it still said.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        drop(self.input.take());
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.output, &mut rest).expect("the driver's output");
+        let status = self.child.wait().expect("the driver's end");
+        (status.code(), rest)
+    }
+}
+
+/// The command for a login by CASPT.
+pub fn caspt(message: &[u8]) -> String {
+    format!("login CASPT {} 01", hex(message))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // From here on the id may become that of somebody else's group.
+        let _ = std::fs::remove_file(&self.registration);
+    }
+}

@@ -1,0 +1,63 @@
+//! A site without a mail server: libsasl2 with the plugin, and a CAS that does as it is told.
+
+use super::{Driver, Kit};
+use crate::harness::authority::Authority;
+use crate::harness::faulty_cas::FaultyCas;
+use crate::harness::scratch::Scratch;
+
+/// The proxy that the site lets present users.
+pub const PROXY: &str = "https://webmail.example/callback";
+
+/// A scratch directory with a kit and a CAS that does as it is told.
+pub struct Site {
+    pub kit: Kit,
+    pub cas: FaultyCas,
+    pub authority: Authority,
+    options: Vec<(String, String)>,
+    pub scratch: Scratch,
+}
+
+impl Site {
+    /// A site whose CAS is correct and patience one second.
+    pub fn new(name: &str) -> Self {
+        let scratch = Scratch::new(name);
+        let authority = Authority::new();
+        let cas = FaultyCas::start(&authority);
+        let state = scratch.join("state");
+        let options = [
+            ("caspt_url", cas.url()),
+            (
+                "caspt_ca_file",
+                authority.write_ca(&scratch).display().to_string(),
+            ),
+            ("caspt_proxies", PROXY.to_owned()),
+            ("caspt_timeout", "1".to_owned()),
+            ("sso_state_dir", state.display().to_string()),
+        ];
+        Self {
+            kit: Kit::new(&scratch),
+            cas,
+            authority,
+            options: options
+                .map(|(name, value)| (name.to_owned(), value))
+                .to_vec(),
+            scratch,
+        }
+    }
+
+    /// A server whose options are the site's, but for these.
+    pub fn driver(&self, other: &[(&str, &str)]) -> Driver {
+        self.driver_under(&[], other)
+    }
+
+    /// The same under another program, such as valgrind.
+    pub fn driver_under(&self, wrapper: &[&str], other: &[(&str, &str)]) -> Driver {
+        let mut options: Vec<(&str, &str)> = other.to_vec();
+        for (name, value) in &self.options {
+            if !other.iter().any(|(changed, _)| changed == name) {
+                options.push((name, value));
+            }
+        }
+        self.kit.driver_under(&self.scratch, wrapper, &options)
+    }
+}

@@ -13,7 +13,7 @@ PROGRAM := target/release/sasl-sso
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: build demo test lint unit bench install clean packages-build packages-test
+.PHONY: build demo test lint bench install clean packages-build packages-test
 
 packages-build:
 	@scripts/install-packages build
@@ -25,6 +25,34 @@ packages-test:
 build: packages-build
 	cargo build --release --locked --bin sasl-sso
 	cargo rustc --release --locked --lib --crate-type cdylib -- -Clink-arg=-Wl,-z,nodelete
+
+demo: build packages-test
+	SSO_PLUGIN=$(PLUGIN) cargo run --locked --quiet --example demo
+
+# Everything, with the plugin as it is shipped.
+test: build packages-test
+	cargo test --locked
+
+# What a change must pass before it is looked at.
+lint: packages-build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo check --locked --lib --no-default-features
+
+# In the profile of the tests: what is measured is the plugin as it is shipped,
+# and building benches for release would not leave it alone.
+bench: build packages-test
+	cargo bench --locked --profile dev
+
+# By rename: a process that has the old plugin mapped goes on with it.
+# No dependency on build: one builds as oneself and installs as root.
+install:
+	install -d "$(DESTDIR)$(PLUGINDIR)" "$(DESTDIR)$(PREFIX)/sbin"
+	install -m 644 $(PLUGIN) "$(DESTDIR)$(PLUGINDIR)/.libsso.new"
+	mv -f "$(DESTDIR)$(PLUGINDIR)/.libsso.new" "$(DESTDIR)$(PLUGINDIR)/libsso.so"
+	install -m 755 $(PROGRAM) "$(DESTDIR)$(PREFIX)/sbin/.sasl-sso.new"
+	mv -f "$(DESTDIR)$(PREFIX)/sbin/.sasl-sso.new" "$(DESTDIR)$(PREFIX)/sbin/sasl-sso"
 
 clean:
 	cargo clean

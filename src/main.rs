@@ -1,2 +1,5 @@
-//! The program.
-fn main() {}
+//! The program `sasl-sso`.
+
+fn main() -> std::process::ExitCode {
+    sso::cli::run(std::env::args_os().skip(1))
+}

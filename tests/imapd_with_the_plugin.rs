@@ -1,5 +1,8 @@
 //! The shipped plugin in the real imapd: what its users and its administrator see.
 
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
 mod harness;
 mod libsasl2;
 

@@ -1,6 +1,9 @@
 //! One credential is validated once, however many processes want to know at the same time, and
 //! whatever happens to the one that asks.
 
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
 mod harness;
 mod libsasl2;
 

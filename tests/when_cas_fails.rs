@@ -1,5 +1,8 @@
 //! What an outage costs: nothing but the logins that need CAS, and those not for long.
 
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
 mod harness;
 mod libsasl2;
 

@@ -148,8 +148,11 @@ impl Shared {
             Some(config) => {
                 let mut stream = tls::accept(config, stream);
                 (self.handler)(&mut stream, &self.end);
-                stream.conn.send_close_notify();
-                let _ = stream.flush();
+                // A flush would do the handshake that the handler did not want.
+                if !stream.conn.is_handshaking() {
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                }
             }
         }
     }

@@ -2,6 +2,8 @@
 
 // Each test binary has all of it and uses a part.
 #![allow(dead_code)]
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
 
 pub mod site;
 

@@ -1,0 +1,257 @@
+//! What an administrator relies on: the examples, the installation, the check before a restart,
+//! and that no credential is ever left anywhere.
+
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+mod harness;
+mod libsasl2;
+
+use harness::authority::Authority;
+use harness::cas::CasServer;
+use harness::cyrus::{Cyrus, Options};
+use harness::imap::Imap;
+use harness::portal::Portal;
+use harness::scratch::Scratch;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const SERVICE: &str = "imap://localhost";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `sasl-sso` as it is shipped.
+fn sasl_sso(arguments: &[&str]) -> Output {
+    let program = libsasl2::plugin().with_file_name("sasl-sso");
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .expect("sasl-sso: run `make build`")
+}
+
+/// The lines `key: value` of an example.
+fn example(name: &str) -> Vec<(String, String)> {
+    let path = root().join("cyrus-conf-examples").join(name);
+    let text = std::fs::read_to_string(path).expect(name);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+/// A site with a real CAS, one portal, and imapd configured by the example.
+struct Site {
+    cas: CasServer,
+    portal: Portal,
+    cyrus: Cyrus,
+    scratch: Scratch,
+}
+
+impl Site {
+    fn new(name: &str) -> Self {
+        let scratch = Scratch::new(name);
+        let authority = Authority::new();
+        let cas = CasServer::start(&scratch, &authority);
+        let portal = Portal::start(&authority, &cas, "webmail");
+        let mut lines = example("cas.conf");
+        // The names of a site; the rest is as the example has it.
+        for (_, value) in &mut lines {
+            *value = value
+                .replace("https://cas.univ.example/cas", &cas.url())
+                .replace("https://webmail.univ.example/", &portal.service())
+                .replace("mail.univ.example", "localhost");
+        }
+        lines.retain(|(key, _)| key != "sasl_sso_state_dir");
+        let ca = authority.write_ca(&scratch).display().to_string();
+        lines.push(("sasl_caspt_ca_file".to_owned(), ca));
+        let options = Options {
+            plugin: Some(libsasl2::plugin()),
+            imapd_conf: lines,
+            ..Options::default()
+        };
+        let cyrus = Cyrus::start(&scratch, &authority, options);
+        Self {
+            cas,
+            portal,
+            cyrus,
+            scratch,
+        }
+    }
+}
+
+#[test]
+fn every_example_passes_the_check_and_is_a_configuration() {
+    let mut examples = 0;
+    let directory = root().join("cyrus-conf-examples");
+    for entry in std::fs::read_dir(directory).expect("the examples") {
+        let path = entry.expect("an example").path();
+        let output = sasl_sso(&["check", "--config", &path.display().to_string()]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("CASPT is offered"),
+            "{output:?}"
+        );
+        examples += 1;
+    }
+    assert!(examples > 0);
+}
+
+#[test]
+fn what_is_commented_out_in_an_example_is_right_as_well() {
+    let scratch = Scratch::new("comments");
+    let text = std::fs::read_to_string(root().join("cyrus-conf-examples/cas.conf")).expect("it");
+    let open = scratch.write("imapd.conf", text.replace("\n#sasl_", "\nsasl_"));
+    let output = sasl_sso(&["check", "--config", &open.display().to_string()]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn the_check_names_every_fault_before_the_restart() {
+    let scratch = Scratch::new("check");
+    let conf = "sasl_caspt_url: http://cas.univ.example/\nsasl_caspt_proxies: https://*\n\
+                sasl_caspt_timout: 3\n";
+    let conf = scratch.write("imapd.conf", conf).display().to_string();
+    let output = sasl_sso(&["check", "--config", &conf]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    for option in [
+        "sasl_caspt_url: ",
+        "sasl_caspt_proxies: ",
+        "sasl_caspt_timout: ",
+    ] {
+        assert!(said.contains(option), "{said}");
+    }
+}
+
+#[test]
+fn the_example_opens_imap_to_pythons_imaplib_with_a_real_ticket() {
+    let site = Site::new("imaplib");
+    let ticket = site.portal.proxy_ticket("alice", SERVICE);
+    let script = r#"
+import imaplib, sys
+port, ticket = int(sys.argv[1]), sys.argv[2]
+for attempt in range(3):
+    imap = imaplib.IMAP4("127.0.0.1", port)
+    print(imap.authenticate("CASPT", lambda challenge: b"\0\0" + ticket.encode()))
+    print(imap.select("INBOX")[0])
+    imap.logout()
+try:
+    imap = imaplib.IMAP4("127.0.0.1", port)
+    imap.authenticate("CASPT", lambda challenge: b"" if challenge else b"\0\0PT-forged")
+except imaplib.IMAP4.error as error:
+    print("refused")
+"#;
+    let mut command = site.scratch.command("/usr/bin/python3");
+    command.args(["-c", script, &site.cyrus.imap_port().to_string(), &ticket]);
+    let said = site.scratch.run("imaplib", command, "");
+    assert_eq!(said.matches("'OK'").count(), 3, "{said}");
+    assert_eq!(said.matches("\nOK\n").count(), 3, "{said}");
+    assert!(said.ends_with("refused\n"), "{said}");
+    // One for the ticket, one for the forged one.
+    assert_eq!(site.cas.validations(), 2);
+}
+
+#[test]
+fn no_credential_is_left_in_a_file_the_log_or_an_answer() {
+    let site = Site::new("traces");
+    let good = site.portal.proxy_ticket("alice", SERVICE);
+    let elsewhere = site.portal.proxy_ticket("alice", "pop://localhost");
+    let direct = site.portal.service_ticket("alice", SERVICE);
+    let forged = "PT-forged-qj7w2mZx9Kd4vT1p".to_owned();
+    let mut heard = String::new();
+    for ticket in [&good, &good, &elsewhere, &direct, &forged] {
+        let mut imap = Imap::connect(site.cyrus.imap_port());
+        let message = format!("\0\0{ticket}");
+        let reply = imap.authenticate("CASPT", message.as_bytes(), &[b"\x01"]);
+        assert_eq!(
+            reply.ok,
+            *ticket == good,
+            "{reply:?}\n{}",
+            site.cyrus.log().tail()
+        );
+        heard += &reply.status_line;
+        heard.extend(
+            reply
+                .challenges
+                .iter()
+                .map(|challenge| String::from_utf8_lossy(challenge)),
+        );
+    }
+    for line in site.cyrus.log().lines() {
+        heard += &line.text;
+    }
+    assert!(heard.contains("reason=direct_not_allowed"), "{heard}");
+    let mut found = vec![("an answer or the log".into(), heard.into_bytes())];
+    // Everything that Cyrus and the plugin have written, memory maps included.
+    read_all(&site.scratch.join("cyrus"), &mut found);
+    assert!(
+        found
+            .iter()
+            .any(|(path, _)| path.to_string_lossy().ends_with(".mdb"))
+    );
+    for ticket in [&good, &elsewhere, &direct, &forged] {
+        // The part behind PT- and the server's own counter.
+        let secret = &ticket.as_bytes()[ticket.len() - 16..];
+        for (path, bytes) in &found {
+            let there = bytes.windows(secret.len()).any(|window| window == secret);
+            assert!(!there, "a ticket is in {}", path.display());
+        }
+    }
+}
+
+fn read_all(directory: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let metadata = std::fs::symlink_metadata(&path).expect("an entry");
+        if metadata.is_dir() {
+            read_all(&path, found);
+        } else if metadata.is_file() {
+            let bytes = std::fs::read(&path).expect("a file");
+            found.push((path, bytes));
+        }
+    }
+}
+
+#[test]
+fn make_install_puts_both_files_in_place_by_rename() {
+    let scratch = Scratch::new("install");
+    let destination = scratch.create_dir("root");
+    let install = || {
+        let mut command = Command::new("make");
+        command
+            .current_dir(root())
+            .args([
+                "--no-print-directory",
+                "install",
+                "PLUGINDIR=/plugins",
+                "PREFIX=/usr",
+            ])
+            .arg(format!("DESTDIR={}", destination.display()));
+        let output = command.output().expect("make");
+        assert!(output.status.success(), "{output:?}");
+    };
+    install();
+    let plugin = destination.join("plugins/libsso.so");
+    let before = std::fs::File::open(&plugin).expect("the plugin");
+    install();
+    // A process that has the old file mapped goes on with it.
+    use std::os::unix::fs::MetadataExt;
+    let after = std::fs::metadata(&plugin).expect("the plugin");
+    assert_ne!(
+        before.metadata().expect("the old plugin").ino(),
+        after.ino()
+    );
+    assert_eq!(after.permissions().mode() & 0o777, 0o644);
+    let shipped = std::fs::read(libsasl2::plugin()).expect("the plugin");
+    assert_eq!(std::fs::read(&plugin).expect("the plugin"), shipped);
+    let program = std::fs::metadata(destination.join("usr/sbin/sasl-sso")).expect("the program");
+    assert_eq!(program.permissions().mode() & 0o777, 0o755);
+    let left = std::fs::read_dir(destination.join("plugins"))
+        .expect("the directory")
+        .count();
+    assert_eq!(left, 1);
+}

@@ -217,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn every_option_is_in_the_readme_and_in_the_example() {
+        let readme = include_str!("../../README.md");
+        let example = include_str!("../../cyrus-conf-examples/cas.conf");
+        for name in NAMES {
+            assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+            assert!(example.contains(&format!("sasl_{name}: ")), "{name}");
+        }
+    }
+
+    #[test]
     fn names_are_spelt_as_every_host_can_spell_them() {
         for name in NAMES {
             assert!(

@@ -43,6 +43,37 @@ fn eight_first_logins_at_once_are_one_question_to_cas() {
 }
 
 #[test]
+fn processes_that_write_at_the_same_time_lose_nothing() {
+    let site = Site::new("writers");
+    let mut drivers: Vec<Driver> = (0..TOGETHER).map(|_| site.driver(&[])).collect();
+    let ticket = |process: usize, number: usize| format!("PT-{process}-{number}-writer");
+    for number in 0..40 {
+        for (process, driver) in drivers.iter_mut().enumerate() {
+            let ticket = ticket(process, number);
+            site.cas.arm(&ticket, "alice", &[PROXY]);
+            driver.tell(&caspt(format!("\0\0{ticket}").as_bytes()));
+        }
+    }
+    for _ in 0..40 {
+        for driver in &mut drivers {
+            assert_eq!(driver.answer().code(), code::OK);
+        }
+    }
+    let mut reader = site.driver(&[]);
+    for number in 0..40 {
+        for process in 0..TOGETHER {
+            let answer = reader.ticket(&ticket(process, number));
+            assert_eq!(
+                answer.field("source").as_deref(),
+                Some("host"),
+                "{answer:?}"
+            );
+        }
+    }
+    assert_eq!(site.cas.requests().len(), 40 * TOGETHER);
+}
+
+#[test]
 fn a_refusal_is_shared_as_a_success_is() {
     let site = Site::new("refused");
     site.cas.set_delay(Duration::from_millis(50));

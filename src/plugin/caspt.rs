@@ -97,13 +97,7 @@ impl Exchange {
             return sasl::SASL_OK as c_int;
         };
         let code = status::code(failure.kind());
-        match decision.key {
-            // By its digest the host's line of the failed login leads to ours.
-            Some(key) => connection
-                .utils()
-                .set_error(&format!("single sign-on refused, digest {key}")),
-            None => connection.utils().set_error("single sign-on refused"),
-        }
+        connection.utils().set_error("single sign-on refused");
         match self.told(failure) {
             Some(challenge) => {
                 self.challenge = challenge;

@@ -12,7 +12,7 @@ use crate::credential::Ticket;
 use crate::deadline::Deadline;
 use crate::identity::Mapping;
 use crate::log::Log;
-use crate::outcome::{Failure, Kind, Reason};
+use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 use crate::session::{self, Access, Key, Lifetimes, Sessions};
 
@@ -187,10 +187,4 @@ impl CasSide {
         }
         result
     }
-}
-
-/// Whether the client must be told that its message or credential was not taken
-/// (and may fetch a new one), as opposed to an outage.
-pub fn blames_client(kind: Kind) -> bool {
-    matches!(kind, Kind::Malformed | Kind::Refused | Kind::NotAllowed)
 }

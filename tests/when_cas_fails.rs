@@ -134,6 +134,8 @@ fn a_server_that_cannot_prove_who_it_is_gets_no_ticket() {
         assert_eq!(server.requests(), Vec::<String>::new());
     }
     // The site's own CAS is signed by a CA that the system does not know.
+    let answer = site.driver(&[("caspt_ca_file", "")]).ticket("PT-1-secret");
+    assert_eq!(answer.reason(), "server_untrusted", "{answer:?}");
     let bundle = "/etc/ssl/certs/ca-certificates.crt";
     let answer = site
         .driver(&[("caspt_ca_file", bundle)])

@@ -11,13 +11,14 @@
 //!
 //! 1. [`credential`], [`principal`], [`clock`], [`deadline`], [`log`],
 //!    [`outcome`]: the words that all others speak.
-//! 2. [`config`], [`identity`], [`rules`]: what the administrator decides.
-//!    [`wire`]: what clients send. [`http`], [`cas`]: asking the SSO server.
-//!    [`session`]: remembering the answer.
+//! 2. [`identity`], [`proxies`], [`rules`], [`service`]: what the administrator
+//!    decides, and [`config`]: how it is written. [`wire`]: what clients send.
+//!    [`http`], [`cas`]: asking the SSO server. [`session`]: remembering the
+//!    answer.
 //! 3. [`authenticate`]: the one path of a login; [`decision`]: its line in the
 //!    log.
 //! 4. `plugin`: the border to libsasl2, the only place of unsafe code but for
-//!    the opening of a memory map in `session::host`; and [`cli`], the program.
+//!    the opening of a memory map in `session`; and [`cli`], the program.
 //!
 //! Nothing below names `plugin`; without the feature of that name the rest
 //! builds without libsasl2's headers.
@@ -48,6 +49,8 @@ pub mod outcome;
 #[cfg(feature = "plugin")]
 mod plugin;
 pub mod principal;
+pub mod proxies;
 pub mod rules;
+pub mod service;
 pub mod session;
 pub mod wire;

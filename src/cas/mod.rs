@@ -2,13 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-mod proxies;
 mod reply;
-mod service;
 mod xml;
-
-pub use proxies::ProxyPolicy;
-pub use service::ServiceName;
 
 use url::Url;
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::reader::Reader;
-use crate::cas::{ProxyPolicy, ServiceName};
+use crate::proxies::ProxyPolicy;
 use crate::rules::Rules;
+use crate::service::ServiceName;
 
 /// Everything that decides on a ticket.
 #[derive(Clone, Debug)]

@@ -8,24 +8,19 @@
 //! as long as nobody but LMDB changes what is mapped, which the directory's
 //! owner and mode provide (`state_dir`).
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::libc;
-
-use heed::types::{Bytes, Unit};
-use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithoutTls};
+use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 
 use super::key::{Key, Secret};
 use super::locks::{Locks, What};
 use super::record::moment;
+use super::shelf::{DATABASES, Shelf, Shelves};
 use super::state_dir::{self, trouble};
+use super::store_file::{close_on_exec, remove_other_stores, store_name};
 use super::tier::{Change, Claim, Table, Tier, Trouble};
 use crate::clock::Moment;
-
-/// The number of the format of the file. Another number is another file.
-const FORMAT: u32 = 1;
 
 /// How long a process waits for another one that writes: thousands of times as
 /// long as a write takes.
@@ -39,35 +34,14 @@ const READERS: u32 = 2_048;
 /// them half empty when it splits them.
 const ROOM_PER_RECORD: usize = 1_024;
 
-/// Under this key of the table of secrets is the host's.
-const SECRET: &[u8] = b"secret";
-
-type Records = Database<'static, Bytes, Bytes>;
-type Order = Database<'static, Bytes, Unit>;
-
-/// One table: the records, each behind the moment of its last use, and the keys
-/// in the order of their last use.
-#[derive(Clone, Copy)]
-struct Shelf {
-    records: Records,
-    order: Order,
-}
-
 pub(super) struct Host {
     env: Env<WithoutTls>,
-    shelves: [Shelf; Table::ALL.len()],
-    secret: [u8; Secret::LENGTH],
+    shelves: Shelves,
     locks: Locks,
     path: PathBuf,
     capacity: usize,
     /// A child that was forked must not use its parent's map (lmdb.h, caveats).
     pid: u32,
-}
-
-/// Everything that is opened within the store.
-struct Opened {
-    shelves: [Shelf; Table::ALL.len()],
-    secrets: Records,
 }
 
 impl Host {
@@ -105,7 +79,7 @@ impl Host {
         options
             .map_size(room)
             .max_readers(READERS)
-            .max_dbs(2 * Table::ALL.len() as u32 + 1);
+            .max_dbs(DATABASES);
         // SAFETY: these flags only leave out flushing to the disk, which the
         // name of the file makes needless (see above).
         unsafe { options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_SYNC) };
@@ -119,15 +93,10 @@ impl Host {
         if env.real_disk_size().map_err(|error| broken(&error))? < needed {
             return Err(broken(&"is shorter than it says"));
         }
-        let opened = match open_tables(&env).map_err(|error| broken(&error))? {
-            Some(opened) => opened,
-            None => create_tables(&env).map_err(|error| broken(&error))?,
-        };
-        let secret = read_or_make_secret(&env, opened.secrets).map_err(|error| broken(&error))?;
+        let shelves = Shelves::open(&env).map_err(|error| broken(&error))?;
         Ok(Self {
             env,
-            shelves: opened.shelves,
-            secret,
+            shelves,
             locks,
             path,
             capacity,
@@ -137,11 +106,11 @@ impl Host {
 
     /// The host's secret.
     pub(super) fn secret(&self) -> &[u8; Secret::LENGTH] {
-        &self.secret
+        &self.shelves.secret
     }
 
     fn shelf(&self, table: Table) -> Shelf {
-        self.shelves[table as usize]
+        self.shelves.all[table as usize]
     }
 
     fn check_process(&self) -> Result<(), Trouble> {
@@ -189,75 +158,6 @@ impl Host {
         }
         transaction.commit()
     }
-}
-
-impl From<(Records, Order)> for Shelf {
-    fn from((records, order): (Records, Order)) -> Self {
-        Self { records, order }
-    }
-}
-
-impl Shelf {
-    fn put_in(
-        self,
-        transaction: &mut RwTxn<'_>,
-        key: &Key,
-        now: Moment,
-        record: &[u8],
-    ) -> Result<(), heed::Error> {
-        let used = now.as_millis().to_be_bytes();
-        let dated = [&used[..], record].concat();
-        self.records.put(transaction, key.as_bytes(), &dated)?;
-        self.order
-            .put(transaction, &place(&used, key.as_bytes()), &())
-    }
-
-    fn take_out(self, transaction: &mut RwTxn<'_>, key: &Key) -> Result<(), heed::Error> {
-        let Some(dated) = self.records.get(transaction, key.as_bytes())? else {
-            return Ok(());
-        };
-        let used = dated.first_chunk::<8>().copied().unwrap_or_default();
-        self.order
-            .delete(transaction, &place(&used, key.as_bytes()))?;
-        self.records.delete(transaction, key.as_bytes())?;
-        Ok(())
-    }
-
-    /// Takes out the least recently used records until there is room for one
-    /// more, and those that are of no use any more as they come.
-    fn make_room(
-        self,
-        transaction: &mut RwTxn<'_>,
-        capacity: usize,
-        table: Table,
-        now: Moment,
-    ) -> Result<(), heed::Error> {
-        loop {
-            let held = usize::try_from(self.records.len(transaction)?).unwrap_or(usize::MAX);
-            let Some((place, ())) = self.order.first(transaction)? else {
-                return Ok(());
-            };
-            let outlived = table.keeps().is_some_and(|keeps| {
-                moment(place)
-                    .and_then(|(used, _)| now.since(used))
-                    .is_some_and(|age| age > keeps)
-            });
-            if held < capacity.max(1) && !outlived {
-                return Ok(());
-            }
-            let place = place.to_vec();
-            self.order.delete(transaction, &place)?;
-            self.records.delete(transaction, &place[8..])?;
-        }
-    }
-}
-
-/// The key of the order of use: the moment, then the record's key.
-fn place(used: &[u8; 8], key: &[u8; Key::LENGTH]) -> [u8; 8 + Key::LENGTH] {
-    let mut place = [0; 8 + Key::LENGTH];
-    place[..8].copy_from_slice(used);
-    place[8..].copy_from_slice(key);
-    place
 }
 
 impl Tier for Host {
@@ -319,120 +219,6 @@ impl Tier for Host {
             })?;
         Ok(held.map(Claim::new))
     }
-}
-
-/// The name of the store of this format and this boot.
-fn store_name() -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let boot: String = boot
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(12)
-        .collect();
-    format!("sessions-{FORMAT}-{boot}.mdb")
-}
-
-/// LMDB opens the file of its records, alone of all its files, so that it stays
-/// open in the programs that the host starts.
-fn close_on_exec(path: &Path) -> std::io::Result<()> {
-    let ours = std::fs::metadata(path)?;
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let entry = entry?;
-        let number = entry.file_name().to_string_lossy().parse::<libc::c_int>();
-        let (Ok(number), Ok(open)) = (number, std::fs::metadata(entry.path())) else {
-            continue;
-        };
-        if (open.dev(), open.ino()) == (ours.dev(), ours.ino()) {
-            // SAFETY: the flag changes nothing in this process; the number
-            // belongs to this file, which nothing but this store opens.
-            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-    }
-    Ok(())
-}
-
-/// Removes what earlier boots left. What cannot be removed is in nobody's way.
-fn remove_other_stores(directory: &Path, name: &str) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return;
-    };
-    let prefix = format!("sessions-{FORMAT}-");
-    for entry in entries.flatten() {
-        let other = entry.file_name();
-        let other = other.to_string_lossy();
-        if other.starts_with(&prefix) && !other.starts_with(name) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// The names of a table's two databases.
-fn shelf_names(table: Table) -> [String; 2] {
-    [table.name().to_owned(), format!("{}-by-use", table.name())]
-}
-
-/// The tables, or `None` if they are still to be made.
-fn open_tables(env: &Env<WithoutTls>) -> Result<Option<Opened>, heed::Error> {
-    let opened = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
-        let shelf = |table| -> Result<_, heed::Error> {
-            let [records, order] = shelf_names(table);
-            let records = opener.open_database::<Bytes, Bytes>(transaction, Some(&records))?;
-            let order = opener.open_database::<Bytes, Unit>(transaction, Some(&order))?;
-            Ok(records.zip(order))
-        };
-        let [sessions, refusals, breakers] = Table::ALL.map(shelf);
-        let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
-        let all = (sessions?, refusals?, breakers?, secrets);
-        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
-    })?;
-    Ok(opened.commit().and_then(|all| match all {
-        (Some(sessions), Some(refusals), Some(breakers), Some(secrets)) => Some(Opened {
-            shelves: [sessions, refusals, breakers].map(Shelf::from),
-            secrets,
-        }),
-        _ => None,
-    }))
-}
-
-fn create_tables(env: &Env<WithoutTls>) -> Result<Opened, heed::Error> {
-    let created = env.create_databases_and_commit(env.write_txn()?, |opener, transaction| {
-        let shelf = |table| -> Result<_, heed::Error> {
-            let [records, order] = shelf_names(table);
-            let records = opener.create_database::<Bytes, Bytes>(transaction, Some(&records))?;
-            let order = opener.create_database::<Bytes, Unit>(transaction, Some(&order))?;
-            Ok((records, order))
-        };
-        let [sessions, refusals, breakers] = Table::ALL.map(shelf);
-        let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
-        let all = (sessions?, refusals?, breakers?, secrets);
-        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
-    })?;
-    let (sessions, refusals, breakers, secrets) = created
-        .commit()
-        .ok_or(heed::Error::Mdb(MdbError::Problem))?;
-    Ok(Opened {
-        shelves: [sessions, refusals, breakers].map(Shelf::from),
-        secrets,
-    })
-}
-
-fn read_or_make_secret(
-    env: &Env<WithoutTls>,
-    secrets: Records,
-) -> Result<[u8; Secret::LENGTH], heed::Error> {
-    let found = {
-        let transaction = env.read_txn()?;
-        let bytes = secrets.get(&transaction, SECRET)?;
-        bytes.and_then(|bytes| bytes.try_into().ok())
-    };
-    if let Some(secret) = found {
-        return Ok(secret);
-    }
-    let secret = Secret::random().map_err(|error| heed::Error::Encoding(Box::new(error)))?;
-    let mut transaction = env.write_txn()?;
-    secrets.put(&mut transaction, SECRET, &secret)?;
-    transaction.commit()?;
-    Ok(secret)
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ mod key;
 mod locks;
 mod memory;
 mod record;
+mod shelf;
 mod state_dir;
+mod store_file;
 mod tier;
 
 use std::sync::Arc;

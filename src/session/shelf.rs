@@ -1,0 +1,199 @@
+//! What is in the store: for each table its records and their order of use, and
+//! the host's secret.
+
+#![forbid(unsafe_code)]
+
+use heed::types::{Bytes, Unit};
+use heed::{CommitOrAbort, Database, Env, MdbError, RwTxn, WithoutTls};
+
+use super::key::{Key, Secret};
+use super::record::moment;
+use super::tier::Table;
+use crate::clock::Moment;
+
+/// How many databases of LMDB that is: two a table, and one for the secret.
+pub(super) const DATABASES: u32 = 2 * Table::ALL.len() as u32 + 1;
+
+/// Under this key of the table of secrets is the host's.
+const SECRET: &[u8] = b"secret";
+
+type Records = Database<'static, Bytes, Bytes>;
+type Order = Database<'static, Bytes, Unit>;
+
+/// One table: the records, each behind the moment of its last use, and the keys
+/// in the order of their last use.
+#[derive(Clone, Copy)]
+pub(super) struct Shelf {
+    pub(super) records: Records,
+    pub(super) order: Order,
+}
+
+/// Everything that is in the store.
+pub(super) struct Shelves {
+    pub(super) all: [Shelf; Table::ALL.len()],
+    /// The host's secret.
+    pub(super) secret: [u8; Secret::LENGTH],
+}
+
+/// The same before the secret is read.
+struct Opened {
+    shelves: [Shelf; Table::ALL.len()],
+    secrets: Records,
+}
+
+impl Shelves {
+    /// Opens them, or makes them in a store that is new. Nobody else must be
+    /// opening the store.
+    pub(super) fn open(env: &Env<WithoutTls>) -> Result<Self, heed::Error> {
+        let opened = match open_tables(env)? {
+            Some(opened) => opened,
+            None => create_tables(env)?,
+        };
+        Ok(Self {
+            all: opened.shelves,
+            secret: read_or_make_secret(env, opened.secrets)?,
+        })
+    }
+}
+
+impl From<(Records, Order)> for Shelf {
+    fn from((records, order): (Records, Order)) -> Self {
+        Self { records, order }
+    }
+}
+
+impl Shelf {
+    pub(super) fn put_in(
+        self,
+        transaction: &mut RwTxn<'_>,
+        key: &Key,
+        now: Moment,
+        record: &[u8],
+    ) -> Result<(), heed::Error> {
+        let used = now.as_millis().to_be_bytes();
+        let dated = [&used[..], record].concat();
+        self.records.put(transaction, key.as_bytes(), &dated)?;
+        self.order
+            .put(transaction, &place(&used, key.as_bytes()), &())
+    }
+
+    pub(super) fn take_out(
+        self,
+        transaction: &mut RwTxn<'_>,
+        key: &Key,
+    ) -> Result<(), heed::Error> {
+        let Some(dated) = self.records.get(transaction, key.as_bytes())? else {
+            return Ok(());
+        };
+        let used = dated.first_chunk::<8>().copied().unwrap_or_default();
+        self.order
+            .delete(transaction, &place(&used, key.as_bytes()))?;
+        self.records.delete(transaction, key.as_bytes())?;
+        Ok(())
+    }
+
+    /// Takes out the least recently used records until there is room for one
+    /// more, and those that are of no use any more as they come.
+    pub(super) fn make_room(
+        self,
+        transaction: &mut RwTxn<'_>,
+        capacity: usize,
+        table: Table,
+        now: Moment,
+    ) -> Result<(), heed::Error> {
+        loop {
+            let held = usize::try_from(self.records.len(transaction)?).unwrap_or(usize::MAX);
+            let Some((place, ())) = self.order.first(transaction)? else {
+                return Ok(());
+            };
+            let outlived = table.keeps().is_some_and(|keeps| {
+                moment(place)
+                    .and_then(|(used, _)| now.since(used))
+                    .is_some_and(|age| age > keeps)
+            });
+            if held < capacity.max(1) && !outlived {
+                return Ok(());
+            }
+            let place = place.to_vec();
+            self.order.delete(transaction, &place)?;
+            self.records.delete(transaction, &place[8..])?;
+        }
+    }
+}
+
+/// The key of the order of use: the moment, then the record's key.
+fn place(used: &[u8; 8], key: &[u8; Key::LENGTH]) -> [u8; 8 + Key::LENGTH] {
+    let mut place = [0; 8 + Key::LENGTH];
+    place[..8].copy_from_slice(used);
+    place[8..].copy_from_slice(key);
+    place
+}
+
+/// The names of a table's two databases.
+fn shelf_names(table: Table) -> [String; 2] {
+    [table.name().to_owned(), format!("{}-by-use", table.name())]
+}
+
+/// The tables, or `None` if they are still to be made.
+fn open_tables(env: &Env<WithoutTls>) -> Result<Option<Opened>, heed::Error> {
+    let opened = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
+        let shelf = |table| -> Result<_, heed::Error> {
+            let [records, order] = shelf_names(table);
+            let records = opener.open_database::<Bytes, Bytes>(transaction, Some(&records))?;
+            let order = opener.open_database::<Bytes, Unit>(transaction, Some(&order))?;
+            Ok(records.zip(order))
+        };
+        let [sessions, refusals, breakers] = Table::ALL.map(shelf);
+        let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
+        let all = (sessions?, refusals?, breakers?, secrets);
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
+    })?;
+    Ok(opened.commit().and_then(|all| match all {
+        (Some(sessions), Some(refusals), Some(breakers), Some(secrets)) => Some(Opened {
+            shelves: [sessions, refusals, breakers].map(Shelf::from),
+            secrets,
+        }),
+        _ => None,
+    }))
+}
+
+fn create_tables(env: &Env<WithoutTls>) -> Result<Opened, heed::Error> {
+    let created = env.create_databases_and_commit(env.write_txn()?, |opener, transaction| {
+        let shelf = |table| -> Result<_, heed::Error> {
+            let [records, order] = shelf_names(table);
+            let records = opener.create_database::<Bytes, Bytes>(transaction, Some(&records))?;
+            let order = opener.create_database::<Bytes, Unit>(transaction, Some(&order))?;
+            Ok((records, order))
+        };
+        let [sessions, refusals, breakers] = Table::ALL.map(shelf);
+        let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
+        let all = (sessions?, refusals?, breakers?, secrets);
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
+    })?;
+    let (sessions, refusals, breakers, secrets) = created
+        .commit()
+        .ok_or(heed::Error::Mdb(MdbError::Problem))?;
+    Ok(Opened {
+        shelves: [sessions, refusals, breakers].map(Shelf::from),
+        secrets,
+    })
+}
+
+fn read_or_make_secret(
+    env: &Env<WithoutTls>,
+    secrets: Records,
+) -> Result<[u8; Secret::LENGTH], heed::Error> {
+    let found = {
+        let transaction = env.read_txn()?;
+        let bytes = secrets.get(&transaction, SECRET)?;
+        bytes.and_then(|bytes| bytes.try_into().ok())
+    };
+    if let Some(secret) = found {
+        return Ok(secret);
+    }
+    let secret = Secret::random().map_err(|error| heed::Error::Encoding(Box::new(error)))?;
+    let mut transaction = env.write_txn()?;
+    secrets.put(&mut transaction, SECRET, &secret)?;
+    transaction.commit()?;
+    Ok(secret)
+}

@@ -227,10 +227,14 @@ fn chain<'e>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// An error and all that caused it, in one line.
+/// What caused an error, in one line, without the first links of the chain: they
+/// only say that there was one.
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let says_nothing =
+        |text: &str| text == "error sending request" || text.starts_with("client error (");
     let causes: Vec<String> = chain(error).map(ToString::to_string).collect();
-    causes.join(": ")
+    let begin = causes.iter().position(|cause| !says_nothing(cause));
+    causes[begin.unwrap_or(0)..].join(": ")
 }
 
 fn not_written(reason: Reason, detail: String) -> Error {

@@ -1,0 +1,117 @@
+//! After the demonstration: commands by which the reader tries it, and the log to watch.
+
+use super::Outcome;
+use super::desk::Desk;
+use super::harness::scratch::set_mode;
+use super::harness::syslog::Line;
+use super::page::Page;
+use super::signals::Signals;
+use super::site::Site;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often the file of the log looks whether the demonstration is over.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Says what there is to try and waits for the end; `once` only tries it itself.
+pub fn offer(site: &Site, page: &Page, signals: &Signals, once: bool) -> Outcome {
+    let desk = Desk::open(site)?;
+    install(site, &desk);
+    let log = site.scratch.join("mail.log");
+    let file = File::create(&log)?;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| desk.serve(site));
+        threads.spawn(|| copy_log(site, file, &over));
+        let outcome = super::guarded(|| {
+            try_out(site, &log)?;
+            if once {
+                return Ok(page.heading("The commands to try it by hand work as well.")?);
+            }
+            print(site, page)?;
+            signals.wait();
+            Ok(page.paragraph("Stopping …")?)
+        });
+        over.store(true, Ordering::SeqCst);
+        desk.close();
+        outcome
+    })
+}
+
+/// Writes the commands. They need no more than a shell and Debian's Python.
+fn install(site: &Site, desk: &Desk) {
+    let ask = site.scratch.write("ask.py", include_str!("ask.py"));
+    let login = site.scratch.write("login.py", include_str!("login.py"));
+    let ask = format!("{} {}", ask.display(), desk.path());
+    let login = format!("{} {}", login.display(), site.cyrus.imap_port());
+    for (name, program) in [
+        ("ticket", format!("{ask} ticket")),
+        ("cas", format!("{ask} cas")),
+        ("login", login),
+    ] {
+        // -I: the reader's PYTHONPATH and packages have no say.
+        let script = format!("#!/bin/sh\nexec /usr/bin/python3 -I {program} \"$@\"\n");
+        set_mode(&site.scratch.write(name, script), 0o755);
+    }
+}
+
+/// Does what the reader is told to do: what does not work is not offered.
+fn try_out(site: &Site, log: &Path) -> Outcome {
+    let run = |name: &str, argument: &str| {
+        let mut command = site.scratch.command(site.scratch.join(name));
+        command.arg(argument);
+        site.scratch.run(name, command, "")
+    };
+    let ticket = run("ticket", "carol");
+    let answer = run("login", ticket.trim());
+    let logged = super::harness::wait::wait_until(super::harness::wait::PATIENCE, || {
+        std::fs::read_to_string(log).is_ok_and(|text| text.contains("accepted user=carol "))
+    });
+    match answer.contains("\nimapd  OK ") && logged {
+        true => Ok(()),
+        false => Err(format!("the commands to try do not work: {answer}").into()),
+    }
+}
+
+fn print(site: &Site, page: &Page) -> Outcome {
+    let dir = site.scratch.path().display();
+    page.heading(
+        "Now try it yourself, in another terminal. Everything stays up until Ctrl-C here.",
+    )?;
+    for (command, what) in [
+        ("ticket alice", "gets a new ticket for any user"),
+        ("login TICKET", "logs in to imapd with a ticket"),
+        ("cas stop", "stops CAS; cas start starts it again"),
+    ] {
+        page.command(&format!("{dir}/{command}"), what)?;
+    }
+    for (program, file, what) in [
+        ("tail -f", "mail.log", "shows what imapd and the plugin log"),
+        ("cat", "cyrus/imapd.conf", "shows the configuration"),
+    ] {
+        page.command(&format!("{program} {dir}/{file}"), what)?;
+    }
+    let port = site.cyrus.imap_port();
+    Ok(page.paragraph(&format!("imapd listens on 127.0.0.1, port {port}."))?)
+}
+
+/// Appends to the file what comes in the log, from its beginning.
+fn copy_log(site: &Site, mut file: File, over: &AtomicBool) {
+    let log = site.cyrus.log();
+    let mut mark = 0;
+    while !over.load(Ordering::SeqCst) {
+        let lines = log.since(mark);
+        mark += lines.len();
+        for Line {
+            ident, pid, text, ..
+        } in lines
+        {
+            // The directory may be on a full disk; the demonstration itself is over.
+            let _ = writeln!(file, "{ident}[{pid}]: {text}");
+        }
+        log.wait_for_since(mark, |_| true, TICK);
+    }
+}

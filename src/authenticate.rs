@@ -173,11 +173,19 @@ impl CasSide {
         service: &str,
         deadline: &Deadline<'_>,
     ) -> Result<Principal, Failure> {
-        let urls = &self.validator.config().urls;
-        let breaker = sessions.breaker(&format!("{urls:?}"));
+        let CasConfig { urls, timeout, .. } = self.validator.config();
+        let left = deadline.remaining()?;
+        if left < *timeout / 10 {
+            let what = "too little time is left to ask; the ticket is not put at risk";
+            return Err(Failure::new(Reason::ServerTimeout, what));
+        }
+        let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
         sessions.may_ask(&breaker)?;
         let result = self.validator.validate(ticket, service, deadline);
         match result.as_ref().map_err(Failure::reason) {
+            // A server that had little time, because others had taken it, is
+            // not to blame.
+            Err(Reason::ServerTimeout) if left < *timeout / 2 => {}
             Err(Reason::ServerUnreachable | Reason::ServerTimeout) => {
                 sessions.asked(&breaker, false);
             }

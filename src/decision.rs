@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::authenticate::Source;
 use crate::log::{Level, quoted};
-use crate::outcome::{Failure, Kind};
+use crate::outcome::{Failure, Kind, Reason};
 use crate::session::Key;
 
 /// What was decided on one login, and how.
@@ -33,9 +33,21 @@ impl Decision<'_> {
     pub fn level(&self) -> Level {
         match self.outcome.map_err(Failure::kind) {
             Ok(_) | Err(Kind::Malformed | Kind::Refused | Kind::NotAllowed) => Level::Notice,
+            Err(Kind::Unavailable) if self.needs_somebody() => Level::Error,
             Err(Kind::Unavailable) => Level::Warning,
             Err(Kind::Internal) => Level::Error,
         }
+    }
+}
+
+impl Decision<'_> {
+    /// Whether an outage will not pass by itself.
+    fn needs_somebody(&self) -> bool {
+        let reason = self.outcome.err().map(Failure::reason);
+        matches!(
+            reason,
+            Some(Reason::ServerUntrusted | Reason::TrustUnusable)
+        )
     }
 }
 
@@ -57,7 +69,9 @@ impl fmt::Display for Decision<'_> {
                 write!(f, " detail={}", quoted(failure.detail()))?;
             }
         }
-        if let Some(source) = self.source {
+        // An outage comes from nowhere.
+        let decided = !self.outcome.is_err_and(|f| f.kind() == Kind::Unavailable);
+        if let Some(source) = self.source.filter(|_| decided) {
             write!(f, " source={}", source.code())?;
         }
         write!(f, " ms={}", self.elapsed.as_millis())?;
@@ -74,7 +88,6 @@ impl fmt::Display for Decision<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Reason;
 
     fn decision<'d>(outcome: Result<&'d str, &'d Failure>) -> Decision<'d> {
         Decision {
@@ -109,6 +122,7 @@ mod tests {
         let level = |reason| decision(Err(&Failure::new(reason, ""))).level();
         assert_eq!(level(Reason::TicketRefused), Level::Notice);
         assert_eq!(level(Reason::ServerTimeout), Level::Warning);
+        assert_eq!(level(Reason::ServerUntrusted), Level::Error);
         assert_eq!(level(Reason::InternalError), Level::Error);
     }
 }

@@ -29,7 +29,7 @@ pub fn quoted(text: &str) -> String {
         .chars()
         .map(|c| match c {
             '"' => '\'',
-            c if c.is_control() => '?',
+            c if is_hidden(c) => '?',
             c => c,
         })
         .take(LONGEST)
@@ -42,6 +42,13 @@ pub fn quoted(text: &str) -> String {
     } else {
         value
     }
+}
+
+/// Whether a character shows as nothing, or changes how others show: control
+/// characters, and those that set the direction of text.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Keeps what was written, for tests to read.

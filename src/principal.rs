@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::log::is_hidden;
 use crate::outcome::{Failure, Reason};
 
 /// The user name that a validated credential yields, before it is mapped to a
@@ -30,7 +31,7 @@ impl Principal {
         if name.len() > Self::LONGEST {
             return complain("the user name is longer than 255 bytes");
         }
-        if name.chars().any(char::is_control) {
+        if name.chars().any(is_hidden) {
             return complain("the user name has control characters");
         }
         if name.chars().any(char::is_whitespace) {
@@ -52,7 +53,16 @@ mod tests {
     #[test]
     fn names_that_could_mislead_the_host_are_refused() {
         let too_long = "a".repeat(256);
-        for name in ["", "a\0b", "a\nb", "a\u{1b}b", "a b", "a\u{a0}b", &too_long] {
+        for name in [
+            "",
+            "a\0b",
+            "a\nb",
+            "a\u{1b}b",
+            "a\u{202e}b",
+            "a b",
+            "a\u{a0}b",
+            &too_long,
+        ] {
             let failure = Principal::validated(name).unwrap_err();
             assert_eq!(failure.reason(), Reason::UserUnusable, "{name:?}");
         }

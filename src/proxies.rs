@@ -102,9 +102,20 @@ impl Pattern {
     fn matches(&self, proxy: &str) -> bool {
         match self {
             Self::Whole(url) => proxy == url,
-            Self::Beginning(beginning) => proxy.starts_with(beginning),
+            Self::Beginning(beginning) => proxy.starts_with(beginning) && !climbs(proxy),
         }
     }
+}
+
+/// Whether a URL has dot segments (RFC 3986, section 3.3), plain or encoded, by
+/// which it leaves the path that it begins with.
+fn climbs(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let path = path
+        .to_ascii_lowercase()
+        .replace("%2e", ".")
+        .replace('\\', "/");
+    path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 #[cfg(test)]
@@ -150,6 +161,14 @@ mod tests {
         assert_eq!(
             verdict(&policy, &["https://evil.example/", WEBMAIL]),
             Some(Reason::ProxyNotAllowed)
+        );
+        for climbing in ["../x", "a/%2E%2e/x", "./x", "..", "..\\x", ".%2e?x"] {
+            let proxy = format!("https://webmail.univ.fr/{climbing}");
+            assert_eq!(verdict(&policy, &[&proxy]), Some(Reason::ProxyNotAllowed));
+        }
+        assert_eq!(
+            verdict(&policy, &["https://webmail.univ.fr/a..b?../c"]),
+            None
         );
         assert_eq!(
             verdict(&policy, &["https://portal.univ.fr/xy"]),

@@ -185,7 +185,9 @@ fn who_the_client_says_it_is_must_be_who_the_ticket_says() {
     let site = Site::new("names");
     site.cas.arm("PT-1-alice", "alice@univ.fr", &[PROXY]);
     let mut driver = site.driver(&[("sso_strip_domain", "univ.fr")]);
-    let good: [&[u8]; 4] = [
+    let good: [&[u8]; 6] = [
+        b"alice\0\0PT-1-alice",
+        b"alice@univ.fr\0\0PT-1-alice",
         b"\0\0PT-1-alice",
         b"\0alice\0PT-1-alice",
         b"\0alice@UNIV.fr\0PT-1-alice",

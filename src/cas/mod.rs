@@ -115,16 +115,13 @@ impl Cas {
         let Some(attribute) = &self.config.user_attribute else {
             return Principal::validated(&success.user);
         };
-        match success.values(attribute)[..] {
-            [user] => Principal::validated(user),
-            ref values => Err(Failure::new(
+        let user = success.only_value(attribute).map_err(|values| {
+            Failure::new(
                 Reason::UserAttributeMissing,
-                format!(
-                    "the user has {} values of {attribute}, not one",
-                    values.len()
-                ),
-            )),
-        }
+                format!("the user has {values} values of {attribute}, not one that is a text"),
+            )
+        })?;
+        Principal::validated(user)
     }
 }
 

@@ -12,18 +12,32 @@ pub(super) struct Success {
     pub(super) user: String,
     /// The proxies that the ticket came through, the most recent first.
     pub(super) proxies: Vec<String>,
-    /// Attributes in the order of the reply, a name once for each value.
-    attributes: Vec<(String, String)>,
+    /// Attributes in the order of the reply, a name once for each value;
+    /// without one where the value is more than a text.
+    attributes: Vec<(String, Option<String>)>,
 }
 
 impl Success {
-    /// The values of an attribute.
+    /// The values of an attribute that can be read.
     pub(super) fn values<'s>(&'s self, name: &str) -> Vec<&'s str> {
-        self.attributes
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.all(name).flatten().collect()
+    }
+
+    /// The value of an attribute that has one, and that can be read.
+    ///
+    /// # Errors
+    /// How many values it has instead.
+    pub(super) fn only_value<'s>(&'s self, name: &str) -> Result<&'s str, usize> {
+        let values: Vec<_> = self.all(name).collect();
+        match values[..] {
+            [Some(value)] => Ok(value),
+            _ => Err(values.len()),
+        }
+    }
+
+    fn all<'s>(&'s self, name: &str) -> impl Iterator<Item = Option<&'s str>> {
+        let of_name = self.attributes.iter().filter(move |(key, _)| key == name);
+        of_name.map(|(_, value)| value.as_deref())
     }
 }
 
@@ -64,7 +78,7 @@ fn read_success(success: &Element) -> Result<Success, Failure> {
         .to_owned();
     let mut proxies = Vec::new();
     if let Some(chain) = success.at_most_one("proxies")? {
-        for proxy in chain.all("proxy") {
+        for proxy in chain.nothing_but("proxy")? {
             proxies.push(proxy.text()?.to_owned());
         }
     }
@@ -78,20 +92,16 @@ fn read_success(success: &Element) -> Result<Success, Failure> {
 /// Every form that is in use: one element a value within `cas:attributes`
 /// (Apereo, LemonLDAP::NG), and `cas:attribute` with `name` and `value`, within
 /// it or beside it. django-cas-server sends both.
-fn read_attributes(success: &Element) -> Result<Vec<(String, String)>, Failure> {
-    let mut attributes: Vec<(String, String)> = Vec::new();
+fn read_attributes(success: &Element) -> Result<Vec<(String, Option<String>)>, Failure> {
+    let mut attributes = Vec::new();
     let block = success.at_most_one("attributes")?;
     let inside = block.into_iter().flat_map(|block| block.children.iter());
     for element in inside.chain(success.all("attribute")) {
-        let (Some(name), Ok(text)) = (element.name(), element.text()) else {
-            // Not CAS's, or a structure of its own: no rule can name it.
-            continue;
-        };
         let (name, value) = match (element.attribute("name"), element.attribute("value")) {
-            (Some(name), Some(value)) if element.is("attribute") => (name, value),
-            _ => (name, text),
+            (Some(name), Some(value)) if element.is("attribute") => (name, Some(value)),
+            _ => (element.name.as_str(), element.text().ok()),
         };
-        let pair = (name.to_owned(), value.to_owned());
+        let pair = (name.to_owned(), value.map(str::to_owned));
         if !attributes.contains(&pair) {
             attributes.push(pair);
         }
@@ -211,6 +221,7 @@ mod tests {
             "<!-- <cas:user>root</cas:user> -->",
             "<cas:user>ro<!-- -->ot</cas:user>",
             "<cas:user>ro<?pi?>ot</cas:user>",
+            "<cas:user>ro<?xml version='1.0'?>ot</cas:user>",
             "<cas:user><cas:user>root</cas:user></cas:user>",
             "<cas:attribute name=\"user\" value=\"root\"/>",
             "<x:user xmlns:x='http://evil.example/'>root</x:user>",
@@ -223,6 +234,48 @@ mod tests {
         assert_eq!(reason(&response(&twice.repeat(2))), Reason::ReplyAmbiguous);
         let both = format!("{twice}<cas:authenticationFailure code='X'/>");
         assert_eq!(reason(&response(&both)), Reason::ReplyAmbiguous);
+    }
+
+    #[test]
+    fn white_space_that_is_not_layout_is_part_of_the_name() {
+        for (written, read_as) in [
+            ("\r\n\t alice \n", "alice"),
+            ("\u{a0}alice\u{3000}", "\u{a0}alice\u{3000}"),
+            (" &#160;alice ", "\u{a0}alice"),
+            (" &#32;alice&#10; ", " alice\n"),
+            (" <![CDATA[ alice ]]> ", " alice "),
+            ("al&#105;ce ", "alice"),
+        ] {
+            let reply = success(&format!("<cas:user>{written}</cas:user>"));
+            assert_eq!(read(reply.as_bytes()).unwrap().user, read_as, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_chain_with_anything_else_in_it_is_no_empty_chain() {
+        for proxies in [
+            "<cas:proxies>https://evil.example/</cas:proxies>",
+            "<cas:proxies><cas:agent>https://evil.example/</cas:agent></cas:proxies>",
+            "<cas:proxies><proxy>https://evil.example/</proxy></cas:proxies>",
+            "<cas:proxies><!-- https://evil.example/ --></cas:proxies>",
+            "<x:proxies xmlns:x='urn:x'><x:proxy>https://evil.example/</x:proxy></x:proxies>",
+        ] {
+            let reply = success(&format!("<cas:user>alice</cas:user>{proxies}"));
+            assert_eq!(reason(&reply), Reason::ReplyAmbiguous, "{proxies}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_still_a_value() {
+        let reply = success(
+            "<cas:user>x</cas:user><cas:attributes><cas:mail>alice</cas:mail>\
+             <cas:mail>b<!-- -->ob</cas:mail><cas:uid>alice</cas:uid></cas:attributes>",
+        );
+        let reply = read(reply.as_bytes()).unwrap();
+        assert_eq!(reply.only_value("mail"), Err(2));
+        assert_eq!(reply.only_value("uid"), Ok("alice"));
+        assert_eq!(reply.only_value("none"), Err(0));
+        assert_eq!(reply.values("mail"), ["alice"]);
     }
 
     #[test]

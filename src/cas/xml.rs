@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
@@ -15,16 +17,25 @@ use crate::outcome::{Failure, Reason};
 /// The namespace of all CAS replies (CAS protocol 3.0, appendix A).
 const CAS: &str = "http://www.yale.edu/tp/cas";
 
+/// What XML calls white space (XML 1.0, section 2.3). What else Unicode does is
+/// part of a name.
+const LAYOUT: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// How deep elements may be nested; a CAS reply has four levels.
 const DEEPEST: usize = 16;
 
 /// One element.
 #[derive(Debug, Default)]
 pub(super) struct Element {
-    /// The local name, or `None` if the element is not in CAS's namespace.
-    name: Option<String>,
+    /// The name without its prefix.
+    pub(super) name: String,
+    /// Whether it is in CAS's namespace.
+    is_cas: bool,
     pub(super) attributes: Vec<(String, String)>,
     text: String,
+    /// Where in the text the server wrote characters in a way that only makes
+    /// sense if they count (references, CDATA): white space there is no layout.
+    meant: Option<Range<usize>>,
     /// Whether something that is not text stands in or beside the text.
     is_broken: bool,
     pub(super) children: Vec<Element>,
@@ -32,11 +43,7 @@ pub(super) struct Element {
 
 impl Element {
     pub(super) fn is(&self, name: &str) -> bool {
-        self.name() == Some(name)
-    }
-
-    pub(super) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.is_cas && self.name == name
     }
 
     /// The children of this name in CAS's namespace.
@@ -47,26 +54,63 @@ impl Element {
     /// The one child of this name, or none.
     ///
     /// # Errors
-    /// [`Reason::ReplyAmbiguous`] if there are several.
+    /// [`Reason::ReplyAmbiguous`] if there are several, or one of this name in
+    /// another namespace.
     pub(super) fn at_most_one(&self, name: &str) -> Result<Option<&Element>, Failure> {
-        let mut found = self.all(name);
+        let mut found = self.children.iter().filter(|child| child.name == name);
         let first = found.next();
-        match found.next() {
-            None => Ok(first),
-            Some(_) => Err(ambiguous(format!("the reply has several cas:{name}"))),
+        if found.next().is_some() {
+            return Err(ambiguous(format!("the reply has several cas:{name}")));
         }
+        if first.is_some_and(|child| !child.is_cas) {
+            return Err(ambiguous(format!("{name} is in another namespace")));
+        }
+        Ok(first)
     }
 
-    /// The text without white space around it.
+    /// The children, all of which must be of this name.
+    ///
+    /// # Errors
+    /// [`Reason::ReplyAmbiguous`] if anything else is in the element.
+    pub(super) fn nothing_but(&self, name: &str) -> Result<&[Element], Failure> {
+        let pure = self.text.trim_matches(LAYOUT).is_empty()
+            && self.children.iter().all(|child| child.is(name));
+        if self.is_broken || !pure {
+            let what = format!("cas:{} has more in it than cas:{name}", self.name);
+            return Err(ambiguous(what));
+        }
+        Ok(&self.children)
+    }
+
+    /// The text without the white space around it that is layout.
     ///
     /// # Errors
     /// [`Reason::ReplyAmbiguous`] if anything but text is in the element.
     pub(super) fn text(&self) -> Result<&str, Failure> {
         if self.is_broken || !self.children.is_empty() {
-            let name = self.name().unwrap_or("element");
-            return Err(ambiguous(format!("cas:{name} has more in it than text")));
+            return Err(ambiguous(format!(
+                "cas:{} has more in it than text",
+                self.name
+            )));
         }
-        Ok(self.text.trim())
+        let text = &self.text;
+        let mut begin = text.len() - text.trim_start_matches(LAYOUT).len();
+        let mut end = begin + text[begin..].trim_end_matches(LAYOUT).len();
+        if let Some(meant) = &self.meant {
+            begin = begin.min(meant.start);
+            end = end.max(meant.end);
+        }
+        Ok(&text[begin..end])
+    }
+
+    /// Adds text that was written as something that counts.
+    fn push_meant(&mut self, text: &str) {
+        let begin = self
+            .meant
+            .take()
+            .map_or(self.text.len(), |meant| meant.start);
+        self.text.push_str(text);
+        self.meant = Some(begin..self.text.len());
     }
 
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
@@ -108,18 +152,18 @@ pub(super) fn parse(document: &str) -> Result<Element, Failure> {
                 outer.children.push(done);
             }
             Event::Text(text) => inner.text.push_str(&text.xml10_content()),
-            Event::CData(text) => inner.text.push_str(&text.xml10_content()),
+            Event::CData(text) => inner.push_meant(&text.xml10_content()),
             Event::GeneralRef(reference) => {
                 match reference.resolve_char_ref().map_err(malformed)? {
-                    Some(character) => inner.text.push(character),
-                    None => inner.text.push_str(
+                    Some(character) => inner.push_meant(character.encode_utf8(&mut [0; 4])),
+                    None => inner.push_meant(
                         resolve_predefined_entity(&reference)
                             .ok_or_else(|| malformed("an entity that XML does not define"))?,
                     ),
                 }
             }
-            Event::Comment(_) | Event::PI(_) => inner.is_broken = true,
-            Event::Decl(_) => {}
+            // In the document itself, beside the root, they are in nobody's way.
+            Event::Comment(_) | Event::PI(_) | Event::Decl(_) => inner.is_broken = true,
             Event::DocType(_) => {
                 return Err(Failure::new(
                     Reason::ReplyForbidden,
@@ -133,7 +177,7 @@ pub(super) fn parse(document: &str) -> Result<Element, Failure> {
     let (Some(document), true) = (open.pop(), open.is_empty()) else {
         return Err(malformed("it ends in the middle"));
     };
-    if !document.text.trim().is_empty() {
+    if !document.text.trim_matches(LAYOUT).is_empty() {
         return Err(malformed("text outside of the root element"));
     }
     let mut roots = document.children.into_iter();
@@ -153,7 +197,8 @@ fn element(start: &BytesStart<'_>, is_cas: bool) -> Result<Element, Failure> {
         attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
     }
     Ok(Element {
-        name: is_cas.then(|| start.local_name().as_ref().to_owned()),
+        name: start.local_name().as_ref().to_owned(),
+        is_cas,
         attributes,
         ..Element::default()
     })

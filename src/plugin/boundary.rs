@@ -20,7 +20,8 @@ pub(super) fn install_hook() {
     ONCE.call_once(|| {
         panic::set_hook(Box::new(|info| {
             let place = info.location().map(ToString::to_string);
-            PLACE.with(|kept| *kept.borrow_mut() = place);
+            // Gone already, if it is a destructor of this thread that panics.
+            let _ = PLACE.try_with(|kept| *kept.borrow_mut() = place);
         }));
     });
 }
@@ -30,8 +31,14 @@ pub(super) fn guarded<T>(on_panic: impl FnOnce(&str) -> T, body: impl FnOnce() -
     // What a panic leaves half done is one connection's own, and the host ends
     // that; what connections share is behind locks that are not poisoned.
     panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
-        let place = PLACE.with(|kept| kept.borrow_mut().take());
-        on_panic(place.as_deref().unwrap_or("an unknown place"))
+        let place = PLACE.try_with(|kept| kept.borrow_mut().take());
+        on_panic(
+            place
+                .ok()
+                .flatten()
+                .as_deref()
+                .unwrap_or("an unknown place"),
+        )
     })
 }
 

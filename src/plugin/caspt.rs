@@ -97,7 +97,7 @@ impl Exchange {
             return sasl::SASL_OK as c_int;
         };
         let code = status::code(failure.kind());
-        connection.utils().set_error("single sign-on refused");
+        connection.utils().set_error("single sign-on failed");
         match self.told(failure) {
             Some(challenge) => {
                 self.challenge = challenge;
@@ -168,11 +168,17 @@ impl Exchange {
                 format!("the ticket is of {actual}, the client says {claimed}"),
             ));
         }
-        let acting_as = match &message.authzid {
-            Some(authzid) if Some(authzid) != message.authcid.as_ref() => authzid,
-            _ => &user,
+        // Who names itself as the one to act as, by whichever of its names, acts
+        // as itself.
+        let is_itself = |authzid: &String| {
+            Some(authzid) == message.authcid.as_ref()
+                || mapping.mail_user(authzid).is_ok_and(|same| same == user)
         };
-        connection.set_authorization_id(acting_as, result)?;
+        let acting_as = message
+            .authzid
+            .as_ref()
+            .filter(|authzid| !is_itself(authzid));
+        connection.set_authorization_id(acting_as.unwrap_or(&user), result)?;
         Ok(actual)
     }
 }

@@ -6,6 +6,7 @@
 use serde_json::json;
 
 use crate::credential::Ticket;
+use crate::log::is_hidden;
 use crate::outcome::{Failure, Kind, Reason};
 
 /// The longest authorization or authentication identity taken, in bytes; what
@@ -48,7 +49,7 @@ fn identity(text: &str) -> Result<Option<String>, Failure> {
     if text.len() > LONGEST_IDENTITY {
         return Err(malformed("has an identity longer than 255 bytes"));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(is_hidden) {
         return Err(malformed("has control characters in an identity"));
     }
     Ok((!text.is_empty()).then(|| text.to_owned()))

@@ -27,7 +27,8 @@ build: packages-build
 	cargo rustc --release --locked --lib --crate-type cdylib -- -Clink-arg=-Wl,-z,nodelete
 
 demo: build packages-test
-	SSO_PLUGIN=$(PLUGIN) cargo run --locked --quiet --example demo
+	cargo build --locked --example demo
+	SSO_PLUGIN=$(PLUGIN) target/debug/examples/demo
 
 # Everything, with the plugin as it is shipped.
 test: build packages-test
@@ -43,7 +44,7 @@ lint: packages-build
 # In the profile of the tests: what is measured is the plugin as it is shipped,
 # and building benches for release would not leave it alone.
 bench: build packages-test
-	cargo bench --locked --profile dev
+	cargo bench --locked --profile dev --bench benches
 
 # By rename: a process that has the old plugin mapped goes on with it.
 # No dependency on build: one builds as oneself and installs as root.

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+
 /// How much a line matters; the host maps it to its own levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -24,7 +26,11 @@ const LONGEST: usize = 300;
 
 /// `text` as a value of a `key=value` line: quoted if it has to be, on one
 /// line, bounded, and never able to forge a second field.
-pub fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b',');
+    if !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
     let mut value: String = text
         .chars()
         .map(|c| match c {
@@ -38,10 +44,9 @@ pub fn quoted(text: &str) -> String {
         value.push('…');
     }
     if value.is_empty() || value.contains([' ', '=', ',']) {
-        format!("\"{value}\"")
-    } else {
-        value
+        value = format!("\"{value}\"");
     }
+    Cow::Owned(value)
 }
 
 /// Whether a character shows as nothing, or changes how others show: control

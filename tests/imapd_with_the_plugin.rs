@@ -329,7 +329,7 @@ fn with_a_broken_state_directory_logins_go_on_and_the_log_names_the_remedy() {
         std::fs::remove_dir_all(cyrus.state_dir()).expect("removing it");
         std::fs::write(cyrus.state_dir(), "").expect("a file in its place");
     });
-    degrades("open", "chmod it to 0700", |cyrus| {
+    degrades("open", "remove it with all that is in it", |cyrus| {
         harness::scratch::set_mode(&cyrus.state_dir(), 0o777);
     });
     degrades("readonly", "make it writable", |cyrus| {

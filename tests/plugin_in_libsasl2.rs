@@ -70,7 +70,8 @@ fn a_wrong_configuration_is_refused_as_a_whole_and_every_fault_is_logged() {
     assert_eq!(driver.ask("list").last, ["mechs", ""]);
     let log = site.kit.syslog();
     for option in ["sasl_caspt_timeout: ", "sasl_caspt_proxies: "] {
-        assert!(log.contains(option), "{option}\n{}", log.tail());
+        let line = log.wait_for(|line| line.text.contains(option), harness::wait::PATIENCE);
+        assert!(line.is_some(), "{option}\n{}", log.tail());
     }
 }
 

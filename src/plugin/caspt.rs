@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::OnceCell;
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::time::Instant;
@@ -126,8 +127,9 @@ impl Exchange {
         let Some(cas) = self.engine.cas() else {
             return Err(Failure::new(Reason::InternalError, "CAS is not configured"));
         };
-        let handlers = Handlers::now();
-        let interrupted = || handlers.has_fired();
+        // A known ticket never waits: then nobody asks.
+        let handlers = OnceCell::new();
+        let interrupted = || handlers.get_or_init(Handlers::now).has_fired();
         let deadline = Deadline::new(cas.timeout, &interrupted);
         let verdict = verdict.insert(self.engine.ticket(
             &message.ticket,
@@ -159,7 +161,20 @@ impl Exchange {
                 Some(connection.set_authentication_id(&claimed, result)?)
             }
         };
-        let actual = connection.set_authentication_id(&user, result)?;
+        // Who names itself as the one to act as, by whichever of its names, acts
+        // as itself.
+        let is_itself = |authzid: &String| {
+            Some(authzid) == message.authcid.as_ref()
+                || mapping.mail_user(authzid).is_ok_and(|same| same == user)
+        };
+        let other = message
+            .authzid
+            .as_ref()
+            .filter(|authzid| !is_itself(authzid));
+        let actual = match other {
+            None => connection.set_both_ids(&user, result)?,
+            Some(_) => connection.set_authentication_id(&user, result)?,
+        };
         if let Some(claimed) = claimed
             && claimed != actual
         {
@@ -168,17 +183,9 @@ impl Exchange {
                 format!("the ticket is of {actual}, the client says {claimed}"),
             ));
         }
-        // Who names itself as the one to act as, by whichever of its names, acts
-        // as itself.
-        let is_itself = |authzid: &String| {
-            Some(authzid) == message.authcid.as_ref()
-                || mapping.mail_user(authzid).is_ok_and(|same| same == user)
-        };
-        let acting_as = message
-            .authzid
-            .as_ref()
-            .filter(|authzid| !is_itself(authzid));
-        connection.set_authorization_id(acting_as.unwrap_or(&user), result)?;
+        if let Some(other) = other {
+            connection.set_authorization_id(other, result)?;
+        }
         Ok(actual)
     }
 }

@@ -124,6 +124,18 @@ impl<'call> Connection<'call> {
         Ok(text(result.authid).unwrap_or_default())
     }
 
+    /// Has the host canonicalize `user` and take it as both identities of
+    /// `result`, and returns it as the host now writes it.
+    pub(super) fn set_both_ids(
+        self,
+        user: &str,
+        result: &mut sasl::sasl_out_params_t,
+    ) -> Result<String, Failure> {
+        let both = sasl::SASL_CU_AUTHID | sasl::SASL_CU_AUTHZID;
+        self.canonicalize(user, both, result)?;
+        Ok(text(result.authid).unwrap_or_default())
+    }
+
     /// Has the host canonicalize `user` and take it as the authorization
     /// identity of `result`.
     pub(super) fn set_authorization_id(

@@ -12,7 +12,7 @@ use nix::libc;
 /// The signals that end a process of Cyrus.
 const ENDING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
-/// The handlers as they were when a login began.
+/// The handlers as they were before a login waited.
 pub(super) struct Handlers([Option<libc::sighandler_t>; ENDING.len()]);
 
 impl Handlers {

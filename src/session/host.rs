@@ -11,14 +11,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
+use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithTls};
 
 use super::key::{Key, Secret};
 use super::locks::{Locks, What};
 use super::record::moment;
 use super::shelf::{DATABASES, Shelf, Shelves};
 use super::state_dir::{self, trouble};
-use super::store_file::{close_on_exec, remove_other_stores, store_name};
+use super::store_file::{close_on_exec, remove_other_boots, store_name};
 use super::tier::{Change, Claim, Table, Tier, Trouble};
 use crate::clock::Moment;
 
@@ -26,8 +26,12 @@ use crate::clock::Moment;
 /// long as a write takes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many processes may read at the same instant.
-const READERS: u32 = 2_048;
+/// How many processes may have read, until the slots of those that have ended
+/// are used again.
+///
+/// A slot is a process's for its life: to take one for each read would be to
+/// take LMDB's lock on the slots for each, and that has no bound.
+const READERS: u32 = 4_096;
 
 /// Room for one record with its place in the order of use, in bytes: twice what
 /// the longest takes, for LMDB copies pages before it changes them, and leaves
@@ -35,7 +39,7 @@ const READERS: u32 = 2_048;
 const ROOM_PER_RECORD: usize = 1_024;
 
 pub(super) struct Host {
-    env: Env<WithoutTls>,
+    env: Env<WithTls>,
     shelves: Shelves,
     locks: Locks,
     path: PathBuf,
@@ -62,20 +66,32 @@ impl Host {
         room: usize,
     ) -> Result<Self, Trouble> {
         state_dir::prepare(directory)?;
-        let locks = Locks::new(directory);
-        // One process opens at a time: LMDB's own waiting has no bound.
-        let _opening = locks.lock(What::Opening, PATIENCE).map_err(|error| {
-            let remedy = "make it writable, or end the process that holds its lock";
-            trouble(&directory.join("locks"), &error, remedy)
+        let (name, boot) = store_name().ok_or_else(|| {
+            let path = Path::new("/proc/sys/kernel/random/boot_id");
+            trouble(
+                path,
+                &"cannot be read",
+                "make it readable for the mail server",
+            )
         })?;
-        let name = store_name();
-        remove_other_stores(directory, &name);
         let path = directory.join(name);
+        let lock_path = directory.join("locks");
+        for file in [&path, &path.with_extension("mdb-lock"), &lock_path] {
+            state_dir::check_file(file)?;
+        }
+        let locks = Locks::new(lock_path);
+        // One process makes the store, and the others wait. Once it is there,
+        // nobody waits for anybody: all of imapd may start at once.
+        let mut making = None;
+        if !path.exists() {
+            making = Some(locks.lock(What::Making, PATIENCE).map_err(busy(&path))?);
+            remove_other_boots(directory, &boot);
+        }
         let broken = |problem: &dyn std::fmt::Display| {
             let remedy = "remove it and restart the mail server; it is made anew";
             trouble(&path, problem, remedy)
         };
-        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        let mut options = EnvOpenOptions::new().read_txn_with_tls();
         options
             .map_size(room)
             .max_readers(READERS)
@@ -86,14 +102,29 @@ impl Host {
         // SAFETY: LMDB needs a file that nothing but LMDB changes. The
         // directory is ours and nobody else may write it, and the file's name
         // is this format's own.
-        let env = unsafe { options.open(&path) }.map_err(|error| broken(&error))?;
+        let env = unsafe { options.open(&path) }.map_err(|error| match error {
+            heed::Error::EnvAlreadyOpened => {
+                trouble(&path, &error, "wait until this process has let go of it")
+            }
+            error => broken(&error),
+        })?;
         close_on_exec(&path).map_err(|error| broken(&error))?;
         let page_size = u64::from(env.unnamed_database_stat().page_size);
         let needed = (env.info().last_page_number as u64 + 1) * page_size;
         if env.real_disk_size().map_err(|error| broken(&error))? < needed {
             return Err(broken(&"is shorter than it says"));
         }
-        let shelves = Shelves::open(&env).map_err(|error| broken(&error))?;
+        let shelves = match Shelves::open(&env).map_err(|error| broken(&error))? {
+            Some(shelves) => shelves,
+            None => {
+                // Its maker is at it, or has died of it.
+                if making.is_none() {
+                    making = Some(locks.lock(What::Making, PATIENCE).map_err(busy(&path))?);
+                }
+                Shelves::make(&env).map_err(|error| broken(&error))?
+            }
+        };
+        drop(making);
         Ok(Self {
             env,
             shelves,
@@ -193,10 +224,10 @@ impl Tier for Host {
         self.check_process()?;
         // LMDB's own lock has no bound: a process that was stopped (SIGSTOP)
         // while it writes would stop all of them.
-        let _writing = self.locks.lock(What::Writing, PATIENCE).map_err(|error| {
-            let remedy = "end the process that holds its lock";
-            trouble(&self.path, &error, remedy)
-        })?;
+        let _writing = self
+            .locks
+            .lock(What::Writing, PATIENCE)
+            .map_err(busy(&self.path))?;
         match self.change(table, key, now, change) {
             Err(heed::Error::Mdb(MdbError::MapFull)) => {
                 // A reader that was killed pins old pages.
@@ -218,6 +249,19 @@ impl Tier for Host {
                 trouble(&self.path, &error, remedy)
             })?;
         Ok(held.map(Claim::new))
+    }
+}
+
+/// What a lock that was not to be had comes to.
+fn busy(path: &Path) -> impl Fn(std::io::Error) -> Trouble {
+    move |error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::TimedOut => {
+                "another process is busy with it; if that goes on, end the one that was stopped"
+            }
+            _ => "make its directory writable",
+        };
+        trouble(path, &error, remedy)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use aws_lc_rs::{constant_time, digest, hmac, rand};
+use zeroize::Zeroize;
 
 use crate::outcome::{Failure, Reason};
 
@@ -35,9 +36,9 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..6]
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut head = [0; 8];
+        head[2..].copy_from_slice(&self.0[..6]);
+        write!(f, "{:012x}", u64::from_be_bytes(head))
     }
 }
 
@@ -79,12 +80,15 @@ impl Secret {
     }
 
     fn tag(&self, parts: &[&[u8]]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.0);
+        // In one piece: a context for each part costs more than the copy.
+        let mut message = Vec::with_capacity(512);
         for part in parts {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
+            message.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            message.extend_from_slice(part);
         }
-        context.sign()
+        let tag = hmac::sign(&self.0, &message);
+        message.zeroize();
+        tag
     }
 
     /// Puts a seal behind `record`, by which [`Secret::opened`] knows it as

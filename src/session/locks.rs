@@ -11,7 +11,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -23,8 +23,8 @@ use super::key::Key;
 /// What a lock is on: a byte of the lock file.
 #[derive(Clone, Copy)]
 pub(super) enum What<'k> {
-    /// Opening the store.
-    Opening,
+    /// Making the store.
+    Making,
     /// Writing to the store.
     Writing,
     /// Validating a credential. Two of them share a byte once in 2^62; the one
@@ -35,7 +35,7 @@ pub(super) enum What<'k> {
 impl What<'_> {
     fn byte(self) -> libc::off_t {
         match self {
-            Self::Opening => 0,
+            Self::Making => 0,
             Self::Writing => 1,
             Self::Validating(key) => {
                 let mut head = [0; 8];
@@ -55,8 +55,8 @@ pub(super) struct Held {
 }
 
 impl Locks {
-    pub(super) fn new(directory: &Path) -> Self {
-        Self(directory.join("locks"))
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
     }
 
     /// Takes the lock if nobody has it.
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn one_holder_at_a_time_of_each_lock() {
         let directory = tempfile::tempdir().unwrap();
-        let locks = Locks::new(directory.path());
+        let locks = Locks::new(directory.path().join("locks"));
         let (one, two) = (Key::of_test(1), Key::of_test(2));
         let held = locks.try_lock(What::Validating(&one)).unwrap();
         assert!(held.is_some());
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn waiting_has_an_end() {
         let directory = tempfile::tempdir().unwrap();
-        let locks = Locks::new(directory.path());
+        let locks = Locks::new(directory.path().join("locks"));
         let _held = locks.try_lock(What::Writing).unwrap().unwrap();
         let error = locks.lock(What::Writing, Duration::from_millis(20)).err();
         assert_eq!(error.unwrap().kind(), io::ErrorKind::TimedOut);
@@ -132,7 +132,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let elsewhere = directory.path().join("elsewhere");
         std::os::unix::fs::symlink(&elsewhere, directory.path().join("locks")).unwrap();
-        let locks = Locks::new(directory.path());
+        let locks = Locks::new(directory.path().join("locks"));
         assert!(locks.try_lock(What::Writing).is_err());
         assert!(!elsewhere.exists());
     }

@@ -17,6 +17,7 @@ mod tier;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -24,7 +25,7 @@ pub use key::{Key, digest};
 pub use record::Lifetimes;
 pub use tier::Claim;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::SessionsConfig;
 use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
@@ -49,10 +50,16 @@ pub enum Source {
 pub struct Sessions {
     config: SessionsConfig,
     clock: Arc<dyn Clock>,
-    /// Opened with the first credential: most programs that load the plugin
-    /// never see one.
-    tiers: Mutex<Option<Arc<Tiers>>>,
+    opened: Mutex<Opened>,
     has_complained: AtomicBool,
+}
+
+/// What is opened with the first credential: most programs that load the plugin
+/// never see one.
+struct Opened {
+    tiers: Option<Arc<Tiers>>,
+    /// From when on the host tier is worth a try.
+    retry: Moment,
 }
 
 struct Tiers {
@@ -61,13 +68,19 @@ struct Tiers {
     secret: Secret,
 }
 
+/// After so long a process that could not open the host tier tries again.
+const RETRY: Duration = Duration::from_secs(5);
+
 impl Sessions {
     /// Sessions as configured. Opens nothing.
     pub fn new(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
             config,
             clock,
-            tiers: Mutex::new(None),
+            opened: Mutex::new(Opened {
+                tiers: None,
+                retry: Moment::from_millis(0),
+            }),
             has_complained: AtomicBool::new(false),
         }
     }
@@ -77,35 +90,52 @@ impl Sessions {
     /// # Errors
     /// [`Reason::InternalError`] if there is no secret to be had.
     pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
-        let mut tiers = self.tiers.lock();
-        let tiers = match &*tiers {
-            Some(tiers) => Arc::clone(tiers),
-            None => Arc::clone(tiers.insert(Arc::new(self.open_tiers(log)?))),
-        };
+        let mut opened = self.opened.lock();
+        let now = self.clock.now();
+        let has_host = opened
+            .tiers
+            .as_ref()
+            .is_some_and(|tiers| tiers.host.is_some());
+        if !has_host && now >= opened.retry {
+            opened.retry = now.plus(RETRY);
+            // What a process remembered by itself is lost when it finds the
+            // host tier after all, for its keys are others. That is a new
+            // ticket for some, against refusals for all who come to it later.
+            match self.open_host(log) {
+                Some(host) => {
+                    let secret = *host.secret();
+                    opened.tiers = Some(Arc::new(self.tiers(Some(host), &secret)));
+                }
+                None if opened.tiers.is_none() => {
+                    opened.tiers = Some(Arc::new(self.tiers(None, &Secret::random()?)));
+                }
+                None => {}
+            }
+        }
+        let nothing = || Failure::new(Reason::InternalError, "no sessions");
         Ok(Access {
             sessions: self,
-            tiers,
+            tiers: opened.tiers.clone().ok_or_else(nothing)?,
             log,
         })
     }
 
-    fn open_tiers(&self, log: &dyn Log) -> Result<Tiers, Failure> {
-        let host = match Host::open(&self.config.state_dir, self.config.capacity) {
+    fn open_host(&self, log: &dyn Log) -> Option<Host> {
+        match Host::open(&self.config.state_dir, self.config.capacity) {
             Ok(host) => Some(host),
             Err(trouble) => {
                 self.complain(&trouble, log);
                 None
             }
-        };
-        let secret = match &host {
-            Some(host) => Secret::new(host.secret()),
-            None => Secret::new(&Secret::random()?),
-        };
-        Ok(Tiers {
+        }
+    }
+
+    fn tiers(&self, host: Option<Host>, secret: &[u8; Secret::LENGTH]) -> Tiers {
+        Tiers {
             host,
             memory: Memory::new(self.config.capacity),
-            secret,
-        })
+            secret: Secret::new(secret),
+        }
     }
 
     /// Says what is wrong with the host tier, once a process.

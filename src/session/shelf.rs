@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use heed::types::{Bytes, Unit};
-use heed::{CommitOrAbort, Database, Env, MdbError, RwTxn, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, MdbError, RwTxn, WithTls};
 
 use super::key::{Key, Secret};
 use super::record::moment;
@@ -13,6 +13,9 @@ use crate::clock::Moment;
 
 /// How many databases of LMDB that is: two a table, and one for the secret.
 pub(super) const DATABASES: u32 = 2 * Table::ALL.len() as u32 + 1;
+
+/// How many records one write takes out at most, if `sso_sessions` was lowered.
+const AT_ONCE: usize = 64;
 
 /// Under this key of the table of secrets is the host's.
 const SECRET: &[u8] = b"secret";
@@ -35,26 +38,33 @@ pub(super) struct Shelves {
     pub(super) secret: [u8; Secret::LENGTH],
 }
 
-/// The same before the secret is read.
-struct Opened {
-    shelves: [Shelf; Table::ALL.len()],
-    secrets: Records,
-}
-
 impl Shelves {
-    /// Opens them, or makes them in a store that is new. Nobody else must be
-    /// opening the store.
-    pub(super) fn open(env: &Env<WithoutTls>) -> Result<Self, heed::Error> {
-        let opened = match open_tables(env)? {
-            Some(opened) => opened,
-            None => create_tables(env)?,
+    /// Opens them; `None` if there are none, or not all of them.
+    pub(super) fn open(env: &Env<WithTls>) -> Result<Option<Self>, heed::Error> {
+        let Some((all, secrets)) = open_tables(env)? else {
+            return Ok(None);
         };
-        Ok(Self {
-            all: opened.shelves,
-            secret: read_or_make_secret(env, opened.secrets)?,
-        })
+        let secret = read_secret(env, secrets)?;
+        Ok(secret.map(|secret| Self { all, secret }))
+    }
+
+    /// Makes those that are missing. Nobody else must be at it.
+    pub(super) fn make(env: &Env<WithTls>) -> Result<Self, heed::Error> {
+        let (all, secrets) = create_tables(env)?;
+        if read_secret(env, secrets)?.is_none() {
+            let secret = Secret::random();
+            let secret = secret.map_err(|error| heed::Error::Encoding(Box::new(error)))?;
+            let mut transaction = env.write_txn()?;
+            secrets.put(&mut transaction, SECRET, &secret)?;
+            transaction.commit()?;
+        }
+        let secret = read_secret(env, secrets)?.ok_or(heed::Error::Mdb(MdbError::Problem))?;
+        Ok(Self { all, secret })
     }
 }
+
+/// The tables, and where the secret is.
+type Opened = ([Shelf; Table::ALL.len()], Records);
 
 impl From<(Records, Order)> for Shelf {
     fn from((records, order): (Records, Order)) -> Self {
@@ -93,7 +103,8 @@ impl Shelf {
     }
 
     /// Takes out the least recently used records until there is room for one
-    /// more, and those that are of no use any more as they come.
+    /// more, and those that are of no use any more as they come; but not more
+    /// than [`AT_ONCE`], for the others wait meanwhile.
     pub(super) fn make_room(
         self,
         transaction: &mut RwTxn<'_>,
@@ -101,7 +112,7 @@ impl Shelf {
         table: Table,
         now: Moment,
     ) -> Result<(), heed::Error> {
-        loop {
+        for _ in 0..AT_ONCE {
             let held = usize::try_from(self.records.len(transaction)?).unwrap_or(usize::MAX);
             let Some((place, ())) = self.order.first(transaction)? else {
                 return Ok(());
@@ -118,6 +129,7 @@ impl Shelf {
             self.order.delete(transaction, &place)?;
             self.records.delete(transaction, &place[8..])?;
         }
+        Ok(())
     }
 }
 
@@ -135,7 +147,7 @@ fn shelf_names(table: Table) -> [String; 2] {
 }
 
 /// The tables, or `None` if they are still to be made.
-fn open_tables(env: &Env<WithoutTls>) -> Result<Option<Opened>, heed::Error> {
+fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
     let opened = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
         let shelf = |table| -> Result<_, heed::Error> {
             let [records, order] = shelf_names(table);
@@ -149,15 +161,14 @@ fn open_tables(env: &Env<WithoutTls>) -> Result<Option<Opened>, heed::Error> {
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
     Ok(opened.commit().and_then(|all| match all {
-        (Some(sessions), Some(refusals), Some(breakers), Some(secrets)) => Some(Opened {
-            shelves: [sessions, refusals, breakers].map(Shelf::from),
-            secrets,
-        }),
+        (Some(sessions), Some(refusals), Some(breakers), Some(secrets)) => {
+            Some(([sessions, refusals, breakers].map(Shelf::from), secrets))
+        }
         _ => None,
     }))
 }
 
-fn create_tables(env: &Env<WithoutTls>) -> Result<Opened, heed::Error> {
+fn create_tables(env: &Env<WithTls>) -> Result<Opened, heed::Error> {
     let created = env.create_databases_and_commit(env.write_txn()?, |opener, transaction| {
         let shelf = |table| -> Result<_, heed::Error> {
             let [records, order] = shelf_names(table);
@@ -173,27 +184,14 @@ fn create_tables(env: &Env<WithoutTls>) -> Result<Opened, heed::Error> {
     let (sessions, refusals, breakers, secrets) = created
         .commit()
         .ok_or(heed::Error::Mdb(MdbError::Problem))?;
-    Ok(Opened {
-        shelves: [sessions, refusals, breakers].map(Shelf::from),
-        secrets,
-    })
+    Ok(([sessions, refusals, breakers].map(Shelf::from), secrets))
 }
 
-fn read_or_make_secret(
-    env: &Env<WithoutTls>,
+fn read_secret(
+    env: &Env<WithTls>,
     secrets: Records,
-) -> Result<[u8; Secret::LENGTH], heed::Error> {
-    let found = {
-        let transaction = env.read_txn()?;
-        let bytes = secrets.get(&transaction, SECRET)?;
-        bytes.and_then(|bytes| bytes.try_into().ok())
-    };
-    if let Some(secret) = found {
-        return Ok(secret);
-    }
-    let secret = Secret::random().map_err(|error| heed::Error::Encoding(Box::new(error)))?;
-    let mut transaction = env.write_txn()?;
-    secrets.put(&mut transaction, SECRET, &secret)?;
-    transaction.commit()?;
-    Ok(secret)
+) -> Result<Option<[u8; Secret::LENGTH]>, heed::Error> {
+    let transaction = env.read_txn()?;
+    let bytes = secrets.get(&transaction, SECRET)?;
+    Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
 }

@@ -35,13 +35,30 @@ pub(super) fn prepare(path: &Path) -> Result<(), Trouble> {
             "may be written by others (mode {:o})",
             metadata.mode() & 0o777
         );
-        return Err(trouble(
-            path,
-            &problem,
-            "chmod it to 0700 and look who has been there",
-        ));
+        let remedy = "look who has been there, and remove it with all that is in it";
+        return Err(trouble(path, &problem, remedy));
     }
     Ok(())
+}
+
+/// Makes sure that `path`, if there is such a file, is a file of ours that nobody
+/// else can open, by this name or another. Whoever could write the directory
+/// once may have left one.
+pub(super) fn check_file(path: &Path) -> Result<(), Trouble> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(trouble(path, &error, "look to its rights")),
+    };
+    let is_ours = metadata.is_file()
+        && metadata.uid() == Uid::effective().as_raw()
+        && metadata.mode() & 0o077 == 0
+        && metadata.nlink() == 1;
+    if is_ours {
+        return Ok(());
+    }
+    let remedy = "remove its directory with all that is in it";
+    Err(trouble(path, &"is not a private file of ours", remedy))
 }
 
 fn owner() -> String {
@@ -72,7 +89,25 @@ mod tests {
         let path = tempfile::tempdir().unwrap();
         fs::set_permissions(path.path(), fs::Permissions::from_mode(0o770)).unwrap();
         let trouble = prepare(path.path()).unwrap_err().to_string();
-        assert!(trouble.contains("chmod"), "{trouble}");
+        assert!(trouble.contains("remove it"), "{trouble}");
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_could_have_left_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        check_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        check_file(&path).unwrap();
+        let link = directory.path().join("link");
+        fs::hard_link(&path, &link).unwrap();
+        assert!(check_file(&path).is_err());
+        fs::remove_file(&link).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+        assert!(check_file(&path).is_err());
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        assert!(check_file(&link).is_err());
     }
 
     #[test]

@@ -8,15 +8,18 @@ use nix::libc;
 /// The number of the format of the file. Another number is another file.
 const FORMAT: u32 = 1;
 
-/// The name of the store of this format and this boot.
-pub(super) fn store_name() -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+/// The name of the store of this format and this boot, and the part of it that
+/// stands for the boot. `None` if the boot cannot be told from others: what is
+/// left of an earlier one must never be read.
+pub(super) fn store_name() -> Option<(String, String)> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let boot: String = boot
         .chars()
         .filter(char::is_ascii_hexdigit)
         .take(12)
         .collect();
-    format!("sessions-{FORMAT}-{boot}.mdb")
+    let boot = format!("-{boot}.mdb");
+    (boot.len() == 17).then(|| (format!("sessions-{FORMAT}{boot}"), boot))
 }
 
 /// LMDB opens the file of its records, alone of all its files, so that it stays
@@ -38,16 +41,16 @@ pub(super) fn close_on_exec(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Removes what earlier boots left. What cannot be removed is in nobody's way.
-pub(super) fn remove_other_stores(directory: &Path, name: &str) {
+/// Removes what earlier boots left, in whatever format. What cannot be removed is
+/// in nobody's way.
+pub(super) fn remove_other_boots(directory: &Path, boot: &str) {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
     };
-    let prefix = format!("sessions-{FORMAT}-");
     for entry in entries.flatten() {
-        let other = entry.file_name();
-        let other = other.to_string_lossy();
-        if other.starts_with(&prefix) && !other.starts_with(name) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("sessions-") && name.contains(".mdb") && !name.contains(boot) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -137,11 +137,31 @@ fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_on
 }
 
 #[test]
+fn a_process_that_was_alone_finds_the_others_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::write(&state, "in the way").unwrap();
+    let site = site(&state);
+    let key = |access: &Access<'_>| access.key("cas", "imap://m", &POLICY, "PT-1");
+    let access = site.open();
+    access.begin(&key(&access), &alice());
+    std::fs::remove_file(&state).unwrap();
+    let found = |access: &Access<'_>| access.find(&key(access), &LIFETIMES).map(|found| found.1);
+    assert_eq!(found(&site.open()), Some(Source::Memory));
+    site.clock.advance(RETRY);
+    let access = site.open();
+    assert_eq!(found(&access), None);
+    access.begin(&key(&access), &alice());
+    assert_eq!(found(&site.open()), Some(Source::Host));
+    assert_eq!(site.log.lines().len(), 1);
+}
+
+#[test]
 fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());
     let host = Host::open_with_room(directory.path(), 1_000_000, 256 * 1024).unwrap();
-    *site.sessions.tiers.lock() = Some(Arc::new(Tiers {
+    site.sessions.opened.lock().tiers = Some(Arc::new(Tiers {
         secret: Secret::new(host.secret()),
         host: Some(host),
         memory: Memory::new(1_000),

@@ -9,23 +9,27 @@
  *                              none. Prints: step CODE CHALLENGE, then
  *                              end CODE AUTHID AUTHZID
  *   fuzz MECH COUNT SEED       random exchanges; prints: fuzz SUCCESSES
- *   time MECH COUNT MESSAGE    prints: time CODE NANOSECONDS, of
+ *   time MECH COUNT MESSAGE    prints: time CODE NANOSECONDS MEDIAN, of
  *                              sasl_server_start alone, COUNT of them
+ *   walk MECH COUNT PREFIX N   the same with the tickets PREFIX1 to PREFIXn, one
+ *                              after the other, from the first again
  *   checkpass COUNT USER PASS  the same of sasl_checkpass
+ *   quiet 1                    what is logged is not printed until: quiet 0
  *   reload                     sasl_done and sasl_server_init; prints: reload CODE
  *
- * What is logged is printed as: log LEVEL TEXT. */
+ * What is logged is printed as: log LEVEL TEXT. The commands that measure are
+ * in timing.h. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "sasl.h"
 
 static char **options;
 static char *directory;
 static const char *remote;
+static int is_quiet;
 
 static int get_option(void *context, const char *plugin, const char *option,
                       const char **result, unsigned *len)
@@ -46,7 +50,8 @@ static int get_option(void *context, const char *plugin, const char *option,
 static int write_log(void *context, int level, const char *message)
 {
     (void)context;
-    printf("log %d %s\n", level, message);
+    if (!is_quiet)
+        printf("log %d %s\n", level, message);
     return SASL_OK;
 }
 
@@ -173,52 +178,7 @@ static void fuzz(char *arguments)
     printf("fuzz %ld\n", successes);
 }
 
-static long nanoseconds(const struct timespec *from, const struct timespec *to)
-{
-    return (to->tv_sec - from->tv_sec) * 1000000000L + to->tv_nsec - from->tv_nsec;
-}
-
-static void time_start(char *arguments)
-{
-    char mech[32], hex[2048];
-    long count, total = 0;
-    unsigned length, out_length;
-    const char *out;
-    if (sscanf(arguments, "%31s %ld %2047s", mech, &count, hex) != 3)
-        fail("time", 0);
-    char *message = bytes(hex, &length);
-    int code = SASL_OK;
-    for (long i = 0; i < count && code == SASL_OK; i++) {
-        struct timespec begin, end;
-        sasl_conn_t *conn = connection();
-        clock_gettime(CLOCK_MONOTONIC, &begin);
-        code = sasl_server_start(conn, mech, message, length, &out, &out_length);
-        clock_gettime(CLOCK_MONOTONIC, &end);
-        total += nanoseconds(&begin, &end);
-        sasl_dispose(&conn);
-    }
-    free(message);
-    printf("time %d %ld\n", code, total);
-}
-
-static void time_checkpass(char *arguments)
-{
-    char user[256], password[1024];
-    long count, total = 0;
-    int code = SASL_OK;
-    if (sscanf(arguments, "%ld %255s %1023s", &count, user, password) != 3)
-        fail("checkpass", 0);
-    for (long i = 0; i < count && code == SASL_OK; i++) {
-        struct timespec begin, end;
-        sasl_conn_t *conn = connection();
-        clock_gettime(CLOCK_MONOTONIC, &begin);
-        code = sasl_checkpass(conn, user, strlen(user), password, strlen(password));
-        clock_gettime(CLOCK_MONOTONIC, &end);
-        total += nanoseconds(&begin, &end);
-        sasl_dispose(&conn);
-    }
-    printf("time %d %ld\n", code, total);
-}
+#include "timing.h"
 
 static void list(void)
 {
@@ -254,8 +214,12 @@ int main(int count, char **arguments)
             fuzz(rest);
         else if (strcmp(line, "time") == 0)
             time_start(rest);
+        else if (strcmp(line, "walk") == 0)
+            walk(rest);
         else if (strcmp(line, "checkpass") == 0)
             time_checkpass(rest);
+        else if (strcmp(line, "quiet") == 0)
+            printf("quiet %d\n", is_quiet = atoi(rest));
         else if (strcmp(line, "reload") == 0) {
             sasl_done();
             printf("reload %d\n", sasl_server_init(callbacks, "driver"));

@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 /// libsasl2's result codes (sasl.h).
 pub mod code {
@@ -229,6 +230,13 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// The median of the calls that a command measures, all of which must have succeeded.
+    pub fn median(&mut self, command: &str) -> Duration {
+        let answer = self.ask(command);
+        assert_eq!(answer.code(), code::OK, "{command}: {answer:?}");
+        Duration::from_nanos(answer.last[3].parse().expect("nanoseconds"))
     }
 
     /// A login by CASPT with this first message; a refusal is answered with `^A`.

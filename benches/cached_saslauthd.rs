@@ -1,0 +1,61 @@
+//! A saslauthd as Debian runs it, with its cache (`-c`): in the background and silent. The one of
+//! the tests talks, and that costs time.
+
+use crate::harness::cyrus::Cyrus;
+use crate::harness::scratch::Scratch;
+use crate::harness::wait::{PATIENCE, wait_for};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::fs;
+use std::path::PathBuf;
+
+/// A running saslauthd that has put itself in the background.
+pub struct CachedSaslauthd {
+    mux: PathBuf,
+    group: Pid,
+    registration: PathBuf,
+}
+
+impl CachedSaslauthd {
+    /// Starts it. Whom Cyrus lets in by LOGIN, it lets in, and remembers.
+    pub fn start(scratch: &Scratch, cyrus: &Cyrus) -> Self {
+        let dir = scratch.create_dir("saslauthd");
+        let mut command = scratch.command("/usr/sbin/saslauthd");
+        command
+            .args(["-c", "-a", "rimap", "-n", "2", "-m"])
+            .arg(&dir)
+            .arg("-O")
+            .arg(format!("127.0.0.1/{}", cyrus.imap_port()));
+        cyrus.log().attach(&mut command);
+        scratch.run("saslauthd", command, "");
+        let group = wait_for(PATIENCE, || {
+            let written = fs::read_to_string(dir.join("saslauthd.pid")).ok()?;
+            written.trim().parse::<i32>().ok()
+        })
+        .expect("the process id of saslauthd");
+        // It has left the group that it was started in for one of its own, which the watchdog of
+        // the scratch directory must know too.
+        let registration = scratch.write(format!("groups/{group}"), "");
+        let mux = dir.join("mux");
+        let up = wait_for(PATIENCE, || mux.exists().then_some(()));
+        up.expect("the socket of saslauthd");
+        Self {
+            mux,
+            group: Pid::from_raw(group),
+            registration,
+        }
+    }
+
+    /// Its socket: the value of `saslauthd_path`.
+    pub fn mux(&self) -> String {
+        self.mux.display().to_string()
+    }
+}
+
+impl Drop for CachedSaslauthd {
+    fn drop(&mut self) {
+        let _ = killpg(self.group, Signal::SIGTERM);
+        let _ = wait_for(PATIENCE, || killpg(self.group, None).err());
+        let _ = fs::remove_file(&self.registration);
+    }
+}

@@ -1,0 +1,67 @@
+//! A ticket that is known, beside a password that saslauthd has in its cache: both through the real
+//! libsasl2, in a host of a few lines.
+
+use crate::cached_saslauthd::CachedSaslauthd;
+use crate::harness::scratch::Scratch;
+use crate::libsasl2::{Driver, Kit};
+use crate::mail::{Mail, PASSWORD};
+use crate::measure::{Series, rounds};
+use crate::store::Store;
+use crate::table::{Better, Row};
+
+const ROUNDS: usize = 41;
+/// Logins of one round: some hundredths of a second.
+const KNOWN: usize = 5_000;
+const CACHED: usize = 1_000;
+
+/// The rows of the table.
+pub fn rows(mail: &Mail) -> Vec<Row> {
+    let scratch = Scratch::new("bench-known");
+    let kit = Kit::new(&scratch);
+    let saslauthd = CachedSaslauthd::start(&mail.scratch, &mail.cyrus);
+    let mux = saslauthd.mux();
+    let options = [("pwcheck_method", "saslauthd"), ("saslauthd_path", &mux)];
+    let mut asking = kit.driver(&scratch, &options);
+    // From here on it is answered from the cache.
+    check(&mut asking, &mail.users[0], 2);
+
+    let store = |name, count| Store::filled(&scratch, &kit, mail, name, count);
+    let (mut hundred_thousand, mut written) = (store("c", 100_000), store("d", 100_000));
+    let (mut one, mut ten_thousand) = (store("a", 1), store("b", 10_000));
+    let mut aloud = store("e", 1);
+    let mut rate = Series::default();
+
+    let [cached, first, second, third, contended, logged] = rounds(
+        ROUNDS,
+        [
+            &mut || check(&mut asking, &mail.users[0], CACHED),
+            &mut || one.walk(KNOWN),
+            &mut || ten_thousand.walk(KNOWN),
+            &mut || hundred_thousand.walk(KNOWN),
+            &mut || {
+                let (time, opened) = written.walk_beside_a_writer(KNOWN);
+                rate.push(opened);
+                time
+            },
+            &mut || aloud.walk_aloud(KNOWN),
+        ],
+    );
+    let row = |what: &str, times: &Series| {
+        let beside = ("saslauthd, cached", &cached);
+        Row::new(what, "µs", times, beside, Better::Less)
+    };
+    let beside_writer = format!("… while {:.0} a second open", rate.median());
+    vec![
+        row("known ticket, 1 session", &first),
+        row("… 10,000 sessions", &second),
+        row("… 100,000 sessions", &third),
+        row(&beside_writer, &contended),
+        row("… 1, and its line to the log", &logged),
+    ]
+}
+
+/// So many checks of a password: the median in microseconds.
+fn check(driver: &mut Driver, user: &str, count: usize) -> f64 {
+    let time = driver.median(&format!("checkpass {count} {user} {PASSWORD}"));
+    time.as_secs_f64() * 1e6
+}

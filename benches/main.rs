@@ -1,0 +1,40 @@
+//! What the plugin costs, each figure beside that of something real which was measured in the same
+//! run: `cargo bench`.
+//!
+//! Nothing is passed or failed by its speed. What does not work at all ends the run with an error.
+
+// What fails here ends the run, and says why.
+#![allow(clippy::expect_used)]
+// The table is what the program is for.
+#![allow(clippy::print_stdout)]
+
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+#[path = "../tests/libsasl2/mod.rs"]
+mod libsasl2;
+
+mod cached_saslauthd;
+mod filling;
+mod first_sight;
+mod imap_logins;
+mod known_session;
+mod loading;
+mod mail;
+mod measure;
+mod store;
+mod table;
+
+fn main() {
+    // `cargo test --all-targets` starts benches too, without this word: to see that they build.
+    if !std::env::args().any(|word| word == "--bench") {
+        return;
+    }
+    let mail = mail::Mail::start();
+    let mut rows = known_session::rows(&mail);
+    rows.extend(imap_logins::rows(&mail));
+    // The last two are for one process at a time.
+    drop(mail);
+    rows.extend(first_sight::rows());
+    rows.extend(loading::rows());
+    print!("{}", table::text(&rows));
+}

@@ -2,16 +2,16 @@
 //! process could trip over. The only file that names reqwest.
 //!
 //! Each request runs in a thread of its own that ends with it. The caller waits
-//! for it and can give up early; a slow resolver, which no time-out can stop,
-//! is left behind in that thread. No thread outlives its request, so a host may
-//! fork between logins, and all signals are blocked in it, so that the host's
-//! own thread sees them. No connection is kept: imapd's processes live too
+//! for it and can give up early. No thread outlives its request, so a host may
+//! fork between logins (but for a resolver that hangs: no time-out can stop it,
+//! and it is left behind in a thread of its own). All signals are blocked in
+//! them, so that the host's own thread sees them. No connection is kept: imapd's processes live too
 //! briefly to profit, and a kept connection that the server closes just as a
 //! ticket is written on it would cost the ticket.
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -131,22 +131,32 @@ impl Client {
             .retry(reqwest::retry::never())
             .user_agent(concat!("sasl-sso/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.ca_file {
-            let complain = |problem: &dyn std::fmt::Display| {
-                let detail = format!("{}: {problem}", path.display());
-                not_written(Reason::TrustUnusable, detail)
-            };
-            let pem = std::fs::read(path).map_err(|error| complain(&error))?;
-            let roots = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| complain(&causes(&error)))?;
-            if roots.is_empty() {
-                return Err(complain(&"has no certificate in it"));
-            }
+            let roots = roots(path).map_err(|what| not_written(Reason::TrustUnusable, what))?;
             builder = builder.tls_certs_only(roots);
         }
         builder
             .build()
             .map_err(|error| not_written(Reason::TrustUnusable, causes(&error)))
     }
+}
+
+/// Whether `path` holds CAs that a [`Client`] could trust.
+///
+/// # Errors
+/// A sentence that names the file and what is wrong with it.
+pub fn check_roots(path: &Path) -> Result<(), String> {
+    roots(path).map(drop)
+}
+
+fn roots(path: &Path) -> Result<Vec<reqwest::Certificate>, String> {
+    let complain = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
+    let pem = std::fs::read(path).map_err(|error| complain(&error))?;
+    let roots = reqwest::Certificate::from_pem_bundle(&pem);
+    let roots = roots.map_err(|error| complain(&causes(&error)))?;
+    if roots.is_empty() {
+        return Err(complain(&"has no certificate in it"));
+    }
+    Ok(roots)
 }
 
 /// Runs `work` in a thread in which all signals are blocked from its first

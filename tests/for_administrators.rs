@@ -104,6 +104,8 @@ fn every_example_passes_the_check_and_is_a_configuration() {
 fn what_is_commented_out_in_an_example_is_right_as_well() {
     let scratch = Scratch::new("comments");
     let text = std::fs::read_to_string(root().join("cyrus-conf-examples/cas.conf")).expect("it");
+    let ca = Authority::new().write_ca(&scratch).display().to_string();
+    let text = text.replace("/etc/ssl/certs/univ-ca.pem", &ca);
     let open = scratch.write("imapd.conf", text.replace("\n#sasl_", "\nsasl_"));
     let output = sasl_sso(&["check", "--config", &open.display().to_string()]);
     assert!(output.status.success(), "{output:?}");
@@ -125,6 +127,12 @@ fn the_check_names_every_fault_before_the_restart() {
     ] {
         assert!(said.contains(option), "{said}");
     }
+    // What the plugin reads with the first ticket, and not when it is loaded.
+    let conf = "sasl_caspt_url: https://cas.univ.example/\nsasl_caspt_ca_file: /missing.pem\n";
+    let conf = scratch.write("imapd.conf", conf).display().to_string();
+    let output = sasl_sso(&["check", "--config", &conf]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("/missing.pem: No such file"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Answer;
 use super::imapd_conf::ImapdConf;
 use crate::config::{Config, NAMES};
+use crate::http;
 
 pub(super) fn run(mut arguments: &[&str]) -> Answer {
     let mut file = "/etc/imapd.conf";
@@ -43,7 +44,13 @@ fn judge(conf: &ImapdConf, file: &str) -> Answer {
     }
     match Config::read(conf) {
         Ok(config) if faults == 0 => {
-            let offered = if config.cas.is_some() {
+            if let Some(Err(problem)) = ca_file(&config).map(http::check_roots) {
+                faults += 1;
+                complain(&format_args!("sasl_caspt_ca_file: {problem}"));
+            }
+            let offered = if faults > 0 {
+                "CASPT would be offered, and no ticket could be validated"
+            } else if config.cas.is_some() {
                 "CASPT is offered"
             } else {
                 "CASPT is not offered: sasl_caspt_url is not set"
@@ -63,6 +70,11 @@ fn judge(conf: &ImapdConf, file: &str) -> Answer {
         err: String::new(),
         status: u8::from(faults > 0),
     }
+}
+
+/// The CAs that the plugin will read with the first ticket, and not before.
+fn ca_file(config: &Config) -> Option<&Path> {
+    config.cas.as_ref()?.ca_file.as_deref()
 }
 
 #[cfg(test)]

@@ -57,7 +57,15 @@ impl ImapdConf {
             let (key, value) = line
                 .split_once(':')
                 .ok_or_else(|| format!("{}: has no colon; write key: value", place()))?;
-            let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
+            let (key, value) = (key.to_ascii_lowercase(), value.trim());
+            let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '@');
+            if !key.chars().all(is_key) {
+                return Err(format!("{}: \"{key}\" is no name of an option", place()));
+            }
+            if value.is_empty() {
+                let remedy = "give it a value or take it out";
+                return Err(format!("{}: {key} has no value; {remedy}", place()));
+            }
             if key == "@include" {
                 self.include(Path::new(value), depth + 1)?;
             } else if self.values.insert(key.clone(), value.to_owned()).is_some() {
@@ -144,6 +152,8 @@ mod tests {
         let twice = read("a: 1\n\na: 2\n", None).unwrap_err();
         assert!(twice.ends_with("imapd.conf:3: a is there twice"), "{twice}");
         assert!(read("nonsense\n", None).is_err());
+        assert!(read("sasl_sso_realm:\n", None).is_err());
+        assert!(read("sasl_sso_realm : univ.fr\n", None).is_err());
         assert!(read("@include: ITSELF\n", None).is_err());
     }
 }

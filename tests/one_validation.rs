@@ -74,6 +74,32 @@ fn processes_that_write_at_the_same_time_lose_nothing() {
 }
 
 #[test]
+fn all_of_imapd_may_start_at_once() {
+    let site = Site::new("stampede");
+    site.cas.arm("PT-1-alice", "alice", &[PROXY]);
+    assert_eq!(site.driver(&[]).ticket("PT-1-alice").code(), code::OK);
+    let mut drivers: Vec<Driver> = (0..200).map(|_| site.driver(&[])).collect();
+    tell_all(&mut drivers, "PT-1-alice");
+    for driver in &mut drivers {
+        let answer = driver.answer();
+        assert_eq!(
+            answer.field("source").as_deref(),
+            Some("host"),
+            "{answer:?}"
+        );
+    }
+    // And with nothing there yet: one makes the store, the others find it.
+    std::fs::remove_dir_all(site.scratch.join("state")).expect("the state directory");
+    site.cas.arm("PT-2-bob", "bob", &[PROXY]);
+    let mut drivers: Vec<Driver> = (0..50).map(|_| site.driver(&[])).collect();
+    tell_all(&mut drivers, "PT-2-bob");
+    for driver in &mut drivers {
+        assert_eq!(driver.answer().authid(), "bob");
+    }
+    assert_eq!(site.cas.requests().len(), 2);
+}
+
+#[test]
 fn a_refusal_is_shared_as_a_success_is() {
     let site = Site::new("refused");
     site.cas.set_delay(Duration::from_millis(50));

@@ -339,6 +339,13 @@ fn with_a_broken_state_directory_logins_go_on_and_the_log_names_the_remedy() {
     degrades("foreign", "remove it", |cyrus| {
         std::fs::write(store(cyrus), vec![b'x'; 100_000]).expect("another file");
     });
+    degrades("damaged", "remove it", |cyrus| {
+        // All but what describes the store: the first two pages.
+        let store = store(cyrus);
+        let mut bytes = std::fs::read(&store).expect("the file of the sessions");
+        bytes[8_192..].fill(0x5a);
+        std::fs::write(&store, bytes).expect("the file of the sessions");
+    });
     degrades("short", "remove it", |cyrus| {
         let file = std::fs::OpenOptions::new().write(true).open(store(cyrus));
         file.and_then(|file| file.set_len(9_000))

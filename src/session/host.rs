@@ -18,7 +18,7 @@ use super::locks::{Locks, What};
 use super::record::moment;
 use super::shelf::{DATABASES, Shelf, Shelves};
 use super::state_dir::{self, trouble};
-use super::store_file::{close_on_exec, remove_other_boots, store_name};
+use super::store_file::{Pages, close_on_exec, remove_other_boots, store_name};
 use super::tier::{Change, Claim, Table, Tier, Trouble};
 use crate::clock::Moment;
 
@@ -109,11 +109,11 @@ impl Host {
             error => broken(&error),
         })?;
         close_on_exec(&path).map_err(|error| broken(&error))?;
-        let page_size = u64::from(env.unnamed_database_stat().page_size);
-        let needed = (env.info().last_page_number as u64 + 1) * page_size;
-        if env.real_disk_size().map_err(|error| broken(&error))? < needed {
-            return Err(broken(&"is shorter than it says"));
-        }
+        let pages = Pages {
+            size: u64::from(env.unnamed_database_stat().page_size),
+            count: env.info().last_page_number as u64 + 1,
+        };
+        pages.check(&path).map_err(|error| broken(&error))?;
         let shelves = match Shelves::open(&env).map_err(|error| broken(&error))? {
             Some(shelves) => shelves,
             None => {

@@ -165,6 +165,33 @@ fn a_file_that_was_cut_short_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn a_file_that_is_damaged_inside_is_refused_with_the_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(store_name().unwrap().0);
+    // From a few pages to several hundred.
+    for number in [10, 500, 3_000] {
+        let host = Host::open(directory.path(), 10_000).unwrap();
+        for session in 0..number {
+            put(&host, Table::Sessions, session, 1, &[b'x'; 200]).unwrap();
+        }
+        close(host);
+        // It is good as LMDB left it.
+        close(Host::open(directory.path(), 10_000).unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let half = bytes.len() / 2 / 4_096 * 4_096;
+        bytes[half..].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        let trouble = Host::open(directory.path(), 10_000)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(trouble.contains("damaged at page"), "{trouble}");
+        assert!(trouble.contains("remove it"), "{trouble}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
 fn a_store_that_somebody_else_could_have_planted_is_refused() {
     for name in ["", "-lock", "locks"] {
         let directory = tempfile::tempdir().unwrap();

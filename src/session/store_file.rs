@@ -1,6 +1,8 @@
 //! The file of the store: its name, its leftovers, its descriptor.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use nix::libc;
@@ -22,9 +24,47 @@ pub(super) fn store_name() -> Option<(String, String)> {
     (boot.len() == 17).then(|| (format!("sessions-{FORMAT}{boot}"), boot))
 }
 
+/// The pages that LMDB says are in the file.
+pub(super) struct Pages {
+    /// In bytes.
+    pub(super) size: u64,
+    pub(super) count: u64,
+}
+
+impl Pages {
+    /// How many pages are looked at.
+    const SAMPLE: u64 = 256;
+
+    /// Makes sure that the file is as long as it says, and that its pages are
+    /// LMDB's. LMDB believes what it reads: a page of something else could end
+    /// the process.
+    ///
+    /// Each page begins with its own number (`MDB_page` in mdb.c), but for one
+    /// that was never written and the two that describe the store, which LMDB
+    /// looks at itself. Of a large file, pages at equal distances are taken.
+    pub(super) fn check(&self, path: &Path) -> io::Result<()> {
+        let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        let file = File::open(path)?;
+        if file.metadata()?.len() < self.size * self.count {
+            return wrong("is shorter than it says".to_owned());
+        }
+        let stride = self.count.div_ceil(Self::SAMPLE).max(1);
+        let sample = (2..self.count).step_by(usize::try_from(stride).unwrap_or(usize::MAX));
+        for number in sample.chain(self.count.checked_sub(1).filter(|last| *last >= 2)) {
+            let mut head = [0; 8];
+            file.read_exact_at(&mut head, number * self.size)?;
+            let found = u64::from_ne_bytes(head);
+            if found != number && found != 0 {
+                return wrong(format!("is damaged at page {number}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// LMDB opens the file of its records, alone of all its files, so that it stays
 /// open in the programs that the host starts.
-pub(super) fn close_on_exec(path: &Path) -> std::io::Result<()> {
+pub(super) fn close_on_exec(path: &Path) -> io::Result<()> {
     let ours = std::fs::metadata(path)?;
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let entry = entry?;

@@ -70,7 +70,9 @@ impl fmt::Display for Decision<'_> {
             }
         }
         // An outage comes from nowhere.
-        let decided = !self.outcome.is_err_and(|f| f.kind() == Kind::Unavailable);
+        let decided = !self
+            .outcome
+            .is_err_and(|failure| matches!(failure.kind(), Kind::Unavailable | Kind::Internal));
         if let Some(source) = self.source.filter(|_| decided) {
             write!(f, " source={}", source.code())?;
         }

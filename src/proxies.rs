@@ -111,11 +111,14 @@ impl Pattern {
 /// which it leaves the path that it begins with.
 fn climbs(url: &str) -> bool {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    let path = path
-        .to_ascii_lowercase()
-        .replace("%2e", ".")
-        .replace('\\', "/");
-    path.split('/').any(|segment| matches!(segment, "." | ".."))
+    let mut path = path.to_ascii_lowercase().replace("%2e", ".");
+    // What some servers take for a slash, and what some cut off a segment.
+    for slash in ["%2f", "%5c", "\\"] {
+        path = path.replace(slash, "/");
+    }
+    path.split('/')
+        .filter_map(|segment| segment.split([';', '%']).next())
+        .any(|segment| matches!(segment, "." | ".."))
 }
 
 #[cfg(test)]
@@ -162,7 +165,21 @@ mod tests {
             verdict(&policy, &["https://evil.example/", WEBMAIL]),
             Some(Reason::ProxyNotAllowed)
         );
-        for climbing in ["../x", "a/%2E%2e/x", "./x", "..", "..\\x", ".%2e?x"] {
+        for climbing in [
+            "../x",
+            "a/%2E%2e/x",
+            "./x",
+            "..",
+            "..\\x",
+            ".%2e?x",
+            "..%2fx",
+            "%2e%2e%2Fx",
+            "x%2f..%2f..%2fx",
+            "..%5Cx",
+            "..;/x",
+            "..;x=1/x",
+            "..%3b/x",
+        ] {
             let proxy = format!("https://webmail.univ.fr/{climbing}");
             assert_eq!(verdict(&policy, &[&proxy]), Some(Reason::ProxyNotAllowed));
         }

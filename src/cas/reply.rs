@@ -99,7 +99,11 @@ fn read_attributes(success: &Element) -> Result<Vec<(String, Option<String>)>, F
     for element in inside.chain(success.all("attribute")) {
         let (name, value) = match (element.attribute("name"), element.attribute("value")) {
             (Some(name), Some(value)) if element.is("attribute") => (name, Some(value)),
-            _ => (element.name.as_str(), element.text().ok()),
+            // One that is not CAS's, or not a text, counts, but says nothing.
+            _ => (
+                element.name.as_str(),
+                element.text().ok().filter(|_| element.is_cas),
+            ),
         };
         let pair = (name.to_owned(), value.map(str::to_owned));
         if !attributes.contains(&pair) {
@@ -276,6 +280,10 @@ mod tests {
         assert_eq!(reply.only_value("uid"), Ok("alice"));
         assert_eq!(reply.only_value("none"), Err(0));
         assert_eq!(reply.values("mail"), ["alice"]);
+        let foreign = "<cas:user>x</cas:user><cas:attributes>\
+             <x:role xmlns:x='urn:x'>mail</x:role><y:role>mail</y:role></cas:attributes>";
+        let reply = read(success(foreign).as_bytes()).unwrap();
+        assert!(reply.values("role").is_empty());
     }
 
     #[test]

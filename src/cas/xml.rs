@@ -30,7 +30,7 @@ pub(super) struct Element {
     /// The name without its prefix.
     pub(super) name: String,
     /// Whether it is in CAS's namespace.
-    is_cas: bool,
+    pub(super) is_cas: bool,
     pub(super) attributes: Vec<(String, String)>,
     text: String,
     /// Where in the text the server wrote characters in a way that only makes

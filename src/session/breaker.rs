@@ -2,8 +2,8 @@
 //! while, by all processes of the host, so that logins fail at once and do not
 //! each wait for the time-out.
 //!
-//! It counts only silence (no connection, no answer in time). A reply of any
-//! kind, however wrong, shows that the server is there.
+//! It counts only silence: no connection, or no answer in a time that was enough
+//! for one. A reply of any kind, however wrong, shows that the server is there.
 
 #![forbid(unsafe_code)]
 

@@ -18,7 +18,7 @@ use super::locks::{Locks, What};
 use super::record::moment;
 use super::shelf::{DATABASES, Shelf, Shelves};
 use super::state_dir::{self, trouble};
-use super::store_file::{Pages, close_on_exec, remove_other_boots, store_name};
+use super::store_file::{Pages, close_on_exec, identity, remove_other_boots, store_name};
 use super::tier::{Change, Claim, Table, Tier, Trouble};
 use crate::clock::Moment;
 
@@ -29,20 +29,25 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many processes may have read, until the slots of those that have ended
 /// are used again.
 ///
-/// A slot is a process's for its life: to take one for each read would be to
-/// take LMDB's lock on the slots for each, and that has no bound.
-const READERS: u32 = 4_096;
+/// A slot is a process's for its life, and nobody gives one back: to take one for
+/// each read would be to take LMDB's lock on the slots for each, and that has no
+/// bound.
+const READERS: u32 = if cfg!(test) { 16 } else { 4_096 };
 
 /// Room for one record with its place in the order of use, in bytes: twice what
 /// the longest takes, for LMDB copies pages before it changes them, and leaves
 /// them half empty when it splits them.
 const ROOM_PER_RECORD: usize = 1_024;
 
+/// Room in any case, in bytes.
+const SLACK: usize = 4 << 20;
+
 pub(super) struct Host {
     env: Env<WithTls>,
     shelves: Shelves,
     locks: Locks,
     path: PathBuf,
+    identity: (u64, u64),
     capacity: usize,
     /// A child that was forked must not use its parent's map (lmdb.h, caveats).
     pid: u32,
@@ -56,8 +61,7 @@ impl Host {
             .map(|table| table.capacity(capacity))
             .iter()
             .sum();
-        let room = records * ROOM_PER_RECORD + (4 << 20);
-        Self::open_with_room(directory, capacity, room.next_multiple_of(1 << 20))
+        Self::open_with_room(directory, capacity, records * ROOM_PER_RECORD + SLACK)
     }
 
     pub(super) fn open_with_room(
@@ -86,14 +90,24 @@ impl Host {
         if !path.exists() {
             making = Some(locks.lock(What::Making, PATIENCE).map_err(busy(&path))?);
             remove_other_boots(directory, &boot);
+            if !path.exists() {
+                // Of a store that was removed: it is still that of its users.
+                let _ = std::fs::remove_file(path.with_extension("mdb-lock"));
+            }
         }
+        // LMDB opens a store that has outgrown its map, and then finds no room
+        // to take anything out.
+        let room = match std::fs::metadata(&path) {
+            Ok(file) => room.max(usize::try_from(file.len()).unwrap_or(0) + SLACK),
+            Err(_) => room,
+        };
         let broken = |problem: &dyn std::fmt::Display| {
             let remedy = "remove it and restart the mail server; it is made anew";
             trouble(&path, problem, remedy)
         };
         let mut options = EnvOpenOptions::new().read_txn_with_tls();
         options
-            .map_size(room)
+            .map_size(room.next_multiple_of(64 << 10))
             .max_readers(READERS)
             .max_dbs(DATABASES);
         // SAFETY: these flags only leave out flushing to the disk, which the
@@ -109,12 +123,14 @@ impl Host {
             error => broken(&error),
         })?;
         close_on_exec(&path).map_err(|error| broken(&error))?;
+        let identity = identity(&path).map_err(|error| broken(&error))?;
         let pages = Pages {
             size: u64::from(env.unnamed_database_stat().page_size),
             count: env.info().last_page_number as u64 + 1,
         };
         pages.check(&path).map_err(|error| broken(&error))?;
-        let shelves = match Shelves::open(&env).map_err(|error| broken(&error))? {
+        let opened = with_a_slot(&env, || Shelves::open(&env));
+        let shelves = match opened.map_err(|error| broken(&error))? {
             Some(shelves) => shelves,
             None => {
                 // Its maker is at it, or has died of it.
@@ -130,6 +146,7 @@ impl Host {
             shelves,
             locks,
             path,
+            identity,
             capacity,
             pid: std::process::id(),
         })
@@ -150,6 +167,20 @@ impl Host {
         }
         let remedy = "start the process anew after a fork";
         Err(trouble(&self.path, &"was opened before a fork", remedy))
+    }
+
+    /// Whether the store is still the one by this name: somebody may have
+    /// removed it, and another process have made a new one.
+    pub(super) fn is_current(&self) -> bool {
+        identity(&self.path).is_ok_and(|found| found == self.identity)
+    }
+
+    fn check_identity(&self) -> Result<(), Trouble> {
+        if self.is_current() {
+            return Ok(());
+        }
+        let remedy = "nothing need be done: it is opened anew";
+        Err(trouble(&self.path, &"was removed or replaced", remedy))
     }
 
     fn trouble(&self, error: &heed::Error) -> Trouble {
@@ -202,16 +233,7 @@ impl Tier for Host {
                 .get(&transaction, key.as_bytes())?;
             Ok(dated.and_then(moment).map(|(_, record)| record.to_vec()))
         };
-        match read() {
-            Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
-                // Processes that were killed while they read leave their slots.
-                self.env
-                    .clear_stale_readers()
-                    .and_then(|_| read())
-                    .map_err(|error| self.trouble(&error))
-            }
-            answer => answer.map_err(|error| self.trouble(&error)),
-        }
+        with_a_slot(&self.env, read).map_err(|error| self.trouble(&error))
     }
 
     fn update(
@@ -222,6 +244,7 @@ impl Tier for Host {
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), Trouble> {
         self.check_process()?;
+        self.check_identity()?;
         // LMDB's own lock has no bound: a process that was stopped (SIGSTOP)
         // while it writes would stop all of them.
         let _writing = self
@@ -241,6 +264,7 @@ impl Tier for Host {
     }
 
     fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble> {
+        self.check_identity()?;
         let held = self
             .locks
             .try_lock(What::Validating(key))
@@ -249,6 +273,20 @@ impl Tier for Host {
                 trouble(&self.path, &error, remedy)
             })?;
         Ok(held.map(Claim::new))
+    }
+}
+
+/// Reads, once more with the slots of the dead taken away if there is none left.
+fn with_a_slot<T>(
+    env: &Env<WithTls>,
+    read: impl Fn() -> Result<T, heed::Error>,
+) -> Result<T, heed::Error> {
+    match read() {
+        Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
+            env.clear_stale_readers()?;
+            read()
+        }
+        answer => answer,
     }
 }
 

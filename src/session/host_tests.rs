@@ -209,24 +209,55 @@ fn a_store_that_somebody_else_could_have_planted_is_refused() {
 #[test]
 fn lowering_the_capacity_holds_up_nobody_for_long() {
     let directory = tempfile::tempdir().unwrap();
-    let mut host = Host::open(directory.path(), 1_000).unwrap();
-    for number in 0..1_000 {
-        put(&host, Table::Sessions, number, 1, b"x").unwrap();
-    }
-    host.capacity = 10;
-    let held = |host: &Host| {
-        let transaction = host.env.read_txn().unwrap();
-        host.shelf(Table::Sessions)
-            .records
-            .len(&transaction)
-            .unwrap()
+    let many = 20_000;
+    let host = Host::open(directory.path(), many).unwrap();
+    let secret = Secret::new(host.secret());
+    let put = |host: &Host, number: usize| {
+        let key = secret.key(&[&number.to_be_bytes()]);
+        let now = Moment::from_millis(number as u64);
+        host.update(Table::Sessions, &key, now, &mut |_| {
+            Change::Put(vec![b'x'; 200])
+        })
     };
-    put(&host, Table::Sessions, 2_000, 2, b"x").unwrap();
-    assert!(held(&host) > 900);
-    for number in 2_001..2_030 {
-        put(&host, Table::Sessions, number, 2, b"x").unwrap();
+    for number in 0..many {
+        put(&host, number).unwrap();
     }
-    assert_eq!(held(&host), 10);
+    close(host);
+    // Its map would be too small for the store as it is.
+    let host = Host::open(directory.path(), 100).unwrap();
+    let held = || {
+        let transaction = host.env.read_txn().unwrap();
+        let records = host.shelf(Table::Sessions).records;
+        records.len(&transaction).unwrap()
+    };
+    put(&host, many).unwrap();
+    assert!(held() > 19_900);
+    for number in 1..400 {
+        put(&host, many + number).unwrap();
+    }
+    assert_eq!(held(), 100);
+}
+
+#[test]
+fn more_processes_come_and_go_than_there_are_slots() {
+    let directory = tempfile::tempdir().unwrap();
+    if let Ok(state) = std::env::var("SSO_TEST_READ_AND_END") {
+        let host = Host::open(Path::new(&state), 10).unwrap();
+        assert!(has(&host, 1));
+        // As imapd ends: without closing anything.
+        std::process::exit(0);
+    }
+    let host = Host::open(directory.path(), 10).unwrap();
+    put(&host, Table::Sessions, 1, 1, b"x").unwrap();
+    for _ in 0..READERS + 4 {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg("more_processes_come_and_go")
+            .env("SSO_TEST_READ_AND_END", directory.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert!(has(&host, 1));
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     opened: Mutex<Opened>,
     has_complained: AtomicBool,
+    /// Whether the store was found to be no longer the one by its name.
+    was_replaced: AtomicBool,
 }
 
 /// What is opened with the first credential: most programs that load the plugin
@@ -82,6 +84,7 @@ impl Sessions {
                 retry: Moment::from_millis(0),
             }),
             has_complained: AtomicBool::new(false),
+            was_replaced: AtomicBool::new(false),
         }
     }
 
@@ -92,6 +95,11 @@ impl Sessions {
     pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
         let mut opened = self.opened.lock();
         let now = self.clock.now();
+        if self.was_replaced.swap(false, Ordering::Relaxed) {
+            // Let go of first: LMDB opens no store twice in a process.
+            opened.tiers = None;
+            opened.retry = now;
+        }
         let has_host = opened
             .tiers
             .as_ref()
@@ -336,7 +344,12 @@ impl Access<'_> {
         if let (Source::Host, Some(host)) = (source, &self.tiers.host) {
             match what(host) {
                 Ok(done) => return Some(done),
-                Err(trouble) => self.sessions.complain(&trouble, self.log),
+                Err(trouble) => {
+                    self.sessions.complain(&trouble, self.log);
+                    if !host.is_current() {
+                        self.sessions.was_replaced.store(true, Ordering::Relaxed);
+                    }
+                }
             }
         }
         what(&self.tiers.memory).ok()

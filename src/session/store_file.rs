@@ -62,17 +62,23 @@ impl Pages {
     }
 }
 
+/// What tells a file from any other that goes by its name: device and inode.
+pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 /// LMDB opens the file of its records, alone of all its files, so that it stays
 /// open in the programs that the host starts.
 pub(super) fn close_on_exec(path: &Path) -> io::Result<()> {
-    let ours = std::fs::metadata(path)?;
+    let ours = identity(path)?;
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
         let number = entry.file_name().to_string_lossy().parse::<libc::c_int>();
-        let (Ok(number), Ok(open)) = (number, std::fs::metadata(entry.path())) else {
+        let (Ok(number), Ok(open)) = (number, identity(&entry.path())) else {
             continue;
         };
-        if (open.dev(), open.ino()) == (ours.dev(), ours.ino()) {
+        if open == ours {
             // SAFETY: the flag changes nothing in this process; the number
             // belongs to this file, which nothing but this store opens.
             unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };

@@ -157,6 +157,30 @@ fn a_process_that_was_alone_finds_the_others_again() {
 }
 
 #[test]
+fn a_store_that_was_removed_is_let_go_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let site = site(&state);
+    let begun = |number: u32| {
+        let access = site.open();
+        let key = access.key("cas", "imap://m", &POLICY, &format!("PT-{number}"));
+        drop(access.claim(&key));
+        access.begin(&key, &alice());
+        access.find(&key, &LIFETIMES).map(|found| found.1)
+    };
+    assert_eq!(begun(1), Some(Source::Host));
+    std::fs::remove_dir_all(&state).unwrap();
+    // The login that notices has its session from memory; the next one makes
+    // the store anew.
+    assert_eq!(begun(2), Some(Source::Memory));
+    assert_eq!(begun(3), Some(Source::Host));
+    let access = site.open();
+    let first = access.key("cas", "imap://m", &POLICY, "PT-1");
+    assert_eq!(access.find(&first, &LIFETIMES), None);
+    assert!(site.log.lines()[0].1.contains("was removed or replaced"));
+}
+
+#[test]
 fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use crate::authenticate::Source;
@@ -41,6 +41,14 @@ impl Decision<'_> {
 }
 
 impl Decision<'_> {
+    /// The line, in one allocation.
+    pub fn line(&self) -> String {
+        let mut line = String::with_capacity(256);
+        // Writing to a String does not fail.
+        let _ = write!(line, "{self}");
+        line
+    }
+
     /// Whether an outage will not pass by itself.
     fn needs_somebody(&self) -> bool {
         let reason = self.outcome.err().map(Failure::reason);

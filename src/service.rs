@@ -4,11 +4,23 @@
 
 /// `caspt_service`: a name with places for the service and the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceName(String);
+pub struct ServiceName(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Service,
+    Host,
+}
 
 impl Default for ServiceName {
+    /// `{service}://{host}`
     fn default() -> Self {
-        Self("{service}://{host}".to_owned())
+        Self(vec![
+            Part::Service,
+            Part::Text("://".to_owned()),
+            Part::Host,
+        ])
     }
 }
 
@@ -16,20 +28,43 @@ impl ServiceName {
     /// # Errors
     /// A sentence about what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let rest = text.replace("{service}", "").replace("{host}", "");
-        if rest.contains(['{', '}']) {
-            return Err("has a { } that is neither {service} nor {host}".to_owned());
-        }
         if text.contains(char::is_whitespace) {
             return Err("has white space; a ticket is issued for one service".to_owned());
         }
-        Ok(Self(text.to_owned()))
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (part, length) = if rest.starts_with("{service}") {
+                (Part::Service, "{service}".len())
+            } else if rest.starts_with("{host}") {
+                (Part::Host, "{host}".len())
+            } else {
+                let length = rest.find('{').unwrap_or(rest.len());
+                (Part::Text(rest[..length].to_owned()), length)
+            };
+            let is_stray =
+                matches!(&part, Part::Text(text) if text.is_empty() || text.contains('}'));
+            if is_stray {
+                return Err("has a { } that is neither {service} nor {host}".to_owned());
+            }
+            parts.push(part);
+            rest = &rest[length..];
+        }
+        Ok(Self(parts))
     }
 
     /// The name for a connection to `service` (`imap`, `pop`, `sieve`) of
     /// `host`, as the host application calls both.
     pub fn name(&self, service: &str, host: &str) -> String {
-        self.0.replace("{service}", service).replace("{host}", host)
+        let mut name = String::with_capacity(64);
+        for part in &self.0 {
+            name.push_str(match part {
+                Part::Text(text) => text,
+                Part::Service => service,
+                Part::Host => host,
+            });
+        }
+        name
     }
 }
 
@@ -46,7 +81,12 @@ mod tests {
 
     #[test]
     fn what_no_service_can_be_is_refused() {
-        for text in ["{user}://x", "imap://{host", "imap://a imap://b"] {
+        for text in [
+            "{user}://x",
+            "imap://{host",
+            "imap://host}",
+            "imap://a imap://b",
+        ] {
             assert!(ServiceName::parse(text).is_err(), "{text}");
         }
     }

@@ -91,9 +91,7 @@ impl Exchange {
             key: verdict.as_ref().and_then(|verdict| verdict.key),
             elapsed: start.elapsed(),
         };
-        connection
-            .utils()
-            .write(decision.level(), &decision.to_string());
+        connection.utils().write(decision.level(), &decision.line());
         let Err(failure) = &outcome else {
             return sasl::SASL_OK as c_int;
         };

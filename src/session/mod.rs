@@ -302,12 +302,13 @@ impl Access<'_> {
                 .ok()
                 .flatten()
         });
-        let (sealed, source) = match shared {
+        let (mut sealed, source) = match shared {
             Some(sealed) => (sealed, Source::Host),
             None => (self.tiers.memory.find(table, key).ok()??, Source::Memory),
         };
-        let record = self.tiers.secret.opened(key, &sealed)?;
-        Some((record.to_vec(), source))
+        let length = self.tiers.secret.opened(key, &sealed)?.len();
+        sealed.truncate(length);
+        Some((sealed, source))
     }
 
     fn change(&self, table: Table, key: &Key, change: impl FnMut(Option<&[u8]>) -> Change) {

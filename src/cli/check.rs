@@ -21,17 +21,34 @@ pub(super) fn run(mut arguments: &[&str]) -> Answer {
             [word, ..] => return Answer::unusable(format!("check: what is {word}?\n")),
         }
     }
-    match ImapdConf::read(Path::new(file), service) {
-        Ok(conf) => judge(&conf, file),
+    match check(file, service) {
+        Ok(answer) => answer,
         Err(problem) => Answer::unusable(format!("{problem}\n")),
     }
 }
 
-fn judge(conf: &ImapdConf, file: &str) -> Answer {
+/// Checks a file for one service or, if none is named, for those without options
+/// of their own and for each that has some.
+fn check(file: &str, service: Option<&str>) -> Result<Answer, String> {
+    let path = Path::new(file);
+    let conf = ImapdConf::read(path, service)?;
+    let mut answer = judge(&conf, file);
+    if service.is_none() {
+        for service in conf.services() {
+            let conf = ImapdConf::read(path, Some(service))?;
+            let of_service = judge(&conf, &format!("{file} for {service}"));
+            answer.out += &of_service.out;
+            answer.status = answer.status.max(of_service.status);
+        }
+    }
+    Ok(answer)
+}
+
+fn judge(conf: &ImapdConf, label: &str) -> Answer {
     let mut out = String::new();
     let mut complain = |line: &dyn std::fmt::Display| {
         // Writing to a String does not fail.
-        let _ = writeln!(out, "{file}: {line}");
+        let _ = writeln!(out, "{label}: {line}");
     };
     let mut faults = 0;
     for name in conf.sasl_names() {
@@ -116,6 +133,19 @@ mod tests {
         let (said, status) = check("configdirectory: /var/lib/cyrus\n");
         assert!(said.contains("not offered"), "{said}");
         assert_eq!(status, 0);
+    }
+
+    #[test]
+    fn options_of_one_service_are_checked_as_well() {
+        let (said, status) = check(
+            "sasl_caspt_url: https://cas.univ.fr/cas\n\
+             pop3_sasl_caspt_timeout: 5s\n\
+             pop3_sasl_caspt_proxy: x\n",
+        );
+        assert!(said.starts_with("CASPT is offered\n"), "{said}");
+        assert!(said.contains(" for pop3: sasl_caspt_proxy: "), "{said}");
+        assert!(said.contains(" for pop3: sasl_caspt_timeout: "), "{said}");
+        assert_eq!(status, 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::config::Options;
@@ -44,6 +44,21 @@ impl ImapdConf {
             };
             key.strip_prefix("sasl_")
         })
+    }
+
+    /// The services that have options of single sign-on of their own.
+    pub(super) fn services(&self) -> BTreeSet<&str> {
+        let of_service = |key| {
+            let (service, _) = ["_sasl_caspt_", "_sasl_sso_"]
+                .iter()
+                .find_map(|infix| str::split_once(key, infix))?;
+            Some(service)
+        };
+        self.values
+            .keys()
+            .map(String::as_str)
+            .filter_map(of_service)
+            .collect()
     }
 
     fn include(&mut self, path: &Path, depth: usize) -> Result<(), String> {

@@ -14,9 +14,9 @@ usage: sasl-sso check [--config FILE] [--service NAME]
        sasl-sso --version | --help
 
 check   Reads an imapd.conf (default: /etc/imapd.conf) as the plugin will, and
-        names every fault in the options of single sign-on. With --service,
-        options that begin with NAME_ (the service's name in cyrus.conf) go
-        first, as in imapd.
+        names every fault in the options of single sign-on, also of services
+        that have options of their own (pop3_sasl_…). With --service it looks at
+        one service alone, by its name in cyrus.conf.
         Exit status: 0 without fault, 1 with faults, 2 if it cannot be read.
 ";
 

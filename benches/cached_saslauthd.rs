@@ -2,6 +2,7 @@
 //! the tests talks, and that costs time.
 
 use crate::harness::cyrus::Cyrus;
+use crate::harness::saslauthd;
 use crate::harness::scratch::Scratch;
 use crate::harness::wait::{PATIENCE, wait_for};
 use nix::sys::signal::{Signal, killpg};
@@ -20,13 +21,7 @@ impl CachedSaslauthd {
     /// Starts it. Whom Cyrus lets in by LOGIN, it lets in, and remembers.
     pub fn start(scratch: &Scratch, cyrus: &Cyrus) -> Self {
         let dir = scratch.create_dir("saslauthd");
-        let mut command = scratch.command("/usr/sbin/saslauthd");
-        command
-            .args(["-c", "-a", "rimap", "-n", "2", "-m"])
-            .arg(&dir)
-            .arg("-O")
-            .arg(format!("127.0.0.1/{}", cyrus.imap_port()));
-        cyrus.log().attach(&mut command);
+        let command = saslauthd::command(scratch, cyrus, &dir, "-c");
         scratch.run("saslauthd", command, "");
         let group = wait_for(PATIENCE, || {
             let written = fs::read_to_string(dir.join("saslauthd.pid")).ok()?;

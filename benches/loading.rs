@@ -3,7 +3,7 @@
 
 use crate::harness::plugin_dir::stock_plugin_dir;
 use crate::harness::scratch::Scratch;
-use crate::libsasl2::plugin;
+use crate::libsasl2::{compile, plugin};
 use crate::measure::Series;
 use crate::table::{Better, Row};
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ struct Loaded {
 /// The rows of the table.
 pub fn rows() -> Vec<Row> {
     let scratch = Scratch::new("bench-load");
-    let program = compile(&scratch);
+    let program = compile(&scratch, "benches/load.c");
     let empty = scratch.create_dir("empty");
     let mut all: Vec<Loaded> = std::iter::once(plugin())
         .chain(stock_plugins())
@@ -104,19 +104,4 @@ fn stock_plugins() -> impl Iterator<Item = PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|file| file.extension().is_some_and(|extension| extension == "so"))
         .filter(|file| !file.ends_with("libsso.so"))
-}
-
-fn compile(scratch: &Scratch) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = scratch.join("load");
-    let mut compile = scratch.command("cc");
-    compile
-        .args(["-Wall", "-Werror", "-O1", "-I"])
-        .arg(root.join("sasl-headers"))
-        .arg("-o")
-        .arg(&program)
-        .arg(root.join("benches/load.c"))
-        .arg("-l:libsasl2.so.2");
-    scratch.run("cc", compile, "");
-    program
 }

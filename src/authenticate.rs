@@ -12,7 +12,7 @@ use crate::credential::Ticket;
 use crate::deadline::Deadline;
 use crate::identity::Mapping;
 use crate::log::Log;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, Kind, Reason};
 use crate::principal::Principal;
 use crate::session::{self, Access, Key, Lifetimes, Sessions};
 
@@ -45,8 +45,8 @@ impl Source {
 pub struct Verdict {
     /// Whom it speaks for, or why it was not taken.
     pub result: Result<Principal, Failure>,
-    /// What decided.
-    pub source: Source,
+    /// What decided, if anything did: an outage comes from nowhere.
+    pub source: Option<Source>,
     /// The digest by which the credential goes in the log.
     pub key: Option<Key>,
 }
@@ -101,7 +101,7 @@ impl Engine {
     ) -> Verdict {
         let refused = |failure| Verdict {
             result: Err(failure),
-            source: Source::Validated,
+            source: None,
             key: None,
         };
         let Some(side) = &self.cas else {
@@ -129,7 +129,7 @@ impl CasSide {
         ticket: &Ticket,
         service: &str,
         deadline: &Deadline<'_>,
-    ) -> (Result<Principal, Failure>, Source) {
+    ) -> (Result<Principal, Failure>, Option<Source>) {
         let claim = loop {
             if let Some(known) = self.known(sessions, key) {
                 return known;
@@ -138,7 +138,7 @@ impl CasSide {
                 break claim;
             }
             if let Err(failure) = deadline.nap(PAUSE) {
-                return (Err(failure), Source::Validated);
+                return (Err(failure), None);
             }
         };
         // Whoever had the claim before may have had the answer.
@@ -151,19 +151,25 @@ impl CasSide {
             Err(failure) => sessions.refuse(key, failure),
         }
         drop(claim);
-        (result, Source::Validated)
+        let undecided =
+            |failure: &Failure| matches!(failure.kind(), Kind::Unavailable | Kind::Internal);
+        let source = match &result {
+            Err(failure) if undecided(failure) => None,
+            _ => Some(Source::Validated),
+        };
+        (result, source)
     }
 
     fn known(
         &self,
         sessions: &Access<'_>,
         key: &Key,
-    ) -> Option<(Result<Principal, Failure>, Source)> {
+    ) -> Option<(Result<Principal, Failure>, Option<Source>)> {
         if let Some((principal, source)) = sessions.find(key, &self.lifetimes) {
-            return Some((Ok(principal), Source::Known(source)));
+            return Some((Ok(principal), Some(Source::Known(source))));
         }
         let (failure, source) = sessions.refusal(key)?;
-        Some((Err(failure), Source::Known(source)))
+        Some((Err(failure), Some(Source::Known(source))))
     }
 
     fn validate(

@@ -20,7 +20,7 @@ pub struct Decision<'d> {
     pub client: Option<&'d str>,
     /// The mail user, or why there is none.
     pub outcome: Result<&'d str, &'d Failure>,
-    /// What decided, if it came as far as that.
+    /// What decided, if anything did.
     pub source: Option<Source>,
     /// The credential's digest, if there is one.
     pub key: Option<Key>,
@@ -77,11 +77,7 @@ impl fmt::Display for Decision<'_> {
                 write!(f, " detail={}", quoted(failure.detail()))?;
             }
         }
-        // An outage comes from nowhere.
-        let decided = !self
-            .outcome
-            .is_err_and(|failure| matches!(failure.kind(), Kind::Unavailable | Kind::Internal));
-        if let Some(source) = self.source.filter(|_| decided) {
+        if let Some(source) = self.source {
             write!(f, " source={}", source.code())?;
         }
         write!(f, " ms={}", self.elapsed.as_millis())?;

@@ -5,9 +5,9 @@
 //! for it and can give up early. No thread outlives its request, so a host may
 //! fork between logins (but for a resolver that hangs: no time-out can stop it,
 //! and it is left behind in a thread of its own). All signals are blocked in
-//! them, so that the host's own thread sees them. No connection is kept: imapd's processes live too
-//! briefly to profit, and a kept connection that the server closes just as a
-//! ticket is written on it would cost the ticket.
+//! them, so that the host's own thread sees them. No connection is kept: imapd's
+//! processes live too briefly to profit, and a kept connection that the server
+//! closes just as a ticket is written on it would cost the ticket.
 
 #![forbid(unsafe_code)]
 

@@ -87,7 +87,7 @@ impl Exchange {
             service: &self.service,
             client: client.as_deref(),
             outcome: outcome.as_ref().map(String::as_str),
-            source: verdict.as_ref().map(|verdict| verdict.source),
+            source: verdict.as_ref().and_then(|verdict| verdict.source),
             key: verdict.as_ref().and_then(|verdict| verdict.key),
             elapsed: start.elapsed(),
         };

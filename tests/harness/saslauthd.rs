@@ -5,7 +5,20 @@ use super::process::Process;
 use super::scratch::Scratch;
 use super::wait::{PATIENCE, wait_until};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The command that starts it with its socket in `dir`: whom Cyrus lets in by LOGIN, it lets in.
+pub fn command(scratch: &Scratch, cyrus: &Cyrus, dir: &Path, switch: &str) -> Command {
+    let mut command = scratch.command("/usr/sbin/saslauthd");
+    command
+        .args([switch, "-a", "rimap", "-n", "2", "-m"])
+        .arg(dir)
+        .arg("-O")
+        .arg(format!("127.0.0.1/{}", cyrus.imap_port()));
+    cyrus.log().attach(&mut command);
+    command
+}
 
 /// A running saslauthd.
 pub struct Saslauthd {
@@ -14,18 +27,11 @@ pub struct Saslauthd {
 }
 
 impl Saslauthd {
-    /// Starts it and waits until it listens. Whom Cyrus lets in by LOGIN, it lets in.
+    /// Starts it and waits until it listens.
     pub fn start(scratch: &Scratch, cyrus: &Cyrus) -> Self {
         let dir = scratch.create_dir("saslauthd");
-        let mut command = scratch.command("/usr/sbin/saslauthd");
-        command
-            // -d keeps it in the foreground, and talking.
-            .args(["-d", "-a", "rimap", "-n", "2", "-m"])
-            .arg(&dir)
-            .arg("-O")
-            .arg(format!("127.0.0.1/{}", cyrus.imap_port()));
-        cyrus.log().attach(&mut command);
-        let mut process = scratch.spawn("saslauthd", command);
+        // -d keeps it in the foreground, and talking.
+        let mut process = scratch.spawn("saslauthd", command(scratch, cyrus, &dir, "-d"));
         let mux = dir.join("mux");
         let up = wait_until(PATIENCE, || {
             !process.running() || UnixStream::connect(&mux).is_ok()

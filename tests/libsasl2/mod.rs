@@ -34,6 +34,22 @@ pub fn plugin() -> PathBuf {
     plugin.expect("the plugin is not built: run `make build`, or the tests by `make test`")
 }
 
+/// Compiles a C program of the project's against libsasl2, without its -dev package.
+pub fn compile(scratch: &Scratch, source: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = root.join(source);
+    let program = scratch.join(source.file_stem().expect("a source file"));
+    let mut compile = scratch.command("cc");
+    compile
+        .args(["-Wall", "-Werror", "-O1", "-g", "-I"])
+        .arg(root.join("sasl-headers"))
+        .arg("-o")
+        .args([&program, &source])
+        .arg("-l:libsasl2.so.2");
+    scratch.run("cc", compile, "");
+    program
+}
+
 /// The driver's program and a plugin directory with nothing but our plugin in it.
 pub struct Kit {
     program: PathBuf,
@@ -44,17 +60,7 @@ pub struct Kit {
 impl Kit {
     /// Compiles the driver and installs the plugin, both in the scratch directory.
     pub fn new(scratch: &Scratch) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let program = scratch.join("driver");
-        let mut compile = scratch.command("cc");
-        compile
-            .args(["-Wall", "-Werror", "-O1", "-g", "-I"])
-            .arg(root.join("sasl-headers"))
-            .arg("-o")
-            .arg(&program)
-            .arg(root.join("tests/libsasl2/driver.c"))
-            .arg("-l:libsasl2.so.2");
-        scratch.run("cc", compile, "");
+        let program = compile(scratch, "tests/libsasl2/driver.c");
         let directory = scratch.create_dir("plugins");
         std::fs::copy(plugin(), directory.join("libsso.so")).expect("installing the plugin");
         Self {

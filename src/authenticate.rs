@@ -8,13 +8,15 @@ use std::time::Duration;
 use crate::cas::Cas;
 use crate::clock::Clock;
 use crate::config::{CasConfig, Config};
-use crate::credential::Ticket;
+use crate::credential::{Ticket, Token};
 use crate::deadline::Deadline;
 use crate::identity::Mapping;
+use crate::jwt::Jwt;
 use crate::log::Log;
 use crate::outcome::{Failure, Kind, Reason};
 use crate::principal::Principal;
-use crate::session::{self, Access, Key, Lifetimes, Sessions};
+use crate::session::{self, Access, Bounds, Key, Lifetimes, Sessions};
+use crate::wire::Hint;
 
 /// How long a login waits before it looks again whether another one has
 /// validated the same credential: short beside any answer of an SSO server.
@@ -25,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(4);
 pub enum Source {
     /// A session, or a refusal that is remembered.
     Known(session::Source),
-    /// The SSO server, asked just now.
+    /// The SSO server, asked just now, or its keys.
     Validated,
 }
 
@@ -54,6 +56,7 @@ pub struct Verdict {
 /// A configuration at work: what all logins of a process share.
 pub struct Engine {
     cas: Option<CasSide>,
+    jwt: Option<JwtSide>,
     sessions: Sessions,
     mapping: Mapping,
 }
@@ -63,6 +66,20 @@ struct CasSide {
     policy: [u8; 32],
     lifetimes: Lifetimes,
 }
+
+struct JwtSide {
+    validator: Jwt,
+    policy: [u8; 32],
+    timeout: Duration,
+    hint: Hint,
+}
+
+/// A token's session is bounded by what its validation says, and by nothing
+/// else.
+const TOKEN_LIFETIMES: Lifetimes = Lifetimes {
+    absolute: Duration::MAX,
+    idle: Duration::MAX,
+};
 
 impl Engine {
     /// Opens nothing: that is for the first credential to bring about.
@@ -76,6 +93,16 @@ impl Engine {
                 },
                 validator: Cas::new(config),
             }),
+            jwt: config.jwt.map(|config| {
+                let policy = session::digest(&config.policy());
+                let validator = Jwt::new(config);
+                JwtSide {
+                    policy,
+                    timeout: validator.timeout(),
+                    hint: validator.hint(),
+                    validator,
+                }
+            }),
             sessions: Sessions::new(config.sessions, clock),
             mapping: config.mapping,
         }
@@ -84,6 +111,16 @@ impl Engine {
     /// The configuration of CAS, if there is one.
     pub fn cas(&self) -> Option<&CasConfig> {
         self.cas.as_ref().map(|side| side.validator.config())
+    }
+
+    /// How long a token's validation may take, if tokens are configured.
+    pub fn token_timeout(&self) -> Option<Duration> {
+        self.jwt.as_ref().map(|side| side.timeout)
+    }
+
+    /// What a client whose token is refused is told.
+    pub fn token_hint(&self) -> Option<&Hint> {
+        self.jwt.as_ref().map(|side| &side.hint)
     }
 
     /// From principals to mail users.
@@ -99,17 +136,12 @@ impl Engine {
         deadline: &Deadline<'_>,
         log: &dyn Log,
     ) -> Verdict {
-        let refused = |failure| Verdict {
-            result: Err(failure),
-            source: None,
-            key: None,
-        };
         let Some(side) = &self.cas else {
-            return refused(Failure::new(Reason::InternalError, "CAS is not configured"));
+            return Verdict::none(Failure::new(Reason::InternalError, "CAS is not configured"));
         };
         let sessions = match self.sessions.open(log) {
             Ok(sessions) => sessions,
-            Err(failure) => return refused(failure),
+            Err(failure) => return Verdict::none(failure),
         };
         let key = sessions.key("cas", service, &side.policy, ticket.expose());
         let (result, source) = side.decide(&sessions, &key, ticket, service, deadline);
@@ -118,6 +150,46 @@ impl Engine {
             source,
             key: Some(key),
         }
+    }
+
+    /// Decides on a token.
+    pub fn token(&self, token: &Token, deadline: &Deadline<'_>, log: &dyn Log) -> Verdict {
+        let Some(side) = &self.jwt else {
+            let what = "bearer tokens are not configured";
+            return Verdict::none(Failure::new(Reason::InternalError, what));
+        };
+        let sessions = match self.sessions.open(log) {
+            Ok(sessions) => sessions,
+            Err(failure) => return Verdict::none(failure),
+        };
+        // Its audience says what a token is for, not the service that it is
+        // presented to.
+        let key = sessions.key("jwt", "", &side.policy, token.expose());
+        let (result, source) = side.decide(&sessions, &key, token, deadline, log);
+        Verdict {
+            result,
+            source,
+            key: Some(key),
+        }
+    }
+}
+
+impl Verdict {
+    /// A login that failed before there was anything to decide on.
+    fn none(failure: Failure) -> Self {
+        Self {
+            result: Err(failure),
+            source: None,
+            key: None,
+        }
+    }
+}
+
+/// What decided: nothing did if nobody could.
+fn source_of<T>(result: &Result<T, Failure>) -> Option<Source> {
+    match result.as_ref().map_err(Failure::kind) {
+        Err(Kind::Unavailable | Kind::Internal) => None,
+        _ => Some(Source::Validated),
     }
 }
 
@@ -147,16 +219,11 @@ impl CasSide {
         }
         let result = self.validate(sessions, ticket, service, deadline);
         match &result {
-            Ok(principal) => sessions.begin(key, principal),
+            Ok(principal) => sessions.begin(key, principal, Bounds::NONE),
             Err(failure) => sessions.refuse(key, failure),
         }
         drop(claim);
-        let undecided =
-            |failure: &Failure| matches!(failure.kind(), Kind::Unavailable | Kind::Internal);
-        let source = match &result {
-            Err(failure) if undecided(failure) => None,
-            _ => Some(Source::Validated),
-        };
+        let source = source_of(&result);
         (result, source)
     }
 
@@ -200,5 +267,33 @@ impl CasSide {
             _ => sessions.asked(&breaker, true),
         }
         result
+    }
+}
+
+impl JwtSide {
+    /// Unlike a ticket, a token may be validated any number of times: logins at
+    /// the same time need not wait for one another.
+    fn decide(
+        &self,
+        sessions: &Access<'_>,
+        key: &Key,
+        token: &Token,
+        deadline: &Deadline<'_>,
+        log: &dyn Log,
+    ) -> (Result<Principal, Failure>, Option<Source>) {
+        if let Some((principal, source)) = sessions.find(key, &TOKEN_LIFETIMES) {
+            return (Ok(principal), Some(Source::Known(source)));
+        }
+        if let Some(failure) = sessions.own_refusal(key) {
+            let source = Source::Known(session::Source::Memory);
+            return (Err(failure), Some(source));
+        }
+        let result = self.validator.validate(token, sessions, deadline, log);
+        match &result {
+            Ok((principal, bounds)) => sessions.begin(key, principal, *bounds),
+            Err(failure) => sessions.refuse_here(key, failure),
+        }
+        let source = source_of(&result);
+        (result.map(|(principal, _)| principal), source)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Sessions are measured by `CLOCK_BOOTTIME`: it is the same for every process
 //! of the host, goes on while the machine sleeps, and setting the wall clock
-//! neither ends a session nor prolongs one.
+//! neither ends a session nor prolongs one. What issuers write into tokens is
+//! measured by the wall clock.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +15,7 @@ pub struct Moment(u64);
 
 impl Moment {
     /// The moment `milliseconds` after boot.
-    pub fn from_millis(milliseconds: u64) -> Self {
+    pub const fn from_millis(milliseconds: u64) -> Self {
         Self(milliseconds)
     }
 
@@ -35,10 +36,44 @@ impl Moment {
     }
 }
 
+/// A time of the wall clock: milliseconds since 1970 in UTC, as NumericDate of
+/// RFC 7519 counts seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallTime(u64);
+
+impl WallTime {
+    /// The end of the year 9999: nobody means a later time.
+    pub const LATEST: Self = Self(253_402_300_799_999);
+
+    /// The time `milliseconds` after the beginning of 1970.
+    pub fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since the beginning of 1970.
+    pub fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// This time and `duration` more.
+    pub fn plus(self, duration: Duration) -> Self {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(milliseconds))
+    }
+
+    /// How long it is from this time to `later`; nothing if that is earlier.
+    pub fn until(self, later: Self) -> Duration {
+        Duration::from_millis(later.0.saturating_sub(self.0))
+    }
+}
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> Moment;
+
+    /// The present time of the wall clock.
+    fn wall(&self) -> WallTime;
 }
 
 /// The kernel's clock.
@@ -52,6 +87,12 @@ impl Clock for SystemClock {
         nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
             .map(|time| Moment(0).plus(Duration::from(time)))
             .unwrap_or(Moment(0))
+    }
+
+    fn wall(&self) -> WallTime {
+        // Before 1970 nothing was issued yet, and nothing is taken.
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        WallTime(0).plus(since.unwrap_or_default())
     }
 }
 
@@ -75,6 +116,11 @@ impl Clock for ManualClock {
         // Not 0, so that a test can have an earlier moment.
         Moment(1_000_000 + self.0.load(std::sync::atomic::Ordering::SeqCst))
     }
+
+    fn wall(&self) -> WallTime {
+        // In 2026.
+        WallTime(1_790_000_000_000 + self.0.load(std::sync::atomic::Ordering::SeqCst))
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +132,9 @@ mod tests {
         let first = SystemClock.now();
         assert!(SystemClock.now().since(first).is_some());
         assert!(first.as_millis() > 0);
+        // 2026, and not the year 9999.
+        assert!(SystemClock.wall() > WallTime::from_millis(1_767_225_600_000));
+        assert!(SystemClock.wall() < WallTime::LATEST);
     }
 
     #[test]

@@ -57,6 +57,56 @@ impl fmt::Debug for Ticket {
     }
 }
 
+/// A JWT as it travels: a JWS in compact serialization (RFC 7515, section 7.1).
+#[derive(Clone)]
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    /// The longest token taken, in bytes: the longest message that Cyrus imapd
+    /// takes from a client.
+    pub const LONGEST: usize = 21_847;
+
+    /// Takes a token by its form alone: header, payload and signature in
+    /// base64url (RFC 7515, section 2), the signature perhaps empty.
+    ///
+    /// # Errors
+    /// [`Reason::TokenMalformed`].
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let complain = |what| Err(Failure::new(Reason::TokenMalformed, what));
+        if text.len() > Self::LONGEST {
+            return complain("is longer than 21847 bytes");
+        }
+        if text.contains(char::is_whitespace) {
+            return complain("has white space");
+        }
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !text.bytes().all(|byte| byte == b'.' || is_base64url(byte)) {
+            return complain("has characters that are not of base64url");
+        }
+        let mut parts = text.split('.');
+        let (header, payload) = (parts.next(), parts.next());
+        if header.is_none_or(str::is_empty) || payload.is_none_or(str::is_empty) {
+            return complain("has no header or no payload");
+        }
+        match parts.count() {
+            1 => Ok(Self(Zeroizing::new(text.to_owned()))),
+            3 => complain("is encrypted (JWE); only signed tokens are taken"),
+            _ => complain("is not of three parts"),
+        }
+    }
+
+    /// The token itself, for its validation and the session's key alone.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token([{} characters])", self.0.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,9 +139,45 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_does_not_show_itself() {
+    fn three_parts_of_base64url_are_a_token() {
+        for text in ["e30.e30.c2ln", "e30.e30.", "-_9.A.z"] {
+            assert_eq!(Token::parse(text).unwrap().expose(), text);
+        }
+        let longest = format!("e30.{}.c2ln", "A".repeat(Token::LONGEST - 9));
+        assert!(Token::parse(&longest).is_ok());
+    }
+
+    #[test]
+    fn anything_else_never_becomes_a_token() {
+        for text in [
+            "",
+            ".",
+            "..",
+            "e30",
+            "e30.e30",
+            ".e30.c2ln",
+            "e30..c2ln",
+            "e30.e30.c2ln.c2ln",
+            "a.b.c.d.e",
+            "e30=.e30.c2ln",
+            "e30.e3+0.c2ln",
+            "e30.e30.c2 ln",
+            "e30.e30.c2ln\n",
+            "e30.e30.c2l\u{e9}",
+            "e30.e30.c2\0ln",
+            &format!("e30.{}.c2ln", "A".repeat(Token::LONGEST - 8)),
+        ] {
+            let failure = Token::parse(text).unwrap_err();
+            assert_eq!(failure.reason(), Reason::TokenMalformed, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_does_not_show_itself() {
         let ticket = Ticket::parse("PT-1-secret").unwrap();
         assert!(!format!("{ticket:?}").contains("secret"));
+        let token = Token::parse("secret.secret.secret").unwrap();
+        assert!(!format!("{token:?}").contains("secret"));
         assert_eq!(
             ticket.masked_in("Ticket 'PT-1-secret' not recognized"),
             "Ticket '[ticket]' not recognized"

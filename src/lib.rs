@@ -1,9 +1,10 @@
 //! Single sign-on for Cyrus IMAP, as a plugin of Cyrus SASL.
 //!
-//! A webmail that its user reached through CAS holds no password, only a proxy
-//! ticket. With this plugin it logs in with that: the mechanism CASPT has the
-//! form of PLAIN with the ticket in the place of the password, and imapd
-//! validates it in its own process.
+//! A webmail that its user reached through CAS or OpenID Connect holds no
+//! password, only a proxy ticket or an access token. With this plugin it logs in
+//! with that, and imapd validates it in its own process: a ticket by the
+//! mechanism CASPT, which has the form of PLAIN with the ticket in the place of
+//! the password, and a JWT by OAUTHBEARER or XOAUTH2.
 //!
 //! # Layers
 //!
@@ -11,10 +12,10 @@
 //!
 //! 1. [`credential`], [`principal`], [`clock`], [`deadline`], [`log`],
 //!    [`outcome`]: the words that all others speak.
-//! 2. [`identity`], [`proxies`], [`rules`], [`service`]: what the administrator
-//!    decides, and [`config`]: how it is written. [`wire`]: what clients send.
-//!    [`http`], [`cas`]: asking the SSO server. [`session`]: remembering the
-//!    answer.
+//! 2. [`algorithm`], [`identity`], [`proxies`], [`rules`], [`service`]: what the
+//!    administrator decides, and [`config`]: how it is written. [`wire`]: what
+//!    clients send. [`http`], [`session`]: asking a server, and remembering.
+//!    [`cas`], [`jwt`]: what a ticket and a token are worth.
 //! 3. [`authenticate`]: the one path of a login; [`decision`]: its line in the
 //!    log.
 //! 4. `plugin`: the border to libsasl2, the only place of unsafe code but for
@@ -29,11 +30,14 @@
 //! used, and they are told no more than that a new ticket would be needed. The
 //! CAS server is trusted to say who a ticket belongs to, and only over TLS that
 //! verifies; what it sends is parsed as hostile all the same, because other
-//! people's data is in it. Portals are trusted by name (`caspt_proxies`). Other
+//! people's data is in it. An issuer is trusted to say who a token speaks for, as
+//! long as one of its own keys signed it; a token says nothing about which key
+//! or algorithm that may be. Portals are trusted by name (`caspt_proxies`). Other
 //! users of the host are hostile: the state directory is ours alone. A process
 //! of the mail system that is taken over is not defended against; but what it
-//! could read in the state directory are keyed digests, and no ticket.
+//! could read in the state directory are keyed digests, and no credential.
 
+pub mod algorithm;
 pub mod authenticate;
 pub mod cas;
 pub mod cli;
@@ -44,6 +48,7 @@ pub mod deadline;
 pub mod decision;
 pub mod http;
 pub mod identity;
+pub mod jwt;
 pub mod log;
 pub mod outcome;
 #[cfg(feature = "plugin")]

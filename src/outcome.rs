@@ -61,6 +61,43 @@ reasons! {
     MessageMalformed "message_malformed" Malformed passing;
     /// What stands where the ticket should be is not one.
     TicketMalformed "ticket_malformed" Malformed passing;
+    /// What stands where the token should be is not one.
+    TokenMalformed "token_malformed" Refused definite;
+    /// The token's header asks for something that is not to be had.
+    HeaderNotAllowed "header_not_allowed" Refused definite;
+    /// The token's type is not in jwt_types.
+    TypeNotAllowed "type_not_allowed" Refused definite;
+    /// The token is not signed, or by an algorithm that is not allowed here.
+    AlgorithmNotAllowed "algorithm_not_allowed" Refused definite;
+    /// The token's claims cannot be read without doubt.
+    ClaimsMalformed "claims_malformed" Refused definite;
+    /// A claim that must be there is not.
+    ClaimMissing "claim_missing" Refused definite;
+    /// No issuer of that name is configured.
+    IssuerNotAllowed "issuer_not_allowed" Refused definite;
+    /// The token is meant for others.
+    AudienceNotAllowed "audience_not_allowed" Refused definite;
+    /// None of the issuer's keys is the token's.
+    KeyUnknown "key_unknown" Refused passing;
+    /// The token brings or points to a key of its own, and no key of the
+    /// issuer's verifies it.
+    KeyForeign "key_foreign" Refused passing;
+    /// The signature is not that of the issuer's key.
+    SignatureWrong "signature_wrong" Refused passing;
+    /// The token's time is over.
+    TokenExpired "token_expired" Refused definite;
+    /// The token's time has not come.
+    TokenNotYetValid "token_not_yet_valid" Refused passing;
+    /// The token says that it was issued in the future.
+    TokenFromTheFuture "token_from_the_future" Refused passing;
+    /// The token was issued longer ago than jwt_max_age.
+    TokenTooOld "token_too_old" Refused definite;
+    /// The token says who logged in to a client, and opens nothing.
+    IdToken "id_token" Refused definite;
+    /// The token speaks for a client, not for a person.
+    ClientToken "client_token" Refused definite;
+    /// The token does not have exactly one text as jwt_user_claim.
+    UserClaimUnusable "user_claim_unusable" Refused definite;
     /// The CAS server does not accept the ticket.
     TicketRefused "ticket_refused" Refused definite;
     /// The CAS server's reply names more than one user, or does it in a way
@@ -78,7 +115,9 @@ reasons! {
     ProxyNotAllowed "proxy_not_allowed" NotAllowed definite;
     /// The ticket came without a proxy, and caspt_allow_direct is not set.
     DirectNotAllowed "direct_not_allowed" NotAllowed definite;
-    /// A condition of caspt_require is not met.
+    /// The token lacks a scope that jwt_require asks for.
+    ScopeMissing "scope_missing" NotAllowed definite;
+    /// A condition of caspt_require or jwt_require is not met.
     RuleNotMet "rule_not_met" NotAllowed definite;
     /// The user has not exactly one value of caspt_user_attribute.
     UserAttributeMissing "user_attribute_missing" NotAllowed definite;
@@ -90,6 +129,8 @@ reasons! {
     ServerUntrusted "server_untrusted" Unavailable passing;
     /// The CAs that shall be trusted cannot be read.
     TrustUnusable "trust_unusable" Unavailable passing;
+    /// The issuer's keys cannot be read, or there is none among them.
+    KeysUnusable "keys_unusable" Unavailable passing;
     /// The SSO server answered something that is not a reply of its protocol.
     ReplyUnusable "reply_unusable" Unavailable passing;
     /// The SSO server has not answered several times; it is left alone for

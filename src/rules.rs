@@ -1,9 +1,12 @@
-//! The condition language over attributes: `role=mail department=physics|it`.
+//! The condition language over attributes and claims:
+//! `role=mail department=physics|it`.
 //!
 //! Every condition must hold. `|` separates values of which one must be there.
 //! What an attribute says is a set: its values, and the words of each.
 
 #![forbid(unsafe_code)]
+
+use std::borrow::Cow;
 
 /// Conditions, all of which must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,14 +36,29 @@ impl Rules {
 
     /// The first condition that does not hold, given the values of each
     /// attribute; `None` if all hold.
-    pub fn unmet<'v>(&self, values: impl Fn(&str) -> Vec<&'v str>) -> Option<&Condition> {
+    pub fn unmet<'v>(&self, values: impl Fn(&str) -> Vec<Cow<'v, str>>) -> Option<&Condition> {
         self.0
             .iter()
             .find(|condition| !condition.holds(&values(&condition.attribute)))
     }
+
+    /// The conditions, as they were written.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.0
+    }
 }
 
 impl Condition {
+    /// What must have one of the values.
+    pub fn attribute(&self) -> &str {
+        &self.attribute
+    }
+
+    /// The values of which one must be there.
+    pub fn values(&self) -> &[String] {
+        &self.values
+    }
+
     fn parse(word: &str) -> Result<Self, &'static str> {
         let (attribute, values) = word
             .split_once('=')
@@ -58,7 +76,7 @@ impl Condition {
         })
     }
 
-    fn holds(&self, present: &[&str]) -> bool {
+    fn holds(&self, present: &[Cow<'_, str>]) -> bool {
         let wanted = |text: &str| self.values.iter().any(|value| value == text);
         present
             .iter()
@@ -84,7 +102,7 @@ mod tests {
                 attributes
                     .iter()
                     .filter(|(key, _)| *key == name)
-                    .map(|(_, value)| *value)
+                    .map(|(_, value)| Cow::Borrowed(*value))
                     .collect()
             })
             .map(ToString::to_string)

@@ -5,6 +5,8 @@
 mod reply;
 mod xml;
 
+use std::borrow::Cow;
+
 use url::Url;
 
 use crate::config::CasConfig;
@@ -106,7 +108,11 @@ impl Cas {
 
     fn judge(&self, success: &reply::Success) -> Result<Principal, Failure> {
         self.config.proxies.judge(&success.proxies)?;
-        if let Some(condition) = self.config.require.unmet(|name| success.values(name)) {
+        let values = |name: &str| {
+            let values = success.values(name).into_iter();
+            values.map(Cow::Borrowed).collect()
+        };
+        if let Some(condition) = self.config.require.unmet(values) {
             return Err(Failure::new(
                 Reason::RuleNotMet,
                 format!("the user does not meet {condition}"),

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::Answer;
 use super::imapd_conf::ImapdConf;
-use crate::config::{Config, NAMES};
+use crate::config::{Config, is_option};
 use crate::http;
+use crate::jwt;
 
 pub(super) fn run(mut arguments: &[&str]) -> Answer {
     let mut file = "/etc/imapd.conf";
@@ -53,26 +54,28 @@ fn judge(conf: &ImapdConf, label: &str) -> Answer {
     let mut faults = 0;
     for name in conf.sasl_names() {
         // The plugin asks for the names that it knows; it cannot see others.
-        let ours = name.starts_with("caspt_") || name.starts_with("sso_");
-        if ours && !NAMES.contains(&name) {
+        let ours = ["caspt_", "jwt_", "sso_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        if ours && !is_option(conf, name) {
             faults += 1;
             complain(&format_args!("sasl_{name}: there is no such option"));
         }
     }
     match Config::read(conf) {
         Ok(config) if faults == 0 => {
-            if let Some(Err(problem)) = ca_file(&config).map(http::check_roots) {
+            for problem in unreadable(&config) {
                 faults += 1;
-                complain(&format_args!("sasl_caspt_ca_file: {problem}"));
+                complain(&problem);
             }
-            let offered = if faults > 0 {
-                "CASPT would be offered, and no ticket could be validated"
-            } else if config.cas.is_some() {
-                "CASPT is offered"
-            } else {
-                "CASPT is not offered: sasl_caspt_url is not set"
-            };
-            complain(&offered);
+            complain(&match (config.cas.is_some(), config.jwt.is_some()) {
+                (true, true) => "CASPT, OAUTHBEARER and XOAUTH2 are offered",
+                (true, false) => "CASPT is offered",
+                (false, true) => "OAUTHBEARER and XOAUTH2 are offered",
+                (false, false) => {
+                    "nothing is offered: neither sasl_caspt_url nor sasl_jwt_keys is set"
+                }
+            });
         }
         Ok(_) => {}
         Err(found) => {
@@ -89,9 +92,32 @@ fn judge(conf: &ImapdConf, label: &str) -> Answer {
     }
 }
 
-/// The CAs that the plugin will read with the first ticket, and not before.
-fn ca_file(config: &Config) -> Option<&Path> {
-    config.cas.as_ref()?.ca_file.as_deref()
+/// What the plugin will read with the first credential, and not before, and what
+/// is wrong with it.
+fn unreadable(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut check_roots = |option: &str, path: Option<&Path>| {
+        if let Some(Err(problem)) = path.map(http::check_roots) {
+            problems.push(format!("sasl_{option}: {problem}"));
+        }
+    };
+    if let Some(cas) = &config.cas {
+        check_roots("caspt_ca_file", cas.ca_file.as_deref());
+    }
+    let issuers = config.jwt.iter().flat_map(|jwt| &jwt.issuers);
+    for issuer in issuers.clone() {
+        check_roots(&issuer.option("ca_file"), issuer.ca_file.as_deref());
+    }
+    for issuer in issuers {
+        let option = issuer.option("keys");
+        let complaints = jwt::check_keys(&issuer.keys);
+        problems.extend(
+            complaints
+                .iter()
+                .map(|what| format!("sasl_{option}: {what}")),
+        );
+    }
+    problems
 }
 
 #[cfg(test)]
@@ -130,9 +156,29 @@ mod tests {
         let good = "sasl_caspt_url: https://cas.univ.fr/cas\n\
                     sasl_caspt_proxies: https://webmail.univ.fr/*\n";
         assert_eq!(check(good), ("CASPT is offered\n".to_owned(), 0));
+        let good = "sasl_jwt_issuers: univ\n\
+                    sasl_jwt_univ_issuer: https://sso.univ.fr\n\
+                    sasl_jwt_univ_keys: discovery\n\
+                    sasl_jwt_univ_audience: mail\n";
+        let offered = "OAUTHBEARER and XOAUTH2 are offered\n".to_owned();
+        assert_eq!(check(good), (offered, 0));
         let (said, status) = check("configdirectory: /var/lib/cyrus\n");
-        assert!(said.contains("not offered"), "{said}");
+        assert!(said.starts_with("nothing is offered"), "{said}");
         assert_eq!(status, 0);
+    }
+
+    #[test]
+    fn keys_that_cannot_be_used_are_named_before_the_first_token() {
+        let (said, status) = check(
+            "sasl_jwt_keys: /missing/keys\nsasl_jwt_issuer: *\nsasl_jwt_audience: *\n\
+             sasl_jwt_univ_keys: discovery\n",
+        );
+        assert!(said.contains("sasl_jwt_univ_keys: there is no"), "{said}");
+        assert_eq!(status, 1);
+        let (said, status) =
+            check("sasl_jwt_keys: /missing/keys\nsasl_jwt_issuer: *\nsasl_jwt_audience: *\n");
+        assert!(said.starts_with("sasl_jwt_keys: /missing/keys: "), "{said}");
+        assert_eq!(status, 1);
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl ImapdConf {
     /// The services that have options of single sign-on of their own.
     pub(super) fn services(&self) -> BTreeSet<&str> {
         let of_service = |key| {
-            let (service, _) = ["_sasl_caspt_", "_sasl_sso_"]
+            let (service, _) = ["_sasl_caspt_", "_sasl_jwt_", "_sasl_sso_"]
                 .iter()
                 .find_map(|infix| str::split_once(key, infix))?;
             Some(service)

@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::{Host, Url};
+use url::Url;
 
+use super::address::base_url;
 use super::reader::Reader;
 use crate::proxies::ProxyPolicy;
 use crate::rules::Rules;
@@ -38,19 +38,21 @@ pub struct CasConfig {
 }
 
 impl CasConfig {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+    /// Reads the options, or `None` if they name no server.
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         const MONTH: usize = 31 * 24 * 3600;
-        Self {
+        reader.text("caspt_url")?;
+        Some(Self {
             urls: read_urls(reader),
             service: read_service(reader),
             proxies: read_proxies(reader),
             ca_file: reader.path("caspt_ca_file"),
             timeout: reader.seconds("caspt_timeout", 5, 1..=60),
             user_attribute: reader.text("caspt_user_attribute"),
-            require: read_require(reader),
+            require: reader.rules("caspt_require"),
             session_ttl: reader.seconds("caspt_session_ttl", 28_800, 1..=MONTH),
             session_idle: reader.seconds("caspt_session_idle", 3_600, 1..=MONTH),
-        }
+        })
     }
 
     /// Everything but the ticket and the service that the answer "this ticket
@@ -76,35 +78,6 @@ fn read_urls(reader: &mut Reader) -> Vec<Url> {
     urls
 }
 
-/// A base URL that paths can be put behind.
-fn base_url(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
-    match url.scheme() {
-        "https" => {}
-        "http" if is_loopback(&url) => {}
-        "http" => return Err("would send tickets in clear text; write https".to_owned()),
-        _ => return Err("is not an https URL".to_owned()),
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("has a query or a fragment; give the base URL alone".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("has a user name or a password in it; leave them out".to_owned());
-    }
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
-    Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
-}
-
 fn read_service(reader: &mut Reader) -> ServiceName {
     let Some(text) = reader.text("caspt_service") else {
         return ServiceName::default();
@@ -123,15 +96,6 @@ fn read_proxies(reader: &mut Reader) -> ProxyPolicy {
         reader.fault("caspt_proxies", problem);
     }
     policy
-}
-
-fn read_require(reader: &mut Reader) -> Rules {
-    let text = reader.text("caspt_require").unwrap_or_default();
-    let (rules, problems) = Rules::parse(&text);
-    for problem in problems {
-        reader.fault("caspt_require", problem);
-    }
-    rules
 }
 
 #[cfg(test)]

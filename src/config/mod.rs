@@ -5,13 +5,19 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod cas;
+mod jwt;
 mod reader;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use address::server_url;
 pub use cas::CasConfig;
+pub(crate) use jwt::media_type;
+pub use jwt::{Expected, IssuerConfig, JwtConfig, KeysAt};
 
 use crate::identity::Mapping;
 use reader::Reader;
@@ -22,7 +28,8 @@ pub trait Options {
     fn get(&self, name: &str) -> Option<String>;
 }
 
-/// Every option there is, as [`Options`] is asked for it.
+/// Every option there is, as [`Options`] is asked for it; but see
+/// [`is_option`].
 pub const NAMES: &[&str] = &[
     "caspt_allow_direct",
     "caspt_ca_file",
@@ -34,17 +41,46 @@ pub const NAMES: &[&str] = &[
     "caspt_timeout",
     "caspt_url",
     "caspt_user_attribute",
+    "jwt_algorithms",
+    "jwt_allow_clients",
+    "jwt_audience",
+    "jwt_ca_file",
+    "jwt_issuer",
+    "jwt_issuers",
+    "jwt_keys",
+    "jwt_keys_keep",
+    "jwt_keys_refresh",
+    "jwt_leeway",
+    "jwt_max_age",
+    "jwt_require",
+    "jwt_timeout",
+    "jwt_types",
+    "jwt_user_claim",
     "sso_realm",
     "sso_sessions",
     "sso_state_dir",
     "sso_strip_domain",
 ];
 
+/// Whether somebody reads an option of this name: one of [`NAMES`], or of an
+/// issuer that `jwt_issuers` names.
+pub fn is_option(options: &dyn Options, name: &str) -> bool {
+    let of_issuer = |issuer: &str| {
+        let rest = name
+            .strip_prefix("jwt_")
+            .and_then(|rest| rest.strip_prefix(issuer))
+            .and_then(|rest| rest.strip_prefix('_'));
+        rest.is_some_and(|rest| jwt::OF_ISSUER.contains(&format!("jwt_{rest}").as_str()))
+    };
+    let issuers = options.get("jwt_issuers").unwrap_or_default();
+    NAMES.contains(&name) || issuers.split_whitespace().any(of_issuer)
+}
+
 /// What is wrong with one option, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The option's name, without `sasl_`.
-    pub option: &'static str,
+    pub option: Cow<'static, str>,
     /// A sentence without a full stop that names the remedy.
     pub problem: String,
 }
@@ -60,6 +96,8 @@ impl fmt::Display for Fault {
 pub struct Config {
     /// CAS, unless `caspt_url` is not set.
     pub cas: Option<CasConfig>,
+    /// Bearer tokens, unless neither `jwt_keys` nor `jwt_issuers` is set.
+    pub jwt: Option<JwtConfig>,
     /// Where sessions are kept.
     pub sessions: SessionsConfig,
     /// From principals to mail users.
@@ -87,15 +125,19 @@ impl Config {
     /// Every fault found.
     pub fn read(options: &dyn Options) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(options);
-        if reader.text("caspt_url").is_none() {
+        let cas = CasConfig::read(&mut reader);
+        let jwt = JwtConfig::read(&mut reader);
+        if cas.is_none() && jwt.is_none() {
             return Ok(Self {
-                cas: None,
+                cas,
+                jwt,
                 sessions: SessionsConfig::default(),
                 mapping: Mapping::default(),
             });
         }
         let config = Self {
-            cas: Some(CasConfig::read(&mut reader)),
+            cas,
+            jwt,
             sessions: SessionsConfig::read(&mut reader),
             mapping: read_mapping(&mut reader),
         };
@@ -157,16 +199,20 @@ mod tests {
 
     impl Options for Given {
         fn get(&self, name: &str) -> Option<String> {
-            assert!(NAMES.contains(&name), "{name} is missing in NAMES");
+            let is_known = name == "jwt_issuers" || is_option(self, name);
+            assert!(is_known, "{name} is missing in NAMES");
             let found = self.0.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
         }
     }
 
-    pub(super) fn faults(given: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+    pub(super) fn faults(given: &[(&'static str, &'static str)]) -> Vec<String> {
         match Config::read(&Given(given.to_vec())) {
             Ok(_) => Vec::new(),
-            Err(faults) => faults.into_iter().map(|fault| fault.option).collect(),
+            Err(faults) => faults
+                .into_iter()
+                .map(|fault| fault.option.into_owned())
+                .collect(),
         }
     }
 
@@ -177,8 +223,9 @@ mod tests {
 
     #[test]
     fn nothing_configured_is_nothing_offered_and_no_fault() {
-        let config = Config::read(&Given(vec![("sso_sessions", "many")])).unwrap();
-        assert!(config.cas.is_none());
+        let given = vec![("sso_sessions", "many"), ("jwt_issuer", "x y")];
+        let config = Config::read(&Given(given)).unwrap();
+        assert!(config.cas.is_none() && config.jwt.is_none());
     }
 
     #[test]
@@ -217,12 +264,21 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_in_the_readme_and_in_the_example() {
+    fn every_option_is_in_the_readme_and_in_an_example() {
         let readme = include_str!("../../README.md");
-        let example = include_str!("../../cyrus-conf-examples/cas.conf");
+        let examples = [
+            include_str!("../../cyrus-conf-examples/cas.conf"),
+            include_str!("../../cyrus-conf-examples/application-key.conf"),
+            include_str!("../../cyrus-conf-examples/keycloak.conf"),
+            include_str!("../../cyrus-conf-examples/two-issuers.conf"),
+            include_str!("../../cyrus-conf-examples/cas-and-jwt.conf"),
+        ]
+        .concat();
         for name in NAMES {
             assert!(readme.contains(&format!("| `{name}` |")), "{name}");
-            assert!(example.contains(&format!("sasl_{name}: ")), "{name}");
+            let of_issuer = name.replace("jwt_", "jwt_portal_");
+            let is_shown = |name: &str| examples.contains(&format!("sasl_{name}: "));
+            assert!(is_shown(name) || is_shown(&of_issuer), "{name}");
         }
     }
 

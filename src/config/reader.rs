@@ -1,15 +1,22 @@
 //! Options by type. What does not parse becomes a fault, never a default.
+//!
+//! The options of one issuer among several have its name in theirs: a reader
+//! [for the issuer](Reader::of_issuer) `univ` reads `jwt_univ_keys` where it is
+//! asked for `jwt_keys`.
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Fault, Options};
+use crate::rules::Rules;
 
 pub(super) struct Reader<'a> {
     options: &'a dyn Options,
+    issuer: Option<String>,
     faults: Vec<Fault>,
 }
 
@@ -17,6 +24,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(options: &'a dyn Options) -> Self {
         Self {
             options,
+            issuer: None,
             faults: Vec::new(),
         }
     }
@@ -30,21 +38,42 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What `read` reads of the options of one issuer among several, or of the
+    /// only one.
+    pub(super) fn of_issuer<T>(
+        &mut self,
+        issuer: Option<&str>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        self.issuer = issuer.map(str::to_owned);
+        let read = read(self);
+        self.issuer = None;
+        read
+    }
+
+    /// The name by which an option is asked for and faults of it are told.
+    fn full_name(&self, name: &'static str) -> Cow<'static, str> {
+        match (&self.issuer, name.strip_prefix("jwt_")) {
+            (Some(issuer), Some(rest)) => Cow::Owned(format!("jwt_{issuer}_{rest}")),
+            _ => Cow::Borrowed(name),
+        }
+    }
+
     pub(super) fn fault(&mut self, option: &'static str, problem: impl Into<String>) {
         self.faults.push(Fault {
-            option,
+            option: self.full_name(option),
             problem: problem.into(),
         });
     }
 
     /// The value without white space around it; an empty one is not set.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        let value = self.options.get(name)?;
+    pub(super) fn text(&self, name: &'static str) -> Option<String> {
+        let value = self.options.get(&self.full_name(name))?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
     }
 
-    pub(super) fn words(&self, name: &str) -> Vec<String> {
+    pub(super) fn words(&self, name: &'static str) -> Vec<String> {
         let value = self.text(name).unwrap_or_default();
         value.split_whitespace().map(str::to_owned).collect()
     }
@@ -102,5 +131,13 @@ impl<'a> Reader<'a> {
         range: RangeInclusive<usize>,
     ) -> Duration {
         Duration::from_secs(self.number(name, default, range) as u64)
+    }
+
+    pub(super) fn rules(&mut self, name: &'static str) -> Rules {
+        let (rules, problems) = Rules::parse(&self.text(name).unwrap_or_default());
+        for problem in problems {
+            self.fault(name, problem);
+        }
+        rules
     }
 }

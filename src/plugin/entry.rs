@@ -8,8 +8,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::boundary::{guarded, install_hook};
-use super::caspt::{self, Exchange};
+use super::exchange::Exchange;
 use super::host::{Connection, Utils};
+use super::mechanism::Mechanism;
 use super::sasl;
 use crate::authenticate::Engine;
 use crate::clock::SystemClock;
@@ -23,30 +24,37 @@ const OK: c_int = sasl::SASL_OK as c_int;
 static ENGINE: RwLock<Option<Arc<Engine>>> = RwLock::new(None);
 
 /// The host keeps a pointer to this for ever.
-struct Table([sasl::sasl_server_plug_t; 1]);
+struct Table([sasl::sasl_server_plug_t; Mechanism::ALL.len()]);
 
-// SAFETY: the table is constant; its pointers are to constants and functions.
+// SAFETY: the table is constant; its pointers are to constants and functions,
+// or numbers.
 unsafe impl Sync for Table {}
 
-static TABLE: Table = Table([sasl::sasl_server_plug_t {
-    mech_name: caspt::NAME.as_ptr(),
-    max_ssf: 0,
-    // As PLAIN: a credential crosses the wire, so TLS must be up first unless
-    // the administrator says otherwise; and without NOPLAINTEXT that is what
-    // the host enforces.
-    security_flags: sasl::SASL_SEC_NOANONYMOUS | sasl::SASL_SEC_PASS_CREDENTIALS,
-    features: sasl::SASL_FEAT_WANT_CLIENT_FIRST | sasl::SASL_FEAT_ALLOWS_PROXY,
-    glob_context: ptr::null_mut(),
-    mech_new: Some(mech_new),
-    mech_step: Some(mech_step),
-    mech_dispose: Some(mech_dispose),
-    mech_free: Some(mech_free),
-    setpass: None,
-    user_query: None,
-    idle: None,
-    mech_avail: None,
-    spare_fptr2: None,
-}]);
+static TABLE: Table = Table([plug(0), plug(1), plug(2)]);
+
+/// The entry of `Mechanism::ALL[number]`, whose number the host hands back as
+/// the mechanism's context.
+const fn plug(number: usize) -> sasl::sasl_server_plug_t {
+    sasl::sasl_server_plug_t {
+        mech_name: Mechanism::ALL[number].name().as_ptr(),
+        max_ssf: 0,
+        // As PLAIN: a credential crosses the wire, so TLS must be up first
+        // unless the administrator says otherwise; and without NOPLAINTEXT that
+        // is what the host enforces.
+        security_flags: sasl::SASL_SEC_NOANONYMOUS | sasl::SASL_SEC_PASS_CREDENTIALS,
+        features: sasl::SASL_FEAT_WANT_CLIENT_FIRST | sasl::SASL_FEAT_ALLOWS_PROXY,
+        glob_context: ptr::without_provenance_mut(number),
+        mech_new: Some(mech_new),
+        mech_step: Some(mech_step),
+        mech_dispose: Some(mech_dispose),
+        mech_free: Some(mech_free),
+        setpass: None,
+        user_query: None,
+        idle: None,
+        mech_avail: None,
+        spare_fptr2: None,
+    }
+}
 
 /// What a panic comes to: a failed login, and a line that names the place.
 fn on_panic(utils: Option<Utils<'_>>) -> impl FnOnce(&str) -> c_int {
@@ -87,15 +95,19 @@ pub unsafe extern "C" fn sasl_server_plug_init(
             return sasl::SASL_BADVERS;
         }
         let offered = match Config::read(&utils) {
-            Ok(config) if config.cas.is_none() => 0,
             Ok(config) => {
-                let engine = Engine::new(config, Arc::new(SystemClock));
-                *ENGINE.write() = Some(Arc::new(engine));
-                TABLE.0.len() as c_int
+                let is_configured = |mechanism: &Mechanism| mechanism.is_configured(&config);
+                let first = Mechanism::ALL.iter().position(is_configured);
+                let count = Mechanism::ALL.into_iter().filter(is_configured).count();
+                if count > 0 {
+                    let engine = Engine::new(config, Arc::new(SystemClock));
+                    *ENGINE.write() = Some(Arc::new(engine));
+                }
+                &TABLE.0[first.unwrap_or(0)..][..count]
             }
             Err(faults) => {
                 for fault in faults {
-                    let line = format!("sso: CASPT is not offered: sasl_{fault}");
+                    let line = format!("sso: single sign-on is not offered: sasl_{fault}");
                     utils.write(Level::Error, &line);
                 }
                 return sasl::SASL_FAIL;
@@ -105,15 +117,15 @@ pub unsafe extern "C" fn sasl_server_plug_init(
         // null. libsasl2 only reads the table.
         unsafe {
             *out_version = sasl::SASL_SERVER_PLUG_VERSION as c_int;
-            *plug_list = TABLE.0.as_ptr().cast_mut();
-            *plug_count = offered;
+            *plug_list = offered.as_ptr().cast_mut();
+            *plug_count = offered.len() as c_int;
         }
         OK
     })
 }
 
 unsafe extern "C" fn mech_new(
-    _glob_context: *mut c_void,
+    glob_context: *mut c_void,
     params: *mut sasl::sasl_server_params_t,
     _challenge: *const c_char,
     _challenge_length: c_uint,
@@ -128,8 +140,12 @@ unsafe extern "C" fn mech_new(
         if context.is_null() {
             return sasl::SASL_BADPARAM;
         }
-        let engine = ENGINE.read().clone();
-        let Some(exchange) = engine.and_then(|engine| Exchange::new(engine, connection)) else {
+        let exchange = || {
+            let mechanism = *Mechanism::ALL.get(glob_context.addr())?;
+            let engine = ENGINE.read().clone()?;
+            Exchange::new(engine, mechanism, connection)
+        };
+        let Some(exchange) = exchange() else {
             return sasl::SASL_NOMECH;
         };
         // SAFETY: the place is libsasl2's own, for the context that it will

@@ -6,16 +6,18 @@
 //! - `host`: the host's functions, safe to call
 //! - `status`: from outcomes to the host's codes
 //! - `signals`: whether the host wants its process back
-//! - `caspt`: the mechanism, safe code
+//! - `mechanism`, `exchange`: the mechanisms, and one login by one of them; safe
+//!   code
 //! - `entry`: the functions and tables that the host calls and reads
 //!
 //! A SAFETY comment names the promise of libsasl2 that it relies on, by its
 //! place in `saslplug.h`.
 
 mod boundary;
-mod caspt;
 mod entry;
+mod exchange;
 mod host;
+mod mechanism;
 mod sasl;
 mod signals;
 mod status;

@@ -39,8 +39,8 @@ const READERS: u32 = if cfg!(test) { 16 } else { 4_096 };
 /// them half empty when it splits them.
 const ROOM_PER_RECORD: usize = 1_024;
 
-/// Room in any case, in bytes.
-const SLACK: usize = 4 << 20;
+/// Room in any case, in bytes: for the notes, some of which are long.
+const SLACK: usize = 32 << 20;
 
 pub(super) struct Host {
     env: Env<WithTls>,

@@ -22,10 +22,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use key::{Key, digest};
-pub use record::Lifetimes;
+pub use record::{Bounds, Lifetimes};
 pub use tier::Claim;
 
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, WallTime};
 use crate::config::SessionsConfig;
 use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
@@ -168,6 +168,16 @@ pub struct Access<'s> {
 }
 
 impl Access<'_> {
+    /// The present moment, by the clock of the sessions.
+    pub fn now(&self) -> Moment {
+        self.sessions.clock.now()
+    }
+
+    /// The present time of the wall clock.
+    pub fn wall(&self) -> WallTime {
+        self.sessions.clock.wall()
+    }
+
     /// The key of a credential of `kind`, good for `service` under `policy`.
     pub fn key(&self, kind: &str, service: &str, policy: &[u8; 32], credential: &str) -> Key {
         self.tiers.secret.key(&[
@@ -180,10 +190,10 @@ impl Access<'_> {
 
     /// For whom the credential of `key` is known to be good, if it is.
     pub fn find(&self, key: &Key, lifetimes: &Lifetimes) -> Option<(Principal, Source)> {
-        let now = self.sessions.clock.now();
+        let now = self.now();
         let (bytes, source) = self.look_up(Table::Sessions, key)?;
         let session = Session::decode(&bytes)?;
-        if !session.is_alive(now, lifetimes) {
+        if !session.is_alive(now, self.wall(), lifetimes) {
             return None;
         }
         if session.is_stale(now, lifetimes) {
@@ -195,7 +205,7 @@ impl Access<'_> {
     /// Notes that a session is used. It may have been taken away, or been used
     /// by another process, since it was read.
     fn touch(&self, key: &Key, source: Source, lifetimes: &Lifetimes) {
-        let now = self.sessions.clock.now();
+        let now = self.now();
         self.change_in(source, Table::Sessions, key, |before| {
             match before.and_then(Session::decode) {
                 Some(session) if session.is_stale(now, lifetimes) => {
@@ -211,8 +221,8 @@ impl Access<'_> {
     }
 
     /// Opens a session: the credential of `key` is good for `principal`.
-    pub fn begin(&self, key: &Key, principal: &Principal) {
-        let session = Session::new(principal.clone(), self.sessions.clock.now());
+    pub fn begin(&self, key: &Key, principal: &Principal, bounds: Bounds) {
+        let session = Session::new(principal.clone(), self.now(), bounds);
         self.change(Table::Sessions, key, |_| Change::Put(session.encode()));
     }
 
@@ -221,14 +231,14 @@ impl Access<'_> {
         let (bytes, source) = self.look_up(Table::Refusals, key)?;
         let refusal = Refusal::decode(&bytes)?;
         refusal
-            .is_alive(self.sessions.clock.now())
+            .is_alive(self.now())
             .then_some((refusal.failure, source))
     }
 
     /// Remembers a definite refusal; any other failure is forgotten.
     pub fn refuse(&self, key: &Key, failure: &Failure) {
         if failure.reason().is_definite() {
-            let refusal = Refusal::new(failure, self.sessions.clock.now());
+            let refusal = Refusal::new(failure, self.now());
             self.change(Table::Refusals, key, |_| Change::Put(refusal.encode()));
         }
     }
@@ -238,6 +248,41 @@ impl Access<'_> {
     pub fn claim(&self, key: &Key) -> Option<Claim> {
         self.on_tiers(Source::Host, |tier| tier.claim(key))
             .flatten()
+    }
+
+    /// Why this process refused the credential of `key` a moment ago, if it
+    /// did: where finding out again is cheaper than telling the others.
+    pub fn own_refusal(&self, key: &Key) -> Option<Failure> {
+        let bytes = self.tiers.memory.find(Table::Refusals, key).ok()??;
+        let refusal = Refusal::decode(&bytes)?;
+        refusal.is_alive(self.now()).then_some(refusal.failure)
+    }
+
+    /// Remembers a definite refusal in this process alone.
+    pub fn refuse_here(&self, key: &Key, failure: &Failure) {
+        if failure.reason().is_definite() {
+            let record = Refusal::new(failure, self.now()).encode();
+            let mut put = |_: Option<&[u8]>| Change::Put(record.clone());
+            let _ = self
+                .tiers
+                .memory
+                .update(Table::Refusals, key, self.now(), &mut put);
+        }
+    }
+
+    /// The key of a note that the processes of the host share.
+    pub fn note_key(&self, name: &str) -> Key {
+        self.tiers.secret.key(&[b"note", name.as_bytes()])
+    }
+
+    /// A note, if there is one.
+    pub fn note(&self, key: &Key) -> Option<Vec<u8>> {
+        self.look_up(Table::Notes, key).map(|(note, _)| note)
+    }
+
+    /// Writes a note, in the place of an older one.
+    pub fn put_note(&self, key: &Key, note: Vec<u8>) {
+        self.change(Table::Notes, key, |_| Change::Put(note.clone()));
     }
 
     /// The key of the circuit breaker of a server.
@@ -251,7 +296,7 @@ impl Access<'_> {
     /// [`Reason::ServerAvoided`] if it has not answered several times, and it
     /// is not for this login to try whether it does again.
     pub fn may_ask(&self, breaker: &Key) -> Result<(), Failure> {
-        let now = self.sessions.clock.now();
+        let now = self.now();
         let silence = |bytes: &[u8]| Silence::decode(bytes);
         let avoided = || {
             let detail = "the server did not answer several times; it is tried again in seconds";
@@ -284,7 +329,7 @@ impl Access<'_> {
 
     /// Notes whether the server of `breaker` answered when it was asked.
     pub fn asked(&self, breaker: &Key, has_answered: bool) {
-        let now = self.sessions.clock.now();
+        let now = self.now();
         if !has_answered {
             self.change(Table::Breakers, breaker, |before| {
                 Change::Put(Silence::more(before.and_then(Silence::decode), now).encode())
@@ -322,7 +367,7 @@ impl Access<'_> {
         key: &Key,
         mut change: impl FnMut(Option<&[u8]>) -> Change,
     ) {
-        let now = self.sessions.clock.now();
+        let now = self.now();
         let secret = &self.tiers.secret;
         let mut sealed_change = |before: Option<&[u8]>| match change(
             before.and_then(|sealed| secret.opened(key, sealed)),

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, WallTime};
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 
-/// How long sessions may live.
+/// How long sessions may live, by the options of now.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
     /// From the validation on.
@@ -26,29 +26,51 @@ impl Lifetimes {
     }
 }
 
+/// Until when a validation holds, whatever the options say later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Until when it need not be repeated.
+    pub holds: Moment,
+    /// When the credential itself ends.
+    pub expires: WallTime,
+}
+
+impl Bounds {
+    /// No bounds: the credential is spent, and its session is all there is.
+    pub const NONE: Self = Self {
+        holds: Moment::from_millis(u64::MAX),
+        expires: WallTime::LATEST,
+    };
+}
+
 /// The record that a credential was good, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) principal: Principal,
     pub(super) opened: Moment,
     pub(super) used: Moment,
+    pub(super) bounds: Bounds,
 }
 
 impl Session {
-    pub(super) fn new(principal: Principal, now: Moment) -> Self {
+    pub(super) fn new(principal: Principal, now: Moment, bounds: Bounds) -> Self {
         Self {
             principal,
             opened: now,
             used: now,
+            bounds,
         }
     }
 
     /// Whether it is still a session. One from the future is none: it is from
     /// another boot, or from nowhere.
-    pub(super) fn is_alive(&self, now: Moment, lifetimes: &Lifetimes) -> bool {
+    pub(super) fn is_alive(&self, now: Moment, wall: WallTime, lifetimes: &Lifetimes) -> bool {
         let within =
             |start: Moment, longest: Duration| now.since(start).is_some_and(|age| age < longest);
-        within(self.opened, lifetimes.absolute) && within(self.used, lifetimes.idle)
+        within(self.opened, lifetimes.absolute)
+            && within(self.used, lifetimes.idle)
+            && now < self.bounds.holds
+            && wall < self.bounds.expires
     }
 
     /// Whether its last use is long enough ago to be written anew.
@@ -61,18 +83,24 @@ impl Session {
         let mut bytes = Vec::with_capacity(96);
         bytes.extend_from_slice(&self.opened.as_millis().to_be_bytes());
         bytes.extend_from_slice(&self.used.as_millis().to_be_bytes());
+        bytes.extend_from_slice(&self.bounds.holds.as_millis().to_be_bytes());
+        bytes.extend_from_slice(&self.bounds.expires.as_millis().to_be_bytes());
         bytes.extend_from_slice(self.principal.as_str().as_bytes());
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (opened, rest) = moment(bytes)?;
-        let (used, name) = moment(rest)?;
+        let (used, rest) = moment(rest)?;
+        let (holds, rest) = moment(rest)?;
+        let (expires, name) = rest.split_first_chunk()?;
+        let expires = WallTime::from_millis(u64::from_be_bytes(*expires));
         let principal = Principal::validated(std::str::from_utf8(name).ok()?).ok()?;
         Some(Self {
             principal,
             opened,
             used,
+            bounds: Bounds { holds, expires },
         })
     }
 }
@@ -138,7 +166,7 @@ mod tests {
 
     fn session() -> Session {
         let alice = Principal::validated("alice").unwrap();
-        Session::new(alice, Moment::from_millis(1_000))
+        Session::new(alice, Moment::from_millis(1_000), Bounds::NONE)
     }
 
     #[test]
@@ -160,7 +188,7 @@ mod tests {
     #[test]
     fn half_a_record_is_none() {
         let bytes = session().encode();
-        for length in 0..=16 {
+        for length in 0..=32 {
             assert_eq!(Session::decode(&bytes[..length]), None);
             assert_eq!(Refusal::decode(&bytes[..length]), None);
         }
@@ -173,7 +201,9 @@ mod tests {
             idle: Duration::from_millis(40),
         };
         let mut session = session();
-        let alive = |session: &Session, at| session.is_alive(Moment::from_millis(at), &lifetimes);
+        let wall = WallTime::from_millis(500);
+        let alive =
+            |session: &Session, at| session.is_alive(Moment::from_millis(at), wall, &lifetimes);
         assert!(!alive(&session, 999));
         assert!(alive(&session, 1_000));
         assert!(alive(&session, 1_039));
@@ -181,6 +211,26 @@ mod tests {
         session.used = Moment::from_millis(1_090);
         assert!(alive(&session, 1_099));
         assert!(!alive(&session, 1_100));
+    }
+
+    #[test]
+    fn a_session_ends_at_its_own_bounds_whatever_the_options_allow() {
+        let lifetimes = Lifetimes {
+            absolute: Duration::MAX,
+            idle: Duration::MAX,
+        };
+        let mut session = session();
+        session.bounds = Bounds {
+            holds: Moment::from_millis(1_050),
+            expires: WallTime::from_millis(700),
+        };
+        let alive = |at, wall| {
+            let wall = WallTime::from_millis(wall);
+            session.is_alive(Moment::from_millis(at), wall, &lifetimes)
+        };
+        assert!(alive(1_049, 699));
+        assert!(!alive(1_050, 699));
+        assert!(!alive(1_049, 700));
     }
 
     #[test]

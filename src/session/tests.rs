@@ -49,7 +49,7 @@ fn a_session_is_for_one_credential_service_and_policy() {
     let site = site(directory.path());
     let access = site.open();
     let key = access.key("cas", "imap://m", &POLICY, "PT-1");
-    access.begin(&key, &alice());
+    access.begin(&key, &alice(), Bounds::NONE);
     assert_eq!(access.find(&key, &LIFETIMES), Some((alice(), Source::Host)));
     for other in [
         access.key("jwt", "imap://m", &POLICY, "PT-1"),
@@ -67,7 +67,7 @@ fn a_session_that_is_not_used_ends() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    access.begin(&key, &alice());
+    access.begin(&key, &alice(), Bounds::NONE);
     site.clock
         .advance(LIFETIMES.idle - Duration::from_millis(1));
     assert!(access.find(&key, &LIFETIMES).is_some());
@@ -84,7 +84,7 @@ fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
         let site = site(if shared { directory.path() } else { &file });
         let access = site.open();
         let key = Key::of_test(1);
-        access.begin(&key, &alice());
+        access.begin(&key, &alice(), Bounds::NONE);
         for _ in 0..15 {
             site.clock.advance(Duration::from_secs(1_800));
             assert!(access.find(&key, &LIFETIMES).is_some());
@@ -100,10 +100,10 @@ fn a_record_of_another_secret_is_no_session() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    access.begin(&key, &alice());
+    access.begin(&key, &alice(), Bounds::NONE);
     let host = access.tiers.host.as_ref().unwrap();
     let now = site.clock.now();
-    let forged = Session::new(alice(), now).encode();
+    let forged = Session::new(alice(), now, Bounds::NONE).encode();
     let sealed = Secret::new(&[9; 32]).sealed(&key, forged);
     host.update(Table::Sessions, &key, now, &mut |_| {
         Change::Put(sealed.clone())
@@ -119,7 +119,7 @@ fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_on
     for _ in 0..2 {
         let access = site.open();
         let key = access.key("cas", "imap://m", &POLICY, "PT-1");
-        access.begin(&key, &alice());
+        access.begin(&key, &alice(), Bounds::NONE);
         assert_eq!(
             access.find(&key, &LIFETIMES),
             Some((alice(), Source::Memory))
@@ -144,14 +144,14 @@ fn a_process_that_was_alone_finds_the_others_again() {
     let site = site(&state);
     let key = |access: &Access<'_>| access.key("cas", "imap://m", &POLICY, "PT-1");
     let access = site.open();
-    access.begin(&key(&access), &alice());
+    access.begin(&key(&access), &alice(), Bounds::NONE);
     std::fs::remove_file(&state).unwrap();
     let found = |access: &Access<'_>| access.find(&key(access), &LIFETIMES).map(|found| found.1);
     assert_eq!(found(&site.open()), Some(Source::Memory));
     site.clock.advance(RETRY);
     let access = site.open();
     assert_eq!(found(&access), None);
-    access.begin(&key(&access), &alice());
+    access.begin(&key(&access), &alice(), Bounds::NONE);
     assert_eq!(found(&site.open()), Some(Source::Host));
     assert_eq!(site.log.lines().len(), 1);
 }
@@ -165,7 +165,7 @@ fn a_store_that_was_removed_is_let_go_of() {
         let access = site.open();
         let key = access.key("cas", "imap://m", &POLICY, &format!("PT-{number}"));
         drop(access.claim(&key));
-        access.begin(&key, &alice());
+        access.begin(&key, &alice(), Bounds::NONE);
         access.find(&key, &LIFETIMES).map(|found| found.1)
     };
     assert_eq!(begun(1), Some(Source::Host));
@@ -195,7 +195,7 @@ fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
         .map(|number| access.key("cas", "imap://m", &POLICY, &format!("PT-{number}")))
         .collect();
     for key in &keys {
-        access.begin(key, &alice());
+        access.begin(key, &alice(), Bounds::NONE);
     }
     let from = |source| {
         let found = keys.iter().filter_map(|key| access.find(key, &LIFETIMES));
@@ -251,7 +251,7 @@ fn nothing_of_a_credential_is_in_the_state_directory() {
     let access = site.open();
     let credential = "PT-1234-this-must-not-be-found";
     let key = access.key("cas", "imap://m", &POLICY, credential);
-    access.begin(&key, &alice());
+    access.begin(&key, &alice(), Bounds::NONE);
     access.refuse(&key, &Failure::new(Reason::TicketRefused, "no"));
     for entry in std::fs::read_dir(directory.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();

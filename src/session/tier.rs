@@ -19,16 +19,19 @@ pub(super) enum Table {
     Refusals,
     /// SSO servers that did not answer.
     Breakers,
+    /// What processes tell one another: the keys of issuers.
+    Notes,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 3] = [Self::Sessions, Self::Refusals, Self::Breakers];
+    pub(super) const ALL: [Self; 4] = [Self::Sessions, Self::Refusals, Self::Breakers, Self::Notes];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
             Self::Refusals => "refusals",
             Self::Breakers => "breakers",
+            Self::Notes => "notes",
         }
     }
 
@@ -37,7 +40,7 @@ impl Table {
         match self {
             Self::Sessions => sessions,
             Self::Refusals => sessions.min(10_000),
-            Self::Breakers => 100,
+            Self::Breakers | Self::Notes => 100,
         }
     }
 
@@ -46,7 +49,7 @@ impl Table {
     pub(super) fn keeps(self) -> Option<Duration> {
         match self {
             Self::Refusals => Some(Duration::from_secs(30)),
-            Self::Sessions | Self::Breakers => None,
+            Self::Sessions | Self::Breakers | Self::Notes => None,
         }
     }
 }

@@ -5,58 +5,28 @@
 
 use serde_json::json;
 
+use super::{Message, identity, malformed};
 use crate::credential::Ticket;
-use crate::log::is_hidden;
-use crate::outcome::{Failure, Kind, Reason};
+use crate::outcome::{Failure, Kind};
 
-/// The longest authorization or authentication identity taken, in bytes; what
-/// RFC 4616 asks servers to take at least.
-const LONGEST_IDENTITY: usize = 255;
-
-/// A client's first and only message.
-#[derive(Debug)]
-pub struct Message {
-    /// Whom the client wants to act as, if not as itself. Left to the host.
-    pub authzid: Option<String>,
-    /// Who the client says the ticket's user is, if it says so.
-    pub authcid: Option<String>,
-    /// The credential.
-    pub ticket: Ticket,
-}
-
-impl Message {
-    /// Parses a message.
-    ///
-    /// # Errors
-    /// [`Reason::MessageMalformed`] or [`Reason::TicketMalformed`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        let text = std::str::from_utf8(bytes).map_err(|_| malformed("is not UTF-8"))?;
-        let mut parts = text.split('\0');
-        let (Some(authzid), Some(authcid), Some(ticket), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(malformed("has not exactly two NUL in it"));
-        };
-        Ok(Self {
-            authzid: identity(authzid)?,
-            authcid: identity(authcid)?,
-            ticket: Ticket::parse(ticket)?,
-        })
-    }
-}
-
-fn identity(text: &str) -> Result<Option<String>, Failure> {
-    if text.len() > LONGEST_IDENTITY {
-        return Err(malformed("has an identity longer than 255 bytes"));
-    }
-    if text.chars().any(is_hidden) {
-        return Err(malformed("has control characters in an identity"));
-    }
-    Ok((!text.is_empty()).then(|| text.to_owned()))
-}
-
-fn malformed(what: &str) -> Failure {
-    Failure::new(Reason::MessageMalformed, format!("the message {what}"))
+/// Parses a client's message.
+///
+/// # Errors
+/// [`Reason::MessageMalformed`](crate::outcome::Reason::MessageMalformed) or
+/// [`Reason::TicketMalformed`](crate::outcome::Reason::TicketMalformed).
+pub fn parse(bytes: &[u8]) -> Result<Message<Ticket>, Failure> {
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed("is not UTF-8"))?;
+    let mut parts = text.split('\0');
+    let (Some(authzid), Some(authcid), Some(ticket), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed("has not exactly two NUL in it"));
+    };
+    Ok(Message {
+        authzid: identity(authzid)?,
+        authcid: identity(authcid)?,
+        credential: Ticket::parse(ticket)?,
+    })
 }
 
 /// The challenge that tells a client of a failure of this kind: that it must
@@ -77,18 +47,19 @@ pub fn challenge(kind: Kind, cas: &str, service: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Reason;
 
     fn reason(bytes: &[u8]) -> Reason {
-        Message::parse(bytes).unwrap_err().reason()
+        parse(bytes).unwrap_err().reason()
     }
 
     #[test]
     fn the_form_of_plain_is_taken() {
-        let message = Message::parse(b"\0\0PT-12345").unwrap();
+        let message = parse(b"\0\0PT-12345").unwrap();
         assert_eq!((message.authzid, message.authcid), (None, None));
-        assert_eq!(message.ticket.expose(), "PT-12345");
+        assert_eq!(message.credential.expose(), "PT-12345");
 
-        let message = Message::parse("bob\0älice\0ST-12345".as_bytes()).unwrap();
+        let message = parse("bob\0älice\0ST-12345".as_bytes()).unwrap();
         assert_eq!(message.authzid.as_deref(), Some("bob"));
         assert_eq!(message.authcid.as_deref(), Some("älice"));
     }

@@ -3,3 +3,79 @@
 #![forbid(unsafe_code)]
 
 pub mod caspt;
+pub mod oauthbearer;
+pub mod xoauth2;
+
+use crate::log::is_hidden;
+use crate::outcome::{Failure, Reason};
+
+/// The longest authorization or authentication identity taken, in bytes; what
+/// RFC 4616 asks servers to take at least.
+const LONGEST_IDENTITY: usize = 255;
+
+/// A client's first and only message.
+#[derive(Debug)]
+pub struct Message<Credential> {
+    /// Whom the client wants to act as, if not as itself. Left to the host.
+    pub authzid: Option<String>,
+    /// Who the client says the credential's user is, if it says so.
+    pub authcid: Option<String>,
+    /// The credential.
+    pub credential: Credential,
+}
+
+impl<Credential> Message<Credential> {
+    /// The message without its credential, and the credential.
+    pub fn without_credential(self) -> (Message<()>, Credential) {
+        let message = Message {
+            authzid: self.authzid,
+            authcid: self.authcid,
+            credential: (),
+        };
+        (message, self.credential)
+    }
+}
+
+/// An identity as a client writes it; an empty one is none.
+fn identity(text: &str) -> Result<Option<String>, Failure> {
+    if text.len() > LONGEST_IDENTITY {
+        return Err(malformed("has an identity longer than 255 bytes"));
+    }
+    if text.chars().any(is_hidden) {
+        return Err(malformed("has control characters in an identity"));
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// The message as text, without NUL in it.
+fn text(bytes: &[u8]) -> Result<&str, Failure> {
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed("is not UTF-8"))?;
+    if text.contains('\0') {
+        return Err(malformed("has NUL in it"));
+    }
+    Ok(text)
+}
+
+fn malformed(what: &str) -> Failure {
+    Failure::new(Reason::MessageMalformed, format!("the message {what}"))
+}
+
+/// The token of a value `Bearer TOKEN` (RFC 6750, section 2.1), the scheme's
+/// name in any case (RFC 9110, section 11.1).
+fn bearer(value: &str) -> Result<&str, Failure> {
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(malformed("has an auth that is not \"Bearer\" and a token"));
+    }
+    Ok(token.trim_matches(' '))
+}
+
+/// What a client that was refused is told about how to do better. It holds
+/// nothing that depends on the user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hint {
+    /// The scopes that a token needs here, separated by blanks.
+    pub scope: Option<String>,
+    /// Where the issuer describes itself (OpenID Connect Discovery 1.0).
+    pub openid_configuration: Option<String>,
+}

@@ -1,29 +1,31 @@
-//! The mechanism CASPT, as one connection goes through it.
+//! One exchange of one connection, by whichever mechanism.
 
 #![forbid(unsafe_code)]
 
 use std::cell::OnceCell;
 use std::ffi::c_int;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::host::Connection;
+use super::mechanism::Mechanism;
 use super::signals::Handlers;
 use super::{sasl, status};
 use crate::authenticate::{Engine, Verdict};
+use crate::credential::{Ticket, Token};
 use crate::deadline::Deadline;
 use crate::decision::Decision;
 use crate::log::Log;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
-use crate::wire::caspt::{Message, challenge};
-
-pub(super) const NAME: &std::ffi::CStr = c"CASPT";
+use crate::service::ServiceName;
+use crate::wire::{Message, caspt, oauthbearer, xoauth2};
 
 /// One exchange of one connection.
 pub(super) struct Exchange {
     engine: Arc<Engine>,
-    /// The service that the ticket must be for.
+    mechanism: Mechanism,
+    /// The service that the credential is presented to.
     service: String,
     state: State,
     /// What the host sends to the client lives here until the next step.
@@ -38,14 +40,27 @@ enum State {
     Ended,
 }
 
+/// A client's message of whatever mechanism, and the answer to its credential.
+type Answered = Result<(Message<()>, Verdict), Failure>;
+
 impl Exchange {
-    pub(super) fn new(engine: Arc<Engine>, connection: Connection<'_>) -> Option<Self> {
-        let service = engine
-            .cas()?
-            .service
-            .name(&connection.service(), &connection.host());
+    /// `None` if the mechanism is not configured.
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        mechanism: Mechanism,
+        connection: Connection<'_>,
+    ) -> Option<Self> {
+        let (service, host) = (connection.service(), connection.host());
+        let service = match mechanism {
+            Mechanism::Caspt => engine.cas()?.service.name(&service, &host),
+            Mechanism::OAuthBearer | Mechanism::XOAuth2 => {
+                engine.token_timeout()?;
+                ServiceName::default().name(&service, &host)
+            }
+        };
         Some(Self {
             engine,
+            mechanism,
             service,
             state: State::Begun,
             challenge: String::new(),
@@ -80,15 +95,20 @@ impl Exchange {
     ) -> c_int {
         let start = Instant::now();
         let client = connection.client();
-        let mut verdict = None;
-        let outcome = self.log_in(connection, message, result, &mut verdict);
+        let (mut source, mut key) = (None, None);
+        let outcome = self
+            .answer(connection, message)
+            .and_then(|(message, verdict)| {
+                (source, key) = (verdict.source, verdict.key);
+                self.identify(connection, &verdict.result?, &message, result)
+            });
         let decision = Decision {
-            mechanism: "CASPT",
+            mechanism: self.mechanism.text(),
             service: &self.service,
             client: client.as_deref(),
             outcome: outcome.as_ref().map(String::as_str),
-            source: verdict.as_ref().and_then(|verdict| verdict.source),
-            key: verdict.as_ref().and_then(|verdict| verdict.key),
+            source,
+            key,
             elapsed: start.elapsed(),
         };
         connection.utils().write(decision.level(), &decision.line());
@@ -109,34 +129,43 @@ impl Exchange {
 
     /// What the client is told of a failure, if it is to blame.
     fn told(&self, failure: &Failure) -> Option<String> {
-        let cas = self.engine.cas()?.urls.first()?.as_str();
-        challenge(failure.kind(), cas, &self.service)
+        let kind = failure.kind();
+        match self.mechanism {
+            Mechanism::Caspt => {
+                let cas = self.engine.cas()?.urls.first()?.as_str();
+                caspt::challenge(kind, cas, &self.service)
+            }
+            Mechanism::OAuthBearer => oauthbearer::challenge(kind, self.engine.token_hint()?),
+            Mechanism::XOAuth2 => xoauth2::challenge(kind, self.engine.token_hint()?),
+        }
     }
 
-    /// The whole login: the mail user that `result` now speaks of.
-    fn log_in(
-        &self,
-        connection: Connection<'_>,
-        message: &[u8],
-        result: &mut sasl::sasl_out_params_t,
-        verdict: &mut Option<Verdict>,
-    ) -> Result<String, Failure> {
-        let message = Message::parse(message)?;
-        let Some(cas) = self.engine.cas() else {
-            return Err(Failure::new(Reason::InternalError, "CAS is not configured"));
-        };
-        // A known ticket never waits: then nobody asks.
-        let handlers = OnceCell::new();
-        let interrupted = || handlers.get_or_init(Handlers::now).has_fired();
-        let deadline = Deadline::new(cas.timeout, &interrupted);
-        let verdict = verdict.insert(self.engine.ticket(
-            &message.ticket,
-            &self.service,
-            &deadline,
-            &connection.utils(),
-        ));
-        let principal = verdict.result.as_ref().map_err(Clone::clone)?;
-        self.identify(connection, principal, &message, result)
+    /// Reads the message and has its credential decided on.
+    fn answer(&self, connection: Connection<'_>, message: &[u8]) -> Answered {
+        match self.mechanism {
+            Mechanism::Caspt => self.ticket(connection, caspt::parse(message)?),
+            Mechanism::OAuthBearer => self.token(connection, oauthbearer::parse(message)?),
+            Mechanism::XOAuth2 => self.token(connection, xoauth2::parse(message)?),
+        }
+    }
+
+    fn ticket(&self, connection: Connection<'_>, message: Message<Ticket>) -> Answered {
+        let timeout = self.engine.cas().map(|cas| cas.timeout);
+        let (message, ticket) = message.without_credential();
+        let verdict = with_deadline(timeout, |deadline| {
+            self.engine
+                .ticket(&ticket, &self.service, deadline, &connection.utils())
+        });
+        Ok((message, verdict))
+    }
+
+    fn token(&self, connection: Connection<'_>, message: Message<Token>) -> Answered {
+        let timeout = self.engine.token_timeout();
+        let (message, token) = message.without_credential();
+        let verdict = with_deadline(timeout, |deadline| {
+            self.engine.token(&token, deadline, &connection.utils())
+        });
+        Ok((message, verdict))
     }
 
     /// Gives the host its two identities. Whether the one may act as the other
@@ -145,7 +174,7 @@ impl Exchange {
         &self,
         connection: Connection<'_>,
         principal: &Principal,
-        message: &Message,
+        message: &Message<()>,
         result: &mut sasl::sasl_out_params_t,
     ) -> Result<String, Failure> {
         let mapping = self.engine.mapping();
@@ -178,7 +207,7 @@ impl Exchange {
         {
             return Err(Failure::new(
                 Reason::UserMismatch,
-                format!("the ticket is of {actual}, the client says {claimed}"),
+                format!("the credential is of {actual}, the client says {claimed}"),
             ));
         }
         if let Some(other) = other {
@@ -186,4 +215,12 @@ impl Exchange {
         }
         Ok(actual)
     }
+}
+
+/// Runs `decide` with so much patience, which ends if the host's process is to.
+fn with_deadline<T>(timeout: Option<Duration>, decide: impl FnOnce(&Deadline<'_>) -> T) -> T {
+    // What is known is answered without waiting: then nobody asks.
+    let handlers = OnceCell::new();
+    let interrupted = || handlers.get_or_init(Handlers::now).has_fired();
+    decide(&Deadline::new(timeout.unwrap_or_default(), &interrupted))
 }

@@ -1,0 +1,211 @@
+//! A token taken apart: JWS compact serialization (RFC 7515, section 7.1), and
+//! what its header says (section 4).
+
+#![forbid(unsafe_code)]
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::json;
+use crate::algorithm::Algorithm;
+use crate::credential::Token;
+use crate::outcome::{Failure, Reason};
+
+/// A token in its parts. Nothing of it is to be believed before the signature
+/// is verified.
+pub(super) struct Compact<'t> {
+    pub(super) header: Header,
+    pub(super) claims: Map<String, Value>,
+    /// What the signature is over.
+    pub(super) signed: &'t str,
+    pub(super) signature: Vec<u8>,
+}
+
+/// What a header says about how the token was signed.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    pub(super) typ: Option<String>,
+    /// The name of a parameter by which the token brings or points to a key.
+    /// None of them is ever looked at.
+    pub(super) foreign_key: Option<&'static str>,
+}
+
+/// Parameters by which a token tells its own key (RFC 7515, sections 4.1.2 to
+/// 4.1.6).
+const FOREIGN_KEYS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
+
+impl<'t> Compact<'t> {
+    /// # Errors
+    /// [`Reason::TokenMalformed`], [`Reason::HeaderNotAllowed`],
+    /// [`Reason::AlgorithmNotAllowed`] or [`Reason::ClaimsMalformed`].
+    pub(super) fn parse(token: &'t Token) -> Result<Self, Failure> {
+        let malformed = |what: String| Failure::new(Reason::TokenMalformed, what);
+        let text = token.expose();
+        let (signed, signature) = text.rsplit_once('.').unwrap_or_default();
+        let (header, claims) = signed.split_once('.').unwrap_or_default();
+        let header = decode("header", header)?;
+        let header =
+            json::object(&header).map_err(|what| malformed(format!("its header {what}")))?;
+        let header = Header::read(&header)?;
+        let claims = json::object(&decode("payload", claims)?).map_err(|what| {
+            Failure::new(
+                Reason::ClaimsMalformed,
+                format!("the token's payload {what}"),
+            )
+        })?;
+        Ok(Self {
+            header,
+            claims,
+            signed,
+            signature: decode("signature", signature)?,
+        })
+    }
+}
+
+/// Base64url without padding, and in the one way that it is written: no bits
+/// are left over (RFC 4648, section 3.5).
+fn decode(part: &str, text: &str) -> Result<Vec<u8>, Failure> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|error| {
+        let what = format!("its {part} is not base64url as it must be: {error}");
+        Failure::new(Reason::TokenMalformed, what)
+    })
+}
+
+impl Header {
+    fn read(header: &Map<String, Value>) -> Result<Self, Failure> {
+        let refuse = |what: &str| Err(Failure::new(Reason::HeaderNotAllowed, what));
+        if header.contains_key("crit") {
+            return refuse("the header has crit: what it demands is not understood here");
+        }
+        if header.contains_key("b64") || header.contains_key("zip") {
+            return refuse("the header asks for another encoding of the payload");
+        }
+        if header.contains_key("cty") {
+            return refuse("the header says that another token is in this one (cty)");
+        }
+        let algorithm = text(header, "alg")?
+            .ok_or_else(|| Failure::new(Reason::TokenMalformed, "its header has no alg"))?;
+        Ok(Self {
+            algorithm: algorithm_of(&algorithm)?,
+            kid: text(header, "kid")?,
+            typ: text(header, "typ")?,
+            foreign_key: FOREIGN_KEYS
+                .into_iter()
+                .find(|name| header.contains_key(*name)),
+        })
+    }
+}
+
+fn algorithm_of(name: &str) -> Result<Algorithm, Failure> {
+    Algorithm::from_name(name).ok_or_else(|| {
+        let what = if name.trim().eq_ignore_ascii_case("none") {
+            "the token is not signed: alg is none".to_owned()
+        } else {
+            format!("alg is {name}, which is no signature algorithm taken here")
+        };
+        Failure::new(Reason::AlgorithmNotAllowed, what)
+    })
+}
+
+fn text(header: &Map<String, Value>, name: &str) -> Result<Option<String>, Failure> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Failure::new(
+            Reason::TokenMalformed,
+            format!("{name} in its header is not a text"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str, claims: &str) -> Token {
+        let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+        Token::parse(&format!("{header}.{claims}.c2ln")).unwrap()
+    }
+
+    fn reason(header: &str) -> Reason {
+        let token = token(header, "{}");
+        let failure = Compact::parse(&token).err().expect(header);
+        failure.reason()
+    }
+
+    #[test]
+    fn a_token_comes_apart() {
+        let token = token(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, r#"{"a":1}"#);
+        let compact = Compact::parse(&token).unwrap();
+        assert_eq!(compact.header.algorithm, Algorithm::Es256);
+        assert_eq!(compact.header.kid.as_deref(), Some("k"));
+        assert_eq!(compact.header.typ.as_deref(), Some("at+jwt"));
+        assert_eq!(compact.claims["a"], 1);
+        assert_eq!(compact.signature, b"sig");
+        assert!(token.expose().starts_with(compact.signed));
+    }
+
+    #[test]
+    fn an_unsigned_token_is_told_from_one_that_is_signed_strangely() {
+        for none in ["none", "None", "NONE", "nOnE", " none"] {
+            let token = token(&format!(r#"{{"alg":"{none}"}}"#), "{}");
+            let failure = Compact::parse(&token).err().unwrap();
+            assert_eq!(failure.reason(), Reason::AlgorithmNotAllowed);
+            assert!(failure.detail().contains("not signed"), "{failure}");
+        }
+        assert_eq!(reason(r#"{"alg":"rs256"}"#), Reason::AlgorithmNotAllowed);
+        assert_eq!(reason(r#"{"alg":"RSA-OAEP"}"#), Reason::AlgorithmNotAllowed);
+    }
+
+    #[test]
+    fn a_header_that_asks_for_more_is_refused() {
+        for header in [
+            r#"{"alg":"RS256","crit":["exp"],"exp":1}"#,
+            r#"{"alg":"RS256","crit":[]}"#,
+            r#"{"alg":"RS256","b64":false}"#,
+            r#"{"alg":"RS256","zip":"DEF"}"#,
+            r#"{"alg":"RS256","cty":"JWT"}"#,
+        ] {
+            assert_eq!(reason(header), Reason::HeaderNotAllowed, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_another_form_is_malformed() {
+        for header in [
+            "{}",
+            "[]",
+            "RS256",
+            r#"{"alg":null}"#,
+            r#"{"alg":["RS256"]}"#,
+            r#"{"alg":"RS256","kid":1}"#,
+            r#"{"alg":"RS256","typ":null}"#,
+            r#"{"alg":"RS256","alg":"HS256"}"#,
+        ] {
+            assert_eq!(reason(header), Reason::TokenMalformed, "{header}");
+        }
+    }
+
+    #[test]
+    fn base64_has_one_spelling() {
+        // The last characters of both have bits that no byte is made of.
+        for text in [
+            "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbh",
+            "eyJhbGciOiJSUzI1NiJ9.e31.c2ln",
+        ] {
+            let token = Token::parse(text).unwrap();
+            let failure = Compact::parse(&token).err().unwrap();
+            assert_eq!(failure.reason(), Reason::TokenMalformed, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_the_token_brings_is_noted_and_nothing_else() {
+        let token = token(r#"{"alg":"RS256","jku":"https://evil.example/"}"#, "{}");
+        let compact = Compact::parse(&token).unwrap();
+        assert_eq!(compact.header.foreign_key, Some("jku"));
+    }
+}

@@ -1,0 +1,275 @@
+//! Keys from files: a PEM file, a directory of them, or a JWK set. They are read
+//! again when they change.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::jwks::{self, Secrets};
+use super::key_set::KeySet;
+use super::pem;
+use crate::clock::Moment;
+use crate::log::{Level, Log, quoted};
+use crate::outcome::{Failure, Reason};
+
+/// How long a look at the files holds: looking costs as much as a session.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The longest file of keys that is read, in bytes, and how many there may be.
+const LONGEST: u64 = 1 << 20;
+const MOST: usize = 1_000;
+
+/// A place of keys, and what was found there last.
+pub(super) struct Files {
+    path: PathBuf,
+    found: Mutex<Option<Found>>,
+}
+
+struct Found {
+    looked: Moment,
+    stamps: Vec<Stamp>,
+    set: Arc<KeySet>,
+}
+
+/// What changes when a file does.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Files {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            found: Mutex::new(None),
+        }
+    }
+
+    /// The keys as they were a second ago at most.
+    ///
+    /// # Errors
+    /// [`Reason::KeysUnusable`].
+    pub(super) fn current(&self, now: Moment, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+        self.look(now, LOOK, log)
+    }
+
+    /// The keys as they are now.
+    ///
+    /// # Errors
+    /// [`Reason::KeysUnusable`].
+    pub(super) fn newest(&self, now: Moment, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+        self.look(now, Duration::ZERO, log)
+    }
+
+    /// What is wrong with the files.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        match stamps(&self.path).and_then(|stamps| self.read(&stamps)) {
+            Err(problem) => vec![problem],
+            Ok(set) if set.keys.is_empty() && set.complaints.is_empty() => {
+                vec![self.no_key()]
+            }
+            Ok(set) => set.complaints,
+        }
+    }
+
+    fn no_key(&self) -> String {
+        format!("{} has no key that could be used", self.path.display())
+    }
+
+    fn look(&self, now: Moment, holds: Duration, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+        let mut found = self.found.lock();
+        if let Some(found) = &*found
+            && now.since(found.looked).is_some_and(|age| age < holds)
+        {
+            return Ok(Arc::clone(&found.set));
+        }
+        let unusable = |what: String| Failure::new(Reason::KeysUnusable, what);
+        let stamps = stamps(&self.path).map_err(unusable)?;
+        if let Some(found) = &mut *found
+            && found.stamps == stamps
+        {
+            found.looked = now;
+            return Ok(Arc::clone(&found.set));
+        }
+        let set = self.read(&stamps).map_err(unusable)?;
+        for complaint in &set.complaints {
+            log.write(Level::Error, &format!("sso: jwt_keys: {complaint}"));
+        }
+        if set.keys.is_empty() {
+            *found = None;
+            return Err(unusable(self.no_key()));
+        }
+        let set = Arc::new(set);
+        *found = Some(Found {
+            looked: now,
+            stamps,
+            set: Arc::clone(&set),
+        });
+        Ok(set)
+    }
+
+    fn read(&self, stamps: &[Stamp]) -> Result<KeySet, String> {
+        let mut all = KeySet::default();
+        for stamp in stamps {
+            let path = stamp.path.display();
+            let bytes = match read_bounded(&stamp.path) {
+                Ok(bytes) => bytes,
+                // One file that cannot be read does not spoil the directory.
+                Err(problem) => {
+                    all.complaints.push(format!("{path}: {problem}"));
+                    continue;
+                }
+            };
+            let set = if bytes.trim_ascii_start().starts_with(b"{") {
+                jwks::read(&bytes, Secrets::Taken).unwrap_or_else(|problem| KeySet {
+                    keys: Vec::new(),
+                    complaints: vec![problem],
+                })
+            } else {
+                pem::read(&bytes)
+            };
+            all.keys.extend(set.keys);
+            let complaints = set.complaints.iter();
+            all.complaints
+                .extend(complaints.map(|complaint| format!("{path}: {complaint}")));
+        }
+        Ok(all)
+    }
+}
+
+/// The files of `path`: itself, or what is in it and not hidden.
+fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
+    let complain = |error| format!("{}: {error}", path.display());
+    let metadata = fs::metadata(path).map_err(complain)?;
+    if !metadata.is_dir() {
+        return Ok(vec![Stamp::new(path.to_owned(), &metadata)]);
+    }
+    let mut stamps = Vec::new();
+    for entry in fs::read_dir(path).map_err(complain)? {
+        let path = entry.map_err(complain)?.path();
+        let is_hidden = path
+            .file_name()
+            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        // A link is followed; one that leads nowhere is no file.
+        if let (false, Ok(metadata)) = (is_hidden, fs::metadata(&path))
+            && metadata.is_file()
+        {
+            stamps.push(Stamp::new(path, &metadata));
+        }
+    }
+    if stamps.len() > MOST {
+        return Err(format!("{}: has more than {MOST} files", path.display()));
+    }
+    stamps.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(stamps)
+}
+
+impl Stamp {
+    fn new(path: PathBuf, metadata: &Metadata) -> Self {
+        Self {
+            path,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| quoted(&error.to_string()).into_owned())?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(format!("is longer than {LONGEST} bytes"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::Algorithm;
+    use crate::log::Kept;
+
+    fn hmac(byte: u8, length: usize) -> String {
+        ::pem::encode(&::pem::Pem::new("HMAC KEY", vec![byte; length]))
+    }
+
+    fn at(milliseconds: u64) -> Moment {
+        Moment::from_millis(10_000 + milliseconds)
+    }
+
+    #[test]
+    fn a_directory_is_read_again_when_something_in_it_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        let files = Files::new(directory.path().to_owned());
+        let count = |now| files.current(now, &Kept::default()).unwrap().keys.len();
+        write("a.pem", &hmac(1, 32));
+        write(".hidden", &hmac(2, 32));
+        assert_eq!(count(at(0)), 1);
+        write("b.pem", &(hmac(3, 32) + &hmac(4, 32)));
+        assert_eq!(count(at(999)), 1);
+        assert_eq!(count(at(1_000)), 3);
+        write("b.pem", "withdrawn");
+        assert_eq!(count(at(1_500)), 3);
+        let newest = files.newest(at(1_500), &Kept::default()).unwrap();
+        assert_eq!(newest.keys.len(), 1);
+    }
+
+    #[test]
+    fn a_file_of_either_form_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let files = Files::new(path.clone());
+        let current = |now| files.current(now, &Kept::default());
+        assert_eq!(current(at(0)).unwrap_err().reason(), Reason::KeysUnusable);
+        fs::write(&path, hmac(1, 64)).unwrap();
+        assert!(current(at(1)).unwrap().keys[0].fits(Algorithm::Hs512));
+        fs::write(
+            &path,
+            " {\"keys\":[{\"kty\":\"oct\",\"k\":\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\"}]}",
+        )
+        .unwrap();
+        assert!(current(at(2_000)).unwrap().keys[0].fits(Algorithm::Hs256));
+        fs::write(&path, "{").unwrap();
+        assert_eq!(
+            current(at(4_000)).unwrap_err().reason(),
+            Reason::KeysUnusable
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_named_once_and_spoils_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        write("good.pem", &hmac(1, 32));
+        write("short.pem", &hmac(1, 8));
+        write("long.pem", &"x".repeat(2 << 20));
+        let files = Files::new(directory.path().to_owned());
+        let log = Kept::default();
+        for time in [0, 2_000] {
+            assert_eq!(files.current(at(time), &log).unwrap().keys.len(), 1);
+        }
+        let lines = log.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().all(|(level, line)| {
+            *level == Level::Error && line.contains("sso: jwt_keys: ") && line.contains(".pem: ")
+        }));
+    }
+}

@@ -1,0 +1,205 @@
+//! What an issuer's policy says of a token whose signature is verified.
+
+#![forbid(unsafe_code)]
+
+use super::claims::Claims;
+use super::compact::Header;
+use crate::clock::WallTime;
+use crate::config::{Expected, IssuerConfig, media_type};
+use crate::log::quoted;
+use crate::outcome::{Failure, Reason};
+use crate::principal::Principal;
+use crate::rules::Condition;
+
+/// Whether the header alone is acceptable.
+///
+/// # Errors
+/// [`Reason::TypeNotAllowed`] or [`Reason::AlgorithmNotAllowed`].
+pub(super) fn judge_header(issuer: &IssuerConfig, header: &Header) -> Result<(), Failure> {
+    // A missing one counts as JWT.
+    let typ = header.typ.as_deref().map_or("jwt".to_owned(), media_type);
+    if !issuer.types.contains(&typ) {
+        let what = format!("typ is {}, which is not in jwt_types", quoted(&typ));
+        return Err(Failure::new(Reason::TypeNotAllowed, what));
+    }
+    let algorithm = header.algorithm;
+    let is_taken = |taken: &Vec<_>| taken.contains(&algorithm);
+    if !issuer.algorithms.as_ref().is_none_or(is_taken) {
+        let what = format!("{algorithm} is not in jwt_algorithms");
+        return Err(Failure::new(Reason::AlgorithmNotAllowed, what));
+    }
+    Ok(())
+}
+
+/// Who the token speaks for, and until when.
+///
+/// # Errors
+/// Why it is not good, or not allowed.
+pub(super) fn judge(
+    issuer: &IssuerConfig,
+    claims: &Claims,
+    now: WallTime,
+) -> Result<(Principal, WallTime), Failure> {
+    judge_audience(&issuer.audience, claims)?;
+    let end = judge_times(issuer, claims, now)?;
+    judge_purpose(claims)?;
+    let user = user(issuer, claims)?;
+    if !issuer.allow_clients {
+        judge_client(claims, user)?;
+    }
+    if let Some(condition) = issuer.require.unmet(|name| claims.values(name)) {
+        return Err(unmet(condition));
+    }
+    Ok((Principal::validated(user)?, end))
+}
+
+/// RFC 7519, section 4.1.3: one value, or an array of them.
+fn judge_audience(expected: &Expected, claims: &Claims) -> Result<(), Failure> {
+    let Expected::OneOf(ours) = expected else {
+        return Ok(());
+    };
+    let refuse = |what| Err(Failure::new(Reason::AudienceNotAllowed, what));
+    if !claims.has("aud") {
+        return refuse("the token has no aud".to_owned());
+    }
+    let values = claims.values("aud");
+    if values
+        .iter()
+        .any(|value| ours.iter().any(|our| our == value))
+    {
+        return Ok(());
+    }
+    let values = quoted(&values.join(" ")).into_owned();
+    refuse(format!("aud is {values}, none of jwt_audience"))
+}
+
+/// The times of RFC 7519, sections 4.1.4 to 4.1.6. Clocks may differ by the
+/// leeway; a session's end is exact all the same.
+fn judge_times(issuer: &IssuerConfig, claims: &Claims, now: WallTime) -> Result<WallTime, Failure> {
+    let leeway = issuer.leeway;
+    let missing = |name: &str, remedy: &str| {
+        Failure::new(
+            Reason::ClaimMissing,
+            format!("the token has no {name}{remedy}"),
+        )
+    };
+    let (exp, nbf) = (claims.time("exp")?, claims.time("nbf")?);
+    let iat = claims.time("iat")?.ok_or_else(|| missing("iat", ""))?;
+    if let Some(exp) = exp
+        && now >= exp.plus(leeway)
+    {
+        let what = format!("the token's time was over {} ago", seconds(exp, now));
+        return Err(Failure::new(Reason::TokenExpired, what));
+    }
+    if let Some(nbf) = nbf
+        && now.plus(leeway) < nbf
+    {
+        let what = format!("the token's time begins in {}", seconds(now, nbf));
+        return Err(Failure::new(Reason::TokenNotYetValid, what));
+    }
+    if now.plus(leeway) < iat {
+        let what = format!(
+            "the token is issued in {}; compare clocks",
+            seconds(now, iat)
+        );
+        return Err(Failure::new(Reason::TokenFromTheFuture, what));
+    }
+    let oldest = issuer.max_age.map(|age| iat.plus(age));
+    if let Some(oldest) = oldest
+        && now >= oldest.plus(leeway)
+    {
+        let what = format!(
+            "the token was issued {} ago, see jwt_max_age",
+            seconds(iat, now)
+        );
+        return Err(Failure::new(Reason::TokenTooOld, what));
+    }
+    exp.into_iter()
+        .chain(oldest)
+        .min()
+        .ok_or_else(|| missing("exp", ", and jwt_max_age does not bound it"))
+}
+
+fn seconds(from: WallTime, to: WallTime) -> String {
+    format!("{} s", from.until(to).as_secs())
+}
+
+/// ID tokens open nothing (RFC 9068, section 5, warns of taking them for access
+/// tokens); many issuers write the same `typ`, `iss` and `aud` into both.
+fn judge_purpose(claims: &Claims) -> Result<(), Failure> {
+    let telling = ["nonce", "at_hash", "c_hash", "s_hash"]
+        .into_iter()
+        .find(|name| claims.has(name));
+    // A login's time is in access tokens too, beside what it was granted for.
+    let has_scope = claims.has("scope") || claims.has("scp");
+    let telling = telling.or((claims.has("auth_time") && !has_scope).then_some("auth_time"));
+    // Keycloak's.
+    let telling = telling.or((claims.text("typ") == Some("ID")).then_some("typ=ID"));
+    match telling {
+        None => Ok(()),
+        Some(name) => Err(Failure::new(
+            Reason::IdToken,
+            format!("the token is an ID token, not an access token: it has {name}"),
+        )),
+    }
+}
+
+/// The user's name, as the issuer knows it.
+fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims) -> Result<&'c str, Failure> {
+    let name = issuer.user_claim.as_str();
+    let refuse = |what| Err(Failure::new(Reason::UserClaimUnusable, what));
+    if name == "email"
+        && claims.has("email_verified")
+        && claims.values("email_verified") != ["true"]
+    {
+        return refuse("email is not verified, so anybody could have written it".to_owned());
+    }
+    match claims.text(name) {
+        Some(user) => Ok(user),
+        None if claims.at(name).is_none() => refuse(format!("the token has no {name}")),
+        None => refuse(format!("{name} is not a text")),
+    }
+}
+
+/// A token got with a client's own credentials has the client as its subject
+/// (RFC 9068, section 2.2): without this a client could be named like a mailbox
+/// and open it.
+fn judge_client(claims: &Claims, user: &str) -> Result<(), Failure> {
+    let sub = claims.text("sub");
+    let same = ["client_id", "azp"].into_iter().find(|name| {
+        let client = claims.text(name);
+        client.is_some() && (client == sub || client == Some(user))
+    });
+    let telling = same
+        // Entra's and Auth0's own words for it.
+        .or((claims.text("idtyp") == Some("app")).then_some("idtyp"))
+        .or((claims.text("gty") == Some("client-credentials")).then_some("gty"));
+    match telling {
+        None => Ok(()),
+        Some(name) => Err(Failure::new(
+            Reason::ClientToken,
+            format!(
+                "the token speaks for a client, not for a person (see {name}); jwt_allow_clients would allow that"
+            ),
+        )),
+    }
+}
+
+fn unmet(condition: &Condition) -> Failure {
+    let reason = if is_scope(condition) {
+        Reason::ScopeMissing
+    } else {
+        Reason::RuleNotMet
+    };
+    Failure::new(reason, format!("the token does not meet {condition}"))
+}
+
+/// Whether a condition is on the scopes that a token was granted: by RFC 8693,
+/// section 4.2, or by Entra's name.
+pub(super) fn is_scope(condition: &Condition) -> bool {
+    matches!(condition.attribute(), "scope" | "scp")
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

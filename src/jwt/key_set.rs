@@ -1,0 +1,93 @@
+//! The keys of an issuer, and which of them a token may be signed with.
+
+#![forbid(unsafe_code)]
+
+use super::compact::{Compact, Header};
+use super::key::Key;
+use crate::log::quoted;
+use crate::outcome::{Failure, Reason};
+
+/// Keys, and what was wrong with others that came with them.
+#[derive(Debug, Default)]
+pub(super) struct KeySet {
+    pub(super) keys: Vec<Key>,
+    pub(super) complaints: Vec<String>,
+}
+
+/// Why no key of a set verifies a token.
+#[derive(Debug)]
+pub(super) struct Unverified {
+    pub(super) failure: Failure,
+    /// Whether a newer set could have the key.
+    pub(super) could_be_newer: bool,
+}
+
+impl KeySet {
+    /// Verifies the token's signature with the keys that it may be of.
+    ///
+    /// # Errors
+    /// [`Reason::SignatureWrong`], [`Reason::KeyUnknown`],
+    /// [`Reason::AlgorithmNotAllowed`], or [`Reason::KeyForeign`] instead of
+    /// each of them.
+    pub(super) fn verify(&self, token: &Compact<'_>) -> Result<(), Unverified> {
+        let header = &token.header;
+        let named = self.named(header);
+        let verified = self
+            .candidates(header, named)
+            .any(|key| key.verifies(header.algorithm, token.signed.as_bytes(), &token.signature));
+        if verified {
+            return Ok(());
+        }
+        let failure = self.why_not(header, named);
+        let failure = match header.foreign_key {
+            None => failure,
+            Some(name) => {
+                let what =
+                    format!("the token tells a key of its own ({name}), which is never used");
+                Failure::new(Reason::KeyForeign, what)
+            }
+        };
+        Err(Unverified {
+            failure,
+            could_be_newer: !named,
+        })
+    }
+
+    /// Whether the token's key is named, and in this set.
+    fn named(&self, header: &Header) -> bool {
+        let is_named = |key: &Key| key.kid().is_some() && key.kid() == header.kid.as_deref();
+        self.keys.iter().any(is_named)
+    }
+
+    /// The keys that the token may be signed with: those of its `kid` if there
+    /// are any, else those that have none, or all if it names none.
+    fn candidates(&self, header: &Header, named: bool) -> impl Iterator<Item = &Key> {
+        let may_be = move |key: &&Key| match (key.kid(), header.kid.as_deref()) {
+            (Some(ours), Some(its)) => ours == its,
+            (None, Some(_)) => !named,
+            (_, None) => true,
+        };
+        self.keys
+            .iter()
+            .filter(|key| key.fits(header.algorithm))
+            .filter(may_be)
+    }
+
+    fn why_not(&self, header: &Header, named: bool) -> Failure {
+        let algorithm = header.algorithm;
+        if self.candidates(header, named).next().is_some() {
+            let what = format!("no key of the issuer verifies the {algorithm} signature");
+            return Failure::new(Reason::SignatureWrong, what);
+        }
+        match &header.kid {
+            Some(kid) if !named => {
+                let what = format!("the issuer has no key {} for {algorithm}", quoted(kid));
+                Failure::new(Reason::KeyUnknown, what)
+            }
+            _ => {
+                let what = format!("the issuer's key is not for {algorithm}");
+                Failure::new(Reason::AlgorithmNotAllowed, what)
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Base64 as SASL uses it, padded.
+//! Base64: as SASL uses it, padded, and as JOSE uses it (RFC 7515, section 2).
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -37,4 +37,18 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+/// base64url without padding, of which a JWT is made.
+pub fn encode_url(bytes: &[u8]) -> String {
+    let text = encode(bytes).replace('+', "-").replace('/', "_");
+    text.trim_end_matches('=').to_owned()
+}
+
+/// Decodes base64url; `None` for what is not that.
+pub fn decode_url(text: &str) -> Option<Vec<u8>> {
+    if text.contains(['+', '/', '=']) {
+        return None;
+    }
+    decode(&text.replace('-', "+").replace('_', "/"))
 }

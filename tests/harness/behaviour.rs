@@ -1,15 +1,16 @@
-//! The ways in which a CAS server can fail its clients, and the one in which it does not.
+//! The ways in which a server can fail its clients, and the one in which it does not.
 
+use super::authority::Identity;
 use super::http::{self, Request};
-use super::https_server::{End, Stream, lock};
-use super::strict_cas::Tickets;
-use std::sync::Mutex;
+use super::https_server::{End, Server, Stream, lock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What to do with a connection.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
-    /// Status 200 with this XML.
+    /// Status 200 with this body, of the type that is expected of the server.
     Answer(String),
     /// Any answer.
     AnswerAs {
@@ -20,9 +21,9 @@ pub enum Behaviour {
         /// The body.
         body: String,
     },
-    /// A correct server: see `FaultyCas::arm`.
+    /// A correct server; of tickets if it is a CAS, see `FaultyCas::arm`.
     Tickets,
-    /// The same, but one that knows only CAS 2: 404 for paths with `/p3/`.
+    /// The same, but a CAS that knows only CAS 2: 404 for paths with `/p3/`.
     NotFoundOnP3,
     /// Accepts and never shakes hands.
     HangOnAccept,
@@ -46,18 +47,53 @@ pub enum Behaviour {
     RawBytes(Vec<u8>),
 }
 
+/// What a server does as long as it is correct.
+pub(super) trait Service: Send + 'static {
+    /// The Content-Type of its answers.
+    const CONTENT_TYPE: &'static str;
+
+    /// The reply to a request, of `http::reply`.
+    fn answer(&mut self, request: &Request) -> Vec<u8>;
+}
+
 /// What the connections of a server share.
-pub(super) struct State {
+pub(super) struct State<S> {
     pub behaviour: Behaviour,
-    pub tickets: Tickets,
+    /// What is done instead with requests for these paths.
+    pub behaviour_at: HashMap<String, Behaviour>,
+    /// How long a correct answer takes.
+    pub delay: Duration,
     pub requests: Vec<String>,
+    pub service: S,
+}
+
+impl<S: Service> State<S> {
+    pub fn new(service: S) -> Self {
+        Self {
+            behaviour: Behaviour::Tickets,
+            behaviour_at: HashMap::new(),
+            delay: Duration::ZERO,
+            requests: Vec::new(),
+            service,
+        }
+    }
+}
+
+/// Starts a server that behaves as the state says.
+pub(super) fn serve<S: Service>(
+    identity: Option<&Identity>,
+    state: &Arc<Mutex<State<S>>>,
+) -> Server {
+    let state = Arc::clone(state);
+    Server::start(identity, move |stream, end| play(&state, stream, end))
 }
 
 /// Serves one connection.
-pub(super) fn play(state: &Mutex<State>, stream: &mut dyn Stream, end: &End) {
+fn play<S: Service>(state: &Mutex<State<S>>, stream: &mut dyn Stream, end: &End) {
     use Behaviour as B;
-    let behaviour = lock(state).behaviour.clone();
-    match behaviour {
+    // No guard lives through the match: one that hangs would keep all others out.
+    let on_accept = lock(state).behaviour.clone();
+    match on_accept {
         B::HangOnAccept => return hang(end),
         B::CloseOnAccept => return,
         _ => {}
@@ -66,11 +102,16 @@ pub(super) fn play(state: &Mutex<State>, stream: &mut dyn Stream, end: &End) {
     let Some(request) = http::read_request(&mut stream) else {
         return;
     };
-    lock(state).requests.push(request.line.clone());
+    let behaviour = {
+        let mut state = lock(state);
+        state.requests.push(request.line.clone());
+        let special = state.behaviour_at.get(request.path());
+        special.unwrap_or(&state.behaviour).clone()
+    };
     let reply = match behaviour {
         B::HangOnAccept | B::HangAfterRequest => return hang(end),
         B::CloseOnAccept | B::CloseAfterRequest => return,
-        B::Answer(body) => xml(&body),
+        B::Answer(body) => ok::<S>(body.as_bytes()),
         B::AnswerAs {
             status,
             content_type,
@@ -79,33 +120,33 @@ pub(super) fn play(state: &Mutex<State>, stream: &mut dyn Stream, end: &End) {
         B::NotFoundOnP3 if request.path().contains("/p3/") => {
             http::reply(404, "text/html", b"<h1>Not Found</h1>")
         }
-        B::Tickets | B::NotFoundOnP3 => validate(state, &request, end),
+        B::Tickets | B::NotFoundOnP3 => answer(state, &request, end),
         B::CloseMidReply(body) => {
-            let mut reply = xml(&body);
+            let mut reply = ok::<S>(body.as_bytes());
             reply.truncate(reply.len() - body.len().div_ceil(2));
             reply
         }
-        B::Drip(body) => return drip(&mut stream, &xml(&body), end),
-        B::Huge(length) => http::reply(200, "text/xml", &vec![b'x'; length]),
-        B::EmptyBody => http::reply(200, "text/xml", b""),
+        B::Drip(body) => return drip(&mut stream, &ok::<S>(body.as_bytes()), end),
+        B::Huge(length) => ok::<S>(&vec![b'x'; length]),
+        B::EmptyBody => ok::<S>(b""),
         B::Redirect(location) => http::redirect(&location),
         B::RawBytes(bytes) => bytes,
     };
     http::send(&mut stream, &reply);
 }
 
-fn validate(state: &Mutex<State>, request: &Request, end: &End) -> Vec<u8> {
-    // The ticket is spent at once, as by a server that answers late because it is busy.
-    let (body, delay) = {
+fn answer<S: Service>(state: &Mutex<State<S>>, request: &Request, end: &End) -> Vec<u8> {
+    // A ticket is spent at once, as by a server that answers late because it is busy.
+    let (reply, delay) = {
         let mut state = lock(state);
-        (state.tickets.validate(request), state.tickets.delay)
+        (state.service.answer(request), state.delay)
     };
     end.sleep(delay);
-    xml(&body)
+    reply
 }
 
-fn xml(body: &str) -> Vec<u8> {
-    http::reply(200, "text/xml; charset=utf-8", body.as_bytes())
+fn ok<S: Service>(body: &[u8]) -> Vec<u8> {
+    http::reply(200, S::CONTENT_TYPE, body)
 }
 
 fn drip(stream: &mut dyn Stream, reply: &[u8], end: &End) {

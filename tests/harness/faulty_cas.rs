@@ -12,7 +12,7 @@ pub use super::behaviour::Behaviour;
 /// A running server. It begins with [`Behaviour::Tickets`] and none armed.
 pub struct FaultyCas {
     server: Server,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<State<Tickets>>>,
 }
 
 impl FaultyCas {
@@ -42,16 +42,9 @@ impl FaultyCas {
     }
 
     fn with(identity: Option<&Identity>) -> Self {
-        let state = Arc::new(Mutex::new(State {
-            behaviour: Behaviour::Tickets,
-            tickets: Tickets::default(),
-            requests: Vec::new(),
-        }));
-        let shared = Arc::clone(&state);
+        let state = Arc::new(Mutex::new(State::new(Tickets::default())));
         Self {
-            server: Server::start(identity, move |stream, end| {
-                behaviour::play(&shared, stream, end)
-            }),
+            server: behaviour::serve(identity, &state),
             state,
         }
     }
@@ -87,17 +80,17 @@ impl FaultyCas {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
         };
-        lock(&self.state).tickets.arm(ticket, armed);
+        lock(&self.state).service.arm(ticket, armed);
     }
 
     /// The only service that tickets are good for. Another one spends the ticket all the same.
     pub fn arm_service(&self, service: &str) {
-        lock(&self.state).tickets.service = Some(service.to_owned());
+        lock(&self.state).service.service = Some(service.to_owned());
     }
 
     /// How long a validation of a ticket takes.
     pub fn set_delay(&self, delay: Duration) {
-        lock(&self.state).tickets.delay = delay;
+        lock(&self.state).delay = delay;
     }
 
     /// The request lines so far, of complete requests only.

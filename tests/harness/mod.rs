@@ -20,6 +20,8 @@ pub mod http;
 pub mod https_server;
 pub mod imap;
 pub mod imap_reply;
+pub mod key_server;
+pub mod mint;
 pub mod plugin_dir;
 pub mod port;
 pub mod portal;

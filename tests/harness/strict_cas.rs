@@ -1,9 +1,9 @@
 //! The tickets of a CAS server that keeps the protocol to the letter: each is good exactly once.
 
+use super::behaviour::Service;
 use super::cas_reply;
-use super::http::Request;
+use super::http::{self, Request};
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// A table of armed tickets.
 #[derive(Default)]
@@ -11,8 +11,6 @@ pub struct Tickets {
     armed: HashMap<String, Ticket>,
     /// What every `service` parameter must be; anything goes without.
     pub service: Option<String>,
-    /// How long each answer takes.
-    pub delay: Duration,
 }
 
 /// What validating a ticket yields.
@@ -54,5 +52,13 @@ impl Tickets {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         cas_reply::success(&ticket.user, &proxies, &attributes)
+    }
+}
+
+impl Service for Tickets {
+    const CONTENT_TYPE: &'static str = "text/xml; charset=utf-8";
+
+    fn answer(&mut self, request: &Request) -> Vec<u8> {
+        http::reply(200, Self::CONTENT_TYPE, self.validate(request).as_bytes())
     }
 }

@@ -1,0 +1,138 @@
+//! What the harness says of tokens and their issuers is so.
+
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+mod harness;
+
+use harness::authority::Authority;
+use harness::base64;
+use harness::cas::browser;
+use harness::key_server::{Behaviour, DISCOVERY, JWKS, KeyServer};
+use harness::mint::{SigningKey, compact};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_token_is_what_the_test_wrote() {
+    let key = SigningKey::hmac(b"secret");
+    let twice = r#"{"alg":"HS256","alg":"none"}"#;
+    let nested = "[".repeat(200);
+    let token = key.token_by("HS256", twice, &nested);
+    let parts: Vec<_> = token.split('.').map(base64::decode_url).collect();
+    assert_eq!(parts[0].as_deref(), Some(twice.as_bytes()));
+    assert_eq!(parts[1].as_deref(), Some(nested.as_bytes()));
+    assert_eq!(parts[2].as_ref().map(Vec::len), Some(32));
+    assert_eq!(
+        key.token(r#"{"alg":"none"}"#, "{}"),
+        "eyJhbGciOiJub25lIn0.e30."
+    );
+    assert_eq!(compact(b"\xff", b"", b"\0"), "_w..AA");
+}
+
+#[test]
+fn keys_are_new_and_of_the_size_that_their_name_says() {
+    assert_ne!(SigningKey::p256().pem(), SigningKey::p256().pem());
+    for (key, coordinate, signature) in [
+        (SigningKey::p256(), 32, 64),
+        (SigningKey::p384(), 48, 96),
+        (SigningKey::p521(), 66, 132),
+    ] {
+        let jwk = key.jwk();
+        let alg = match jwk["crv"].as_str() {
+            Some("P-256") => "ES256",
+            Some("P-384") => "ES384",
+            _ => "ES512",
+        };
+        for part in ["x", "y"] {
+            let part = base64::decode_url(jwk[part].as_str().unwrap());
+            assert_eq!(part.map(|part| part.len()), Some(coordinate), "{jwk}");
+        }
+        assert_eq!(key.sign(alg, b"").len(), signature);
+    }
+    let rsa = SigningKey::rsa();
+    let modulus = base64::decode_url(rsa.jwk()["n"].as_str().unwrap());
+    assert_eq!(modulus.map(|modulus| modulus.len()), Some(256));
+    assert_eq!(rsa.sign("PS512", b"").len(), 256);
+}
+
+#[test]
+fn a_pem_is_of_the_kind_that_cyrus_reads() {
+    let secret = SigningKey::hmac(&[0xfb; 60]).pem();
+    let lines: Vec<_> = secret.lines().collect();
+    assert_eq!(lines[0], "-----BEGIN HMAC KEY-----");
+    assert_eq!(lines[1], "+/v7".repeat(16));
+    assert_eq!(lines[2], "+/v7".repeat(4));
+    assert_eq!(lines[3], "-----END HMAC KEY-----");
+    let key = SigningKey::ed25519();
+    let text = key.pem();
+    let text = text.strip_prefix("-----BEGIN PUBLIC KEY-----\n");
+    let text = text.and_then(|text| text.strip_suffix("\n-----END PUBLIC KEY-----\n"));
+    assert_eq!(text.and_then(base64::decode), Some(key.public_der()));
+}
+
+#[test]
+fn the_key_server_publishes_and_fails_as_told() {
+    let authority = Authority::new();
+    let mut server = KeyServer::start(&authority);
+    let client = browser(authority.ca_pem());
+    let get = |uri: String| {
+        let reply = client.get(uri).send()?;
+        Ok::<_, reqwest::Error>((reply.status().as_u16(), reply.text()?))
+    };
+    let json = |uri: String| serde_json::from_str::<Value>(&get(uri).unwrap().1).unwrap();
+    let discovery = || format!("{}{DISCOVERY}", server.issuer());
+
+    assert_eq!(json(discovery())["issuer"], server.issuer());
+    assert_eq!(json(discovery())["jwks_uri"], server.jwks_uri());
+    assert_eq!(json(server.jwks_uri()), json!({"keys": []}));
+    let mut key = SigningKey::p256().jwk();
+    key["kid"] = "1".into();
+    server.set_keys(std::slice::from_ref(&key));
+    assert_eq!(json(server.jwks_uri()), json!({"keys": [key]}));
+    server.set_jwks("no JSON");
+    assert_eq!(get(server.jwks_uri()).unwrap().1, "no JSON");
+    server.set_discovery(json!({"issuer": "https://elsewhere.example"}));
+    let below = format!("{}/realms/mail{DISCOVERY}", server.issuer());
+    assert_eq!(json(below)["issuer"], "https://elsewhere.example");
+    assert_eq!(get(server.issuer()).unwrap().0, 404);
+    assert_eq!(server.requests_for(JWKS), 3);
+    assert_eq!(server.requests()[0], format!("GET {DISCOVERY} HTTP/1.1"));
+
+    server.set_at(JWKS, Behaviour::Redirect("/keys".to_owned()));
+    assert_eq!(get(server.jwks_uri()).unwrap().0, 302);
+    assert_eq!(get(discovery()).unwrap().0, 200);
+    server.set(Behaviour::Huge(10_000_000));
+    assert_eq!(get(discovery()).unwrap().1.len(), 10_000_000);
+    server.set(Behaviour::CloseOnAccept);
+    assert!(get(server.jwks_uri()).is_err());
+    server.behave();
+    assert_eq!(get(server.jwks_uri()).unwrap().1, "no JSON");
+    server.set_delay(Duration::from_millis(100));
+    let asked = Instant::now();
+    assert_eq!(get(server.jwks_uri()).unwrap().0, 200);
+    assert!(asked.elapsed() >= Duration::from_millis(100));
+
+    let connections = server.connections();
+    let uri = server.jwks_uri();
+    server.refuse();
+    assert!(get(uri.clone()).is_err_and(|error| error.is_connect()));
+    server.listen_again();
+    assert_eq!(get(uri).unwrap().0, 200);
+    assert_eq!(server.connections(), connections + 1);
+
+    let stranger = KeyServer::start_with(Some(&authority.wrong_name_certificate()));
+    assert!(get(stranger.jwks_uri()).is_err_and(|error| error.is_connect()));
+    let plain = KeyServer::start_with(None);
+    assert!(plain.issuer().starts_with("http:"));
+    assert_eq!(get(plain.jwks_uri()).unwrap().0, 200);
+
+    server.set(Behaviour::HangAfterRequest);
+    let hanging = client
+        .get(server.jwks_uri())
+        .timeout(Duration::from_millis(300));
+    assert!(hanging.send().is_err_and(|error| error.is_timeout()));
+    let dropped = Instant::now();
+    drop(server);
+    assert!(dropped.elapsed() < Duration::from_secs(2));
+}

@@ -20,6 +20,7 @@ packages-build:
 
 packages-test:
 	@scripts/install-packages build test
+	@scripts/install-python-packages
 
 # NODELETE: a thread or thread-local state may outlive a dlclose of the plugin.
 build: packages-build

@@ -165,6 +165,11 @@ impl Cyrus {
         self.port(Service::Sieve)
     }
 
+    /// The port of httpd.
+    pub fn http_port(&self) -> u16 {
+        self.port(Service::Http)
+    }
+
     /// The process id of master.
     pub fn master_pid(&self) -> u32 {
         self.running().pid()

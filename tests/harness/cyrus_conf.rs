@@ -29,6 +29,8 @@ pub enum Service {
     Pop3,
     /// timsieved
     Sieve,
+    /// httpd
+    Http,
 }
 
 impl Service {
@@ -39,6 +41,7 @@ impl Service {
             Self::Imaps => "imaps",
             Self::Pop3 => "pop3",
             Self::Sieve => "sieve",
+            Self::Http => "http",
         }
     }
 
@@ -48,6 +51,7 @@ impl Service {
             Self::Imaps => "imapd -s",
             Self::Pop3 => "pop3d",
             Self::Sieve => "timsieved",
+            Self::Http => "httpd",
         }
     }
 }
@@ -112,6 +116,7 @@ pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> St
         ("failedloginpause", "0"),
         ("popminpoll", "0"),
         ("allowplaintext", "yes"),
+        ("httpmodules", "caldav"),
         ("tls_server_cert", "{home}/server.pem"),
         ("tls_server_key", "{home}/server.key"),
         ("sasl_pwcheck_method", "auxprop"),

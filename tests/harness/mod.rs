@@ -10,13 +10,16 @@
 
 pub mod authority;
 pub mod base64;
+pub mod bearer_login;
 pub mod behaviour;
 pub mod cas;
 pub mod cas_reply;
+pub mod clients;
 pub mod cyrus;
 pub mod cyrus_conf;
 pub mod faulty_cas;
 pub mod http;
+pub mod httpd;
 pub mod https_server;
 pub mod imap;
 pub mod imap_reply;

@@ -75,6 +75,11 @@ impl Process {
         String::from_utf8_lossy(&bytes[tail..]).into_owned()
     }
 
+    /// All that it wrote, however much.
+    pub fn whole_output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
+    }
+
     /// Ends the group: SIGTERM, some patience, SIGKILL.
     pub fn stop(&mut self) {
         if self.stopped {

@@ -114,6 +114,14 @@ impl Scratch {
         file
     }
 
+    /// Writes a file that nobody else may read.
+    pub fn write_private(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let file = self.write(name, "");
+        set_mode(&file, 0o600);
+        fs::write(&file, content).expect("a private file below the scratch directory");
+        file
+    }
+
     /// A command for [`Scratch::spawn`] or [`Scratch::run`]: arguments and variables go on as with
     /// any other. Its environment is empty but for `PATH`, because that of the developer (proxies,
     /// certificate bundles, a Python of another version) must not decide about a test.
@@ -136,17 +144,21 @@ impl Scratch {
 
     /// Runs a short command with `input` to its end and returns what it printed.
     pub fn run(&self, name: &str, command: Command, input: &str) -> String {
-        let input_file = self.join(format!("{name}.in.{}", self.count()));
-        fs::write(&input_file, input).expect("the input of a command");
-        let stdin = File::open(&input_file).expect("the input of a command");
+        let (success, output) = self.attempt(name, command, input);
+        assert!(success, "{name} failed\n{output}");
+        output
+    }
+
+    /// Runs a short command that may fail: whether it succeeded, and all that it printed.
+    pub fn attempt(&self, name: &str, command: Command, input: &str) -> (bool, String) {
+        // The input may be a secret.
+        let input = self.write_private(format!("{name}.in.{}", self.count()), input);
+        let stdin = File::open(input).expect("the input of a command");
         let mut process = self.start(name, command, stdin.into());
         let status = process.wait(PATIENCE);
-        assert!(
-            status.is_some_and(|status| status.success()),
-            "{name}: {status:?}\n{}",
-            process.output()
-        );
-        process.output()
+        let output = process.whole_output();
+        let status = status.unwrap_or_else(|| panic!("{name} does not end\n{output}"));
+        (status.success(), output)
     }
 
     /// Gives a file or a directory, with all that is in it, to the user of Cyrus.

@@ -1,0 +1,125 @@
+"""Logs in once: login.py CLIENT PORT USER MECHANISM CA, with the token on standard input.
+
+Its status says whether that went well, and its output what the server said in base64.
+"""
+
+import base64
+import imaplib
+import logging
+import poplib
+import socket
+import ssl
+import sys
+
+TIMEOUT = 15
+
+client, port, user, mechanism, ca_file = sys.argv[1:]
+token = sys.stdin.read()
+tls = ssl.create_default_context(cafile=ca_file)
+
+
+def message():
+    if mechanism == "OAUTHBEARER":
+        return f"n,a={user},\1host=localhost\1port={port}\1auth=Bearer {token}\1\1".encode()
+    return f"user={user}\1auth=Bearer {token}\1\1".encode()
+
+
+def answer():
+    """What ends a failure: by RFC 7628, or by the description of XOAUTH2."""
+    return b"\1" if mechanism == "OAUTHBEARER" else b""
+
+
+def imaplib_login():
+    imap = imaplib.IMAP4("localhost", int(port), timeout=TIMEOUT)
+    imap.starttls(tls)
+    print(imap.capabilities)
+    messages = iter([message(), answer()])
+
+    def respond(challenge):
+        print("+", base64.b64encode(challenge).decode())
+        return next(messages, None)
+
+    print(imap.authenticate(mechanism, respond))
+    print(imap.select())
+    imap.logout()
+
+
+def imapclient_login():
+    import imapclient
+
+    # imaplib's own trace, which goes here.
+    logging.basicConfig(level=logging.DEBUG)
+    imap = imapclient.IMAPClient("localhost", int(port), ssl=False, timeout=TIMEOUT)
+    imap.starttls(tls)
+    if mechanism == "OAUTHBEARER":
+        imap.oauthbearer_login(user, token)
+    else:
+        imap.oauth2_login(user, token)
+    imap.select_folder("INBOX")
+    imap.logout()
+
+
+def poplib_login():
+    """poplib knows no AUTH, so its users send it as a command of their own."""
+    pop = poplib.POP3("localhost", int(port), timeout=TIMEOUT)
+    pop.stls(tls)
+    pop.set_debuglevel(2)
+    pop.capa()
+    reply = pop._shortcmd(f"AUTH {mechanism}")
+    for line in (message(), answer()):
+        if reply.startswith(b"+OK"):
+            break
+        reply = pop._shortcmd(base64.b64encode(line).decode())
+    print(pop.stat())
+    pop.quit()
+
+
+def sieve_login():
+    """ManageSieve, RFC 5804, as far as a login goes."""
+    connection = socket.create_connection(("localhost", int(port)), TIMEOUT)
+    lines = connection.makefile("rb")
+
+    def line():
+        text = lines.readline().decode().rstrip()
+        print(text)
+        if text.startswith("{"):
+            # A literal; base64 has no ends of lines in it.
+            return line()
+        return text
+
+    def status():
+        while not (text := line()).startswith(("OK", "NO", "BYE")):
+            if not text:
+                sys.exit("the server closed the connection")
+        return text
+
+    def send(command, value):
+        # As a literal: a quoted string may have 1024 bytes, and a token more.
+        text = base64.b64encode(value).decode()
+        connection.sendall(f"{command}{{{len(text)}+}}\r\n{text}\r\n".encode())
+
+    status()
+    connection.sendall(b"STARTTLS\r\n")
+    status()
+    connection = tls.wrap_socket(connection, server_hostname="localhost")
+    lines = connection.makefile("rb")
+    status()
+    send(f'AUTHENTICATE "{mechanism}" ', message())
+    reply = line()
+    if not reply.startswith(("OK", "NO", "BYE")):
+        send("", answer())
+        reply = status()
+    if not reply.startswith("OK"):
+        sys.exit("refused")
+    connection.sendall(b"LISTSCRIPTS\r\n")
+    if not status().startswith("OK"):
+        sys.exit("logged in, and not served")
+
+
+LOGINS = {
+    "imaplib": imaplib_login,
+    "imapclient": imapclient_login,
+    "poplib": poplib_login,
+    "sieve": sieve_login,
+}
+LOGINS[client]()

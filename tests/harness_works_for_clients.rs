@@ -1,0 +1,114 @@
+//! The servers and clients of the bearer tokens keep their promises: without that, no other test
+//! of these tokens proves anything.
+
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+mod harness;
+
+use aws_lc_rs::hmac;
+use harness::authority::Authority;
+use harness::base64;
+use harness::bearer_login::{Login, Mechanism};
+use harness::clients::{Clients, MailClient};
+use harness::cyrus::{Cyrus, Options, Service};
+use harness::httpd;
+use harness::imap::Imap;
+use harness::scratch::Scratch;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const KEY: &[u8] = b"thirty-two bytes of a secret key";
+const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
+
+#[test]
+fn httpd_takes_a_young_token_of_sub_and_iat_and_no_other() {
+    let scratch = Scratch::new("httpd");
+    let keys = scratch.create_dir("keys");
+    let pem = base64::encode(KEY);
+    let pem = format!("-----BEGIN HMAC KEY-----\n{pem}\n-----END HMAC KEY-----\n");
+    scratch.write("keys/test.pem", pem);
+    let lines = [
+        ("http_jwt_key_dir", keys.display().to_string()),
+        ("http_jwt_max_age", "10m".to_owned()),
+    ];
+    let options = Options {
+        services: vec![Service::Imap, Service::Http],
+        imapd_conf: lines.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        ..Options::default()
+    };
+    let cyrus = Cyrus::start(&scratch, &Authority::new(), options);
+    cyrus.sasl_user("anna", "secret");
+    // Makes her INBOX.
+    assert!(Imap::connect(cyrus.imap_port()).login("anna", "secret").ok);
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("a time after 1970").as_secs();
+    let claims = |iat: u64, more: &str| format!(r#"{{"sub":"anna","iat":{iat}{more}}}"#);
+    let good = claims(now, "");
+    let status = |token: &str| httpd::status(cyrus.http_port(), token);
+    assert_eq!(status(&token(KEY, &good)), 204, "{}", cyrus.log().tail());
+    assert!(cyrus.log().contains("anna Bearer User logged in"));
+    let expires = format!(r#","exp":{}"#, now + 600);
+    for refused in [
+        token(KEY, &claims(now, &expires)),
+        token(KEY, &claims(now, r#","role":"mail""#)),
+        token(KEY, &claims(now - 700, "")),
+        token(b"another secret key of some bytes", &good),
+    ] {
+        assert_eq!(status(&refused), 401, "{}", cyrus.log().tail());
+    }
+}
+
+#[test]
+fn every_client_trusts_the_authority_of_its_test_and_no_other() {
+    let scratch = Scratch::new("clients");
+    let authority = Authority::new();
+    let options = Options {
+        services: vec![Service::Imap, Service::Imaps, Service::Pop3, Service::Sieve],
+        imapd_conf: vec![("allowplaintext".to_owned(), "no".to_owned())],
+        ..Options::default()
+    };
+    let cyrus = Cyrus::start(&scratch, &authority, options);
+    for (client, service) in [
+        (MailClient::Curl, Service::Imap),
+        (MailClient::Curl, Service::Imaps),
+        (MailClient::Curl, Service::Pop3),
+        (MailClient::ImapClient, Service::Imap),
+        (MailClient::Imaplib, Service::Imap),
+        (MailClient::Mutt, Service::Imap),
+        (MailClient::NeoMutt, Service::Imap),
+        (MailClient::Poplib, Service::Pop3),
+        (MailClient::Sieve, Service::Sieve),
+    ] {
+        let login = Login {
+            service,
+            port: cyrus.port(service),
+            mechanism: Mechanism::OAuthBearer,
+            user: "anna",
+            token: "token",
+        };
+        // PLAIN is what this server offers, and only behind TLS.
+        for (authority, trusted) in [(&authority, true), (&Authority::new(), false)] {
+            let outcome = Clients::new(&scratch, authority).log_in(client, &login);
+            let got_in = outcome.transcript.contains("PLAIN");
+            assert_eq!(got_in, trusted, "{client:?}: {}", outcome.transcript);
+            assert!(!outcome.logged_in && outcome.challenge().is_none());
+        }
+    }
+}
+
+/// A JSON web token in the compact form, signed with HS256.
+fn token(key: &[u8], claims: &str) -> String {
+    let signed = format!(
+        "{}.{}",
+        base64url(HEADER.as_bytes()),
+        base64url(claims.as_bytes())
+    );
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), signed.as_bytes());
+    format!("{signed}.{}", base64url(signature.as_ref()))
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    let text = base64::encode(bytes).replace('+', "-").replace('/', "_");
+    text.trim_end_matches('=').to_owned()
+}

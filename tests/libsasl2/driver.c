@@ -139,10 +139,13 @@ static unsigned draw(unsigned below)
 /* A message that is random in part: pieces of good ones make it go deeper. */
 static unsigned random_message(char *message, unsigned size)
 {
-    static const char *pieces[] = {"", "\1", "alice", "PT-", "ST-", "PT-12345", "\xff", "=2C", "\xc3\xa9"};
+    static const char *pieces[] = {
+        "", "\1", "alice", "PT-", "ST-", "PT-12345", "\xff", "=2C", "\xc3\xa9", "n,,\1", "n,a=alice,\1",
+        "auth=Bearer ", "user=alice\1auth=Bearer ", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "\1\1", ".",
+    };
     unsigned length = 0;
     for (unsigned parts = draw(8); parts > 0; parts--) {
-        const char *piece = pieces[draw(9)];
+        const char *piece = pieces[draw(sizeof pieces / sizeof *pieces)];
         unsigned count = strlen(piece), noise = draw(4) ? draw(6) : draw(400);
         if (length + count + noise + 2 > size)
             break;

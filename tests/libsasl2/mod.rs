@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used)]
 
 pub mod site;
+pub mod token_site;
 
 use crate::harness::scratch::Scratch;
 use crate::harness::syslog::Syslog;

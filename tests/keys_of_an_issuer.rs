@@ -1,0 +1,316 @@
+//! Keys that change, that are withdrawn, and that cannot be had: what users notice of it.
+
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+mod harness;
+mod libsasl2;
+
+use harness::key_server::{Behaviour, DISCOVERY, JWKS};
+use harness::mint::SigningKey;
+use libsasl2::token_site::{TokenSite, named};
+use libsasl2::{Answer, Driver, code};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// A token by another key than the site's first.
+fn token_by(site: &TokenSite, key: &SigningKey, kid: &str) -> String {
+    let header = json!({"alg": "ES256", "kid": kid}).to_string();
+    key.token(&header, &site.claims(json!({"jti": kid})).to_string())
+}
+
+#[track_caller]
+fn accepted(answer: &Answer) {
+    assert_eq!(answer.code(), code::OK, "{answer:?}");
+}
+
+/// A token of its own for each login, so that each is validated.
+fn log_in(site: &TokenSite, driver: &mut Driver) -> Answer {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    driver.token(&site.token(json!({"jti": NUMBER.fetch_add(1, Ordering::Relaxed)})))
+}
+
+#[test]
+fn a_new_key_works_at_once_and_an_old_one_until_the_refresh() {
+    let site = TokenSite::new("rotated");
+    let options = [("jwt_keys_refresh", "3")];
+    let (mut one, mut other) = (site.driver(&options), site.driver(&options));
+    accepted(&log_in(&site, &mut one));
+    accepted(&log_in(&site, &mut other));
+    assert_eq!(site.issuer.requests_for(JWKS), 1);
+    let known = site.token(json!({"jti": "known"}));
+    accepted(&one.token(&known));
+
+    let next = SigningKey::p256();
+    site.issuer
+        .set_keys(&[named(&next, "k2"), named(&site.key, "k1")]);
+    accepted(&one.token(&token_by(&site, &next, "k2")));
+    accepted(&other.token(&token_by(&site, &next, "k2")));
+    accepted(&log_in(&site, &mut other));
+    assert_eq!(site.issuer.requests_for(JWKS), 2);
+
+    // The old one is withdrawn: that is honoured within the refresh, of known tokens too.
+    site.issuer.set_keys(&[named(&next, "k2")]);
+    accepted(&log_in(&site, &mut one));
+    std::thread::sleep(Duration::from_millis(3_100));
+    assert_eq!(log_in(&site, &mut one).reason(), "key_unknown");
+    assert_eq!(other.token(&known).reason(), "key_unknown");
+    accepted(&other.token(&token_by(&site, &next, "k2")));
+}
+
+#[test]
+fn ten_thousand_unknown_keys_are_one_question() {
+    let site = TokenSite::new("flood");
+    let mut drivers = [site.driver(&[]), site.driver(&[])];
+    for driver in &mut drivers {
+        accepted(&log_in(&site, driver));
+        driver.ask("quiet 1");
+    }
+    assert_eq!(site.issuer.requests_for(JWKS), 1);
+    let begin = Instant::now();
+    let stranger = SigningKey::ed25519();
+    let claims = site.claims(json!({})).to_string();
+    for number in 0..10_000 {
+        let header = format!(r#"{{"alg":"EdDSA","kid":"random-{number}"}}"#);
+        let answer = drivers[number % 2].token(&stranger.token(&header, &claims));
+        assert_eq!(answer.code(), code::BADAUTH, "{answer:?}");
+    }
+    let elapsed = begin.elapsed();
+    let questions = site.issuer.requests_for(JWKS) - 1;
+    let periods = elapsed.as_secs() / 10 + 1;
+    assert!(
+        questions as u64 <= periods && questions > 0,
+        "{questions} in {elapsed:?}"
+    );
+    accepted(&log_in(&site, &mut drivers[0]));
+}
+
+#[test]
+fn logins_at_the_same_time_ask_once() {
+    let site = TokenSite::new("crowd");
+    site.issuer.set_delay(Duration::from_millis(200));
+    let mut drivers: Vec<Driver> = (0..8).map(|_| site.driver(&[])).collect();
+    std::thread::scope(|scope| {
+        for driver in &mut drivers {
+            scope.spawn(|| accepted(&log_in(&site, driver)));
+        }
+    });
+    assert_eq!(site.issuer.requests_for(JWKS), 1);
+    assert_eq!(site.issuer.requests_for(DISCOVERY), 1);
+}
+
+/// The ways in which an issuer fails to tell its keys.
+fn failures() -> Vec<(&'static str, Behaviour)> {
+    let answer = |status, content_type: &str, body: &str| Behaviour::AnswerAs {
+        status,
+        content_type: content_type.to_owned(),
+        body: body.to_owned(),
+    };
+    vec![
+        ("hangs on accept", Behaviour::HangOnAccept),
+        ("hangs after the request", Behaviour::HangAfterRequest),
+        ("closes", Behaviour::CloseOnAccept),
+        ("closes after the request", Behaviour::CloseAfterRequest),
+        ("HTML", answer(200, "text/html", "<html>Login</html>")),
+        ("500", answer(500, "text/plain", "oops")),
+        ("404", answer(404, "application/json", "{\"keys\":[]}")),
+        (
+            "an empty set",
+            answer(200, "application/json", "{\"keys\":[]}"),
+        ),
+        ("nothing", Behaviour::EmptyBody),
+        ("10 MB", Behaviour::Huge(10 << 20)),
+        (
+            "a redirect",
+            Behaviour::Redirect("https://localhost/".to_owned()),
+        ),
+        (
+            "no HTTP",
+            Behaviour::RawBytes(b"* OK IMAP4rev1\r\n".to_vec()),
+        ),
+    ]
+}
+
+/// Plays all failures side by side, each at a site of its own.
+fn for_each_failure(play: impl Fn(&str, Behaviour) + Sync) {
+    std::thread::scope(|scope| {
+        for (what, behaviour) in failures() {
+            let play = &play;
+            scope.spawn(move || play(what, behaviour));
+        }
+    });
+}
+
+#[test]
+fn without_keys_nobody_can_tell_and_nobody_is_refused() {
+    for_each_failure(|what, behaviour| {
+        let site = TokenSite::new("outage");
+        site.issuer.set(behaviour);
+        let mut driver = site.driver(&[("jwt_timeout", "1")]);
+        let token = site.token(json!({}));
+        let begin = Instant::now();
+        for _ in 0..2 {
+            let answer = driver.token(&token);
+            assert_eq!(answer.code(), code::UNAVAIL, "{what}: {answer:?}");
+            // No challenge: the client is not to throw its token away.
+            assert_eq!(answer.steps.len(), 1, "{what}: {answer:?}");
+        }
+        // The second did not wait.
+        assert!(begin.elapsed() < Duration::from_millis(1_900), "{what}");
+        // Whom it does not concern is refused all the same.
+        let answer = driver.token(&site.token(json!({"iss": "x"})));
+        assert_eq!(answer.reason(), "issuer_not_allowed", "{what}");
+        site.issuer.behave();
+        let end = Instant::now() + Duration::from_secs(10);
+        while driver.token(&token).code() != code::OK {
+            assert!(Instant::now() < end, "{what}: not tried again");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+}
+
+#[test]
+fn the_last_keys_serve_while_the_issuer_is_down_and_not_for_ever() {
+    for_each_failure(|what, behaviour| {
+        let site = TokenSite::new("last");
+        let options = [
+            ("jwt_timeout", "1"),
+            ("jwt_keys_refresh", "1"),
+            ("jwt_keys_keep", "4"),
+        ];
+        let mut driver = site.driver(&options);
+        accepted(&log_in(&site, &mut driver));
+        let fetched = Instant::now();
+        site.issuer.set(behaviour);
+        std::thread::sleep(Duration::from_millis(1_100));
+        accepted(&log_in(&site, &mut driver));
+        let begin = Instant::now();
+        accepted(&log_in(&site, &mut driver));
+        assert!(begin.elapsed() < Duration::from_millis(500), "{what}");
+        // A key that they do not have may exist by now: nobody can tell.
+        let answer = driver.token(&token_by(&site, &SigningKey::p256(), "new"));
+        assert_eq!(answer.code(), code::UNAVAIL, "{what}: {answer:?}");
+        if what == "closes" {
+            let left = Duration::from_millis(5_100).saturating_sub(fetched.elapsed());
+            std::thread::sleep(left);
+            let answer = log_in(&site, &mut driver);
+            assert_eq!(answer.code(), code::UNAVAIL, "{what}: {answer:?}");
+        }
+    });
+}
+
+#[test]
+fn a_description_of_another_issuer_is_none() {
+    let site = TokenSite::new("description");
+    let mut document = site.issuer.discovery();
+    document["issuer"] = json!("https://evil.example");
+    site.issuer.set_discovery(document);
+    let mut driver = site.driver(&[]);
+    let answer = driver.token(&site.token(json!({})));
+    assert_eq!(answer.code(), code::UNAVAIL, "{answer:?}");
+    assert_eq!(answer.reason(), "reply_unusable");
+    assert_eq!(site.issuer.requests_for(JWKS), 0);
+}
+
+#[test]
+fn odd_and_broken_entries_do_not_spoil_the_set() {
+    let site = TokenSite::new("odd");
+    let mut without_kid = SigningKey::p384().jwk();
+    without_kid["alg"] = json!("ES384");
+    let mut encryption = SigningKey::rsa().jwk();
+    encryption["use"] = json!("enc");
+    site.issuer.set_keys(&[
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "pq", "pub": "AA"}),
+        json!({"kid": "broken"}),
+        json!({"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"}),
+        json!("text"),
+        encryption,
+        without_kid,
+        named(&SigningKey::hmac(&[1; 64]), "published secret"),
+        named(&site.key, "k1"),
+    ]);
+    let mut driver = site.driver(&[]);
+    accepted(&log_in(&site, &mut driver));
+    // What was published is no secret.
+    let claims = site.claims(json!({})).to_string();
+    let forged = SigningKey::hmac(&[1; 64]);
+    let forged = forged.token(r#"{"alg":"HS256","kid":"published secret"}"#, &claims);
+    assert_ne!(driver.token(&forged).code(), code::OK);
+}
+
+#[test]
+fn an_issuer_without_names_of_keys_may_rotate_them_too() {
+    let site = TokenSite::new("nameless");
+    site.issuer.set_keys(&[site.key.jwk()]);
+    let mut driver = site.driver(&[]);
+    accepted(&log_in(&site, &mut driver));
+    let next = SigningKey::p256();
+    site.issuer.set_keys(&[next.jwk()]);
+    let claims = site.claims(json!({})).to_string();
+    accepted(&driver.token(&next.token(r#"{"alg":"ES256"}"#, &claims)));
+}
+
+#[test]
+fn files_of_keys_are_read_again_when_they_change() {
+    let site = TokenSite::new("files");
+    let (old, new) = (SigningKey::p256(), SigningKey::ed25519());
+    let directory = site.scratch.create_dir("keys");
+    let write = |name: &str, text: &str| site.scratch.write(directory.join(name), text);
+    write(
+        "old.pem",
+        &format!("the old key\n{}\nand a word after it\n", old.pem()),
+    );
+    write(
+        "broken.pem",
+        "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",
+    );
+    let directory = directory.display().to_string();
+    let mut driver = site.driver(&[("jwt_keys", &directory), ("jwt_keys_refresh", "1")]);
+    let token = |key: &SigningKey, alg: &str, jti: u64| {
+        let claims = site.claims(json!({"jti": jti})).to_string();
+        key.token(&json!({"alg": alg, "kid": "any"}).to_string(), &claims)
+    };
+    let answer = driver.token(&token(&old, "ES256", 1));
+    accepted(&answer);
+    // The broken one is told of, once.
+    let complaints = |answer: &Answer| {
+        let lines = answer.log.iter();
+        lines
+            .filter(|(_, line)| line.contains("broken.pem"))
+            .count()
+    };
+    assert_eq!(complaints(&answer), 1, "{answer:?}");
+    let unknown = driver.token(&token(&new, "EdDSA", 1)).reason();
+    assert_eq!(unknown, "key_unknown");
+    // At once, for a token that needs it.
+    write("new.pem", &new.pem());
+    accepted(&driver.token(&token(&new, "EdDSA", 2)));
+    // Withdrawn: within the refresh, of known tokens too.
+    std::fs::remove_file(site.scratch.join("keys/old.pem")).expect("the old key");
+    std::thread::sleep(Duration::from_millis(1_100));
+    for jti in [1, 2] {
+        let reason = driver.token(&token(&old, "ES256", jti)).reason();
+        assert_eq!(reason, "key_unknown");
+    }
+    // None left: that is for the administrator, and no fault of the token's.
+    std::fs::remove_file(site.scratch.join("keys/new.pem")).expect("the new key");
+    std::thread::sleep(Duration::from_millis(1_100));
+    let answer = driver.token(&token(&new, "EdDSA", 3));
+    assert_eq!(answer.code(), code::UNAVAIL, "{answer:?}");
+    assert_eq!(answer.reason(), "keys_unusable");
+}
+
+#[test]
+fn without_a_store_each_process_asks_for_itself() {
+    let site = TokenSite::new("nostore");
+    let file = site.scratch.write("file", "");
+    let file = file.display().to_string();
+    for count in 1..=2 {
+        let mut driver = site.driver(&[("sso_state_dir", &file)]);
+        for _ in 0..3 {
+            accepted(&log_in(&site, &mut driver));
+        }
+        assert_eq!(site.issuer.requests_for(JWKS), count);
+    }
+}

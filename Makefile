@@ -1,5 +1,5 @@
 # The targets that people use. Everything a Debian machine needs is installed by
-# the targets themselves, from debian-packages.
+# the targets themselves, from debian-packages, and for the tests from npm.
 
 PLUGINDIR ?= /usr/lib/$(shell gcc -dumpmachine)/sasl2
 PREFIX ?= /usr/local
@@ -21,6 +21,7 @@ packages-build:
 packages-test:
 	@scripts/install-packages build test
 	@scripts/install-python-packages
+	@scripts/install-npm-packages
 
 # NODELETE: a thread or thread-local state may outlive a dlclose of the plugin.
 build: packages-build

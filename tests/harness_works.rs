@@ -11,6 +11,7 @@ use harness::cas_reply;
 use harness::cyrus::{Cyrus, Options, Service};
 use harness::faulty_cas::{Behaviour, FaultyCas};
 use harness::imap::Imap;
+use harness::oidc::OidcProvider;
 use harness::portal::Portal;
 use harness::saslauthd::Saslauthd;
 use harness::scratch::Scratch;
@@ -332,8 +333,9 @@ fn killing_the_owner_leaves_nothing() {
         .map_while(Result::ok)
         .find_map(|line| line.strip_prefix("site: ").map(str::to_owned))
         .expect("a site");
-    // master, an imapd, gunicorn with two workers, the watchdog and a program deaf to SIGTERM.
-    assert!(processes_of(&home).len() >= 7, "{:?}", processes_of(&home));
+    // master, an imapd, gunicorn with two workers, an issuer, the watchdog and a program deaf to
+    // SIGTERM.
+    assert!(processes_of(&home).len() >= 8, "{:?}", processes_of(&home));
     drop(owner);
     let gone = wait_until(PATIENCE, || {
         processes_of(&home).is_empty() && !Path::new(&home).exists()
@@ -359,6 +361,7 @@ fn own_a_site_for_ever() -> ! {
     let cas = CasServer::start(&scratch, &authority);
     Portal::start(&authority, &cas, "webmail").proxy_ticket("anna", IMAP);
     cas.pause();
+    let _issuer = OidcProvider::start(&scratch, &authority);
     let mut deaf = scratch.command("sh");
     deaf.args(["-c", "trap '' TERM; sleep 1000"]);
     let _deaf = scratch.spawn("deaf", deaf);

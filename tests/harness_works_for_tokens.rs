@@ -9,7 +9,10 @@ use harness::authority::Authority;
 use harness::base64;
 use harness::cas::browser;
 use harness::key_server::{Behaviour, DISCOVERY, JWKS, KeyServer};
-use harness::mint::{SigningKey, compact};
+use harness::mint::{SigningKey, compact, now};
+use harness::node;
+use harness::oidc::{ALGORITHMS, AUDIENCE, CLIENT, OidcProvider, ROBOT};
+use harness::scratch::Scratch;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -28,6 +31,34 @@ fn a_token_is_what_the_test_wrote() {
         "eyJhbGciOiJub25lIn0.e30."
     );
     assert_eq!(compact(b"\xff", b"", b"\0"), "_w..AA");
+}
+
+#[test]
+fn another_library_takes_every_minted_token() {
+    let scratch = Scratch::new("minted");
+    let claims = json!({"sub": "anna", "exp": now() + 60});
+    let mut minted = Vec::new();
+    for (key, algorithms) in [
+        (
+            SigningKey::rsa(),
+            &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"][..],
+        ),
+        (SigningKey::p256(), &["ES256"]),
+        (SigningKey::p384(), &["ES384"]),
+        (SigningKey::p521(), &["ES512"]),
+        (SigningKey::ed25519(), &["EdDSA"]),
+        (SigningKey::hmac(&[7; 64]), &["HS256", "HS384", "HS512"]),
+    ] {
+        for alg in algorithms {
+            let header = json!({"alg": alg}).to_string();
+            let token = key.token(&header, &claims.to_string());
+            minted.push(json!([token, alg, key.jwk()]));
+            if key.jwk()["kty"] != "oct" {
+                minted.push(json!([token, alg, key.pem()]));
+            }
+        }
+    }
+    assert_eq!(verified(&scratch, &minted), vec![claims; 13 + 10]);
 }
 
 #[test]
@@ -135,4 +166,125 @@ fn the_key_server_publishes_and_fails_as_told() {
     let dropped = Instant::now();
     drop(server);
     assert!(dropped.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_real_issuer_signs_by_every_algorithm() {
+    let scratch = Scratch::new("oidc");
+    let authority = Authority::new();
+    let provider = OidcProvider::start(&scratch, &authority);
+    let keys = published(&provider, &authority);
+    let mut signed = Vec::new();
+    for alg in ALGORITHMS {
+        let token = provider.access_token("anna", alg);
+        let [header, claims] = parts(&token);
+        assert_eq!(header["alg"], alg);
+        assert_eq!(header["typ"], "at+jwt");
+        assert_eq!(claims["iss"], provider.issuer());
+        assert_eq!(claims["aud"], AUDIENCE);
+        assert_eq!(claims["sub"], "anna");
+        assert_eq!(claims["email"], "anna@example.org");
+        assert_eq!(claims["client_id"], CLIENT);
+        assert_eq!(claims["scope"], "imap");
+        assert!(claims["exp"].as_u64() > Some(now()), "{claims}");
+        let key = keys.iter().find(|key| key["kid"] == header["kid"]).unwrap();
+        signed.push(json!([token, alg, key]));
+    }
+    assert_eq!(verified(&scratch, &signed).len(), ALGORITHMS.len());
+    assert_eq!(provider.key_requests(), 1);
+}
+
+#[test]
+fn a_real_issuer_has_tokens_of_every_kind() {
+    let scratch = Scratch::new("oidc");
+    let authority = Authority::new();
+    let provider = OidcProvider::start(&scratch, &authority);
+    let scope = |scope| {
+        parts(&provider.access_token_with_scope("anna", "ES256", scope))[1]["scope"].clone()
+    };
+    assert_eq!(scope("smtp imap"), "smtp imap");
+    assert_eq!(scope("smtp"), "smtp");
+    assert_eq!(scope(""), Value::Null);
+    let [header, claims] = parts(&provider.id_token("anna"));
+    assert_eq!(header["typ"], "JWT");
+    assert_eq!(claims["aud"], CLIENT);
+    assert_eq!(claims["sub"], "anna");
+    let [header, claims] = parts(&provider.client_token());
+    assert_eq!(header["typ"], "at+jwt");
+    assert_eq!(claims["aud"], AUDIENCE);
+    assert_eq!(claims["sub"], ROBOT);
+    assert_eq!(claims["client_id"], ROBOT);
+}
+
+#[test]
+fn a_real_issuer_rotates_its_keys_and_comes_back() {
+    let scratch = Scratch::new("oidc");
+    let authority = Authority::new();
+    let mut provider = OidcProvider::start(&scratch, &authority);
+    let issuer = provider.issuer();
+    let signs =
+        |provider: &OidcProvider| parts(&provider.access_token("anna", "PS256"))[0]["kid"].clone();
+    let publishes = |provider: &OidcProvider, kid: &Value| {
+        published(provider, &authority)
+            .iter()
+            .any(|key| key["kid"] == *kid)
+    };
+    let first = signs(&provider);
+    provider.stop();
+    let client = browser(authority.ca_pem());
+    assert!(
+        client
+            .get(provider.jwks_uri())
+            .send()
+            .is_err_and(|error| error.is_connect())
+    );
+    provider.start_again();
+    assert_eq!(signs(&provider), first);
+
+    provider.rotate_keys(true);
+    let second = signs(&provider);
+    assert_ne!(second, first);
+    assert!(publishes(&provider, &second) && publishes(&provider, &first));
+    provider.rotate_keys(false);
+    let third = signs(&provider);
+    assert!(publishes(&provider, &third) && !publishes(&provider, &second));
+    assert!(!publishes(&provider, &first));
+    assert_eq!(provider.issuer(), issuer);
+
+    let uri = provider.jwks_uri();
+    let home = scratch.path().to_owned();
+    drop((provider, scratch));
+    assert!(
+        client
+            .get(uri)
+            .send()
+            .is_err_and(|error| error.is_connect())
+    );
+    assert!(!home.exists());
+}
+
+/// Header and claims.
+fn parts(token: &str) -> [Value; 2] {
+    let mut parts = token.split('.').map(|part| {
+        let json = base64::decode_url(part).expect("base64url");
+        serde_json::from_slice(&json).expect("JSON")
+    });
+    [(); 2].map(|()| parts.next().expect("a part"))
+}
+
+fn published(provider: &OidcProvider, authority: &Authority) -> Vec<Value> {
+    let reply = browser(authority.ca_pem()).get(provider.jwks_uri()).send();
+    let text = reply.and_then(|reply| reply.text()).expect("the keys");
+    let keys: Value = serde_json::from_str(&text).expect("JSON");
+    keys["keys"].as_array().cloned().expect("a key set")
+}
+
+/// The claims of tokens, each with its algorithm and its key, as npm's `jose` sees them.
+fn verified(scratch: &Scratch, tokens: &[Value]) -> Vec<Value> {
+    let home = scratch.create_dir("verifier");
+    let script = include_str!("harness/oidc/verify.mjs");
+    let command = node::command(scratch, &home, "verify", script);
+    let output = scratch.run("verify", command, &json!(tokens).to_string());
+    let claims = output.lines().map(serde_json::from_str);
+    claims.collect::<Result<_, _>>().expect("claims")
 }

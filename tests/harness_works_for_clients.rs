@@ -6,27 +6,23 @@
 
 mod harness;
 
-use aws_lc_rs::hmac;
 use harness::authority::Authority;
-use harness::base64;
 use harness::bearer_login::{Login, Mechanism};
 use harness::clients::{Clients, MailClient};
 use harness::cyrus::{Cyrus, Options, Service};
 use harness::httpd;
 use harness::imap::Imap;
+use harness::mint::{SigningKey, now};
 use harness::scratch::Scratch;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-const KEY: &[u8] = b"thirty-two bytes of a secret key";
 const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
 
 #[test]
 fn httpd_takes_a_young_token_of_sub_and_iat_and_no_other() {
     let scratch = Scratch::new("httpd");
     let keys = scratch.create_dir("keys");
-    let pem = base64::encode(KEY);
-    let pem = format!("-----BEGIN HMAC KEY-----\n{pem}\n-----END HMAC KEY-----\n");
-    scratch.write("keys/test.pem", pem);
+    let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
+    scratch.write("keys/test.pem", key.pem());
     let lines = [
         ("http_jwt_key_dir", keys.display().to_string()),
         ("http_jwt_max_age", "10m".to_owned()),
@@ -41,19 +37,24 @@ fn httpd_takes_a_young_token_of_sub_and_iat_and_no_other() {
     // Makes her INBOX.
     assert!(Imap::connect(cyrus.imap_port()).login("anna", "secret").ok);
 
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.expect("a time after 1970").as_secs();
+    let now = now();
     let claims = |iat: u64, more: &str| format!(r#"{{"sub":"anna","iat":{iat}{more}}}"#);
     let good = claims(now, "");
     let status = |token: &str| httpd::status(cyrus.http_port(), token);
-    assert_eq!(status(&token(KEY, &good)), 204, "{}", cyrus.log().tail());
+    assert_eq!(
+        status(&key.token(HEADER, &good)),
+        204,
+        "{}",
+        cyrus.log().tail()
+    );
     assert!(cyrus.log().contains("anna Bearer User logged in"));
     let expires = format!(r#","exp":{}"#, now + 600);
+    let forger = SigningKey::hmac(b"another secret key of some bytes");
     for refused in [
-        token(KEY, &claims(now, &expires)),
-        token(KEY, &claims(now, r#","role":"mail""#)),
-        token(KEY, &claims(now - 700, "")),
-        token(b"another secret key of some bytes", &good),
+        key.token(HEADER, &claims(now, &expires)),
+        key.token(HEADER, &claims(now, r#","role":"mail""#)),
+        key.token(HEADER, &claims(now - 700, "")),
+        forger.token(HEADER, &good),
     ] {
         assert_eq!(status(&refused), 401, "{}", cyrus.log().tail());
     }
@@ -74,6 +75,8 @@ fn every_client_trusts_the_authority_of_its_test_and_no_other() {
         (MailClient::Curl, Service::Imaps),
         (MailClient::Curl, Service::Pop3),
         (MailClient::ImapClient, Service::Imap),
+        (MailClient::Imapflow, Service::Imap),
+        (MailClient::Imapflow, Service::Imaps),
         (MailClient::Imaplib, Service::Imap),
         (MailClient::Mutt, Service::Imap),
         (MailClient::NeoMutt, Service::Imap),
@@ -95,20 +98,4 @@ fn every_client_trusts_the_authority_of_its_test_and_no_other() {
             assert!(!outcome.logged_in && outcome.challenge().is_none());
         }
     }
-}
-
-/// A JSON web token in the compact form, signed with HS256.
-fn token(key: &[u8], claims: &str) -> String {
-    let signed = format!(
-        "{}.{}",
-        base64url(HEADER.as_bytes()),
-        base64url(claims.as_bytes())
-    );
-    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), signed.as_bytes());
-    format!("{signed}.{}", base64url(signature.as_ref()))
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    let text = base64::encode(bytes).replace('+', "-").replace('/', "_");
-    text.trim_end_matches('=').to_owned()
 }

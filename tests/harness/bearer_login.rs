@@ -29,7 +29,7 @@ pub struct Login<'a> {
     pub service: Service,
     /// The port on localhost.
     pub port: u16,
-    /// curl goes by what the server offers instead.
+    /// curl and imapflow go by what the server offers instead.
     pub mechanism: Mechanism,
     /// The user.
     pub user: &'a str,

@@ -13,12 +13,15 @@ use std::path::PathBuf;
 use std::process::Command;
 
 const LOGIN: &str = include_str!("clients/login.py");
+const IMAPFLOW: &str = include_str!("clients/imapflow.js");
 /// Mutt's answer if it asks what to do with a certificate that it does not trust.
 const REJECT: &str = "r";
 const MUTTRC: &str = include_str!("clients/muttrc");
 
 /// Where `scripts/install-python-packages` puts what Debian does not have.
 const PYTHON_PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
+/// Where `scripts/install-npm-packages` puts it.
+const NODE_MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/npm/node_modules");
 
 /// A mail client. All but those of [`Service::Imaps`] start TLS by a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +34,12 @@ pub enum MailClient {
     /// IMAPClient for Python: no initial response, no `host=`, and as the answer to a challenge
     /// its first message again.
     ImapClient,
+    /// imapflow for Node.js. It chooses OAUTHBEARER if the server offers it.
+    Imapflow,
     /// Mutt.
     Mutt,
     /// NeoMutt. Its answer to a challenge is a byte without an end of line, and then the end of
-    /// the connection.
+    /// the connection. For OAUTHBEARER it takes no token of more than 511 bytes.
     NeoMutt,
     /// Python's poplib.
     Poplib,
@@ -54,6 +59,7 @@ impl Clients {
     pub fn new(scratch: &Scratch, authority: &Authority) -> Self {
         let home = scratch.create_dir("clients");
         scratch.write("clients/login.py", LOGIN);
+        scratch.write("clients/imapflow.js", IMAPFLOW);
         Self {
             scratch: scratch.clone(),
             ca: scratch.write("clients/ca.pem", authority.ca_pem()),
@@ -67,6 +73,7 @@ impl Clients {
             MailClient::Curl => self.curl(login),
             MailClient::Imaplib => self.python("imaplib", login),
             MailClient::ImapClient => self.python("imapclient", login),
+            MailClient::Imapflow => self.imapflow(login),
             MailClient::Mutt => self.mutt("mutt", login),
             MailClient::NeoMutt => self.mutt("neomutt", login),
             MailClient::Poplib => self.python("poplib", login),
@@ -102,6 +109,17 @@ impl Clients {
             .args([login.mechanism.name().as_ref(), self.ca.as_os_str()])
             .env("PYTHONPATH", PYTHON_PACKAGES);
         self.exchange(client, command, login.token)
+    }
+
+    fn imapflow(&self, login: &Login) -> Outcome {
+        let mut command = self.scratch.command("node");
+        command
+            .arg(self.home.join("imapflow.js"))
+            .args([&login.port.to_string(), login.user])
+            .arg(&self.ca)
+            .arg((login.service == Service::Imaps).to_string())
+            .env("NODE_PATH", NODE_MODULES);
+        self.exchange("imapflow", command, login.token)
     }
 
     /// Its status tells nothing, but its log does. It draws on a terminal: script(1) has one.

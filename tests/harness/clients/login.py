@@ -109,11 +109,14 @@ def sieve_login():
     if not reply.startswith(("OK", "NO", "BYE")):
         send("", answer())
         reply = status()
+    if reply.startswith("OK"):
+        connection.sendall(b"LISTSCRIPTS\r\n")
+        reply = status()
+    # Without it, timsieved 3.6.1 crashes after a login.
+    connection.sendall(b"LOGOUT\r\n")
+    status()
     if not reply.startswith("OK"):
         sys.exit("refused")
-    connection.sendall(b"LISTSCRIPTS\r\n")
-    if not status().startswith("OK"):
-        sys.exit("logged in, and not served")
 
 
 LOGINS = {

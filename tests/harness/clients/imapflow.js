@@ -1,0 +1,36 @@
+'use strict';
+
+// Logs in once: imapflow.js PORT USER CA SECURE, with the token on standard input. Its status
+// says whether that went well, and its output has the lines of the server.
+
+const fs = require('node:fs');
+const { ImapFlow } = require('imapflow');
+
+const [port, user, caFile, secure] = process.argv.slice(2);
+
+const log = entry => console.log(JSON.stringify(entry));
+
+const client = new ImapFlow({
+    host: 'localhost',
+    port: Number(port),
+    secure: secure === 'true',
+    doSTARTTLS: secure !== 'true',
+    auth: { user, accessToken: fs.readFileSync(0, 'utf8') },
+    tls: { ca: fs.readFileSync(caFile) },
+    clientInfo: { name: 'imapflow' },
+    logRaw: true,
+    logger: { trace: log, debug: log, info: log, warn: log, error: log }
+});
+
+// The promise of connect() fails as well; an event that nobody hears ends the process.
+client.on('error', log);
+
+client
+    .connect()
+    .then(() => client.mailboxOpen('INBOX'))
+    .then(() => client.logout())
+    .catch(error => {
+        log({ error: error.message, response: error.response, oauthError: error.oauthError });
+        process.exitCode = 1;
+        client.close();
+    });

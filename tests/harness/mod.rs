@@ -17,6 +17,7 @@ pub mod cas_reply;
 pub mod clients;
 pub mod cyrus;
 pub mod cyrus_conf;
+pub mod examples;
 pub mod faulty_cas;
 pub mod http;
 pub mod httpd;

@@ -1,0 +1,28 @@
+//! The configuration examples, as the tests use them.
+
+use std::path::{Path, PathBuf};
+
+/// The directory of the examples.
+pub fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cyrus-conf-examples")
+}
+
+/// The paths of all examples.
+pub fn all() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory()).expect("the examples");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an example").path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// The lines `key: value` of an example.
+pub fn lines(name: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(directory().join(name)).expect(name);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        .collect()
+}

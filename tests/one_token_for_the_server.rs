@@ -13,6 +13,8 @@ use harness::httpd;
 use harness::imap::Imap;
 use harness::mint::{SigningKey, now};
 use harness::scratch::Scratch;
+use harness::syslog::Line;
+use harness::wait::PATIENCE;
 use libsasl2::token_site::oauthbearer;
 use serde_json::{Value, json};
 
@@ -23,7 +25,7 @@ struct Server {
     cyrus: Cyrus,
     key: SigningKey,
     secret: SigningKey,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Server {
@@ -56,17 +58,23 @@ impl Server {
             cyrus,
             key,
             secret,
-            _scratch: scratch,
+            scratch,
         }
+    }
+
+    /// Whether imapd takes a token.
+    fn imapd(&self, token: &str) -> bool {
+        let mut imap = Imap::connect(self.cyrus.imap_port());
+        let reply = imap.authenticate("OAUTHBEARER", &oauthbearer(token), &[b"\x01"]);
+        reply.ok
     }
 
     /// Whether imapd takes a token, and whether httpd does.
     fn take(&self, token: &str) -> (bool, bool) {
-        let mut imap = Imap::connect(self.cyrus.imap_port());
-        let imapd = imap.authenticate("OAUTHBEARER", &oauthbearer(token), &[b"\x01"]);
+        let imapd = self.imapd(token);
         let httpd = httpd::status(self.cyrus.http_port(), token);
         assert!([204, 401].contains(&httpd), "{httpd}");
-        (imapd.ok, httpd == 204)
+        (imapd, httpd == 204)
     }
 }
 
@@ -74,97 +82,55 @@ impl Server {
 fn what_each_takes_is_as_the_readme_says() {
     let server = Server::start();
     let token = |header: Value, claims: Value| {
-        let by_secret = header["alg"]
-            .as_str()
-            .is_some_and(|alg| alg.starts_with('H'));
-        let key = if by_secret {
-            &server.secret
-        } else {
-            &server.key
+        let key = match header["alg"].as_str() {
+            Some("HS256" | "HS512") => &server.secret,
+            _ => &server.key,
         };
         key.token(&header.to_string(), &claims.to_string())
     };
     let (iat, exp) = (now(), now() + 600);
-    let rs256 = json!({"alg": "RS256", "typ": "JWT"});
-    let bare = json!({"sub": "alice", "iat": iat});
+    let header = |alg: &str| json!({"alg": alg, "typ": "JWT"});
+    let claims = |more: Value| {
+        let mut claims = json!({"sub": "alice", "iat": iat});
+        for (name, value) in more.as_object().expect("an object") {
+            claims[name] = value.clone();
+        }
+        claims
+    };
+    let bare = || claims(json!({}));
+    let rs256 = || header("RS256");
+    let with_kid = json!({"alg": "RS256", "typ": "JWT", "kid": "k1"});
+    let all_four = json!({"exp": exp, "role": "mail"});
     // The first login makes alice's INBOX, without which httpd does not like anybody.
     for (what, header, claims, imapd, httpd) in [
-        ("sub and iat", rs256.clone(), bare.clone(), true, true),
-        (
-            "RS512",
-            json!({"alg": "RS512", "typ": "JWT"}),
-            bare.clone(),
-            true,
-            true,
-        ),
-        (
-            "HS256",
-            json!({"alg": "HS256", "typ": "JWT"}),
-            bare.clone(),
-            true,
-            true,
-        ),
-        (
-            "HS512",
-            json!({"alg": "HS512", "typ": "JWT"}),
-            bare.clone(),
-            true,
-            true,
-        ),
-        ("no typ", json!({"alg": "RS256"}), bare.clone(), true, false),
-        (
-            "PS256",
-            json!({"alg": "PS256", "typ": "JWT"}),
-            bare.clone(),
-            true,
-            false,
-        ),
-        (
-            "exp",
-            rs256.clone(),
-            json!({"sub": "alice", "iat": iat, "exp": exp}),
-            true,
-            false,
-        ),
+        ("sub and iat", rs256(), bare(), true, true),
+        ("RS512", header("RS512"), bare(), true, true),
+        ("HS256", header("HS256"), bare(), true, true),
+        ("HS512", header("HS512"), bare(), true, true),
+        ("PS256", header("PS256"), bare(), true, false),
+        ("no typ", json!({"alg": "RS256"}), bare(), true, false),
+        ("kid", with_kid, bare(), true, false),
+        ("exp", rs256(), claims(json!({"exp": exp})), true, false),
         (
             "role",
-            rs256.clone(),
-            json!({"sub": "alice", "iat": iat, "role": "mail"}),
+            rs256(),
+            claims(json!({"role": "mail"})),
             true,
             false,
         ),
-        (
-            "all four",
-            rs256.clone(),
-            json!({"sub": "alice", "iat": iat, "exp": exp, "role": "mail"}),
-            true,
-            false,
-        ),
-        (
-            "kid",
-            json!({"alg": "RS256", "typ": "JWT", "kid": "k1"}),
-            bare.clone(),
-            true,
-            false,
-        ),
-        (
-            "no iat",
-            rs256.clone(),
-            json!({"sub": "alice"}),
-            false,
-            false,
-        ),
+        ("all four", rs256(), claims(all_four), true, false),
+        ("no iat", rs256(), json!({"sub": "alice"}), false, false),
         (
             "old",
-            rs256.clone(),
-            json!({"sub": "alice", "iat": iat - 4_000}),
+            rs256(),
+            claims(json!({"iat": iat - 4_000})),
             false,
             false,
         ),
         (
             "expired",
-            rs256,
-            json!({"sub": "alice", "iat": iat, "exp": iat - 60}),
+            rs256(),
+            claims(json!({"exp": iat - 60})),
             false,
             false,
         ),
@@ -177,4 +143,18 @@ fn what_each_takes_is_as_the_readme_says() {
             server.cyrus.log().tail()
         );
     }
+}
+
+#[test]
+fn httpd_does_not_start_with_a_key_on_a_curve_and_imapd_takes_it() {
+    let server = Server::start();
+    let curve = SigningKey::p256();
+    server.scratch.write("keys/curve.pem", curve.pem());
+    let claims = json!({"sub": "alice", "iat": now()}).to_string();
+    let token = curve.token(r#"{"alg":"ES256","typ":"JWT"}"#, &claims);
+    assert!(server.imapd(&token));
+    let _ = std::net::TcpStream::connect(("127.0.0.1", server.cyrus.http_port()));
+    let complaint = |line: &Line| line.text.contains("Unsupported public key");
+    let line = server.cyrus.log().wait_for(complaint, PATIENCE);
+    assert!(line.is_some(), "{}", server.cyrus.log().tail());
 }

@@ -48,8 +48,8 @@ impl Filling {
         for _ in 0..count {
             self.written += 1;
             let key = random_key(self.written);
-            // Used at the boot, opened, used, name, seal: nobody will ever read that.
-            let record = [0; 8 + 8 + 8 + 5 + 16];
+            // Used at the boot, opened, used, two bounds, name, seal: nobody will ever read that.
+            let record = [0; 8 + 8 + 8 + 8 + 8 + 5 + 16];
             let place = [&[0; 8][..], &key].concat();
             self.sessions
                 .put(&mut transaction, &key, &record)

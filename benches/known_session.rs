@@ -1,4 +1,4 @@
-//! A ticket that is known, beside a password that saslauthd has in its cache: both through the real
+//! A ticket or a token that is known, beside a password that saslauthd has in its cache: both through the real
 //! libsasl2, in a host of a few lines.
 
 use crate::cached_saslauthd::CachedSaslauthd;
@@ -6,8 +6,9 @@ use crate::harness::scratch::Scratch;
 use crate::libsasl2::{Driver, Kit};
 use crate::mail::{Mail, PASSWORD};
 use crate::measure::{Series, rounds};
-use crate::store::Store;
+use crate::store::{Maker, USED};
 use crate::table::{Better, Row};
+use crate::tokens::Tokens;
 
 const ROUNDS: usize = 41;
 /// Logins of one round: some hundredths of a second.
@@ -25,13 +26,34 @@ pub fn rows(mail: &Mail) -> Vec<Row> {
     // From here on it is answered from the cache.
     check(&mut asking, &mail.users[0], 2);
 
-    let store = |name, count| Store::filled(&scratch, &kit, mail, name, count);
+    let stores = Maker {
+        scratch: &scratch,
+        kit: &kit,
+    };
+    let store = |name, count| stores.of_tickets(mail, name, count);
     let (mut hundred_thousand, mut written) = (store("c", 100_000), store("d", 100_000));
     let (mut one, mut ten_thousand) = (store("a", 1), store("b", 10_000));
     let mut aloud = store("e", 1);
     let mut rate = Series::default();
+    let tokens = Tokens::minted("RS256", USED);
+    let [
+        mut token,
+        mut among_ten_thousand,
+        mut among_hundred_thousand,
+    ] = [("f", 1), ("g", 10_000), ("h", 100_000)]
+        .map(|(name, count)| stores.of_tokens(&tokens, name, count));
 
-    let [cached, first, second, third, contended, logged] = rounds(
+    let [
+        cached,
+        first,
+        second,
+        third,
+        contended,
+        logged,
+        token,
+        token_second,
+        token_third,
+    ] = rounds(
         ROUNDS,
         [
             &mut || check(&mut asking, &mail.users[0], CACHED),
@@ -44,6 +66,9 @@ pub fn rows(mail: &Mail) -> Vec<Row> {
                 time
             },
             &mut || aloud.walk_aloud(KNOWN),
+            &mut || token.walk(KNOWN),
+            &mut || among_ten_thousand.walk(KNOWN),
+            &mut || among_hundred_thousand.walk(KNOWN),
         ],
     );
     let row = |what: &str, times: &Series| {
@@ -57,6 +82,9 @@ pub fn rows(mail: &Mail) -> Vec<Row> {
         row("… 100,000 sessions", &third),
         row(&beside_writer, &contended),
         row("… 1, and its line to the log", &logged),
+        row("known token, 1 session", &token),
+        row("… 10,000 sessions", &token_second),
+        row("… 100,000 sessions", &token_third),
     ]
 }
 

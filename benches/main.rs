@@ -15,7 +15,8 @@ mod libsasl2;
 
 mod cached_saslauthd;
 mod filling;
-mod first_sight;
+mod first_ticket;
+mod first_token;
 mod imap_logins;
 mod known_session;
 mod loading;
@@ -23,6 +24,7 @@ mod mail;
 mod measure;
 mod store;
 mod table;
+mod tokens;
 
 fn main() {
     // `cargo test --all-targets` starts benches too, without this word: to see that they build.
@@ -32,9 +34,10 @@ fn main() {
     let mail = mail::Mail::start();
     let mut rows = known_session::rows(&mail);
     rows.extend(imap_logins::rows(&mail));
-    // The last two are for one process at a time.
+    // The others are for one process at a time.
     drop(mail);
-    rows.extend(first_sight::rows());
+    rows.extend(first_ticket::rows());
+    rows.extend(first_token::rows());
     rows.extend(loading::rows());
     print!("{}", table::text(&rows));
 }

@@ -10,6 +10,12 @@ impl Series {
         self.0.push(value);
     }
 
+    /// Without the first, for what is measured beside [`rounds`]: in the first of them all warms up.
+    pub fn warmed_up(mut self) -> Self {
+        self.0.remove(0);
+        self
+    }
+
     /// The median.
     pub fn median(&self) -> f64 {
         let sorted = self.sorted();

@@ -5,52 +5,88 @@ use crate::harness::scratch::Scratch;
 use crate::libsasl2::site::PROXY;
 use crate::libsasl2::{Driver, Kit};
 use crate::mail::Mail;
+use crate::tokens::Tokens;
+use std::path::Path;
 use std::time::Instant;
 
-/// So many of the tickets in a store are used, one after the other: more than a processor's cache
-/// keeps the way to.
-const USED: usize = 1_000;
+/// So many of the credentials in a store are used, one after the other: more than a processor's
+/// cache keeps the way to.
+pub const USED: usize = 1_000;
 
-/// A store, with a host that knows tickets by it.
+/// Where stores are made.
+pub struct Maker<'m> {
+    pub scratch: &'m Scratch,
+    pub kit: &'m Kit,
+}
+
+/// A store, with a host that knows credentials by it.
 pub struct Store {
     host: Host,
     filling: Filling,
 }
 
-/// A process with the plugin, and the tickets that are used.
+/// A process with the plugin, and the mechanism of the credentials that are used.
 struct Host {
     driver: Driver,
-    prefix: String,
-    tickets: usize,
+    mechanism: &'static str,
+}
+
+impl Maker<'_> {
+    /// A store with `count` sessions. The tickets that will be used the CAS has validated.
+    pub fn of_tickets(&self, mail: &Mail, name: &str, count: usize) -> Store {
+        let tickets: Vec<String> = (1..=count.min(USED))
+            .map(|number| format!("PT-{name}-{number}"))
+            .collect();
+        for ticket in &tickets {
+            mail.cas.arm(ticket, "user1", &[PROXY]);
+        }
+        let messages: String = tickets
+            .iter()
+            .map(|ticket| format!("\0\0{ticket}\n"))
+            .collect();
+        let messages = self.scratch.write(format!("{name}.messages"), messages);
+        let options = [
+            ("caspt_url", mail.cas.url()),
+            ("caspt_proxies", PROXY.to_owned()),
+        ];
+        self.filled(name, count, "CASPT", &messages, options.to_vec())
+    }
+
+    /// A store with `count` sessions. The tokens that will be used were validated.
+    pub fn of_tokens(&self, tokens: &Tokens, name: &str, count: usize) -> Store {
+        let messages = tokens.messages(self.scratch, name, count.min(USED));
+        let options = tokens.options(self.scratch, name);
+        self.filled(name, count, "OAUTHBEARER", &messages, options)
+    }
+
+    fn filled(
+        &self,
+        name: &str,
+        count: usize,
+        mechanism: &'static str,
+        messages: &Path,
+        mut options: Vec<(&'static str, String)>,
+    ) -> Store {
+        let state = self.scratch.join(format!("state-{name}"));
+        options.push(("sso_state_dir", state.display().to_string()));
+        let options: Vec<(&str, &str)> = options
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let mut driver = self.kit.driver(self.scratch, &options);
+        driver.ask("quiet 1");
+        driver.ask(&format!("messages {}", messages.display()));
+        let mut host = Host { driver, mechanism };
+        let used = count.min(USED);
+        host.walk(used);
+        let mut filling = Filling::of(&state);
+        filling.write(count - used);
+        Store { host, filling }
+    }
 }
 
 impl Store {
-    /// A store with `count` sessions. Those of them that will be used the CAS has validated.
-    pub fn filled(scratch: &Scratch, kit: &Kit, mail: &Mail, name: &str, count: usize) -> Self {
-        let state = scratch.join(format!("state-{name}"));
-        let (url, path) = (mail.cas.url(), state.display().to_string());
-        let options = [
-            ("caspt_url", url.as_str()),
-            ("caspt_proxies", PROXY),
-            ("sso_state_dir", &path),
-        ];
-        let mut host = Host {
-            driver: kit.driver(scratch, &options),
-            prefix: format!("PT-{name}-"),
-            tickets: count.min(USED),
-        };
-        host.driver.ask("quiet 1");
-        for number in 1..=host.tickets {
-            let ticket = format!("{}{number}", host.prefix);
-            mail.cas.arm(&ticket, "user1", &[PROXY]);
-        }
-        host.walk(host.tickets);
-        let mut filling = Filling::of(&state);
-        filling.write(count - host.tickets);
-        Self { host, filling }
-    }
-
-    /// So many logins with the tickets: the median in microseconds.
+    /// So many logins with the credentials: the median in microseconds.
     pub fn walk(&mut self, count: usize) -> f64 {
         self.host.walk(count)
     }
@@ -81,7 +117,7 @@ impl Store {
 
 impl Host {
     fn walk(&mut self, count: usize) -> f64 {
-        let command = format!("walk CASPT {count} {} {}", self.prefix, self.tickets);
+        let command = format!("walk {} {count}", self.mechanism);
         self.driver.median(&command).as_secs_f64() * 1e6
     }
 }

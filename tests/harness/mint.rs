@@ -97,6 +97,14 @@ impl SigningKey {
         der.expect("a public key").as_ref().to_vec()
     }
 
+    /// The secret, which a public key has not.
+    pub fn secret(&self) -> &[u8] {
+        match &*self.0 {
+            Kind::Hmac(secret) => secret,
+            _ => panic!("a key pair is no secret that is shared"),
+        }
+    }
+
     /// The public key as a JWK (RFC 7517) with what makes the key and nothing else: `kid`, `alg`
     /// and `use` are the test's to add. For an HMAC key the secret.
     pub fn jwk(&self) -> Value {

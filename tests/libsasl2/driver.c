@@ -9,10 +9,13 @@
  *                              none. Prints: step CODE CHALLENGE, then
  *                              end CODE AUTHID AUTHZID
  *   fuzz MECH COUNT SEED       random exchanges; prints: fuzz SUCCESSES
- *   time MECH COUNT MESSAGE    prints: time CODE NANOSECONDS MEDIAN, of
- *                              sasl_server_start alone, COUNT of them
- *   walk MECH COUNT PREFIX N   the same with the tickets PREFIX1 to PREFIXn, one
- *                              after the other, from the first again
+ *   time MECH COUNT MESSAGE    prints: time CODE NANOSECONDS MEDIAN WHOLE, of
+ *                              sasl_server_start alone, COUNT of them; WHOLE is
+ *                              the median with the connection's begin and end
+ *   messages FILE              the messages to walk, each on a line as it is;
+ *                              prints: messages COUNT
+ *   walk MECH COUNT            as time, with the next COUNT of these messages;
+ *                              after the last comes the first again
  *   checkpass COUNT USER PASS  the same of sasl_checkpass
  *   quiet 1                    what is logged is not printed until: quiet 0
  *   reload                     sasl_done and sasl_server_init; prints: reload CODE
@@ -217,6 +220,8 @@ int main(int count, char **arguments)
             fuzz(rest);
         else if (strcmp(line, "time") == 0)
             time_start(rest);
+        else if (strcmp(line, "messages") == 0)
+            read_messages(rest);
         else if (strcmp(line, "walk") == 0)
             walk(rest);
         else if (strcmp(line, "checkpass") == 0)

@@ -241,9 +241,18 @@ impl Driver {
 
     /// The median of the calls that a command measures, all of which must have succeeded.
     pub fn median(&mut self, command: &str) -> Duration {
+        self.medians(command).0
+    }
+
+    /// The same, and that of the calls with the beginning and the end of their connections.
+    pub fn medians(&mut self, command: &str) -> (Duration, Duration) {
         let answer = self.ask(command);
         assert_eq!(answer.code(), code::OK, "{command}: {answer:?}");
-        Duration::from_nanos(answer.last[3].parse().expect("nanoseconds"))
+        let median = |place: usize| {
+            let nanoseconds = answer.last[place].parse().expect("nanoseconds");
+            Duration::from_nanos(nanoseconds)
+        };
+        (median(3), median(4))
     }
 
     /// A login by CASPT with this first message; a refusal is answered with `^A`.

@@ -9,23 +9,32 @@ static long nanoseconds(const struct timespec *from, const struct timespec *to)
     return (to->tv_sec - from->tv_sec) * 1000000000L + to->tv_nsec - from->tv_nsec;
 }
 
-/* How long calls took. */
+/* How long calls took, and each with its connection. */
 struct times {
-    long *each, count, total;
+    long *each, *whole, count, total;
 };
 
 static struct times times(long count)
 {
-    struct times times = {calloc(count > 0 ? count : 1, sizeof(long)), 0, 0};
+    size_t size = count > 0 ? count : 1;
+    struct times times = {calloc(size, sizeof(long)), calloc(size, sizeof(long)), 0, 0};
     return times;
 }
 
-static void add(struct times *times, const struct timespec *begin)
+static struct timespec now(void)
 {
-    struct timespec end;
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    long time = nanoseconds(begin, &end);
-    times->each[times->count++] = time;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now;
+}
+
+/* One more: its connection came, it began, it ended, its connection was gone. */
+static void add(struct times *times, struct timespec came, struct timespec begin,
+                struct timespec end, struct timespec gone)
+{
+    long time = nanoseconds(&begin, &end);
+    times->each[times->count] = time;
+    times->whole[times->count++] = nanoseconds(&came, &gone);
     times->total += time;
 }
 
@@ -35,26 +44,34 @@ static int compare(const void *one, const void *other)
     return (difference > 0) - (difference < 0);
 }
 
+static long median(long *each, long count)
+{
+    qsort(each, count, sizeof(long), compare);
+    return each[count / 2];
+}
+
 /* The median is of the call alone; what else the machine did meanwhile is in
  * the total. */
 static void print_times(int code, struct times times)
 {
-    qsort(times.each, times.count, sizeof(long), compare);
-    printf("time %d %ld %ld\n", code, times.total, times.each[times.count / 2]);
+    printf("time %d %ld %ld %ld\n", code, times.total, median(times.each, times.count),
+           median(times.whole, times.count));
     free(times.each);
+    free(times.whole);
 }
 
 static void start_timed(struct times *times, const char *mech, const char *message,
                         unsigned length, int *code)
 {
-    struct timespec begin;
     const char *out;
     unsigned out_length;
+    struct timespec came = now();
     sasl_conn_t *conn = connection();
-    clock_gettime(CLOCK_MONOTONIC, &begin);
+    struct timespec begin = now();
     *code = sasl_server_start(conn, mech, message, length, &out, &out_length);
-    add(times, &begin);
+    struct timespec end = now();
     sasl_dispose(&conn);
+    add(times, came, begin, end, now());
 }
 
 static void time_start(char *arguments)
@@ -73,18 +90,50 @@ static void time_start(char *arguments)
     print_times(code, taken);
 }
 
+struct message {
+    char *bytes;
+    unsigned length;
+};
+
+/* The messages to walk; next is the place of the one whose turn it is. */
+static struct {
+    struct message *each;
+    long count, next;
+} messages;
+
+static void read_messages(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    struct message message = {NULL, 0};
+    size_t size = 0;
+    ssize_t length;
+    if (!file)
+        fail("messages", 0);
+    while (messages.count > 0)
+        free(messages.each[--messages.count].bytes);
+    messages.next = 0;
+    while ((length = getline(&message.bytes, &size, file)) > 0) {
+        message.length = message.bytes[length - 1] == '\n' ? length - 1 : length;
+        messages.each = realloc(messages.each, (messages.count + 1) * sizeof message);
+        messages.each[messages.count++] = message;
+        message.bytes = NULL, size = 0;
+    }
+    free(message.bytes);
+    fclose(file);
+    printf("messages %ld\n", messages.count);
+}
+
 static void walk(char *arguments)
 {
-    /* Neither of the two names of PLAIN is given. */
-    char mech[32], prefix[256], message[300] = "\0";
-    long count, tickets;
-    if (sscanf(arguments, "%31s %ld %255s %ld", mech, &count, prefix, &tickets) != 4)
+    char mech[32];
+    long count;
+    if (sscanf(arguments, "%31s %ld", mech, &count) != 2 || messages.count == 0)
         fail("walk", 0);
     struct times taken = times(count);
     int code = SASL_OK;
     for (long i = 0; i < count && code == SASL_OK; i++) {
-        int length = 2 + sprintf(message + 2, "%s%ld", prefix, i % tickets + 1);
-        start_timed(&taken, mech, message, length, &code);
+        const struct message *message = &messages.each[messages.next++ % messages.count];
+        start_timed(&taken, mech, message->bytes, message->length, &code);
     }
     print_times(code, taken);
 }
@@ -98,12 +147,13 @@ static void time_checkpass(char *arguments)
     struct times taken = times(count);
     int code = SASL_OK;
     for (long i = 0; i < count && code == SASL_OK; i++) {
-        struct timespec begin;
+        struct timespec came = now();
         sasl_conn_t *conn = connection();
-        clock_gettime(CLOCK_MONOTONIC, &begin);
+        struct timespec begin = now();
         code = sasl_checkpass(conn, user, strlen(user), password, strlen(password));
-        add(&taken, &begin);
+        struct timespec end = now();
         sasl_dispose(&conn);
+        add(&taken, came, begin, end, now());
     }
     print_times(code, taken);
 }

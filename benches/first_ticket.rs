@@ -5,7 +5,7 @@ use crate::harness::authority::Authority;
 use crate::harness::faulty_cas::FaultyCas;
 use crate::harness::scratch::Scratch;
 use crate::libsasl2::site::PROXY;
-use crate::libsasl2::{Driver, Kit};
+use crate::libsasl2::{Driver, Kit, hex};
 use crate::measure::rounds;
 use crate::table::{Better, Row};
 use std::cell::RefCell;
@@ -83,17 +83,18 @@ impl Pair {
         }
     }
 
-    /// The prefix of the next ticket, whose number is 1.
+    /// The next ticket.
     fn next(&mut self) -> String {
         self.asked += 1;
-        let prefix = format!("PT-first-{}-", self.asked);
-        self.cas.arm(&format!("{prefix}1"), "user1", &[PROXY]);
-        prefix
+        let ticket = format!("PT-first-{}", self.asked);
+        self.cas.arm(&ticket, "user1", &[PROXY]);
+        ticket
     }
 
     /// A login, in milliseconds.
     fn log_in(&mut self) -> f64 {
-        let command = format!("walk CASPT 1 {} 1", self.next());
+        let message = format!("\0\0{}", self.next());
+        let command = format!("time CASPT 1 {}", hex(message.as_bytes()));
         self.driver.median(&command).as_secs_f64() * 1e3
     }
 
@@ -101,7 +102,7 @@ impl Pair {
     fn curl(&mut self) -> f64 {
         let ticket = self.next();
         let question = format!(
-            "{}/p3/proxyValidate?service=imap%3A%2F%2Flocalhost&ticket={ticket}1",
+            "{}/p3/proxyValidate?service=imap%3A%2F%2Flocalhost&ticket={ticket}",
             self.cas.url()
         );
         let mut command = self.scratch.command("curl");

@@ -13,9 +13,9 @@ use crate::deadline::Deadline;
 use crate::identity::Mapping;
 use crate::jwt::Jwt;
 use crate::log::Log;
-use crate::outcome::{Failure, Kind, Reason};
+use crate::outcome::{self, Failure, Reason};
 use crate::principal::Principal;
-use crate::session::{self, Access, Bounds, Key, Lifetimes, Sessions};
+use crate::session::{self, Access, Bounds, Key, Kind, Lifetimes, Sessions};
 use crate::wire::Hint;
 
 /// How long a login waits before it looks again whether another one has
@@ -51,6 +51,16 @@ pub struct Verdict {
     pub source: Option<Source>,
     /// The digest by which the credential goes in the log.
     pub key: Option<Key>,
+    /// The session that is still to be opened.
+    pub unopened: Option<Unopened>,
+}
+
+/// A session that nobody need wait for: see [`Engine::open`].
+#[derive(Debug)]
+pub struct Unopened {
+    key: Key,
+    principal: Principal,
+    bounds: Bounds,
 }
 
 /// A configuration at work: what all logins of a process share.
@@ -143,16 +153,19 @@ impl Engine {
             Ok(sessions) => sessions,
             Err(failure) => return Verdict::none(failure),
         };
-        let key = sessions.key("cas", service, &side.policy, ticket.expose());
+        let key = sessions.key(Kind::Ticket, service, &side.policy, ticket.expose());
         let (result, source) = side.decide(&sessions, &key, ticket, service, deadline);
         Verdict {
             result,
             source,
             key: Some(key),
+            unopened: None,
         }
     }
 
-    /// Decides on a token.
+    /// Decides on a token. Its session is for the caller to [open](Engine::open)
+    /// when nobody waits: to write it takes half as long as to verify the token,
+    /// and who comes in between verifies it too.
     pub fn token(&self, token: &Token, deadline: &Deadline<'_>, log: &dyn Log) -> Verdict {
         let Some(side) = &self.jwt else {
             let what = "bearer tokens are not configured";
@@ -164,12 +177,37 @@ impl Engine {
         };
         // Its audience says what a token is for, not the service that it is
         // presented to.
-        let key = sessions.key("jwt", "", &side.policy, token.expose());
-        let (result, source) = side.decide(&sessions, &key, token, deadline, log);
+        let key = sessions.key(Kind::Token, "", &side.policy, token.expose());
+        let (result, source, bounds) = side.decide(&sessions, &key, token, deadline, log);
+        let unopened = match (&result, bounds) {
+            (Ok(principal), Some(bounds)) => Some(Unopened {
+                key,
+                principal: principal.clone(),
+                bounds,
+            }),
+            _ => None,
+        };
         Verdict {
             result,
             source,
             key: Some(key),
+            unopened,
+        }
+    }
+
+    /// Opens the session of a token, for all processes of the host.
+    pub fn open(&self, session: &Unopened, log: &dyn Log) {
+        let Ok(sessions) = self.sessions.open(log) else {
+            return;
+        };
+        let Unopened {
+            key,
+            principal,
+            bounds,
+        } = session;
+        // A token in its leeway has no session.
+        if sessions.now() < bounds.holds && sessions.wall() < bounds.expires {
+            sessions.begin(Kind::Token, key, principal, *bounds);
         }
     }
 }
@@ -181,6 +219,7 @@ impl Verdict {
             result: Err(failure),
             source: None,
             key: None,
+            unopened: None,
         }
     }
 }
@@ -188,7 +227,7 @@ impl Verdict {
 /// What decided: nothing did if nobody could.
 fn source_of<T>(result: &Result<T, Failure>) -> Option<Source> {
     match result.as_ref().map_err(Failure::kind) {
-        Err(Kind::Unavailable | Kind::Internal) => None,
+        Err(outcome::Kind::Unavailable | outcome::Kind::Internal) => None,
         _ => Some(Source::Validated),
     }
 }
@@ -219,7 +258,7 @@ impl CasSide {
         }
         let result = self.validate(sessions, ticket, service, deadline);
         match &result {
-            Ok(principal) => sessions.begin(key, principal, Bounds::NONE),
+            Ok(principal) => sessions.begin(Kind::Ticket, key, principal, Bounds::NONE),
             Err(failure) => sessions.refuse(key, failure),
         }
         drop(claim);
@@ -232,7 +271,7 @@ impl CasSide {
         sessions: &Access<'_>,
         key: &Key,
     ) -> Option<(Result<Principal, Failure>, Option<Source>)> {
-        if let Some((principal, source)) = sessions.find(key, &self.lifetimes) {
+        if let Some((principal, source)) = sessions.find(Kind::Ticket, key, &self.lifetimes) {
             return Some((Ok(principal), Some(Source::Known(source))));
         }
         let (failure, source) = sessions.refusal(key)?;
@@ -272,7 +311,8 @@ impl CasSide {
 
 impl JwtSide {
     /// Unlike a ticket, a token may be validated any number of times: logins at
-    /// the same time need not wait for one another.
+    /// the same time need not wait for one another. With the bounds of the
+    /// session that is to be opened.
     fn decide(
         &self,
         sessions: &Access<'_>,
@@ -280,20 +320,22 @@ impl JwtSide {
         token: &Token,
         deadline: &Deadline<'_>,
         log: &dyn Log,
-    ) -> (Result<Principal, Failure>, Option<Source>) {
-        if let Some((principal, source)) = sessions.find(key, &TOKEN_LIFETIMES) {
-            return (Ok(principal), Some(Source::Known(source)));
+    ) -> (Result<Principal, Failure>, Option<Source>, Option<Bounds>) {
+        if let Some((principal, source)) = sessions.find(Kind::Token, key, &TOKEN_LIFETIMES) {
+            return (Ok(principal), Some(Source::Known(source)), None);
         }
         if let Some(failure) = sessions.own_refusal(key) {
             let source = Source::Known(session::Source::Memory);
-            return (Err(failure), Some(source));
+            return (Err(failure), Some(source), None);
         }
         let result = self.validator.validate(token, sessions, deadline, log);
-        match &result {
-            Ok((principal, bounds)) => sessions.begin(key, principal, *bounds),
-            Err(failure) => sessions.refuse_here(key, failure),
+        if let Err(failure) = &result {
+            sessions.refuse_here(key, failure);
         }
         let source = source_of(&result);
-        (result.map(|(principal, _)| principal), source)
+        match result {
+            Ok((principal, bounds)) => (Ok(principal), source, Some(bounds)),
+            Err(failure) => (Err(failure), source, None),
+        }
     }
 }

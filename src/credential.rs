@@ -76,12 +76,12 @@ impl Token {
         if text.len() > Self::LONGEST {
             return complain("is longer than 21847 bytes");
         }
-        if text.contains(char::is_whitespace) {
-            return complain("has white space");
-        }
-        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if !text.bytes().all(|byte| byte == b'.' || is_base64url(byte)) {
-            return complain("has characters that are not of base64url");
+        // Without a branch for each byte: this is what a known token costs.
+        let strangers = text
+            .bytes()
+            .map(|byte| usize::from(IS_STRANGE[usize::from(byte)]));
+        if strangers.sum::<usize>() > 0 {
+            return complain("has white space or other characters that are not of base64url");
         }
         let mut parts = text.split('.');
         let (header, payload) = (parts.next(), parts.next());
@@ -100,6 +100,18 @@ impl Token {
         &self.0
     }
 }
+
+/// The bytes that are neither of base64url (RFC 4648, section 5) nor a dot.
+const IS_STRANGE: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let is_base64url = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'-';
+        table[byte] = !is_base64url && byte as u8 != b'_' && byte as u8 != b'.';
+        byte += 1;
+    }
+    table
+};
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

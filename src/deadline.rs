@@ -25,6 +25,14 @@ impl<'a> Deadline<'a> {
         }
     }
 
+    /// The same, but `patience` from now at the latest.
+    pub fn within(&self, patience: Duration) -> Self {
+        Self {
+            end: self.end.min(Instant::now() + patience),
+            interrupted: self.interrupted,
+        }
+    }
+
     /// When it ends.
     pub fn end(&self) -> Instant {
         self.end

@@ -96,7 +96,9 @@ reasons! {
     IdToken "id_token" Refused definite;
     /// The token speaks for a client, not for a person.
     ClientToken "client_token" Refused definite;
-    /// The token does not have exactly one text as jwt_user_claim.
+    /// The token is good only in the hands of who has another key.
+    TokenBound "token_bound" Refused definite;
+    /// The token has no text as jwt_user_claim.
     UserClaimUnusable "user_claim_unusable" Refused definite;
     /// The CAS server does not accept the ticket.
     TicketRefused "ticket_refused" Refused definite;

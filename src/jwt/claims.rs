@@ -23,10 +23,13 @@ impl Claims {
         self.0.contains_key(name)
     }
 
-    /// The claim at `path`: a dot descends into an object. Names may have dots
-    /// in them, so the longest name that fits goes first.
+    /// The claim at `path`: a dot descends into an object, or is part of a name.
+    /// If both lead to a claim, there is none: which is meant, nobody can tell.
     pub(super) fn at(&self, path: &str) -> Option<&Value> {
-        descend(&self.0, path)
+        match readings(&self.0, path)[..] {
+            [value] => Some(value),
+            _ => None,
+        }
     }
 
     /// A claim that is a text.
@@ -69,14 +72,13 @@ impl Claims {
     }
 }
 
-fn descend<'c>(object: &'c Map<String, Value>, path: &str) -> Option<&'c Value> {
-    if let Some(value) = object.get(path) {
-        return Some(value);
-    }
-    path.rmatch_indices('.').find_map(|(dot, _)| {
-        let inner = object.get(&path[..dot])?.as_object()?;
-        descend(inner, &path[dot + 1..])
-    })
+/// Whatever `path` leads to.
+fn readings<'c>(object: &'c Map<String, Value>, path: &str) -> Vec<&'c Value> {
+    let inner = path.match_indices('.').flat_map(|(dot, _)| {
+        let inner = object.get(&path[..dot]).and_then(Value::as_object);
+        inner.map_or_else(Vec::new, |inner| readings(inner, &path[dot + 1..]))
+    });
+    object.get(path).into_iter().chain(inner).collect()
 }
 
 fn word(value: &Value) -> Option<Cow<'_, str>> {
@@ -105,12 +107,13 @@ mod tests {
             "realm_access": {"roles": ["staff", "mail"]},
             "https://univ.fr/claims": {"role": "admin"},
             "resource_access": {"web.mail": {"roles": ["user"]}},
-            "a.b": "whole", "a": {"b": "descended", "c": "d"},
+            "a.b": "whole", "a": {"b": "descended", "c": "d"}, "e.f": "g",
         }));
         assert_eq!(claims.values("realm_access.roles"), ["staff", "mail"]);
         assert_eq!(claims.values("https://univ.fr/claims.role"), ["admin"]);
         assert_eq!(claims.values("resource_access.web.mail.roles"), ["user"]);
-        assert_eq!(claims.values("a.b"), ["whole"]);
+        assert_eq!(claims.values("e.f"), ["g"]);
+        assert!(claims.at("a.b").is_none());
         assert_eq!(claims.values("a.c"), ["d"]);
         assert!(claims.values("a.c.d").is_empty());
         assert!(claims.values("realm_access").is_empty());

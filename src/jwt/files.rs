@@ -22,6 +22,9 @@ use crate::outcome::{Failure, Reason};
 /// How long a look at the files holds: looking costs as much as a session.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The same for a token that they have no key for: anybody can send that.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// The longest file of keys that is read, in bytes, and how many there may be.
 const LONGEST: u64 = 1 << 20;
 const MOST: usize = 1_000;
@@ -65,12 +68,12 @@ impl Files {
         self.look(now, LOOK, log)
     }
 
-    /// The keys as they are now.
+    /// The keys as they are now, or were a moment ago.
     ///
     /// # Errors
     /// [`Reason::KeysUnusable`].
     pub(super) fn newest(&self, now: Moment, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
-        self.look(now, Duration::ZERO, log)
+        self.look(now, LOOK_AGAIN, log)
     }
 
     /// What is wrong with the files.
@@ -93,7 +96,7 @@ impl Files {
         if let Some(found) = &*found
             && now.since(found.looked).is_some_and(|age| age < holds)
         {
-            return Ok(Arc::clone(&found.set));
+            return self.usable(&found.set);
         }
         let unusable = |what: String| Failure::new(Reason::KeysUnusable, what);
         let stamps = stamps(&self.path).map_err(unusable)?;
@@ -101,15 +104,11 @@ impl Files {
             && found.stamps == stamps
         {
             found.looked = now;
-            return Ok(Arc::clone(&found.set));
+            return self.usable(&found.set);
         }
         let set = self.read(&stamps).map_err(unusable)?;
         for complaint in &set.complaints {
             log.write(Level::Error, &format!("sso: jwt_keys: {complaint}"));
-        }
-        if set.keys.is_empty() {
-            *found = None;
-            return Err(unusable(self.no_key()));
         }
         let set = Arc::new(set);
         *found = Some(Found {
@@ -117,7 +116,14 @@ impl Files {
             stamps,
             set: Arc::clone(&set),
         });
-        Ok(set)
+        self.usable(&set)
+    }
+
+    fn usable(&self, set: &Arc<KeySet>) -> Result<Arc<KeySet>, Failure> {
+        if set.keys.is_empty() {
+            return Err(Failure::new(Reason::KeysUnusable, self.no_key()));
+        }
+        Ok(Arc::clone(set))
     }
 
     fn read(&self, stamps: &[Stamp]) -> Result<KeySet, String> {
@@ -153,7 +159,8 @@ impl Files {
 fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
     let complain = |error| format!("{}: {error}", path.display());
     let metadata = fs::metadata(path).map_err(complain)?;
-    if !metadata.is_dir() {
+    // Anything else than a file, such as a pipe, could be waited for for ever.
+    if metadata.is_file() {
         return Ok(vec![Stamp::new(path.to_owned(), &metadata)]);
     }
     let mut stamps = Vec::new();
@@ -227,9 +234,21 @@ mod tests {
         assert_eq!(count(at(999)), 1);
         assert_eq!(count(at(1_000)), 3);
         write("b.pem", "withdrawn");
-        assert_eq!(count(at(1_500)), 3);
-        let newest = files.newest(at(1_500), &Kept::default()).unwrap();
-        assert_eq!(newest.keys.len(), 1);
+        assert_eq!(count(at(1_099)), 3);
+        let newest = |now| files.newest(now, &Kept::default()).unwrap().keys.len();
+        assert_eq!(newest(at(1_099)), 3);
+        assert_eq!(newest(at(1_100)), 1);
+    }
+
+    #[test]
+    fn what_could_be_waited_for_is_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe.pem");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [pipe, directory.path().to_owned()] {
+            let failure = Files::new(path).current(at(0), &Kept::default());
+            assert_eq!(failure.unwrap_err().reason(), Reason::KeysUnusable);
+        }
     }
 
     #[test]
@@ -258,16 +277,18 @@ mod tests {
     fn what_is_no_key_is_named_once_and_spoils_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        write("good.pem", &hmac(1, 32));
         write("short.pem", &hmac(1, 8));
         write("long.pem", &"x".repeat(2 << 20));
         let files = Files::new(directory.path().to_owned());
         let log = Kept::default();
-        for time in [0, 2_000] {
-            assert_eq!(files.current(at(time), &log).unwrap().keys.len(), 1);
+        for time in [0, 500, 2_000] {
+            let failure = files.current(at(time), &log).unwrap_err();
+            assert_eq!(failure.reason(), Reason::KeysUnusable);
         }
         let lines = log.lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
+        write("good.pem", &hmac(1, 32));
+        assert_eq!(files.current(at(4_000), &log).unwrap().keys.len(), 1);
         assert!(lines.iter().all(|(level, line)| {
             *level == Level::Error && line.contains("sso: jwt_keys: ") && line.contains(".pem: ")
         }));

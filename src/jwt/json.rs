@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde_core::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 /// The object that `bytes` are.
@@ -74,11 +75,13 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some((name, Strict(value))) = members.next_entry::<String, Strict>()? {
-            if object.contains_key(&name) {
+            match object.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(value)),
                 // Which one counts is a matter of taste, and tastes differ.
-                return Err(A::Error::custom("an object has a member twice"));
+                Entry::Occupied(_) => {
+                    return Err(A::Error::custom("an object has a member twice"));
+                }
             }
-            object.insert(name, value);
         }
         Ok(Value::Object(object))
     }

@@ -124,35 +124,60 @@ fn seconds(from: WallTime, to: WallTime) -> String {
     format!("{} s", from.until(to).as_secs())
 }
 
-/// ID tokens open nothing (RFC 9068, section 5, warns of taking them for access
-/// tokens); many issuers write the same `typ`, `iss` and `aud` into both.
+/// Whether it is an access token, and one that whoever has it may use.
+///
+/// Many issuers write the same `typ`, `iss` and `aud` into ID tokens (RFC 9068,
+/// section 5, warns of taking them for access tokens) and into others that they
+/// sign by the same key.
 fn judge_purpose(claims: &Claims) -> Result<(), Failure> {
-    let telling = ["nonce", "at_hash", "c_hash", "s_hash"]
-        .into_iter()
-        .find(|name| claims.has(name));
-    // A login's time is in access tokens too, beside what it was granted for.
-    let has_scope = claims.has("scope") || claims.has("scp");
-    let telling = telling.or((claims.has("auth_time") && !has_scope).then_some("auth_time"));
-    // Keycloak's.
-    let telling = telling.or((claims.text("typ") == Some("ID")).then_some("typ=ID"));
-    match telling {
-        None => Ok(()),
-        Some(name) => Err(Failure::new(
-            Reason::IdToken,
-            format!("the token is an ID token, not an access token: it has {name}"),
-        )),
+    let refuse = |reason, what: String| Err(Failure::new(reason, what));
+    if let Some(name) = mark_of_id_token(claims) {
+        let what = "the token is an ID token, not an access token: it has";
+        return refuse(Reason::IdToken, format!("{what} {name}"));
     }
+    if claims.has("events") {
+        let what = "the token is an event, such as a logout, not an access token";
+        return refuse(Reason::TypeNotAllowed, what.to_owned());
+    }
+    // Keycloak tells kinds of tokens by a claim.
+    let typ = claims.text("typ").map(media_type);
+    if let Some(typ) = typ
+        && !["bearer", "jwt", "at+jwt"].contains(&typ.as_str())
+    {
+        let what = format!("the claim typ is {}, not Bearer", quoted(&typ));
+        return refuse(Reason::TypeNotAllowed, what);
+    }
+    if claims.has("cnf") {
+        let what = "the token is bound to a key of its client's (cnf), which is not seen here";
+        return refuse(Reason::TokenBound, what.to_owned());
+    }
+    Ok(())
+}
+
+/// The claim by which an ID token is known (OpenID Connect Core 1.0, sections 2
+/// and 3.3.2.11).
+fn mark_of_id_token(claims: &Claims) -> Option<&'static str> {
+    let first_of = |names: &[&'static str]| names.iter().copied().find(|name| claims.has(name));
+    if claims.text("typ") == Some("ID") {
+        return Some("typ=ID");
+    }
+    let is_granted = claims.has("scope") || claims.has("scp");
+    // Keycloak up to 24 copied the nonce into access tokens.
+    let is_bearer = is_granted && claims.text("typ") == Some("Bearer");
+    first_of(&["at_hash", "c_hash", "s_hash"])
+        .or_else(|| first_of(&["nonce"]).filter(|_| !is_bearer))
+        // About a login; access tokens have these too, beside what they were
+        // granted for (RFC 9068, section 2.2.1).
+        .or_else(|| first_of(&["auth_time", "acr", "amr"]).filter(|_| !is_granted))
 }
 
 /// The user's name, as the issuer knows it.
 fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims) -> Result<&'c str, Failure> {
     let name = issuer.user_claim.as_str();
     let refuse = |what| Err(Failure::new(Reason::UserClaimUnusable, what));
-    if name == "email"
-        && claims.has("email_verified")
-        && claims.values("email_verified") != ["true"]
-    {
-        return refuse("email is not verified, so anybody could have written it".to_owned());
+    if name == "email" && claims.values("email_verified") != ["true"] {
+        let what = "email_verified is not true: anybody could have written that email";
+        return refuse(what.to_owned());
     }
     match claims.text(name) {
         Some(user) => Ok(user),
@@ -167,8 +192,11 @@ fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims) -> Result<&'c str, Failur
 fn judge_client(claims: &Claims, user: &str) -> Result<(), Failure> {
     let sub = claims.text("sub");
     let same = ["client_id", "azp"].into_iter().find(|name| {
-        let client = claims.text(name);
-        client.is_some() && (client == sub || client == Some(user))
+        claims.text(name).is_some_and(|client| {
+            // Keycloak's name for a client's own account.
+            let account = user.strip_prefix("service-account-");
+            [sub, Some(user), account].contains(&Some(client))
+        })
     });
     let telling = same
         // Entra's and Auth0's own words for it.

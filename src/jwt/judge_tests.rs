@@ -131,11 +131,32 @@ fn id_tokens_open_nothing() {
     for name in ["nonce", "at_hash", "c_hash", "s_hash", "auth_time"] {
         assert_eq!(refused(json!({ name: "x" })), Reason::IdToken, "{name}");
     }
+    for name in ["acr", "amr"] {
+        assert_eq!(refused(json!({ name: "x" })), Reason::IdToken, "{name}");
+    }
     assert_eq!(refused(json!({"typ": "ID"})), Reason::IdToken);
+    let hybrid = json!({"scope": "openid", "nonce": "x"});
+    assert_eq!(refused(hybrid), Reason::IdToken);
     // Keycloak's access tokens.
     let bearer = json!({"typ": "Bearer", "auth_time": NOW, "scope": "openid email"});
     assert!(judged(&policy(), bearer).is_ok());
     assert!(judged(&policy(), json!({"auth_time": NOW, "scp": "imap"})).is_ok());
+    // Those of Keycloak up to 24.
+    let with_nonce = json!({"typ": "Bearer", "nonce": "x", "scope": "openid"});
+    assert!(judged(&policy(), with_nonce).is_ok());
+    let forged = json!({"typ": "Bearer", "nonce": "x", "scope": "openid", "at_hash": "x"});
+    assert_eq!(refused(forged), Reason::IdToken);
+}
+
+#[test]
+fn other_tokens_by_the_same_key_open_nothing() {
+    let logout = json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}});
+    assert_eq!(refused(logout), Reason::TypeNotAllowed);
+    for typ in ["Logout", "Refresh", "Offline", "DPoP"] {
+        assert_eq!(refused(json!({"typ": typ})), Reason::TypeNotAllowed);
+    }
+    assert!(judged(&policy(), json!({"typ": "JWT"})).is_ok());
+    assert_eq!(refused(json!({"cnf": {"jkt": "x"}})), Reason::TokenBound);
 }
 
 #[test]
@@ -157,6 +178,8 @@ fn a_client_does_not_speak_for_a_person() {
         judged(&by_name, json!({"name": "app", "client_id": "app"})),
         Err(Reason::ClientToken)
     );
+    let account = json!({"name": "service-account-app", "azp": "app"});
+    assert_eq!(judged(&by_name, account), Err(Reason::ClientToken));
     let allowed = IssuerConfig {
         allow_clients: true,
         ..policy()
@@ -189,8 +212,12 @@ fn an_address_that_was_not_verified_names_nobody() {
     };
     let judged = |changes| judged(&by_email, changes).map(|(user, _)| user);
     let email = "alice@univ.fr";
-    assert_eq!(judged(json!({"email": email})), Ok(email.to_owned()));
-    assert!(judged(json!({"email": email, "email_verified": true})).is_ok());
+    let verified = json!({"email": email, "email_verified": true});
+    assert_eq!(judged(verified), Ok(email.to_owned()));
+    assert_eq!(
+        judged(json!({"email": email})),
+        Err(Reason::UserClaimUnusable)
+    );
     for verified in [json!(false), json!("no"), json!(0)] {
         assert_eq!(
             judged(json!({"email": email, "email_verified": verified})),

@@ -34,6 +34,10 @@ pub(super) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
         .and_then(Value::as_array)
         .ok_or("is no JWK set: it has no keys")?;
     let mut set = KeySet::default();
+    if entries.len() > MOST {
+        let complaint = format!("only the first {MOST} of {} keys are used", entries.len());
+        set.complaints.push(complaint);
+    }
     for (index, entry) in entries.iter().take(MOST).enumerate() {
         match key(entry, secrets) {
             Ok(Some(key)) => set.keys.push(key),
@@ -53,6 +57,12 @@ pub(super) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
 fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
     if !is_for_signatures(entry) {
         return Ok(None);
+    }
+    if entry.get("d").is_some() {
+        let remedy = "leave the public one here, and make a new pair";
+        return Err(format!(
+            "is a private key, which only the issuer must have; {remedy}"
+        ));
     }
     let key = match (text(entry, "kty"), text(entry, "crv")) {
         (Some("RSA"), _) => Key::rsa(&number(entry, "n")?, &number(entry, "e")?)?,
@@ -176,13 +186,14 @@ mod tests {
             with(json!({"alg": "RS256"})),
             json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
             json!({"kty": "RSA", "e": "AQAB"}),
+            with(json!({"d": "AA"})),
             json!({"kty": "oct", "k": URL_SAFE_NO_PAD.encode([7; 64])}),
             ec(),
         ]);
         assert_eq!(set.keys.len(), 1);
-        assert_eq!(set.complaints.len(), 9, "{:#?}", set.complaints);
+        assert_eq!(set.complaints.len(), 10, "{:#?}", set.complaints);
         assert!(set.complaints[0].contains("key 1 b1 has no kty"));
-        assert!(set.complaints[8].contains("published"));
+        assert!(set.complaints[9].contains("published"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::compact::{Compact, Header};
 use super::key::Key;
+use crate::algorithm::Family;
 use crate::log::quoted;
 use crate::outcome::{Failure, Reason};
 
@@ -18,8 +19,9 @@ pub(super) struct KeySet {
 #[derive(Debug)]
 pub(super) struct Unverified {
     pub(super) failure: Failure,
-    /// Whether a newer set could have the key.
-    pub(super) could_be_newer: bool,
+    /// Whether the token's key is one that this set does not have. If it is, and
+    /// nobody can tell whether there is a newer set, nobody can tell.
+    pub(super) is_unknown: bool,
 }
 
 impl KeySet {
@@ -49,7 +51,7 @@ impl KeySet {
         };
         Err(Unverified {
             failure,
-            could_be_newer: !named,
+            is_unknown: !named,
         })
     }
 
@@ -85,7 +87,10 @@ impl KeySet {
                 Failure::new(Reason::KeyUnknown, what)
             }
             _ => {
-                let what = format!("the issuer's key is not for {algorithm}");
+                let mut what = format!("the issuer's key is not for {algorithm}");
+                if algorithm.family() == Family::Hmac {
+                    what += ", which needs a secret as long as its digest";
+                }
                 Failure::new(Reason::AlgorithmNotAllowed, what)
             }
         }

@@ -20,6 +20,7 @@ mod key_set;
 mod pem;
 mod published;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -34,7 +35,7 @@ use crate::wire::Hint;
 use claims::Claims;
 use compact::Compact;
 use files::Files;
-use key_set::{KeySet, Unverified};
+use key_set::KeySet;
 use published::Published;
 
 /// The validator of tokens.
@@ -59,7 +60,8 @@ impl Jwt {
         Self { issuers }
     }
 
-    /// How long a validation may take: fetching keys is all that takes time.
+    /// How long a validation may take, whoever issued the token: fetching keys is
+    /// all that takes time.
     pub fn timeout(&self) -> Duration {
         let timeouts = self.issuers.iter().map(|issuer| issuer.config.timeout);
         timeouts.max().unwrap_or_default()
@@ -102,7 +104,8 @@ impl Jwt {
         let token = Compact::parse(token)?;
         let issuer = self.issuer(&token)?;
         judge::judge_header(&issuer.config, &token.header)?;
-        let holds = issuer.verify(&token, sessions, deadline, log)?;
+        let deadline = deadline.within(issuer.config.timeout);
+        let holds = issuer.verify(&token, sessions, &deadline, log)?;
         let claims = Claims::new(token.claims);
         let (principal, expires) = judge::judge(&issuer.config, &claims, sessions.wall())?;
         Ok((principal, Bounds { holds, expires }))
@@ -166,8 +169,10 @@ impl Issuer {
         match &self.keys {
             Keys::Files(files) => {
                 let now = sessions.now();
-                verify(&*files.current(now, log)?, token, || {
-                    files.newest(now, log).map(Some)
+                let current = files.current(now, log)?;
+                verify(&current, token, || {
+                    let newest = files.newest(now, log)?;
+                    Ok((!Arc::ptr_eq(&newest, &current)).then_some(newest))
                 })?;
                 Ok(now.plus(self.config.keys_refresh))
             }
@@ -193,16 +198,15 @@ fn verify<S: AsRef<KeySet>>(
     token: &Compact<'_>,
     newer: impl FnOnce() -> Result<Option<S>, Failure>,
 ) -> Result<(), Failure> {
-    let unverified = match set.verify(token) {
-        Ok(()) => return Ok(()),
-        Err(unverified) => unverified,
+    let Err(old) = set.verify(token) else {
+        return Ok(());
     };
-    let failure = |unverified: Unverified| unverified.failure;
-    if !unverified.could_be_newer {
-        return Err(failure(unverified));
-    }
-    match newer()? {
-        Some(set) => set.as_ref().verify(token).map_err(failure),
-        None => Err(failure(unverified)),
+    match newer() {
+        Ok(Some(set)) => set
+            .as_ref()
+            .verify(token)
+            .map_err(|unverified| unverified.failure),
+        Err(unavailable) if old.is_unknown => Err(unavailable),
+        Ok(None) | Err(_) => Err(old.failure),
     }
 }

@@ -6,6 +6,7 @@
 
 use super::key::Key;
 use super::key_set::KeySet;
+use crate::log::quoted;
 
 /// The keys of a file. What is not a key is complained of, and harms no other.
 pub(super) fn read(bytes: &[u8]) -> KeySet {
@@ -36,14 +37,19 @@ fn blocks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn key(block: &[u8]) -> Result<Key, String> {
-    let block = pem::parse(block).map_err(|error| format!("is not PEM: {error}"))?;
+    // The library's own words may show what is in the block, which may be a secret.
+    let block = pem::parse(block).map_err(|_| "is not PEM as it must be written")?;
     match block.tag() {
         "PUBLIC KEY" => Key::from_der(block.contents()).map_err(str::to_owned),
         "HMAC KEY" => Key::secret(block.contents()).map_err(str::to_owned),
-        tag if tag.ends_with("PRIVATE KEY") => Err(format!(
-            "is a {tag}, which only the issuer must have; leave the PUBLIC KEY here"
+        tag if tag.ends_with("PRIVATE KEY") => Err(
+            "is a private key, which only the issuer must have; leave the PUBLIC KEY here"
+                .to_owned(),
+        ),
+        tag => Err(format!(
+            "is {}, neither a PUBLIC KEY nor an HMAC KEY",
+            quoted(tag)
         )),
-        tag => Err(format!("is a {tag}, neither a PUBLIC KEY nor an HMAC KEY")),
     }
 }
 
@@ -92,6 +98,17 @@ mod tests {
         assert!(set.complaints[1].contains("only the issuer"));
         assert!(set.complaints[3].contains("32 bytes"));
         assert!(read(b"").keys.is_empty());
+        // A secret does not show itself where it is written wrongly.
+        let secret = hmac(64);
+        let body = &secret.lines().nth(1).unwrap()[..20];
+        for wrong in [
+            secret.replace("\n-----END", "\n\n-----END"),
+            secret.replace("-----END HMAC", "-----END HMAK"),
+            secret.replace(body, &format!("{body}!")),
+        ] {
+            let complaints = read(wrong.as_bytes()).complaints;
+            assert!(!complaints.concat().contains(&body[..8]), "{complaints:?}");
+        }
         assert!(read(b"no key at all").keys.is_empty());
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct Published {
     at: KeysAt,
     name: String,
     http: Client,
+    timeout: Duration,
     refresh: Duration,
     keep: Duration,
     /// The last set that this process has read.
@@ -62,6 +63,7 @@ impl Published {
             at: config.keys.clone(),
             name: format!("{:?} {:?}", config.keys, config.ca_file),
             http: Client::new(config.ca_file.clone(), config.timeout),
+            timeout: config.timeout,
             refresh: config.keys_refresh,
             keep: config.keys_keep,
             read: Mutex::new(None),
@@ -97,11 +99,9 @@ impl Published {
             }
             let claim = match sessions.claim(&place.state) {
                 Some(claim) => claim,
-                // Somebody is asking. An issuer that has failed is not waited
-                // for by everybody.
-                None if state.is_failing()
-                    && let Some(last) = self.last(sessions, &place, state, log) =>
-                {
+                // Somebody is asking, and may be slow, or stopped: nobody waits
+                // for that who need not.
+                None if let Some(last) = self.last(sessions, &place, state, log) => {
                     return Ok(last);
                 }
                 None => {
@@ -177,6 +177,7 @@ impl Published {
         deadline: &Deadline<'_>,
         log: &dyn Log,
     ) -> Result<Dated, Failure> {
+        let left = deadline.remaining()?;
         let fetched = self.ask(deadline).and_then(|body| {
             let set = self.parse(&body)?;
             Ok((body, set))
@@ -191,12 +192,11 @@ impl Published {
                 Ok(self.remember(set, now))
             }
             Err(failure) => {
-                // What the host has to do with says nothing about the issuer.
-                if failure.reason() != Reason::Interrupted {
+                if self.is_the_issuers(&failure, left) {
                     place.fail(sessions, state, now);
-                    let line = format!("sso: the issuer's keys could not be fetched: {failure}");
-                    log.write(Level::Warning, &line);
                 }
+                let line = format!("sso: the issuer's keys could not be fetched: {failure}");
+                log.write(Level::Warning, &line);
                 Err(failure)
             }
         };
@@ -204,12 +204,22 @@ impl Published {
         dated
     }
 
+    /// Whether a failure says something about the issuer, rather than about this
+    /// process or the little time that it had `left`.
+    fn is_the_issuers(&self, failure: &Failure, left: Duration) -> bool {
+        match failure.reason() {
+            Reason::Interrupted | Reason::TrustUnusable | Reason::InternalError => false,
+            Reason::ServerTimeout => left >= self.timeout / 2,
+            _ => true,
+        }
+    }
+
     fn ask(&self, deadline: &Deadline<'_>) -> Result<Vec<u8>, Failure> {
         match &self.at {
             KeysAt::Url(url) => self.get(url, deadline),
             KeysAt::Discovery { document, issuer } => {
                 let description = self.get(document, deadline)?;
-                let url = keys_of(&description, issuer)
+                let url = keys_of(&description, document, issuer)
                     .map_err(|what| unusable(format!("{document}: {what}")))?;
                 self.get(&url, deadline)
             }
@@ -293,7 +303,7 @@ impl Published {
 
 /// The place of the keys in an issuer's description of itself, which must be
 /// of that issuer to the letter (OpenID Connect Discovery 1.0, section 4.3).
-fn keys_of(description: &[u8], issuer: &str) -> Result<Url, String> {
+fn keys_of(description: &[u8], document: &Url, issuer: &str) -> Result<Url, String> {
     let description: Value =
         serde_json::from_slice(description).map_err(|error| format!("is not JSON: {error}"))?;
     let member = |name: &str| {
@@ -308,7 +318,12 @@ fn keys_of(description: &[u8], issuer: &str) -> Result<Url, String> {
         ));
     }
     let text = member("jwks_uri")?;
-    server_url(text).map_err(|problem| format!("jwks_uri {} {problem}", quoted(text)))
+    let url = server_url(text).map_err(|problem| format!("jwks_uri {} {problem}", quoted(text)))?;
+    if url.scheme() == "http" && document.scheme() != "http" {
+        // On this host anybody may listen.
+        return Err(format!("jwks_uri {} is not https", quoted(text)));
+    }
+    Ok(url)
 }
 
 fn unusable(what: String) -> Failure {
@@ -321,12 +336,14 @@ mod tests {
 
     #[test]
     fn a_description_must_be_of_the_issuer_to_the_letter() {
-        let keys_of = |text: &str| keys_of(text.as_bytes(), "https://sso.univ.fr/");
+        let document = Url::parse("https://sso.univ.fr/.well-known/openid-configuration").unwrap();
+        let keys_of = |text: &str| keys_of(text.as_bytes(), &document, "https://sso.univ.fr/");
         let good = r#"{"issuer":"https://sso.univ.fr/","jwks_uri":"https://keys.univ.fr/jwks"}"#;
         assert_eq!(keys_of(good).unwrap().as_str(), "https://keys.univ.fr/jwks");
         for bad in [
             good.replace("fr/\"", "fr\""),
             good.replace("https://keys", "http://keys"),
+            good.replace("https://keys.univ.fr", "http://localhost"),
             good.replace("jwks_uri", "jwks"),
             good.replace("issuer", "iss"),
             "<html>".to_owned(),

@@ -225,7 +225,10 @@ unsafe extern "C" fn mech_dispose(context: *mut c_void, utils: *const sasl::sasl
     guarded(on_panic(utils), || {
         if !context.is_null() {
             // SAFETY: what mech_new made, given back once: libsasl2 forgets it.
-            drop(unsafe { Box::from_raw(context.cast::<Exchange>()) });
+            let exchange = unsafe { Box::from_raw(context.cast::<Exchange>()) };
+            if let Some(utils) = utils {
+                exchange.end(&utils);
+            }
         }
         OK
     });

@@ -11,7 +11,7 @@ use super::host::Connection;
 use super::mechanism::Mechanism;
 use super::signals::Handlers;
 use super::{sasl, status};
-use crate::authenticate::{Engine, Verdict};
+use crate::authenticate::{Engine, Unopened, Verdict};
 use crate::credential::{Ticket, Token};
 use crate::deadline::Deadline;
 use crate::decision::Decision;
@@ -30,6 +30,8 @@ pub(super) struct Exchange {
     state: State,
     /// What the host sends to the client lives here until the next step.
     challenge: String,
+    /// What is written when the connection ends.
+    unopened: Option<Unopened>,
 }
 
 enum State {
@@ -64,7 +66,16 @@ impl Exchange {
             service,
             state: State::Begun,
             challenge: String::new(),
+            unopened: None,
         })
+    }
+
+    /// The end of the exchange, or of the connection that it opened: nobody
+    /// waits now.
+    pub(super) fn end(self, log: &dyn Log) {
+        if let Some(session) = &self.unopened {
+            self.engine.open(session, log);
+        }
     }
 
     /// What is to be sent to the client after a step that says
@@ -95,13 +106,14 @@ impl Exchange {
     ) -> c_int {
         let start = Instant::now();
         let client = connection.client();
-        let (mut source, mut key) = (None, None);
+        let (mut source, mut key, mut unopened) = (None, None, None);
         let outcome = self
             .answer(connection, message)
             .and_then(|(message, verdict)| {
-                (source, key) = (verdict.source, verdict.key);
+                (source, key, unopened) = (verdict.source, verdict.key, verdict.unopened);
                 self.identify(connection, &verdict.result?, &message, result)
             });
+        self.unopened = unopened;
         let decision = Decision {
             mechanism: self.mechanism.text(),
             service: &self.service,

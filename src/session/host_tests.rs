@@ -17,7 +17,7 @@ fn put(host: &Host, table: Table, number: u32, at: u64, record: &[u8]) -> Result
 }
 
 fn has(host: &Host, number: u32) -> bool {
-    let found = host.find(Table::Sessions, &Key::of_test(number));
+    let found = host.find(Table::Tickets, &Key::of_test(number));
     found.unwrap().is_some()
 }
 
@@ -30,12 +30,12 @@ fn close(host: Host) {
 fn records_outlive_the_process_that_wrote_them() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 10).unwrap();
-    put(&host, Table::Sessions, 1, 5, b"alice").unwrap();
+    put(&host, Table::Tickets, 1, 5, b"alice").unwrap();
     let secret = *host.secret();
     close(host);
     let host = Host::open(directory.path(), 10).unwrap();
     assert_eq!(
-        host.find(Table::Sessions, &Key::of_test(1))
+        host.find(Table::Tickets, &Key::of_test(1))
             .unwrap()
             .as_deref(),
         Some(&b"alice"[..])
@@ -48,10 +48,10 @@ fn the_least_recently_used_goes_first() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 3).unwrap();
     for number in 1..=3 {
-        put(&host, Table::Sessions, number, u64::from(number), b"x").unwrap();
+        put(&host, Table::Tickets, number, u64::from(number), b"x").unwrap();
     }
-    put(&host, Table::Sessions, 1, 10, b"x").unwrap();
-    put(&host, Table::Sessions, 4, 11, b"x").unwrap();
+    put(&host, Table::Tickets, 1, 10, b"x").unwrap();
+    put(&host, Table::Tickets, 4, 11, b"x").unwrap();
     assert!(has(&host, 1) && has(&host, 3) && has(&host, 4));
     assert!(!has(&host, 2));
 }
@@ -60,7 +60,7 @@ fn the_least_recently_used_goes_first() {
 fn refusals_evict_no_session_and_go_when_they_are_old() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 3).unwrap();
-    put(&host, Table::Sessions, 1, 1, b"alice").unwrap();
+    put(&host, Table::Tickets, 1, 1, b"alice").unwrap();
     for number in 0..100 {
         put(&host, Table::Refusals, number, 2, b"no").unwrap();
     }
@@ -75,10 +75,10 @@ fn refusals_evict_no_session_and_go_when_they_are_old() {
 fn a_record_that_is_removed_leaves_no_trace() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 3).unwrap();
-    put(&host, Table::Sessions, 1, 1, b"alice").unwrap();
+    put(&host, Table::Tickets, 1, 1, b"alice").unwrap();
     let key = Key::of_test(1);
     host.update(
-        Table::Sessions,
+        Table::Tickets,
         &key,
         Moment::from_millis(2),
         &mut |before| {
@@ -88,14 +88,14 @@ fn a_record_that_is_removed_leaves_no_trace() {
     )
     .unwrap();
     let transaction = host.env.read_txn().unwrap();
-    let shelf = host.shelf(Table::Sessions);
+    let shelf = host.shelf(Table::Tickets);
     assert!(shelf.records.is_empty(&transaction).unwrap());
     assert!(shelf.order.is_empty(&transaction).unwrap());
 }
 
 /// Changes one record until the store has no room for another copy of a page.
 fn churn(host: &Host) -> Result<(), Trouble> {
-    (0..2_000).try_for_each(|time| put(host, Table::Sessions, time % 50, 1, &[b'x'; 200]))
+    (0..2_000).try_for_each(|time| put(host, Table::Tickets, time % 50, 1, &[b'x'; 200]))
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn the_longest_records_fit_in_any_order_up_to_the_capacity() {
     let secret = Secret::new(host.secret());
     for number in 0..3 * capacity {
         let key = secret.key(&[&number.to_be_bytes()]);
-        for table in [Table::Sessions, Table::Refusals] {
+        for table in [Table::Tickets, Table::Refusals] {
             host.update(table, &key, Moment::from_millis(number as u64), &mut |_| {
                 Change::Put(vec![b'x'; 16 + 255 + 16])
             })
@@ -114,7 +114,7 @@ fn the_longest_records_fit_in_any_order_up_to_the_capacity() {
         }
     }
     let transaction = host.env.read_txn().unwrap();
-    let held = host.shelf(Table::Sessions).records.len(&transaction);
+    let held = host.shelf(Table::Tickets).records.len(&transaction);
     assert_eq!(held.unwrap(), capacity as u64);
 }
 
@@ -122,7 +122,7 @@ fn the_longest_records_fit_in_any_order_up_to_the_capacity() {
 fn a_reader_that_stands_still_is_trouble_with_a_remedy_until_it_goes() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open_with_room(directory.path(), 100, 512 * 1024).unwrap();
-    put(&host, Table::Sessions, 1, 1, b"x").unwrap();
+    put(&host, Table::Tickets, 1, 1, b"x").unwrap();
     let reading = host.env.read_txn().unwrap();
     let trouble = churn(&host).unwrap_err().to_string();
     assert!(trouble.contains("stopped while it read"), "{trouble}");
@@ -150,7 +150,7 @@ fn a_file_that_was_cut_short_is_refused_with_the_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 1_000).unwrap();
     for number in 0..500 {
-        put(&host, Table::Sessions, number, 1, &[b'x'; 200]).unwrap();
+        put(&host, Table::Tickets, number, 1, &[b'x'; 200]).unwrap();
     }
     close(host);
     let path = directory.path().join(store_name().unwrap().0);
@@ -172,7 +172,7 @@ fn a_file_that_is_damaged_inside_is_refused_with_the_remedy() {
     for number in [10, 500, 3_000] {
         let host = Host::open(directory.path(), 10_000).unwrap();
         for session in 0..number {
-            put(&host, Table::Sessions, session, 1, &[b'x'; 200]).unwrap();
+            put(&host, Table::Tickets, session, 1, &[b'x'; 200]).unwrap();
         }
         close(host);
         // It is good as LMDB left it.
@@ -215,7 +215,7 @@ fn lowering_the_capacity_holds_up_nobody_for_long() {
     let put = |host: &Host, number: usize| {
         let key = secret.key(&[&number.to_be_bytes()]);
         let now = Moment::from_millis(number as u64);
-        host.update(Table::Sessions, &key, now, &mut |_| {
+        host.update(Table::Tickets, &key, now, &mut |_| {
             Change::Put(vec![b'x'; 200])
         })
     };
@@ -227,7 +227,7 @@ fn lowering_the_capacity_holds_up_nobody_for_long() {
     let host = Host::open(directory.path(), 100).unwrap();
     let held = || {
         let transaction = host.env.read_txn().unwrap();
-        let records = host.shelf(Table::Sessions).records;
+        let records = host.shelf(Table::Tickets).records;
         records.len(&transaction).unwrap()
     };
     put(&host, many).unwrap();
@@ -248,7 +248,7 @@ fn more_processes_come_and_go_than_there_are_slots() {
         std::process::exit(0);
     }
     let host = Host::open(directory.path(), 10).unwrap();
-    put(&host, Table::Sessions, 1, 1, b"x").unwrap();
+    put(&host, Table::Tickets, 1, 1, b"x").unwrap();
     for _ in 0..READERS + 4 {
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .arg("more_processes_come_and_go")
@@ -277,7 +277,7 @@ fn a_writer_that_was_stopped_stops_nobody_for_long() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 10).unwrap();
     let _stopped = host.locks.lock(What::Writing, PATIENCE).unwrap();
-    let trouble = put(&host, Table::Sessions, 1, 1, b"x").unwrap_err();
+    let trouble = put(&host, Table::Tickets, 1, 1, b"x").unwrap_err();
     assert!(
         trouble.to_string().contains("that was stopped"),
         "{trouble}"
@@ -313,8 +313,8 @@ fn slots_of_readers_that_were_killed_are_used_again() {
 fn a_map_that_another_process_opened_is_not_used() {
     let directory = tempfile::tempdir().unwrap();
     let mut host = Host::open(directory.path(), 10).unwrap();
-    put(&host, Table::Sessions, 1, 1, b"x").unwrap();
+    put(&host, Table::Tickets, 1, 1, b"x").unwrap();
     host.pid += 1;
-    let trouble = host.find(Table::Sessions, &Key::of_test(1)).unwrap_err();
+    let trouble = host.find(Table::Tickets, &Key::of_test(1)).unwrap_err();
     assert!(trouble.to_string().contains("fork"), "{trouble}");
 }

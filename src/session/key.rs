@@ -80,8 +80,10 @@ impl Secret {
     }
 
     fn tag(&self, parts: &[&[u8]]) -> hmac::Tag {
-        // In one piece: a context for each part costs more than the copy.
-        let mut message = Vec::with_capacity(512);
+        // In one piece: a context for each part costs more than the copy. Of its
+        // whole length from the start: what it outgrew would not be wiped.
+        let length = parts.iter().map(|part| 8 + part.len()).sum();
+        let mut message = Vec::with_capacity(length);
         for part in parts {
             message.extend_from_slice(&(part.len() as u64).to_be_bytes());
             message.extend_from_slice(part);

@@ -46,6 +46,24 @@ pub enum Source {
     Host,
 }
 
+/// What a credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A CAS ticket.
+    Ticket,
+    /// A JWT.
+    Token,
+}
+
+impl Kind {
+    fn table(self) -> Table {
+        match self {
+            Self::Ticket => Table::Tickets,
+            Self::Token => Table::Tokens,
+        }
+    }
+}
+
 /// The sessions of this process and its host.
 pub struct Sessions {
     config: SessionsConfig,
@@ -68,6 +86,8 @@ struct Tiers {
     host: Option<Host>,
     memory: Memory,
     secret: Secret,
+    /// Whether something was written to memory because the host did not take it.
+    fell_back: AtomicBool,
 }
 
 /// After so long a process that could not open the host tier tries again.
@@ -143,6 +163,7 @@ impl Sessions {
             host,
             memory: Memory::new(self.config.capacity),
             secret: Secret::new(secret),
+            fell_back: AtomicBool::new(false),
         }
     }
 
@@ -179,9 +200,9 @@ impl Access<'_> {
     }
 
     /// The key of a credential of `kind`, good for `service` under `policy`.
-    pub fn key(&self, kind: &str, service: &str, policy: &[u8; 32], credential: &str) -> Key {
+    pub fn key(&self, kind: Kind, service: &str, policy: &[u8; 32], credential: &str) -> Key {
         self.tiers.secret.key(&[
-            kind.as_bytes(),
+            kind.table().name().as_bytes(),
             service.as_bytes(),
             policy,
             credential.as_bytes(),
@@ -189,24 +210,29 @@ impl Access<'_> {
     }
 
     /// For whom the credential of `key` is known to be good, if it is.
-    pub fn find(&self, key: &Key, lifetimes: &Lifetimes) -> Option<(Principal, Source)> {
+    pub fn find(
+        &self,
+        kind: Kind,
+        key: &Key,
+        lifetimes: &Lifetimes,
+    ) -> Option<(Principal, Source)> {
         let now = self.now();
-        let (bytes, source) = self.look_up(Table::Sessions, key)?;
+        let (bytes, source) = self.look_up(kind.table(), key)?;
         let session = Session::decode(&bytes)?;
         if !session.is_alive(now, self.wall(), lifetimes) {
             return None;
         }
         if session.is_stale(now, lifetimes) {
-            self.touch(key, source, lifetimes);
+            self.touch(kind, key, source, lifetimes);
         }
         Some((session.principal, source))
     }
 
     /// Notes that a session is used. It may have been taken away, or been used
     /// by another process, since it was read.
-    fn touch(&self, key: &Key, source: Source, lifetimes: &Lifetimes) {
+    fn touch(&self, kind: Kind, key: &Key, source: Source, lifetimes: &Lifetimes) {
         let now = self.now();
-        self.change_in(source, Table::Sessions, key, |before| {
+        self.change_in(source, kind.table(), key, |before| {
             match before.and_then(Session::decode) {
                 Some(session) if session.is_stale(now, lifetimes) => {
                     let session = Session {
@@ -221,9 +247,9 @@ impl Access<'_> {
     }
 
     /// Opens a session: the credential of `key` is good for `principal`.
-    pub fn begin(&self, key: &Key, principal: &Principal, bounds: Bounds) {
+    pub fn begin(&self, kind: Kind, key: &Key, principal: &Principal, bounds: Bounds) {
         let session = Session::new(principal.clone(), self.now(), bounds);
-        self.change(Table::Sessions, key, |_| Change::Put(session.encode()));
+        self.change(kind.table(), key, |_| Change::Put(session.encode()));
     }
 
     /// Why the credential of `key` was refused a moment ago, if it was.
@@ -246,8 +272,8 @@ impl Access<'_> {
     /// The right to validate the credential of `key`, or `None` while another
     /// login, in whatever process, has it.
     pub fn claim(&self, key: &Key) -> Option<Claim> {
-        self.on_tiers(Source::Host, |tier| tier.claim(key))
-            .flatten()
+        let (claim, _) = self.on_tiers(Source::Host, |tier| tier.claim(key))?;
+        claim
     }
 
     /// Why this process refused the credential of `key` a moment ago, if it
@@ -341,15 +367,20 @@ impl Access<'_> {
 
     /// The record of `key` without its seal; one without our seal is none.
     fn look_up(&self, table: Table, key: &Key) -> Option<(Vec<u8>, Source)> {
-        let shared = self.tiers.host.as_ref().and_then(|host| {
-            host.find(table, key)
-                .map_err(|trouble| self.sessions.complain(&trouble, self.log))
-                .ok()
-                .flatten()
-        });
-        let (mut sealed, source) = match shared {
-            Some(sealed) => (sealed, Source::Host),
-            None => (self.tiers.memory.find(table, key).ok()??, Source::Memory),
+        let own = || {
+            let found = self.tiers.memory.find(table, key).ok().flatten();
+            found.map(|sealed| (sealed, Source::Memory))
+        };
+        let shared = || {
+            let found = self.tiers.host.as_ref()?.find(table, key);
+            let found = found.map_err(|trouble| self.sessions.complain(&trouble, self.log));
+            found.ok().flatten().map(|sealed| (sealed, Source::Host))
+        };
+        // What the host did not take is newer than what it has.
+        let (mut sealed, source) = if self.tiers.fell_back.load(Ordering::Relaxed) {
+            own().or_else(shared)?
+        } else {
+            shared().or_else(own)?
         };
         let length = self.tiers.secret.opened(key, &sealed)?.len();
         sealed.truncate(length);
@@ -375,21 +406,30 @@ impl Access<'_> {
             Change::Put(record) => Change::Put(secret.sealed(key, record)),
             other => other,
         };
-        self.on_tiers(source, |tier| {
-            tier.update(table, key, now, &mut sealed_change)
-        });
+        let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
+        let written = self.on_tiers(source, &mut update);
+        if source == Source::Host && self.tiers.host.is_some() {
+            let fell_back = &self.tiers.fell_back;
+            if written.is_some_and(|(_, to)| to == Source::Memory) {
+                fell_back.store(true, Ordering::Relaxed);
+            } else if fell_back.load(Ordering::Relaxed) {
+                // The host takes it again: what was kept here is out of date.
+                let mut remove = |_: Option<&[u8]>| Change::Remove;
+                let _ = self.tiers.memory.update(table, key, now, &mut remove);
+            }
+        }
     }
 
     /// Does `what` on the tier asked for or, if that is the host's and fails,
-    /// on the memory tier.
+    /// on the memory tier; and says on which.
     fn on_tiers<T>(
         &self,
         source: Source,
         mut what: impl FnMut(&dyn Tier) -> Result<T, Trouble>,
-    ) -> Option<T> {
+    ) -> Option<(T, Source)> {
         if let (Source::Host, Some(host)) = (source, &self.tiers.host) {
             match what(host) {
-                Ok(done) => return Some(done),
+                Ok(done) => return Some((done, Source::Host)),
                 Err(trouble) => {
                     self.sessions.complain(&trouble, self.log);
                     if !host.is_current() {
@@ -398,7 +438,8 @@ impl Access<'_> {
                 }
             }
         }
-        what(&self.tiers.memory).ok()
+        let done = what(&self.tiers.memory).ok()?;
+        Some((done, Source::Memory))
     }
 }
 

@@ -155,14 +155,21 @@ fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
             let order = opener.open_database::<Bytes, Unit>(transaction, Some(&order))?;
             Ok(records.zip(order))
         };
-        let [sessions, refusals, breakers, notes] = Table::ALL.map(shelf);
+        let [tickets, tokens, refusals, breakers, notes] = Table::ALL.map(shelf);
         let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
-        let all = (sessions?, refusals?, breakers?, notes?, secrets);
+        let all = (tickets?, tokens?, refusals?, breakers?, notes?, secrets);
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
     Ok(opened.commit().and_then(|all| match all {
-        (Some(sessions), Some(refusals), Some(breakers), Some(notes), Some(secrets)) => {
-            let shelves = [sessions, refusals, breakers, notes];
+        (
+            Some(tickets),
+            Some(tokens),
+            Some(refusals),
+            Some(breakers),
+            Some(notes),
+            Some(secrets),
+        ) => {
+            let shelves = [tickets, tokens, refusals, breakers, notes];
             Some((shelves.map(Shelf::from), secrets))
         }
         _ => None,
@@ -177,15 +184,15 @@ fn create_tables(env: &Env<WithTls>) -> Result<Opened, heed::Error> {
             let order = opener.create_database::<Bytes, Unit>(transaction, Some(&order))?;
             Ok((records, order))
         };
-        let [sessions, refusals, breakers, notes] = Table::ALL.map(shelf);
+        let [tickets, tokens, refusals, breakers, notes] = Table::ALL.map(shelf);
         let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
-        let all = (sessions?, refusals?, breakers?, notes?, secrets);
+        let all = (tickets?, tokens?, refusals?, breakers?, notes?, secrets);
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
-    let (sessions, refusals, breakers, notes, secrets) = created
+    let (tickets, tokens, refusals, breakers, notes, secrets) = created
         .commit()
         .ok_or(heed::Error::Mdb(MdbError::Problem))?;
-    let shelves = [sessions, refusals, breakers, notes];
+    let shelves = [tickets, tokens, refusals, breakers, notes];
     Ok((shelves.map(Shelf::from), secrets))
 }
 

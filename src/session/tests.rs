@@ -48,16 +48,19 @@ fn a_session_is_for_one_credential_service_and_policy() {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());
     let access = site.open();
-    let key = access.key("cas", "imap://m", &POLICY, "PT-1");
-    access.begin(&key, &alice(), Bounds::NONE);
-    assert_eq!(access.find(&key, &LIFETIMES), Some((alice(), Source::Host)));
+    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    assert_eq!(
+        access.find(Kind::Ticket, &key, &LIFETIMES),
+        Some((alice(), Source::Host))
+    );
     for other in [
-        access.key("jwt", "imap://m", &POLICY, "PT-1"),
-        access.key("cas", "pop://m", &POLICY, "PT-1"),
-        access.key("cas", "imap://m", &[1; 32], "PT-1"),
-        access.key("cas", "imap://m", &POLICY, "PT-2"),
+        access.key(Kind::Token, "imap://m", &POLICY, "PT-1"),
+        access.key(Kind::Ticket, "pop://m", &POLICY, "PT-1"),
+        access.key(Kind::Ticket, "imap://m", &[1; 32], "PT-1"),
+        access.key(Kind::Ticket, "imap://m", &POLICY, "PT-2"),
     ] {
-        assert_eq!(access.find(&other, &LIFETIMES), None);
+        assert_eq!(access.find(Kind::Ticket, &other, &LIFETIMES), None);
     }
 }
 
@@ -67,12 +70,12 @@ fn a_session_that_is_not_used_ends() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    access.begin(&key, &alice(), Bounds::NONE);
+    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
     site.clock
         .advance(LIFETIMES.idle - Duration::from_millis(1));
-    assert!(access.find(&key, &LIFETIMES).is_some());
+    assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_some());
     site.clock.advance(LIFETIMES.idle);
-    assert!(access.find(&key, &LIFETIMES).is_none());
+    assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_none());
 }
 
 #[test]
@@ -84,13 +87,13 @@ fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
         let site = site(if shared { directory.path() } else { &file });
         let access = site.open();
         let key = Key::of_test(1);
-        access.begin(&key, &alice(), Bounds::NONE);
+        access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
         for _ in 0..15 {
             site.clock.advance(Duration::from_secs(1_800));
-            assert!(access.find(&key, &LIFETIMES).is_some());
+            assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_some());
         }
         site.clock.advance(Duration::from_secs(1_800));
-        assert!(access.find(&key, &LIFETIMES).is_none());
+        assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_none());
     }
 }
 
@@ -100,16 +103,16 @@ fn a_record_of_another_secret_is_no_session() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    access.begin(&key, &alice(), Bounds::NONE);
+    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
     let host = access.tiers.host.as_ref().unwrap();
     let now = site.clock.now();
     let forged = Session::new(alice(), now, Bounds::NONE).encode();
     let sealed = Secret::new(&[9; 32]).sealed(&key, forged);
-    host.update(Table::Sessions, &key, now, &mut |_| {
+    host.update(Table::Tickets, &key, now, &mut |_| {
         Change::Put(sealed.clone())
     })
     .unwrap();
-    assert!(access.find(&key, &LIFETIMES).is_none());
+    assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_none());
 }
 
 #[test]
@@ -118,10 +121,10 @@ fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_on
     let site = site(&directory.path().join("missing").join("state"));
     for _ in 0..2 {
         let access = site.open();
-        let key = access.key("cas", "imap://m", &POLICY, "PT-1");
-        access.begin(&key, &alice(), Bounds::NONE);
+        let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+        access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
         assert_eq!(
-            access.find(&key, &LIFETIMES),
+            access.find(Kind::Ticket, &key, &LIFETIMES),
             Some((alice(), Source::Memory))
         );
         let claim = access.claim(&key);
@@ -142,16 +145,20 @@ fn a_process_that_was_alone_finds_the_others_again() {
     let state = directory.path().join("state");
     std::fs::write(&state, "in the way").unwrap();
     let site = site(&state);
-    let key = |access: &Access<'_>| access.key("cas", "imap://m", &POLICY, "PT-1");
+    let key = |access: &Access<'_>| access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
     let access = site.open();
-    access.begin(&key(&access), &alice(), Bounds::NONE);
+    access.begin(Kind::Ticket, &key(&access), &alice(), Bounds::NONE);
     std::fs::remove_file(&state).unwrap();
-    let found = |access: &Access<'_>| access.find(&key(access), &LIFETIMES).map(|found| found.1);
+    let found = |access: &Access<'_>| {
+        access
+            .find(Kind::Ticket, &key(access), &LIFETIMES)
+            .map(|found| found.1)
+    };
     assert_eq!(found(&site.open()), Some(Source::Memory));
     site.clock.advance(RETRY);
     let access = site.open();
     assert_eq!(found(&access), None);
-    access.begin(&key(&access), &alice(), Bounds::NONE);
+    access.begin(Kind::Ticket, &key(&access), &alice(), Bounds::NONE);
     assert_eq!(found(&site.open()), Some(Source::Host));
     assert_eq!(site.log.lines().len(), 1);
 }
@@ -163,10 +170,12 @@ fn a_store_that_was_removed_is_let_go_of() {
     let site = site(&state);
     let begun = |number: u32| {
         let access = site.open();
-        let key = access.key("cas", "imap://m", &POLICY, &format!("PT-{number}"));
+        let key = access.key(Kind::Ticket, "imap://m", &POLICY, &format!("PT-{number}"));
         drop(access.claim(&key));
-        access.begin(&key, &alice(), Bounds::NONE);
-        access.find(&key, &LIFETIMES).map(|found| found.1)
+        access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+        access
+            .find(Kind::Ticket, &key, &LIFETIMES)
+            .map(|found| found.1)
     };
     assert_eq!(begun(1), Some(Source::Host));
     std::fs::remove_dir_all(&state).unwrap();
@@ -175,8 +184,8 @@ fn a_store_that_was_removed_is_let_go_of() {
     assert_eq!(begun(2), Some(Source::Memory));
     assert_eq!(begun(3), Some(Source::Host));
     let access = site.open();
-    let first = access.key("cas", "imap://m", &POLICY, "PT-1");
-    assert_eq!(access.find(&first, &LIFETIMES), None);
+    let first = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    assert_eq!(access.find(Kind::Ticket, &first, &LIFETIMES), None);
     assert!(site.log.lines()[0].1.contains("was removed or replaced"));
 }
 
@@ -189,16 +198,19 @@ fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
         secret: Secret::new(host.secret()),
         host: Some(host),
         memory: Memory::new(1_000),
+        fell_back: AtomicBool::new(false),
     }));
     let access = site.open();
     let keys: Vec<Key> = (0..1_500)
-        .map(|number| access.key("cas", "imap://m", &POLICY, &format!("PT-{number}")))
+        .map(|number| access.key(Kind::Ticket, "imap://m", &POLICY, &format!("PT-{number}")))
         .collect();
     for key in &keys {
-        access.begin(key, &alice(), Bounds::NONE);
+        access.begin(Kind::Ticket, key, &alice(), Bounds::NONE);
     }
     let from = |source| {
-        let found = keys.iter().filter_map(|key| access.find(key, &LIFETIMES));
+        let found = keys
+            .iter()
+            .filter_map(|key| access.find(Kind::Ticket, key, &LIFETIMES));
         found.filter(|(_, found)| *found == source).count()
     };
     assert!(from(Source::Host) > 100 && from(Source::Memory) > 100);
@@ -250,8 +262,8 @@ fn nothing_of_a_credential_is_in_the_state_directory() {
     let site = site(directory.path());
     let access = site.open();
     let credential = "PT-1234-this-must-not-be-found";
-    let key = access.key("cas", "imap://m", &POLICY, credential);
-    access.begin(&key, &alice(), Bounds::NONE);
+    let key = access.key(Kind::Ticket, "imap://m", &POLICY, credential);
+    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
     access.refuse(&key, &Failure::new(Reason::TicketRefused, "no"));
     for entry in std::fs::read_dir(directory.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();

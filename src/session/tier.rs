@@ -13,8 +13,11 @@ use crate::clock::Moment;
 /// of refusals evicts no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
-    /// Credentials that were good.
-    Sessions,
+    /// Tickets that were good.
+    Tickets,
+    /// Tokens that were good. Apart, for they are many, live shortly, and can be
+    /// validated again: they must not evict tickets, which cannot.
+    Tokens,
     /// Credentials that were definitely refused.
     Refusals,
     /// SSO servers that did not answer.
@@ -24,11 +27,18 @@ pub(super) enum Table {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 4] = [Self::Sessions, Self::Refusals, Self::Breakers, Self::Notes];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Tickets,
+        Self::Tokens,
+        Self::Refusals,
+        Self::Breakers,
+        Self::Notes,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Sessions => "sessions",
+            Self::Tickets => "tickets",
+            Self::Tokens => "tokens",
             Self::Refusals => "refusals",
             Self::Breakers => "breakers",
             Self::Notes => "notes",
@@ -38,7 +48,7 @@ impl Table {
     /// How many records it may hold where `sessions` sessions are allowed.
     pub(super) fn capacity(self, sessions: usize) -> usize {
         match self {
-            Self::Sessions => sessions,
+            Self::Tickets | Self::Tokens => sessions,
             Self::Refusals => sessions.min(10_000),
             Self::Breakers | Self::Notes => 100,
         }
@@ -49,7 +59,7 @@ impl Table {
     pub(super) fn keeps(self) -> Option<Duration> {
         match self {
             Self::Refusals => Some(Duration::from_secs(30)),
-            Self::Sessions | Self::Breakers | Self::Notes => None,
+            Self::Tickets | Self::Tokens | Self::Breakers | Self::Notes => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::Outcome;
 use super::desk::Desk;
 use super::harness::scratch::set_mode;
 use super::harness::syslog::Line;
+use super::harness::wait::{PATIENCE, wait_until};
 use super::page::Page;
 use super::signals::Signals;
 use super::site::Site;
@@ -49,6 +50,7 @@ fn install(site: &Site, desk: &Desk) {
     let login = format!("{} {}", login.display(), site.cyrus.imap_port());
     for (name, program) in [
         ("ticket", format!("{ask} ticket")),
+        ("token", format!("{ask} token")),
         ("cas", format!("{ask} cas")),
         ("login", login),
     ] {
@@ -60,20 +62,32 @@ fn install(site: &Site, desk: &Desk) {
 
 /// Does what the reader is told to do: what does not work is not offered.
 fn try_out(site: &Site, log: &Path) -> Outcome {
-    let run = |name: &str, argument: &str| {
+    let run = |name: &str, arguments: &[&str]| {
         let mut command = site.scratch.command(site.scratch.join(name));
-        command.arg(argument);
-        site.scratch.run(name, command, "")
+        command.args(arguments);
+        site.scratch.run(name, command, "").trim().to_owned()
     };
-    let ticket = run("ticket", "carol");
-    let answer = run("login", ticket.trim());
-    let logged = super::harness::wait::wait_until(super::harness::wait::PATIENCE, || {
-        std::fs::read_to_string(log).is_ok_and(|text| text.contains("accepted user=carol "))
-    });
-    match answer.contains("\nimapd  OK ") && logged {
-        true => Ok(()),
-        false => Err(format!("the commands to try do not work: {answer}").into()),
+    let ticket = run("ticket", &["carol"]);
+    let token = run("token", &["dave"]);
+    let mut curl = site.scratch.command("curl");
+    curl.args(["-sS", "-u", "erin:"])
+        .args(["--oauth2-bearer", &run("token", &["erin"])])
+        .args([&url(site), "-X", "NAMESPACE"]);
+    for (answer, sign, user) in [
+        (run("login", &[&ticket]), "\nimapd  OK ", "carol"),
+        (run("login", &[&token]), "\nimapd  OK ", "dave"),
+        (run("login", &[&token, "dave"]), "\nimapd  OK ", "dave"),
+        (site.scratch.run("curl", curl, ""), "* NAMESPACE ", "erin"),
+    ] {
+        let line = format!("accepted user={user} ");
+        let logged = wait_until(PATIENCE, || {
+            std::fs::read_to_string(log).is_ok_and(|text| text.contains(&line))
+        });
+        if !answer.contains(sign) || !logged {
+            return Err(format!("the commands to try do not work: {answer}").into());
+        }
     }
+    Ok(())
 }
 
 fn print(site: &Site, page: &Page) -> Outcome {
@@ -83,7 +97,15 @@ fn print(site: &Site, page: &Page) -> Outcome {
     )?;
     for (command, what) in [
         ("ticket alice", "gets a new ticket for any user"),
+        (
+            "token alice",
+            "gets a new token; token alice -60 one that is over",
+        ),
         ("login TICKET", "logs in to imapd with a ticket"),
+        (
+            "login TOKEN",
+            "by OAUTHBEARER; login TOKEN alice by XOAUTH2",
+        ),
         ("cas stop", "stops CAS; cas start starts it again"),
     ] {
         page.command(&format!("{dir}/{command}"), what)?;
@@ -94,8 +116,19 @@ fn print(site: &Site, page: &Page) -> Outcome {
     ] {
         page.command(&format!("{program} {dir}/{file}"), what)?;
     }
-    let port = site.cyrus.imap_port();
-    Ok(page.paragraph(&format!("imapd listens on 127.0.0.1, port {port}."))?)
+    page.paragraph(
+        "Or by a program that has never heard of this plugin; with -v it shows what it sends:",
+    )?;
+    let curl = format!(
+        "curl -sS -u alice: --oauth2-bearer \"$({dir}/token alice)\" {} -X NAMESPACE",
+        url(site)
+    );
+    Ok(page.command(&curl, "")?)
+}
+
+/// Where imapd listens.
+fn url(site: &Site) -> String {
+    format!("imap://127.0.0.1:{}/", site.cyrus.imap_port())
 }
 
 /// Appends to the file what comes in the log, from its beginning.

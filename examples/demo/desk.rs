@@ -3,6 +3,7 @@
 
 use super::harness::scratch::set_mode;
 use super::site::Site;
+use super::tokens::LIFETIME;
 use super::{Outcome, guarded};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -28,8 +29,8 @@ impl Desk {
     pub fn open(site: &Site) -> Outcome<Self> {
         let path = site.scratch.join("desk");
         let listener = UnixListener::bind(&path)?;
-        // Another terminal may be another user's. All there is to have is a ticket for a mail
-        // server with nothing in it.
+        // Another terminal may be another user's. All there is to have is tickets and tokens for a
+        // mail server with nothing in it.
         set_mode(&path, 0o666);
         Ok(Self {
             listener,
@@ -87,6 +88,11 @@ fn act(site: &Site, request: &str) -> Outcome<String> {
         ["ticket", user] if !user.is_empty() => guarded(|| Ok(site.ticket(user)))
             // The error itself is long, and may have a proxy granting ticket in it.
             .map_err(|_| "CAS gives no ticket for that user; is it stopped?".into()),
+        ["token", user] if !user.is_empty() => Ok(site.application.token(user, LIFETIME)),
+        ["token", user, seconds] if !user.is_empty() => match seconds.parse::<i32>() {
+            Ok(seconds) => Ok(site.application.token(user, seconds.into())),
+            Err(_) => Err("usage: token USER [SECONDS]".into()),
+        },
         ["cas", "stop"] => {
             site.cas().stop();
             Ok("CAS is stopped".to_owned())
@@ -95,6 +101,6 @@ fn act(site: &Site, request: &str) -> Outcome<String> {
             site.cas().start_again();
             Ok("CAS is up".to_owned())
         }
-        _ => Err("usage: ticket USER, cas stop, cas start".into()),
+        _ => Err("usage: ticket USER, token USER [SECONDS], cas stop, cas start".into()),
     }
 }

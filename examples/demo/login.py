@@ -1,4 +1,4 @@
-"""Logs in to the demonstration's imapd with a ticket: login.py PORT TICKET"""
+"""Logs in to the demonstration's imapd with a ticket or a token: login.py PORT CREDENTIAL [USER]"""
 
 import imaplib
 import re
@@ -6,22 +6,29 @@ import sys
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit("usage: login TICKET")
-    port, ticket = int(sys.argv[1]), sys.argv[2]
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: login TICKET, login TOKEN, or for XOAUTH2: login TOKEN USER")
+    port, credential, *user = int(sys.argv[1]), *sys.argv[2:]
+    if credential.startswith(("PT-", "ST-")):
+        mechanism, message = "CASPT", f"\0\0{credential}"
+    elif user:
+        mechanism, message = "XOAUTH2", f"user={user[0]}\1auth=Bearer {credential}\1\1"
+    else:
+        mechanism, message = "OAUTHBEARER", f"n,,\1auth=Bearer {credential}\1\1"
 
     def answer(challenge):
-        # The first challenge is empty and asks for the message. A second one says why the ticket
-        # is refused; after any answer to it imapd says NO.
+        # The first challenge is empty and asks for the message. A second one says why the
+        # credential is refused; after any answer to it imapd says NO.
         if challenge:
             print(f"imapd  + {challenge.decode()}")
             return b"\1"
-        print(f"client AUTHENTICATE CASPT \\0\\0{ticket}")
-        return f"\0\0{ticket}".encode()
+        shown = message.replace("\0", "\\0").replace("\1", "^A")
+        print(f"client AUTHENTICATE {mechanism} {shown}")
+        return message.encode()
 
     with imaplib.IMAP4("127.0.0.1", port, timeout=30) as imap:
         try:
-            _, lines = imap.authenticate("CASPT", answer)
+            _, lines = imap.authenticate(mechanism, answer)
         except imaplib.IMAP4.error as error:
             # imaplib leaves out the word, unless it is BAD.
             sys.exit(f"imapd  NO {error}")

@@ -7,9 +7,45 @@ use super::harness::wait::PATIENCE;
 use super::page::Page;
 use super::site::Site;
 
+/// What a client shows, in the message of a mechanism.
+pub struct Credential {
+    mechanism: &'static str,
+    message: String,
+    /// The message for the page.
+    shown: String,
+}
+
+impl Credential {
+    /// A ticket, without a user's name beside it.
+    pub fn ticket(ticket: &str) -> Self {
+        Self::new("CASPT", |ticket| format!("\0\0{ticket}"), ticket)
+    }
+
+    /// A token, by RFC 7628.
+    pub fn oauthbearer(token: &str) -> Self {
+        let message = |token: &str| format!("n,,\x01auth=Bearer {token}\x01\x01");
+        Self::new("OAUTHBEARER", message, token)
+    }
+
+    /// A token, and whose it is.
+    pub fn xoauth2(user: &str, token: &str) -> Self {
+        let message = |token: &str| format!("user={user}\x01auth=Bearer {token}\x01\x01");
+        Self::new("XOAUTH2", message, token)
+    }
+
+    fn new(mechanism: &'static str, message: impl Fn(&str) -> String, secret: &str) -> Self {
+        let shown = message(&abbreviated(secret));
+        Self {
+            mechanism,
+            message: message(secret),
+            shown: shown.replace('\0', "\\0").replace('\x01', "^A"),
+        }
+    }
+}
+
 /// What a login came to.
-pub struct Login {
-    ticket: String,
+pub struct Login<'c> {
+    credential: &'c Credential,
     reply: Reply,
     line: Line,
     /// How often CAS was asked to validate a ticket.
@@ -28,18 +64,21 @@ pub struct Expected<'e> {
     pub asked: usize,
 }
 
-impl Login {
+impl<'c> Login<'c> {
     /// Logs in on a connection of its own.
-    pub fn by(site: &Site, ticket: &str) -> Outcome<Self> {
+    pub fn by(site: &Site, credential: &'c Credential) -> Outcome<Self> {
         let mark = site.cyrus.log().mark();
         let before = site.cas().validations();
         let mut imap = Imap::connect(site.cyrus.imap_port());
-        let message = format!("\0\0{ticket}");
-        let reply = imap.authenticate("CASPT", message.as_bytes(), &[b"\x01"]);
-        let is_decision = |line: &Line| line.text.contains("sso: mech=CASPT ");
+        let Credential {
+            mechanism, message, ..
+        } = credential;
+        let reply = imap.authenticate(mechanism, message.as_bytes(), &[b"\x01"]);
+        let decision = format!("sso: mech={mechanism} ");
+        let is_decision = |line: &Line| line.text.contains(&decision);
         let line = site.cyrus.log().wait_for_since(mark, is_decision, PATIENCE);
         Ok(Self {
-            ticket: ticket.to_owned(),
+            credential,
             asked: site.cas().validations() - before,
             line: line.ok_or_else(|| {
                 let status = shortened(&reply.status_line);
@@ -86,8 +125,10 @@ impl Login {
 
     /// Prints it.
     pub fn print(&self, page: &Page) -> Outcome {
-        let sent = format!("AUTHENTICATE CASPT \\0\\0{}", abbreviated(&self.ticket));
-        page.said("client", &sent)?;
+        let Credential {
+            mechanism, shown, ..
+        } = self.credential;
+        page.said("client", &format!("AUTHENTICATE {mechanism} {shown}"))?;
         for challenge in self.challenges() {
             page.said("imapd", &format!("+ {challenge}"))?;
         }
@@ -96,6 +137,9 @@ impl Login {
             ident, pid, text, ..
         } = &self.line;
         page.said("syslog", &format!("{ident}[{pid}]: {text}"))?;
+        if *mechanism != "CASPT" {
+            return Ok(());
+        }
         let asked = match self.asked {
             0 if text.contains(" outcome=unavailable ") => "could not be asked".to_owned(),
             0 => "was not asked".to_owned(),
@@ -111,7 +155,7 @@ impl Login {
     }
 }
 
-/// Both ends of a ticket.
+/// Both ends of a ticket or a token.
 fn abbreviated(ticket: &str) -> String {
     let letters: Vec<char> = ticket.chars().collect();
     match letters.len() {

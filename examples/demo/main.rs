@@ -9,6 +9,7 @@
     reason = "where a program says that it was used wrongly or has failed"
 )]
 
+mod application;
 mod by_hand;
 mod desk;
 #[path = "../../tests/harness/mod.rs"]
@@ -18,6 +19,7 @@ mod page;
 mod signals;
 mod site;
 mod story;
+mod tokens;
 
 use page::Page;
 use signals::Signals;

@@ -40,7 +40,7 @@ impl Page {
 
     /// A command for the reader, and what it does; never wrapped, to be copied.
     pub fn command(&self, command: &str, what: &str) -> Result<()> {
-        write(&format!("  {command:<50} {what}"))
+        write(format!("  {command:<50} {what}").trim_end())
     }
 }
 

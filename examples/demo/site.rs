@@ -1,5 +1,7 @@
-//! A university on one machine: a CAS server, a webmail that CAS knows, Cyrus IMAP with the plugin.
+//! A university on one machine: a CAS server, a webmail that CAS knows, an application with a key
+//! of its own, Cyrus IMAP with the plugin.
 
+use super::application::Application;
 use super::harness::authority::Authority;
 use super::harness::cas::CasServer;
 use super::harness::cyrus::{Cyrus, Options};
@@ -15,8 +17,11 @@ pub const SERVICE: &str = "imap://localhost";
 pub struct Site {
     /// Cyrus IMAP.
     pub cyrus: Cyrus,
-    /// What CAS and the webmail's tickets are to the plugin: lines of imapd.conf.
+    /// What CAS, the webmail's tickets and the application's tokens are to the plugin: lines of
+    /// imapd.conf.
     pub settings: Vec<(String, String)>,
+    /// The application that signs tokens.
+    pub application: Application,
     /// The webmail, as far as it deals with CAS.
     pub webmail: Portal,
     cas: Mutex<CasServer>,
@@ -32,14 +37,21 @@ impl Site {
         let cas = CasServer::start(&scratch, &authority);
         let webmail = Portal::start(&authority, &cas, "webmail");
         let ca_file = authority.write_ca(&scratch);
-        let settings = [
-            ("sasl_mech_list", "PLAIN CASPT".to_owned()),
+        let application = Application::new();
+        let cas_settings = [
+            (
+                "sasl_mech_list",
+                "PLAIN CASPT OAUTHBEARER XOAUTH2".to_owned(),
+            ),
             ("sasl_caspt_url", cas.url()),
             ("sasl_caspt_ca_file", ca_file.display().to_string()),
             ("sasl_caspt_proxies", webmail.pgt_url()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec();
+        ];
+        let settings: Vec<(String, String)> = cas_settings
+            .into_iter()
+            .chain(application.settings(&scratch))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let options = Options {
             plugin: Some(plugin.to_owned()),
             imapd_conf: settings.clone(),
@@ -50,6 +62,7 @@ impl Site {
         Self {
             cyrus: Cyrus::start(&scratch, &authority, options),
             settings,
+            application,
             webmail,
             cas: Mutex::new(cas),
             scratch,

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::harness::imap::Imap;
-use super::login::{Expected, Login, shortened};
+use super::login::{Credential, Expected, Login, shortened};
 use super::page::Page;
 use super::signals::Signals;
 use super::site::{SERVICE, Site};
@@ -24,6 +24,9 @@ pub fn tell(site: &Site, page: &Page, signals: &Signals) -> Outcome {
         Story::forged_ticket,
         Story::cas_stopped,
         Story::cas_back,
+        Story::token,
+        Story::unsigned_token,
+        Story::expired_token,
     ] {
         if signals.came() {
             return Err("interrupted".into());
@@ -33,9 +36,10 @@ pub fn tell(site: &Site, page: &Page, signals: &Signals) -> Outcome {
     Ok(())
 }
 
-struct Story<'s> {
-    site: &'s Site,
-    page: &'s Page,
+/// Where it happens, and what is told.
+pub struct Story<'s> {
+    pub site: &'s Site,
+    pub page: &'s Page,
     /// Tickets, by their user.
     alice: String,
     bob: String,
@@ -43,8 +47,8 @@ struct Story<'s> {
     processes: HashSet<u32>,
 }
 
-/// A login that CAS is not asked about, because any process of this host knows the ticket.
-const KNOWN: Expected<'_> = Expected {
+/// A login that nobody is asked about, because any process of this host knows the credential.
+pub const KNOWN: Expected<'_> = Expected {
     status: "OK ",
     challenge: None,
     logged: "outcome=accepted user=alice source=host",
@@ -55,8 +59,10 @@ impl Story<'_> {
     fn servers(&mut self) -> Outcome {
         let imap = Imap::connect(self.site.cyrus.imap_port());
         let greeting = imap.greeting();
-        if !greeting.contains(" AUTH=CASPT") {
-            return Err(format!("imapd does not offer CASPT: {greeting}").into());
+        for mechanism in ["CASPT", "OAUTHBEARER", "XOAUTH2"] {
+            if !greeting.contains(&format!(" AUTH={mechanism}")) {
+                return Err(format!("imapd does not offer {mechanism}: {greeting}").into());
+            }
         }
         self.page.said("imapd", &shortened(greeting))?;
         self.page
@@ -65,7 +71,8 @@ impl Story<'_> {
             self.page.paragraph(&format!("  {name}: {value}"))?;
         }
         Ok(self.page.paragraph(
-            "What clients send is shown without its base64: \\0 is a NUL. Tickets are shortened.",
+            "What clients send is shown without its base64: \\0 is a NUL, ^A a Control-A. Tickets and \
+             tokens are shortened.",
         )?)
     }
 
@@ -79,7 +86,7 @@ impl Story<'_> {
             asked: 1,
             ..KNOWN
         };
-        self.log_in(&self.alice.clone(), &expected)
+        self.log_in(&Credential::ticket(&self.alice), &expected)
     }
 
     fn same_ticket_again(&mut self) -> Outcome {
@@ -87,7 +94,7 @@ impl Story<'_> {
             "2. The webmail reconnects with the same ticket. Each time, a new imapd process answers.",
         )?;
         for _ in 0..2 {
-            self.log_in(&self.alice.clone(), &KNOWN)?;
+            self.log_in(&Credential::ticket(&self.alice), &KNOWN)?;
         }
         Ok(self.page.paragraph(&format!(
             "So far: one ticket, {} logins by as many processes, and CAS was asked once.",
@@ -106,7 +113,7 @@ impl Story<'_> {
             logged: "outcome=refused reason=ticket_refused",
             asked: 1,
         };
-        self.log_in(&forged, &expected)
+        self.log_in(&Credential::ticket(&forged), &expected)
     }
 
     fn cas_stopped(&mut self) -> Outcome {
@@ -115,14 +122,14 @@ impl Story<'_> {
             "4. CAS is stopped. alice's ticket still works. bob's is new: an outage, which is no refusal.",
         )?;
         self.site.cas().stop();
-        self.log_in(&self.alice.clone(), &KNOWN)?;
+        self.log_in(&Credential::ticket(&self.alice), &KNOWN)?;
         let expected = Expected {
             status: "NO remote authentication server unavailable",
             challenge: None,
             logged: "outcome=unavailable reason=server_unreachable",
             asked: 0,
         };
-        self.log_in(&self.bob.clone(), &expected)
+        self.log_in(&Credential::ticket(&self.bob), &expected)
     }
 
     fn cas_back(&mut self) -> Outcome {
@@ -134,11 +141,12 @@ impl Story<'_> {
             asked: 1,
             ..KNOWN
         };
-        self.log_in(&self.bob.clone(), &expected)
+        self.log_in(&Credential::ticket(&self.bob), &expected)
     }
 
-    fn log_in(&mut self, ticket: &str, expected: &Expected<'_>) -> Outcome {
-        let login = Login::by(self.site, ticket)?.check(expected)?;
+    /// Logs in and tells of it, if it goes as expected.
+    pub fn log_in(&mut self, credential: &Credential, expected: &Expected<'_>) -> Outcome {
+        let login = Login::by(self.site, credential)?.check(expected)?;
         if !self.processes.insert(login.process()) {
             return Err(format!("process {} answered twice", login.process()).into());
         }

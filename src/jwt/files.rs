@@ -22,9 +22,6 @@ use crate::outcome::{Failure, Reason};
 /// How long a look at the files holds: looking costs as much as a session.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The same for a token that they have no key for: anybody can send that.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
 /// The longest file of keys that is read, in bytes, and how many there may be.
 const LONGEST: u64 = 1 << 20;
 const MOST: usize = 1_000;
@@ -68,12 +65,12 @@ impl Files {
         self.look(now, LOOK, log)
     }
 
-    /// The keys as they are now, or were a moment ago.
+    /// The keys as they are now.
     ///
     /// # Errors
     /// [`Reason::KeysUnusable`].
     pub(super) fn newest(&self, now: Moment, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
-        self.look(now, LOOK_AGAIN, log)
+        self.look(now, Duration::ZERO, log)
     }
 
     /// What is wrong with the files.
@@ -234,10 +231,9 @@ mod tests {
         assert_eq!(count(at(999)), 1);
         assert_eq!(count(at(1_000)), 3);
         write("b.pem", "withdrawn");
-        assert_eq!(count(at(1_099)), 3);
-        let newest = |now| files.newest(now, &Kept::default()).unwrap().keys.len();
-        assert_eq!(newest(at(1_099)), 3);
-        assert_eq!(newest(at(1_100)), 1);
+        assert_eq!(count(at(1_001)), 3);
+        let newest = files.newest(at(1_001), &Kept::default()).unwrap();
+        assert_eq!(newest.keys.len(), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct Filling {
 
 impl Filling {
     /// Of the store that the plugin has made in this state directory.
-    pub fn of(state: &Path) -> Self {
+    pub fn of(state: &Path, table: &str) -> Self {
         let store = std::fs::read_dir(state)
             .expect("the state directory")
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -28,8 +28,9 @@ impl Filling {
         let env = unsafe { options.open(&store) }.expect("the store");
         let reading = env.read_txn().expect("a transaction");
         let opened = env.open_databases_and_commit(reading, |opener, reading| {
-            let sessions = opener.open_database::<Bytes, Bytes>(reading, Some("sessions"))?;
-            let order = opener.open_database::<Bytes, Unit>(reading, Some("sessions-by-use"))?;
+            let sessions = opener.open_database::<Bytes, Bytes>(reading, Some(table))?;
+            let by_use = format!("{table}-by-use");
+            let order = opener.open_database::<Bytes, Unit>(reading, Some(&by_use))?;
             Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((sessions, order)))
         });
         let opened = opened.expect("the store's tables").commit();

@@ -79,7 +79,11 @@ impl Maker<'_> {
         let mut host = Host { driver, mechanism };
         let used = count.min(USED);
         host.walk(used);
-        let mut filling = Filling::of(&state);
+        let table = match mechanism {
+            "CASPT" => "tickets",
+            _ => "tokens",
+        };
+        let mut filling = Filling::of(&state, table);
         filling.write(count - used);
         Store { host, filling }
     }

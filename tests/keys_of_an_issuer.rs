@@ -8,9 +8,14 @@ mod libsasl2;
 
 use harness::key_server::{Behaviour, DISCOVERY, JWKS};
 use harness::mint::SigningKey;
-use libsasl2::token_site::{TokenSite, named};
-use libsasl2::{Answer, Driver, code};
+use libsasl2::token_site::{TokenSite, named, oauthbearer};
+use libsasl2::{Answer, Driver, code, hex};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 /// A token by another key than the site's first.
@@ -313,4 +318,117 @@ fn without_a_store_each_process_asks_for_itself() {
         }
         assert_eq!(site.issuer.requests_for(JWKS), count);
     }
+}
+
+#[test]
+fn a_key_that_is_replaced_under_its_name_works_at_once() {
+    let site = TokenSite::new("replaced");
+    let mut driver = site.driver(&[]);
+    accepted(&log_in(&site, &mut driver));
+    let next = SigningKey::p256();
+    site.issuer.set_keys(&[named(&next, "k1")]);
+    accepted(&driver.token(&token_by(&site, &next, "k1")));
+    // And while the issuer is down a forged token is refused, not an outage.
+    site.issuer.set(Behaviour::CloseOnAccept);
+    let forged = token_by(&site, &SigningKey::p256(), "k1");
+    assert_eq!(driver.token(&forged).reason(), "signature_wrong");
+}
+
+#[test]
+fn who_fetches_and_is_stopped_locks_nobody_out() {
+    let site = TokenSite::new("stopped");
+    let options = [("jwt_keys_refresh", "1")];
+    let (mut stopped, mut other) = (site.driver(&options), site.driver(&options));
+    accepted(&log_in(&site, &mut stopped));
+    site.issuer.set_delay(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_millis(1_100));
+    let token = site.token(json!({"jti": "stopped"}));
+    stopped.tell(&format!(
+        "login OAUTHBEARER {} 01",
+        hex(&oauthbearer(&token))
+    ));
+    std::thread::sleep(Duration::from_millis(500));
+    let pid = Pid::from_raw(stopped.pid().try_into().expect("a pid"));
+    kill(pid, Signal::SIGSTOP).expect("stopping the driver");
+    let begin = Instant::now();
+    for _ in 0..3 {
+        accepted(&log_in(&site, &mut other));
+    }
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    kill(pid, Signal::SIGCONT).expect("the driver");
+    accepted(&stopped.answer());
+}
+
+#[test]
+fn a_fault_of_one_process_is_not_held_against_the_issuer() {
+    let site = TokenSite::new("ownfault");
+    let broken = site.scratch.write("broken.pem", "no certificate");
+    let broken = broken.display().to_string();
+    let mut one = site.driver(&[("jwt_ca_file", &broken)]);
+    for _ in 0..2 {
+        assert_eq!(log_in(&site, &mut one).reason(), "trust_unusable");
+    }
+    accepted(&log_in(&site, &mut site.driver(&[])));
+}
+
+#[test]
+fn each_issuer_has_its_own_time() {
+    let site = TokenSite::new("times");
+    site.issuer.set(Behaviour::HangAfterRequest);
+    let (issuer, ca) = (site.issuer.issuer(), site.scratch.join("ca.pem"));
+    let ca = ca.display().to_string();
+    let plain = [
+        "jwt_issuer",
+        "jwt_keys",
+        "jwt_audience",
+        "jwt_ca_file",
+        "jwt_timeout",
+    ];
+    let mut options: Vec<(&str, &str)> = plain.iter().map(|name| (*name, "")).collect();
+    options.extend([
+        ("jwt_issuers", "a b"),
+        ("jwt_a_issuer", issuer.as_str()),
+        ("jwt_a_keys", "discovery"),
+        ("jwt_a_ca_file", &ca),
+        ("jwt_a_audience", "*"),
+        ("jwt_a_timeout", "1"),
+        ("jwt_b_issuer", "*"),
+        ("jwt_b_keys", "/missing"),
+        ("jwt_b_audience", "*"),
+        ("jwt_b_timeout", "20"),
+    ]);
+    let mut driver = site.driver(&options);
+    let begin = Instant::now();
+    assert_eq!(log_in(&site, &mut driver).reason(), "server_timeout");
+    assert!(begin.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn a_store_that_takes_no_writes_any_more_does_not_open_the_throttle() {
+    let site = TokenSite::new("readonly");
+    let mut driver = site.driver(&[]);
+    accepted(&log_in(&site, &mut driver));
+    // Nobody can take the lock on writing: as if a process that has it were stopped.
+    let locks = File::options()
+        .read(true)
+        .write(true)
+        .open(site.scratch.join("state/locks"))
+        .expect("the lock file");
+    let range = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 1,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(&locks, FcntlArg::F_OFD_SETLK(&range)).expect("the lock");
+    let begin = Instant::now();
+    for number in 0..5 {
+        let token = token_by(&site, &SigningKey::p256(), &format!("unknown-{number}"));
+        assert_ne!(driver.token(&token).code(), code::OK);
+    }
+    let periods = begin.elapsed().as_secs() / 10 + 1;
+    let questions = site.issuer.requests_for(JWKS) as u64 - 1;
+    assert!(questions <= periods, "{questions} in {periods} periods");
+    accepted(&log_in(&site, &mut driver));
 }

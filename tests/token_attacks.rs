@@ -186,8 +186,10 @@ fn names_of_keys_are_compared_and_nothing_else() {
         &long,
     ] {
         let header = format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#);
-        let token = SigningKey::p256().token(&header, &claims);
-        table.row(kid, token, "key_unknown");
+        // With the issuer's own signature too: a name is not a suggestion.
+        for key in [SigningKey::p256(), table.site.key.clone()] {
+            table.row(kid, key.token(&header, &claims), "key_unknown");
+        }
     }
     table.text(
         "a number",
@@ -255,6 +257,13 @@ fn tokens_that_are_no_access_tokens_of_a_person_are_refused() {
     for name in ["nonce", "at_hash", "c_hash", "auth_time"] {
         table.claims(name, json!({ name: "x" }), "id_token");
     }
+    table.claims("events", json!({"events": {"x": {}}}), "type_not_allowed");
+    table.claims(
+        "a refresh token",
+        json!({"typ": "Refresh"}),
+        "type_not_allowed",
+    );
+    table.claims("bound", json!({"cnf": {"jkt": "x"}}), "token_bound");
     table.claims(
         "client",
         json!({"sub": "app", "client_id": "app"}),

@@ -64,6 +64,10 @@ fn judge(conf: &ImapdConf, label: &str) -> Answer {
     }
     match Config::read(conf) {
         Ok(config) if faults == 0 => {
+            for problem in unread(conf, &config) {
+                faults += 1;
+                complain(&problem);
+            }
             for problem in unreadable(&config) {
                 faults += 1;
                 complain(&problem);
@@ -90,6 +94,22 @@ fn judge(conf: &ImapdConf, label: &str) -> Answer {
         err: String::new(),
         status: u8::from(faults > 0),
     }
+}
+
+/// Options of a mechanism that is not configured: the plugin keeps silent about
+/// them, for it is loaded by programs that have nothing to do with it.
+fn unread(conf: &ImapdConf, config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (prefix, is_configured, missing) in [
+        ("caspt_", config.cas.is_some(), "sasl_caspt_url"),
+        ("jwt_", config.jwt.is_some(), "sasl_jwt_keys"),
+    ] {
+        let set = conf.sasl_names().find(|name| name.starts_with(prefix));
+        if let (false, Some(name)) = (is_configured, set) {
+            problems.push(format!("sasl_{name}: has no effect without {missing}"));
+        }
+    }
+    problems
 }
 
 /// What the plugin will read with the first credential, and not before, and what
@@ -174,6 +194,9 @@ mod tests {
              sasl_jwt_univ_keys: discovery\n",
         );
         assert!(said.contains("sasl_jwt_univ_keys: there is no"), "{said}");
+        assert_eq!(status, 1);
+        let (said, status) = check("sasl_jwt_issuer: *\nsasl_jwt_audience: *\n");
+        assert!(said.contains("no effect without sasl_jwt_keys"), "{said}");
         assert_eq!(status, 1);
         let (said, status) =
             check("sasl_jwt_keys: /missing/keys\nsasl_jwt_issuer: *\nsasl_jwt_audience: *\n");

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::address::{base_url, server_url};
 use super::reader::Reader;
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Family};
 use crate::rules::Rules;
 
 /// The options that each issuer has, as they are called if there is only one;
@@ -197,12 +197,19 @@ impl IssuerConfig {
         const MONTH: usize = 31 * 24 * 3600;
         let max_age = reader.seconds("jwt_max_age", 0, 0..=YEAR);
         let issuer = read_issuer(reader);
+        let keys = read_keys(reader, &issuer);
+        let algorithms = read_algorithms(reader);
+        check_algorithms(
+            reader,
+            &keys,
+            algorithms.as_deref().unwrap_or(Algorithm::ALL),
+        );
         Self {
             name: name.map(str::to_owned),
-            keys: read_keys(reader, &issuer),
+            keys,
             issuer,
             audience: read_audience(reader),
-            algorithms: read_algorithms(reader),
+            algorithms,
             types: read_types(reader),
             user_claim: reader
                 .text("jwt_user_claim")
@@ -317,6 +324,16 @@ fn read_algorithms(reader: &mut Reader) -> Option<Vec<Algorithm>> {
     (!words.is_empty()).then_some(algorithms)
 }
 
+/// A secret that is published is none, and is not taken.
+fn check_algorithms(reader: &mut Reader, keys: &KeysAt, algorithms: &[Algorithm]) {
+    let is_published = !matches!(keys, KeysAt::Path(_));
+    let mut families = algorithms.iter().map(|algorithm| algorithm.family());
+    if is_published && !algorithms.is_empty() && families.all(|family| family == Family::Hmac) {
+        let problem = "are for secrets, and jwt_keys are published; name a file of secrets there";
+        reader.fault("jwt_algorithms", problem);
+    }
+}
+
 fn read_types(reader: &mut Reader) -> Vec<String> {
     let words = reader.words("jwt_types");
     if words.is_empty() {
@@ -406,6 +423,7 @@ mod tests {
             ("jwt_audience", "mail *"),
             ("jwt_algorithms", "RS256 none"),
             ("jwt_algorithms", "rs256"),
+            ("jwt_algorithms", "HS256 HS512"),
             ("jwt_require", "scope"),
             ("jwt_max_age", "1h"),
             ("jwt_leeway", "301"),

@@ -273,3 +273,17 @@ fn nothing_of_a_credential_is_in_the_state_directory() {
         assert!(!found);
     }
 }
+
+#[test]
+fn tokens_evict_no_tickets() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let ticket = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    access.begin(Kind::Ticket, &ticket, &alice(), Bounds::NONE);
+    for number in 0..200 {
+        let key = access.key(Kind::Token, "", &POLICY, &number.to_string());
+        access.begin(Kind::Token, &key, &alice(), Bounds::NONE);
+    }
+    assert!(access.find(Kind::Ticket, &ticket, &LIFETIMES).is_some());
+}

@@ -5,27 +5,30 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use super::json::{Json, Object};
 
 use crate::clock::WallTime;
 use crate::outcome::{Failure, Reason};
 
 /// The claims of one token.
-pub(super) struct Claims(Map<String, Value>);
+pub(super) struct Claims<'t>(Object<'t>);
 
-impl Claims {
-    pub(super) fn new(claims: Map<String, Value>) -> Self {
+impl<'t> Claims<'t> {
+    pub(super) fn new(claims: Object<'t>) -> Self {
         Self(claims)
     }
 
     /// Whether the token has a claim of this name, whatever it says.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.0.get(name).is_some()
     }
 
     /// The claim at `path`: a dot descends into an object, or is part of a name.
     /// If both lead to a claim, there is none: which is meant, nobody can tell.
-    pub(super) fn at(&self, path: &str) -> Option<&Value> {
+    pub(super) fn at(&self, path: &str) -> Option<&Json<'t>> {
+        if !path.contains('.') {
+            return self.0.get(path);
+        }
         match readings(&self.0, path)[..] {
             [value] => Some(value),
             _ => None,
@@ -34,14 +37,14 @@ impl Claims {
 
     /// A claim that is a text.
     pub(super) fn text(&self, path: &str) -> Option<&str> {
-        self.at(path)?.as_str()
+        self.at(path)?.as_text()
     }
 
     /// What a claim says, as a set of texts: a text, a number, a switch, or an
     /// array of them.
     pub(super) fn values(&self, path: &str) -> Vec<Cow<'_, str>> {
         match self.at(path) {
-            Some(Value::Array(items)) => items.iter().filter_map(word).collect(),
+            Some(Json::Array(items)) => items.iter().filter_map(word).collect(),
             Some(value) => word(value).into_iter().collect(),
             None => Vec::new(),
         }
@@ -61,7 +64,7 @@ impl Claims {
             Failure::new(Reason::ClaimsMalformed, what)
         };
         let seconds = match value {
-            Value::Number(number) => number.as_f64().ok_or_else(absurd)?,
+            Json::Number(number) => number.as_f64().ok_or_else(absurd)?,
             _ => return Err(absurd()),
         };
         let latest = WallTime::LATEST.as_millis() as f64 / 1_000.0;
@@ -73,32 +76,34 @@ impl Claims {
 }
 
 /// Whatever `path` leads to.
-fn readings<'c>(object: &'c Map<String, Value>, path: &str) -> Vec<&'c Value> {
-    let inner = path.match_indices('.').flat_map(|(dot, _)| {
-        let inner = object.get(&path[..dot]).and_then(Value::as_object);
-        inner.map_or_else(Vec::new, |inner| readings(inner, &path[dot + 1..]))
-    });
+fn readings<'c, 't>(object: &'c Object<'t>, path: &str) -> Vec<&'c Json<'t>> {
+    let inner = path
+        .match_indices('.')
+        .flat_map(|(dot, _)| match object.get(&path[..dot]) {
+            Some(Json::Object(inner)) => readings(inner, &path[dot + 1..]),
+            _ => Vec::new(),
+        });
     object.get(path).into_iter().chain(inner).collect()
 }
 
-fn word(value: &Value) -> Option<Cow<'_, str>> {
+fn word<'c>(value: &'c Json<'_>) -> Option<Cow<'c, str>> {
     match value {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Bool(_) | Value::Number(_) => Some(Cow::Owned(value.to_string())),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        Json::Text(text) => Some(Cow::Borrowed(text)),
+        Json::Bool(switch) => Some(Cow::Borrowed(if *switch { "true" } else { "false" })),
+        Json::Number(number) => Some(Cow::Owned(number.to_string())),
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::jwt::json::object;
+    use serde_json::{Value, json};
 
-    fn claims(value: Value) -> Claims {
-        match value {
-            Value::Object(object) => Claims::new(object),
-            _ => panic!("{value}"),
-        }
+    fn claims(value: Value) -> Claims<'static> {
+        let text = value.to_string().leak();
+        Claims::new(object(text.as_bytes()).unwrap())
     }
 
     #[test]

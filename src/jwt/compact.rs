@@ -5,21 +5,28 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
 
-use super::json;
+use super::json::{self, Json, Object};
 use crate::algorithm::Algorithm;
 use crate::credential::Token;
 use crate::outcome::{Failure, Reason};
 
-/// A token in its parts. Nothing of it is to be believed before the signature
-/// is verified.
+/// The three parts of a token, as bytes.
+pub(super) struct Parts<'t> {
+    header: Vec<u8>,
+    claims: Vec<u8>,
+    signature: Vec<u8>,
+    signed: &'t str,
+}
+
+/// What is in them. Nothing of it is to be believed before the signature is
+/// verified.
 pub(super) struct Compact<'t> {
     pub(super) header: Header,
-    pub(super) claims: Map<String, Value>,
+    pub(super) claims: Object<'t>,
     /// What the signature is over.
     pub(super) signed: &'t str,
-    pub(super) signature: Vec<u8>,
+    pub(super) signature: &'t [u8],
 }
 
 /// What a header says about how the token was signed.
@@ -37,30 +44,38 @@ pub(super) struct Header {
 /// 4.1.6).
 const FOREIGN_KEYS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
 
+impl<'t> Parts<'t> {
+    /// # Errors
+    /// [`Reason::TokenMalformed`].
+    pub(super) fn decode(token: &'t Token) -> Result<Self, Failure> {
+        let (signed, signature) = token.expose().rsplit_once('.').unwrap_or_default();
+        let (header, claims) = signed.split_once('.').unwrap_or_default();
+        Ok(Self {
+            header: decode("header", header)?,
+            claims: decode("payload", claims)?,
+            signature: decode("signature", signature)?,
+            signed,
+        })
+    }
+}
+
 impl<'t> Compact<'t> {
     /// # Errors
     /// [`Reason::TokenMalformed`], [`Reason::HeaderNotAllowed`],
     /// [`Reason::AlgorithmNotAllowed`] or [`Reason::ClaimsMalformed`].
-    pub(super) fn parse(token: &'t Token) -> Result<Self, Failure> {
-        let malformed = |what: String| Failure::new(Reason::TokenMalformed, what);
-        let text = token.expose();
-        let (signed, signature) = text.rsplit_once('.').unwrap_or_default();
-        let (header, claims) = signed.split_once('.').unwrap_or_default();
-        let header = decode("header", header)?;
-        let header =
-            json::object(&header).map_err(|what| malformed(format!("its header {what}")))?;
+    pub(super) fn parse(parts: &'t Parts<'_>) -> Result<Self, Failure> {
+        let header = json::object(&parts.header)
+            .map_err(|what| Failure::new(Reason::TokenMalformed, format!("its header {what}")))?;
         let header = Header::read(&header)?;
-        let claims = json::object(&decode("payload", claims)?).map_err(|what| {
-            Failure::new(
-                Reason::ClaimsMalformed,
-                format!("the token's payload {what}"),
-            )
+        let claims = json::object(&parts.claims).map_err(|what| {
+            let what = format!("the token's payload {what}");
+            Failure::new(Reason::ClaimsMalformed, what)
         })?;
         Ok(Self {
             header,
             claims,
-            signed,
-            signature: decode("signature", signature)?,
+            signed: parts.signed,
+            signature: &parts.signature,
         })
     }
 }
@@ -76,15 +91,16 @@ fn decode(part: &str, text: &str) -> Result<Vec<u8>, Failure> {
 }
 
 impl Header {
-    fn read(header: &Map<String, Value>) -> Result<Self, Failure> {
+    fn read(header: &Object<'_>) -> Result<Self, Failure> {
         let refuse = |what: &str| Err(Failure::new(Reason::HeaderNotAllowed, what));
-        if header.contains_key("crit") {
+        let has = |name: &str| header.get(name).is_some();
+        if has("crit") {
             return refuse("the header has crit: what it demands is not understood here");
         }
-        if header.contains_key("b64") || header.contains_key("zip") {
+        if has("b64") || has("zip") {
             return refuse("the header asks for another encoding of the payload");
         }
-        if header.contains_key("cty") {
+        if has("cty") {
             return refuse("the header says that another token is in this one (cty)");
         }
         let algorithm = text(header, "alg")?
@@ -93,9 +109,7 @@ impl Header {
             algorithm: algorithm_of(&algorithm)?,
             kid: text(header, "kid")?,
             typ: text(header, "typ")?,
-            foreign_key: FOREIGN_KEYS
-                .into_iter()
-                .find(|name| header.contains_key(*name)),
+            foreign_key: FOREIGN_KEYS.into_iter().find(|name| has(name)),
         })
     }
 }
@@ -111,10 +125,10 @@ fn algorithm_of(name: &str) -> Result<Algorithm, Failure> {
     })
 }
 
-fn text(header: &Map<String, Value>, name: &str) -> Result<Option<String>, Failure> {
+fn text(header: &Object<'_>, name: &str) -> Result<Option<String>, Failure> {
     match header.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Json::Text(text)) => Ok(Some(text.to_string())),
         Some(_) => Err(Failure::new(
             Reason::TokenMalformed,
             format!("{name} in its header is not a text"),
@@ -131,20 +145,26 @@ mod tests {
         Token::parse(&format!("{header}.{claims}.c2ln")).unwrap()
     }
 
+    fn failure(token: &Token) -> Failure {
+        let parts = Parts::decode(token);
+        let result = parts.and_then(|parts| Compact::parse(&parts).map(drop));
+        result.expect_err(token.expose())
+    }
+
     fn reason(header: &str) -> Reason {
         let token = token(header, "{}");
-        let failure = Compact::parse(&token).err().expect(header);
-        failure.reason()
+        failure(&token).reason()
     }
 
     #[test]
     fn a_token_comes_apart() {
         let token = token(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, r#"{"a":1}"#);
-        let compact = Compact::parse(&token).unwrap();
+        let parts = Parts::decode(&token).unwrap();
+        let compact = Compact::parse(&parts).unwrap();
         assert_eq!(compact.header.algorithm, Algorithm::Es256);
         assert_eq!(compact.header.kid.as_deref(), Some("k"));
         assert_eq!(compact.header.typ.as_deref(), Some("at+jwt"));
-        assert_eq!(compact.claims["a"], 1);
+        assert_eq!(compact.claims.get("a"), Some(&Json::Number(1.into())));
         assert_eq!(compact.signature, b"sig");
         assert!(token.expose().starts_with(compact.signed));
     }
@@ -153,7 +173,7 @@ mod tests {
     fn an_unsigned_token_is_told_from_one_that_is_signed_strangely() {
         for none in ["none", "None", "NONE", "nOnE", " none"] {
             let token = token(&format!(r#"{{"alg":"{none}"}}"#), "{}");
-            let failure = Compact::parse(&token).err().unwrap();
+            let failure = failure(&token);
             assert_eq!(failure.reason(), Reason::AlgorithmNotAllowed);
             assert!(failure.detail().contains("not signed"), "{failure}");
         }
@@ -198,15 +218,15 @@ mod tests {
             "eyJhbGciOiJSUzI1NiJ9.e31.c2ln",
         ] {
             let token = Token::parse(text).unwrap();
-            let failure = Compact::parse(&token).err().unwrap();
-            assert_eq!(failure.reason(), Reason::TokenMalformed, "{text}");
+            assert_eq!(failure(&token).reason(), Reason::TokenMalformed, "{text}");
         }
     }
 
     #[test]
     fn a_key_that_the_token_brings_is_noted_and_nothing_else() {
         let token = token(r#"{"alg":"RS256","jku":"https://evil.example/"}"#, "{}");
-        let compact = Compact::parse(&token).unwrap();
+        let parts = Parts::decode(&token).unwrap();
+        let compact = Compact::parse(&parts).unwrap();
         assert_eq!(compact.header.foreign_key, Some("jku"));
     }
 }

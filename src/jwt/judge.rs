@@ -37,7 +37,7 @@ pub(super) fn judge_header(issuer: &IssuerConfig, header: &Header) -> Result<(),
 /// Why it is not good, or not allowed.
 pub(super) fn judge(
     issuer: &IssuerConfig,
-    claims: &Claims,
+    claims: &Claims<'_>,
     now: WallTime,
 ) -> Result<(Principal, WallTime), Failure> {
     judge_audience(&issuer.audience, claims)?;
@@ -54,7 +54,7 @@ pub(super) fn judge(
 }
 
 /// RFC 7519, section 4.1.3: one value, or an array of them.
-fn judge_audience(expected: &Expected, claims: &Claims) -> Result<(), Failure> {
+fn judge_audience(expected: &Expected, claims: &Claims<'_>) -> Result<(), Failure> {
     let Expected::OneOf(ours) = expected else {
         return Ok(());
     };
@@ -75,7 +75,11 @@ fn judge_audience(expected: &Expected, claims: &Claims) -> Result<(), Failure> {
 
 /// The times of RFC 7519, sections 4.1.4 to 4.1.6. Clocks may differ by the
 /// leeway; a session's end is exact all the same.
-fn judge_times(issuer: &IssuerConfig, claims: &Claims, now: WallTime) -> Result<WallTime, Failure> {
+fn judge_times(
+    issuer: &IssuerConfig,
+    claims: &Claims<'_>,
+    now: WallTime,
+) -> Result<WallTime, Failure> {
     let leeway = issuer.leeway;
     let missing = |name: &str, remedy: &str| {
         Failure::new(
@@ -129,7 +133,7 @@ fn seconds(from: WallTime, to: WallTime) -> String {
 /// Many issuers write the same `typ`, `iss` and `aud` into ID tokens (RFC 9068,
 /// section 5, warns of taking them for access tokens) and into others that they
 /// sign by the same key.
-fn judge_purpose(claims: &Claims) -> Result<(), Failure> {
+fn judge_purpose(claims: &Claims<'_>) -> Result<(), Failure> {
     let refuse = |reason, what: String| Err(Failure::new(reason, what));
     if let Some(name) = mark_of_id_token(claims) {
         let what = "the token is an ID token, not an access token: it has";
@@ -156,7 +160,7 @@ fn judge_purpose(claims: &Claims) -> Result<(), Failure> {
 
 /// The claim by which an ID token is known (OpenID Connect Core 1.0, sections 2
 /// and 3.3.2.11).
-fn mark_of_id_token(claims: &Claims) -> Option<&'static str> {
+fn mark_of_id_token(claims: &Claims<'_>) -> Option<&'static str> {
     let first_of = |names: &[&'static str]| names.iter().copied().find(|name| claims.has(name));
     if claims.text("typ") == Some("ID") {
         return Some("typ=ID");
@@ -172,7 +176,7 @@ fn mark_of_id_token(claims: &Claims) -> Option<&'static str> {
 }
 
 /// The user's name, as the issuer knows it.
-fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims) -> Result<&'c str, Failure> {
+fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims<'_>) -> Result<&'c str, Failure> {
     let name = issuer.user_claim.as_str();
     let refuse = |what| Err(Failure::new(Reason::UserClaimUnusable, what));
     if name == "email" && claims.values("email_verified") != ["true"] {
@@ -189,7 +193,7 @@ fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims) -> Result<&'c str, Failur
 /// A token got with a client's own credentials has the client as its subject
 /// (RFC 9068, section 2.2): without this a client could be named like a mailbox
 /// and open it.
-fn judge_client(claims: &Claims, user: &str) -> Result<(), Failure> {
+fn judge_client(claims: &Claims<'_>, user: &str) -> Result<(), Failure> {
     let sub = claims.text("sub");
     let same = ["client_id", "azp"].into_iter().find(|name| {
         claims.text(name).is_some_and(|client| {

@@ -35,7 +35,7 @@ fn good() -> Value {
 }
 
 /// The good claims with some changed; null takes one away.
-fn with(changes: Value) -> Claims {
+fn with(changes: Value) -> Claims<'static> {
     let mut claims = good().as_object().unwrap().clone();
     for (name, value) in changes.as_object().unwrap() {
         match value {
@@ -43,7 +43,8 @@ fn with(changes: Value) -> Claims {
             value => claims.insert(name.clone(), value.clone()),
         };
     }
-    Claims::new(claims)
+    let text = Value::Object(claims).to_string().leak();
+    Claims::new(crate::jwt::json::object(text.as_bytes()).unwrap())
 }
 
 fn judged(policy: &IssuerConfig, changes: Value) -> Result<(String, u64), Reason> {

@@ -36,7 +36,7 @@ impl KeySet {
         let named = self.named(header);
         let verified = self
             .candidates(header, named)
-            .any(|key| key.verifies(header.algorithm, token.signed.as_bytes(), &token.signature));
+            .any(|key| key.verifies(header.algorithm, token.signed.as_bytes(), token.signature));
         if verified {
             return Ok(());
         }

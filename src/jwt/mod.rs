@@ -33,7 +33,7 @@ use crate::principal::Principal;
 use crate::session::{Access, Bounds};
 use crate::wire::Hint;
 use claims::Claims;
-use compact::Compact;
+use compact::{Compact, Parts};
 use files::Files;
 use key_set::KeySet;
 use published::Published;
@@ -101,7 +101,8 @@ impl Jwt {
         deadline: &Deadline<'_>,
         log: &dyn Log,
     ) -> Result<(Principal, Bounds), Failure> {
-        let token = Compact::parse(token)?;
+        let parts = Parts::decode(token)?;
+        let token = Compact::parse(&parts)?;
         let issuer = self.issuer(&token)?;
         judge::judge_header(&issuer.config, &token.header)?;
         let deadline = deadline.within(issuer.config.timeout);
@@ -116,7 +117,7 @@ impl Jwt {
         let iss = match token.claims.get("iss") {
             None => None,
             Some(iss) => Some(
-                iss.as_str()
+                iss.as_text()
                     .ok_or_else(|| Failure::new(Reason::ClaimsMalformed, "iss is not a text"))?,
             ),
         };

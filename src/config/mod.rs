@@ -20,6 +20,7 @@ pub(crate) use jwt::media_type;
 pub use jwt::{Expected, IssuerConfig, JwtConfig, KeysAt};
 
 use crate::identity::Mapping;
+use jwt::OF_ISSUER;
 use reader::Reader;
 
 /// Where options come from: the host's `getopt`, or a file.
@@ -28,9 +29,9 @@ pub trait Options {
     fn get(&self, name: &str) -> Option<String>;
 }
 
-/// Every option there is, as [`Options`] is asked for it; but see
-/// [`is_option`].
-pub const NAMES: &[&str] = &[
+/// The options that are called the same however many issuers there are; the
+/// others are [`OF_ISSUER`].
+const NAMES: &[&str] = &[
     "caspt_allow_direct",
     "caspt_ca_file",
     "caspt_proxies",
@@ -41,39 +42,25 @@ pub const NAMES: &[&str] = &[
     "caspt_timeout",
     "caspt_url",
     "caspt_user_attribute",
-    "jwt_algorithms",
-    "jwt_allow_clients",
-    "jwt_audience",
-    "jwt_ca_file",
-    "jwt_issuer",
     "jwt_issuers",
-    "jwt_keys",
-    "jwt_keys_keep",
-    "jwt_keys_refresh",
-    "jwt_leeway",
-    "jwt_max_age",
-    "jwt_require",
-    "jwt_timeout",
-    "jwt_types",
-    "jwt_user_claim",
     "sso_realm",
     "sso_sessions",
     "sso_state_dir",
     "sso_strip_domain",
 ];
 
-/// Whether somebody reads an option of this name: one of [`NAMES`], or of an
-/// issuer that `jwt_issuers` names.
+/// Whether somebody reads an option of this name (without `sasl_`): also those of
+/// the issuers that `jwt_issuers` names.
 pub fn is_option(options: &dyn Options, name: &str) -> bool {
     let of_issuer = |issuer: &str| {
         let rest = name
             .strip_prefix("jwt_")
             .and_then(|rest| rest.strip_prefix(issuer))
             .and_then(|rest| rest.strip_prefix('_'));
-        rest.is_some_and(|rest| jwt::OF_ISSUER.contains(&format!("jwt_{rest}").as_str()))
+        rest.is_some_and(|rest| OF_ISSUER.contains(&format!("jwt_{rest}").as_str()))
     };
     let issuers = options.get("jwt_issuers").unwrap_or_default();
-    NAMES.contains(&name) || issuers.split_whitespace().any(of_issuer)
+    NAMES.contains(&name) || OF_ISSUER.contains(&name) || issuers.split_whitespace().any(of_issuer)
 }
 
 /// What is wrong with one option, and what to do about it.
@@ -274,7 +261,7 @@ mod tests {
             include_str!("../../cyrus-conf-examples/cas-and-jwt.conf"),
         ]
         .concat();
-        for name in NAMES {
+        for name in NAMES.iter().chain(OF_ISSUER) {
             assert!(readme.contains(&format!("| `{name}` |")), "{name}");
             let of_issuer = name.replace("jwt_", "jwt_portal_");
             let is_shown = |name: &str| examples.contains(&format!("sasl_{name}: "));
@@ -284,12 +271,12 @@ mod tests {
 
     #[test]
     fn names_are_spelt_as_every_host_can_spell_them() {
-        for name in NAMES {
+        for name in NAMES.iter().chain(OF_ISSUER) {
             assert!(
                 name.bytes()
                     .all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit())
             );
         }
-        assert!(NAMES.is_sorted());
+        assert!(NAMES.is_sorted() && OF_ISSUER.is_sorted());
     }
 }

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::record::Session;
+use super::tier::{Change, Tier};
 use super::*;
 use crate::clock::ManualClock;
 use crate::log::Kept;
+use crate::principal::Principal;
 
 const LIFETIMES: Lifetimes = Lifetimes {
     absolute: Duration::from_secs(28_800),

@@ -1,0 +1,279 @@
+//! The sessions as one login uses them: which tier is asked, and which takes what
+//! the other does not.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::breaker::Silence;
+use super::key::Key;
+use super::record::{Bounds, Lifetimes, Refusal, Session};
+use super::tier::{Change, Claim, Table, Tier, Trouble};
+use super::{Kind, Sessions, Source, Tiers};
+use crate::clock::{Moment, WallTime};
+use crate::log::Log;
+use crate::outcome::{Failure, Reason};
+use crate::principal::Principal;
+
+/// The sessions, as one login uses them.
+pub struct Access<'s> {
+    pub(super) sessions: &'s Sessions,
+    pub(super) tiers: Arc<Tiers>,
+    pub(super) log: &'s dyn Log,
+}
+
+impl Access<'_> {
+    /// The present moment, by the clock of the sessions.
+    pub fn now(&self) -> Moment {
+        self.sessions.clock.now()
+    }
+
+    /// The present time of the wall clock.
+    pub fn wall(&self) -> WallTime {
+        self.sessions.clock.wall()
+    }
+
+    /// The key of a credential of `kind`, good for `service` under `policy`.
+    pub fn key(&self, kind: Kind, service: &str, policy: &[u8; 32], credential: &str) -> Key {
+        self.tiers.secret.key(&[
+            kind.table().name().as_bytes(),
+            service.as_bytes(),
+            policy,
+            credential.as_bytes(),
+        ])
+    }
+
+    /// For whom the credential of `key` is known to be good, if it is.
+    pub fn find(
+        &self,
+        kind: Kind,
+        key: &Key,
+        lifetimes: &Lifetimes,
+    ) -> Option<(Principal, Source)> {
+        let now = self.now();
+        let (bytes, source) = self.look_up(kind.table(), key)?;
+        let session = Session::decode(&bytes)?;
+        if !session.is_alive(now, self.wall(), lifetimes) {
+            return None;
+        }
+        if session.is_stale(now, lifetimes) {
+            self.touch(kind, key, source, lifetimes);
+        }
+        Some((session.principal, source))
+    }
+
+    /// Notes that a session is used. It may have been taken away, or been used
+    /// by another process, since it was read.
+    fn touch(&self, kind: Kind, key: &Key, source: Source, lifetimes: &Lifetimes) {
+        let now = self.now();
+        self.change_in(source, kind.table(), key, |before| {
+            match before.and_then(Session::decode) {
+                Some(session) if session.is_stale(now, lifetimes) => {
+                    let session = Session {
+                        used: now,
+                        ..session
+                    };
+                    Change::Put(session.encode())
+                }
+                _ => Change::Keep,
+            }
+        });
+    }
+
+    /// Opens a session: the credential of `key` is good for `principal`.
+    pub fn begin(&self, kind: Kind, key: &Key, principal: &Principal, bounds: Bounds) {
+        let session = Session::new(principal.clone(), self.now(), bounds);
+        self.change(kind.table(), key, |_| Change::Put(session.encode()));
+    }
+
+    /// Why the credential of `key` was refused a moment ago, if it was.
+    pub fn refusal(&self, key: &Key) -> Option<(Failure, Source)> {
+        let (bytes, source) = self.look_up(Table::Refusals, key)?;
+        let refusal = Refusal::decode(&bytes)?;
+        refusal
+            .is_alive(self.now())
+            .then_some((refusal.failure, source))
+    }
+
+    /// Remembers a definite refusal; any other failure is forgotten.
+    pub fn refuse(&self, key: &Key, failure: &Failure) {
+        if failure.reason().is_definite() {
+            let refusal = Refusal::new(failure, self.now());
+            self.change(Table::Refusals, key, |_| Change::Put(refusal.encode()));
+        }
+    }
+
+    /// The right to validate the credential of `key`, or `None` while another
+    /// login, in whatever process, has it.
+    pub fn claim(&self, key: &Key) -> Option<Claim> {
+        let (claim, _) = self.on_tiers(Source::Host, |tier| tier.claim(key))?;
+        claim
+    }
+
+    /// Why this process refused the credential of `key` a moment ago, if it
+    /// did: where finding out again is cheaper than telling the others.
+    pub fn own_refusal(&self, key: &Key) -> Option<Failure> {
+        let bytes = self.tiers.memory.find(Table::Refusals, key).ok()??;
+        let refusal = Refusal::decode(&bytes)?;
+        refusal.is_alive(self.now()).then_some(refusal.failure)
+    }
+
+    /// Remembers a definite refusal in this process alone.
+    pub fn refuse_here(&self, key: &Key, failure: &Failure) {
+        if failure.reason().is_definite() {
+            let record = Refusal::new(failure, self.now()).encode();
+            let mut put = |_: Option<&[u8]>| Change::Put(record.clone());
+            let _ = self
+                .tiers
+                .memory
+                .update(Table::Refusals, key, self.now(), &mut put);
+        }
+    }
+
+    /// The key of a note that the processes of the host share.
+    pub fn note_key(&self, name: &str) -> Key {
+        self.tiers.secret.key(&[b"note", name.as_bytes()])
+    }
+
+    /// A note, if there is one.
+    pub fn note(&self, key: &Key) -> Option<Vec<u8>> {
+        self.look_up(Table::Notes, key).map(|(note, _)| note)
+    }
+
+    /// Writes a note, in the place of an older one.
+    pub fn put_note(&self, key: &Key, note: Vec<u8>) {
+        self.change(Table::Notes, key, |_| Change::Put(note.clone()));
+    }
+
+    /// The key of the circuit breaker of a server.
+    pub fn breaker(&self, server: &str) -> Key {
+        self.tiers.secret.key(&[b"breaker", server.as_bytes()])
+    }
+
+    /// Whether the server of `breaker` may be asked now.
+    ///
+    /// # Errors
+    /// [`Reason::ServerAvoided`] if it has not answered several times, and it
+    /// is not for this login to try whether it does again.
+    pub fn may_ask(&self, breaker: &Key) -> Result<(), Failure> {
+        let now = self.now();
+        let silence = |bytes: &[u8]| Silence::decode(bytes);
+        let avoided = || {
+            let detail = "the server did not answer several times; it is tried again in seconds";
+            Failure::new(Reason::ServerAvoided, detail)
+        };
+        let known = self
+            .look_up(Table::Breakers, breaker)
+            .and_then(|(bytes, _)| silence(&bytes));
+        match known {
+            Some(known) if known.is_avoided(now) => return Err(avoided()),
+            Some(known) if known.wants_trial(now) => {}
+            _ => return Ok(()),
+        }
+        let mut is_ours = true;
+        self.change(Table::Breakers, breaker, |before| {
+            match before.and_then(silence) {
+                Some(known) if known.wants_trial(now) => {
+                    is_ours = true;
+                    Change::Put(known.during_trial(now).encode())
+                }
+                Some(_) => {
+                    is_ours = false;
+                    Change::Keep
+                }
+                None => Change::Keep,
+            }
+        });
+        if is_ours { Ok(()) } else { Err(avoided()) }
+    }
+
+    /// Notes whether the server of `breaker` answered when it was asked.
+    pub fn asked(&self, breaker: &Key, has_answered: bool) {
+        let now = self.now();
+        if !has_answered {
+            self.change(Table::Breakers, breaker, |before| {
+                Change::Put(Silence::more(before.and_then(Silence::decode), now).encode())
+            });
+        } else if self.look_up(Table::Breakers, breaker).is_some() {
+            self.change(Table::Breakers, breaker, |_| Change::Remove);
+        }
+    }
+
+    /// The record of `key` without its seal; one without our seal is none.
+    fn look_up(&self, table: Table, key: &Key) -> Option<(Vec<u8>, Source)> {
+        let own = || {
+            let found = self.tiers.memory.find(table, key).ok().flatten();
+            found.map(|sealed| (sealed, Source::Memory))
+        };
+        let shared = || {
+            let found = self.tiers.host.as_ref()?.find(table, key);
+            let found = found.map_err(|trouble| self.sessions.complain(&trouble, self.log));
+            found.ok().flatten().map(|sealed| (sealed, Source::Host))
+        };
+        // What the host did not take is newer than what it has.
+        let (mut sealed, source) = if self.tiers.fell_back.load(Ordering::Relaxed) {
+            own().or_else(shared)?
+        } else {
+            shared().or_else(own)?
+        };
+        let length = self.tiers.secret.opened(key, &sealed)?.len();
+        sealed.truncate(length);
+        Some((sealed, source))
+    }
+
+    fn change(&self, table: Table, key: &Key, change: impl FnMut(Option<&[u8]>) -> Change) {
+        self.change_in(Source::Host, table, key, change);
+    }
+
+    fn change_in(
+        &self,
+        source: Source,
+        table: Table,
+        key: &Key,
+        mut change: impl FnMut(Option<&[u8]>) -> Change,
+    ) {
+        let now = self.now();
+        let secret = &self.tiers.secret;
+        let mut sealed_change = |before: Option<&[u8]>| match change(
+            before.and_then(|sealed| secret.opened(key, sealed)),
+        ) {
+            Change::Put(record) => Change::Put(secret.sealed(key, record)),
+            other => other,
+        };
+        let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
+        let written = self.on_tiers(source, &mut update);
+        if source == Source::Host && self.tiers.host.is_some() {
+            let fell_back = &self.tiers.fell_back;
+            if written.is_some_and(|(_, to)| to == Source::Memory) {
+                fell_back.store(true, Ordering::Relaxed);
+            } else if fell_back.load(Ordering::Relaxed) {
+                // The host takes it again: what was kept here is out of date.
+                let mut remove = |_: Option<&[u8]>| Change::Remove;
+                let _ = self.tiers.memory.update(table, key, now, &mut remove);
+            }
+        }
+    }
+
+    /// Does `what` on the tier asked for or, if that is the host's and fails,
+    /// on the memory tier; and says on which.
+    fn on_tiers<T>(
+        &self,
+        source: Source,
+        mut what: impl FnMut(&dyn Tier) -> Result<T, Trouble>,
+    ) -> Option<(T, Source)> {
+        if let (Source::Host, Some(host)) = (source, &self.tiers.host) {
+            match what(host) {
+                Ok(done) => return Some((done, Source::Host)),
+                Err(trouble) => {
+                    self.sessions.complain(&trouble, self.log);
+                    if !host.is_current() {
+                        self.sessions.was_replaced.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+        let done = what(&self.tiers.memory).ok()?;
+        Some((done, Source::Memory))
+    }
+}

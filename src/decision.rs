@@ -54,7 +54,7 @@ impl Decision<'_> {
         let reason = self.outcome.err().map(Failure::reason);
         matches!(
             reason,
-            Some(Reason::ServerUntrusted | Reason::TrustUnusable)
+            Some(Reason::ServerUntrusted | Reason::TrustUnusable | Reason::KeysUnusable)
         )
     }
 }
@@ -129,6 +129,7 @@ mod tests {
         assert_eq!(level(Reason::TicketRefused), Level::Notice);
         assert_eq!(level(Reason::ServerTimeout), Level::Warning);
         assert_eq!(level(Reason::ServerUntrusted), Level::Error);
+        assert_eq!(level(Reason::KeysUnusable), Level::Error);
         assert_eq!(level(Reason::InternalError), Level::Error);
     }
 }

@@ -110,9 +110,7 @@ impl SigningKey {
     pub fn jwk(&self) -> Value {
         match &*self.0 {
             Kind::Rsa(pair) => {
-                let key = pair.public_key();
-                let n = key.modulus().big_endian_without_leading_zero();
-                let e = key.exponent().big_endian_without_leading_zero();
+                let (n, e) = modulus_and_exponent(pair.public_key().as_ref());
                 json!({"kty": "RSA", "n": base64::encode_url(n), "e": base64::encode_url(e)})
             }
             Kind::Ecdsa(curve, pair) => {
@@ -184,6 +182,17 @@ impl SigningKey {
     fn of(kind: Kind) -> Self {
         Self(Arc::new(kind))
     }
+}
+
+/// The two numbers of an RSA key of 2048 bits in DER (RFC 8017, section A.1.1): a sequence of
+/// 256 bytes behind a zero, and of three.
+fn modulus_and_exponent(der: &[u8]) -> (&[u8], &[u8]) {
+    let (n, e) = der.split_at(265);
+    assert_eq!(
+        (&n[..9], &e[..2]),
+        (&b"\x30\x82\x01\x0a\x02\x82\x01\x01\0"[..], &b"\x02\x03"[..])
+    );
+    (&n[9..], &e[2..])
 }
 
 /// The compact serialization of any three parts.

@@ -12,12 +12,15 @@ use harness::cyrus_conf::Service;
 use harness::faulty_cas::{Behaviour, FaultyCas};
 use harness::imap::Imap;
 use harness::imap_reply::Reply;
+use harness::mint::{SigningKey, now};
 use harness::scratch::Scratch;
 use harness::syslog::level;
 use harness::wait::{PATIENCE, wait_until};
 use libsasl2::site::PROXY;
+use libsasl2::token_site::oauthbearer;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -411,4 +414,47 @@ fn imtest_prints_what_it_prints_without_the_plugin() {
         "{with:?}"
     );
     drop(scratch);
+}
+
+#[test]
+fn tokens_are_taken_up_to_what_imapd_takes() {
+    let scratch = Scratch::new("long");
+    let key = SigningKey::p256();
+    let keys = scratch.write("key.pem", key.pem()).display().to_string();
+    let lines = [
+        ("sasl_mech_list", "OAUTHBEARER"),
+        ("sasl_jwt_keys", keys.as_str()),
+        ("sasl_jwt_issuer", "*"),
+        ("sasl_jwt_audience", "*"),
+    ];
+    let options = Options {
+        plugin: Some(libsasl2::plugin()),
+        ..Options::default()
+    };
+    let cyrus = Cyrus::start(&scratch, &Authority::new(), with(options, &lines));
+    // A message of at most so many bytes.
+    let message = |length: usize| {
+        let with = |padding: usize| {
+            let (iat, pad) = (now(), "x".repeat(padding));
+            let claims = json!({"sub": "alice", "iat": iat, "exp": iat + 600, "pad": pad});
+            oauthbearer(&key.token(r#"{"alg":"ES256"}"#, &claims.to_string()))
+        };
+        with((length - with(0).len()) / 4 * 3)
+    };
+    for (length, first) in [(21_847, true), (16_383, false)] {
+        let message = message(length);
+        assert!(length - message.len() < 8, "{}", message.len());
+        let mut imap = Imap::connect(cyrus.imap_port());
+        let reply = if first {
+            imap.authenticate("OAUTHBEARER", &message, &[])
+        } else {
+            imap.authenticate_by_challenge("OAUTHBEARER", &[&message])
+        };
+        assert!(
+            reply.ok,
+            "{length}: {}\n{}",
+            reply.status_line,
+            cyrus.log().tail()
+        );
+    }
 }

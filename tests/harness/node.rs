@@ -24,7 +24,11 @@ pub fn command(scratch: &Scratch, home: &Path, name: &str, script: &str) -> Comm
     }
     let script = scratch.write(home.join(format!("{name}.mjs")), script);
     let mut command = scratch.command(node());
-    command.arg(script).current_dir(home);
+    command
+        // Node 18 takes the first address of localhost and no other; the servers have the older.
+        .arg("--dns-result-order=ipv4first")
+        .arg(script)
+        .current_dir(home);
     command
 }
 

@@ -7,21 +7,20 @@
 use super::authority::Authority;
 use super::bearer_login::{Login, Outcome};
 use super::cyrus_conf::Service;
+use super::node;
 use super::scratch::Scratch;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 const LOGIN: &str = include_str!("clients/login.py");
-const IMAPFLOW: &str = include_str!("clients/imapflow.js");
+const IMAPFLOW: &str = include_str!("clients/imapflow.mjs");
 /// Mutt's answer if it asks what to do with a certificate that it does not trust.
 const REJECT: &str = "r";
 const MUTTRC: &str = include_str!("clients/muttrc");
 
 /// Where `scripts/install-python-packages` puts what Debian does not have.
 const PYTHON_PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
-/// Where `scripts/install-npm-packages` puts it.
-const NODE_MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/npm/node_modules");
 
 /// A mail client. All but those of [`Service::Imaps`] start TLS by a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +58,6 @@ impl Clients {
     pub fn new(scratch: &Scratch, authority: &Authority) -> Self {
         let home = scratch.create_dir("clients");
         scratch.write("clients/login.py", LOGIN);
-        scratch.write("clients/imapflow.js", IMAPFLOW);
         Self {
             scratch: scratch.clone(),
             ca: scratch.write("clients/ca.pem", authority.ca_pem()),
@@ -112,13 +110,11 @@ impl Clients {
     }
 
     fn imapflow(&self, login: &Login) -> Outcome {
-        let mut command = self.scratch.command("node");
+        let mut command = node::command(&self.scratch, &self.home, "imapflow", IMAPFLOW);
         command
-            .arg(self.home.join("imapflow.js"))
             .args([&login.port.to_string(), login.user])
             .arg(&self.ca)
-            .arg((login.service == Service::Imaps).to_string())
-            .env("NODE_PATH", NODE_MODULES);
+            .arg((login.service == Service::Imaps).to_string());
         self.exchange("imapflow", command, login.token)
     }
 

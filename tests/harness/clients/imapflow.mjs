@@ -1,10 +1,8 @@
-'use strict';
-
-// Logs in once: imapflow.js PORT USER CA SECURE, with the token on standard input. Its status
+// Logs in once: imapflow.mjs PORT USER CA SECURE, with the token on standard input. Its status
 // says whether that went well, and its output has the lines of the server.
 
-const fs = require('node:fs');
-const { ImapFlow } = require('imapflow');
+import fs from 'node:fs';
+import { ImapFlow } from 'imapflow';
 
 const [port, user, caFile, secure] = process.argv.slice(2);
 

@@ -1,7 +1,8 @@
-//! A token that nobody has seen: the plugin verifies it, judges it, and writes its session. Beside
-//! the verification alone, of the same tokens by the same library: no server can do with less.
+//! A token that nobody has seen: the plugin verifies it and judges it; with the end of the connection
+//! it writes its session. Beside the verification alone, of the same tokens by the same library: no server can do with less.
 
 use crate::harness::base64;
+use crate::harness::key_server::KeyServer;
 use crate::harness::mint::SigningKey;
 use crate::harness::scratch::Scratch;
 use crate::libsasl2::{Driver, Kit};
@@ -23,13 +24,14 @@ pub fn rows() -> Vec<Row> {
     ["RS256", "PS256", "ES256", "ES384", "EdDSA", "HS256"]
         .into_iter()
         .flat_map(|algorithm| of_algorithm(&scratch, &kit, algorithm))
+        .chain([of_published_keys(&scratch, &kit)])
         .collect()
 }
 
 fn of_algorithm(scratch: &Scratch, kit: &Kit, algorithm: &str) -> Vec<Row> {
     // One round more than counts.
     let tokens = Tokens::minted(algorithm, (ROUNDS + 1) * TOKENS);
-    let mut driver = driver(scratch, kit, &tokens, algorithm);
+    let mut driver = driver(scratch, kit, &tokens, algorithm, &[]);
     let mut bare = Bare::new(algorithm, &tokens);
     let mut cycles = Series::default();
     let [login, verification] = rounds(
@@ -54,10 +56,46 @@ fn of_algorithm(scratch: &Scratch, kit: &Kit, algorithm: &str) -> Vec<Row> {
     rows
 }
 
+/// The same where the issuer publishes its keys, which the store has then.
+fn of_published_keys(scratch: &Scratch, kit: &Kit) -> Row {
+    let tokens = Tokens::minted("RS256", (ROUNDS + 1) * TOKENS);
+    let issuer = KeyServer::start_with(None);
+    issuer.set_keys(&[tokens.key.jwk()]);
+    let options = [("jwt_keys", issuer.jwks_uri())];
+    let mut driver = driver(scratch, kit, &tokens, "published", &options);
+    let mut bare = Bare::new("RS256", &tokens);
+    let [login, verification] = rounds(
+        ROUNDS,
+        [
+            &mut || {
+                let times = driver.medians(&format!("walk OAUTHBEARER {TOKENS}"));
+                times.0.as_secs_f64() * 1e6
+            },
+            &mut || bare.median(),
+        ],
+    );
+    let beside = ("verification", &verification);
+    Row::new(
+        "… RS256, published keys",
+        "µs",
+        &login,
+        beside,
+        Better::Less,
+    )
+}
+
 /// A server that has not seen any token yet.
-fn driver(scratch: &Scratch, kit: &Kit, tokens: &Tokens, name: &str) -> Driver {
+fn driver(
+    scratch: &Scratch,
+    kit: &Kit,
+    tokens: &Tokens,
+    name: &str,
+    other: &[(&'static str, String)],
+) -> Driver {
     let state = scratch.join(format!("state-{name}")).display().to_string();
     let mut options = tokens.options(scratch, name);
+    options.retain(|(name, _)| other.iter().all(|(changed, _)| changed != name));
+    options.extend_from_slice(other);
     options.push(("sso_state_dir", state));
     let options: Vec<(&str, &str)> = options
         .iter()

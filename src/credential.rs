@@ -62,8 +62,8 @@ impl fmt::Debug for Ticket {
 pub struct Token(Zeroizing<String>);
 
 impl Token {
-    /// The longest token taken, in bytes: the longest message that Cyrus imapd
-    /// takes from a client.
+    /// The longest token taken, in bytes: that of the longest message that Cyrus
+    /// imapd takes from a client.
     pub const LONGEST: usize = 21_847;
 
     /// Takes a token by its form alone: header, payload and signature in

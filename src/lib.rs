@@ -27,8 +27,8 @@
 //! # Threat model
 //!
 //! Clients are hostile: whatever they send is bounded and judged before it is
-//! used, and they are told no more than that a new ticket would be needed. The
-//! CAS server is trusted to say who a ticket belongs to, and only over TLS that
+//! used, and they are told no more than that a new credential would be needed, and
+//! where to get one. The CAS server is trusted to say who a ticket belongs to, and only over TLS that
 //! verifies; what it sends is parsed as hostile all the same, because other
 //! people's data is in it. An issuer is trusted to say who a token speaks for, as
 //! long as one of its own keys signed it; a token says nothing about which key

@@ -68,7 +68,7 @@ reasons! {
     /// The token's type is not in jwt_types.
     TypeNotAllowed "type_not_allowed" Refused definite;
     /// The token is not signed, or by an algorithm that is not allowed here.
-    AlgorithmNotAllowed "algorithm_not_allowed" Refused definite;
+    AlgorithmNotAllowed "algorithm_not_allowed" Refused passing;
     /// The token's claims cannot be read without doubt.
     ClaimsMalformed "claims_malformed" Refused definite;
     /// A claim that must be there is not.
@@ -135,8 +135,7 @@ reasons! {
     KeysUnusable "keys_unusable" Unavailable passing;
     /// The SSO server answered something that is not a reply of its protocol.
     ReplyUnusable "reply_unusable" Unavailable passing;
-    /// The SSO server has not answered several times; it is left alone for
-    /// some seconds.
+    /// The SSO server has not answered; it is left alone for some seconds.
     ServerAvoided "server_avoided" Unavailable passing;
     /// The host wants to end the process.
     Interrupted "interrupted" Unavailable passing;

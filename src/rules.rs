@@ -2,7 +2,7 @@
 //! `role=mail department=physics|it`.
 //!
 //! Every condition must hold. `|` separates values of which one must be there.
-//! What an attribute says is a set: its values, and the words of each.
+//! What an attribute says is a set of values; see [`words`] for a single text.
 
 #![forbid(unsafe_code)]
 
@@ -78,10 +78,17 @@ impl Condition {
 
     fn holds(&self, present: &[Cow<'_, str>]) -> bool {
         let wanted = |text: &str| self.values.iter().any(|value| value == text);
-        present
-            .iter()
-            .any(|value| wanted(value) || value.split_whitespace().any(wanted))
+        present.iter().any(|value| wanted(value))
     }
+}
+
+/// A single text as a set: itself, and its words, for it may be a list (as `scope`
+/// is by RFC 6749, section 3.3). One of several values is not taken apart: the
+/// group "no mail" is not the group "mail".
+pub fn words(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    std::iter::once(text)
+        .chain(text.split_whitespace())
+        .map(Cow::Borrowed)
 }
 
 impl std::fmt::Display for Condition {
@@ -131,10 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_in_one_value_is_a_set() {
-        assert_eq!(unmet("scope=imap", &[("scope", "openid imap")]), None);
-        assert!(unmet("scope=imap", &[("scope", "openid imaps")]).is_some());
-        assert!(unmet("role=mail", &[("role", "Mail")]).is_some());
+    fn values_are_compared_as_a_whole_and_a_single_text_is_a_list_as_well() {
+        let group = [("role", "no mail please"), ("role", "x")];
+        assert!(unmet("role=mail", &group).is_some());
+        assert!(unmet("role=Mail", &[("role", "mail")]).is_some());
+        let set: Vec<_> = words("openid  imap").collect();
+        assert_eq!(set, ["openid  imap", "openid", "imap"]);
     }
 
     #[test]

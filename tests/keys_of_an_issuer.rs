@@ -8,6 +8,7 @@ mod libsasl2;
 
 use harness::key_server::{Behaviour, DISCOVERY, JWKS};
 use harness::mint::SigningKey;
+use harness::wait::{PATIENCE, wait_until};
 use libsasl2::token_site::{TokenSite, named, oauthbearer};
 use libsasl2::{Answer, Driver, code, hex};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -39,13 +40,10 @@ fn log_in(site: &TokenSite, driver: &mut Driver) -> Answer {
 #[test]
 fn a_new_key_works_at_once_and_an_old_one_until_the_refresh() {
     let site = TokenSite::new("rotated");
-    let options = [("jwt_keys_refresh", "3")];
-    let (mut one, mut other) = (site.driver(&options), site.driver(&options));
+    let (mut one, mut other) = (site.driver(&[]), site.driver(&[]));
     accepted(&log_in(&site, &mut one));
     accepted(&log_in(&site, &mut other));
     assert_eq!(site.issuer.requests_for(JWKS), 1);
-    let known = site.token(json!({"jti": "known"}));
-    accepted(&one.token(&known));
 
     let next = SigningKey::p256();
     site.issuer
@@ -55,13 +53,38 @@ fn a_new_key_works_at_once_and_an_old_one_until_the_refresh() {
     accepted(&log_in(&site, &mut other));
     assert_eq!(site.issuer.requests_for(JWKS), 2);
 
-    // The old one is withdrawn: that is honoured within the refresh, of known tokens too.
+    // The old one is withdrawn: until the refresh nobody looks.
     site.issuer.set_keys(&[named(&next, "k2")]);
     accepted(&log_in(&site, &mut one));
-    std::thread::sleep(Duration::from_millis(3_100));
-    assert_eq!(log_in(&site, &mut one).reason(), "key_unknown");
-    assert_eq!(other.token(&known).reason(), "key_unknown");
-    accepted(&other.token(&token_by(&site, &next, "k2")));
+    assert_eq!(site.issuer.requests_for(JWKS), 2);
+}
+
+#[test]
+fn a_withdrawn_key_is_honoured_within_the_refresh_of_known_tokens_too() {
+    let site = TokenSite::new("withdrawn");
+    let mut driver = site.driver(&[("jwt_keys_refresh", "1")]);
+    let known = site.token(json!({"jti": "known"}));
+    accepted(&driver.token(&known));
+    let next = SigningKey::p256();
+    site.issuer.set_keys(&[named(&next, "k2")]);
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(log_in(&site, &mut driver).reason(), "key_unknown");
+    assert_eq!(driver.token(&known).reason(), "key_unknown");
+    accepted(&driver.token(&token_by(&site, &next, "k2")));
+}
+
+#[test]
+fn a_new_kind_of_key_works_at_once() {
+    let site = TokenSite::new("family");
+    let rsa = SigningKey::rsa();
+    let file = site.pem_file(&[&rsa]);
+    let options = [("jwt_keys", file.as_str())];
+    let mut driver = site.driver(&options);
+    let claims = site.claims(json!({})).to_string();
+    let token = site.key.token(r#"{"alg":"ES256"}"#, &claims);
+    assert_eq!(driver.token(&token).reason(), "algorithm_not_allowed");
+    site.pem_file(&[&rsa, &site.key]);
+    accepted(&driver.token(&token));
 }
 
 #[test]
@@ -154,15 +177,18 @@ fn without_keys_nobody_can_tell_and_nobody_is_refused() {
         site.issuer.set(behaviour);
         let mut driver = site.driver(&[("jwt_timeout", "1")]);
         let token = site.token(json!({}));
-        let begin = Instant::now();
-        for _ in 0..2 {
+        for asked in [true, false] {
             let answer = driver.token(&token);
             assert_eq!(answer.code(), code::UNAVAIL, "{what}: {answer:?}");
             // No challenge: the client is not to throw its token away.
             assert_eq!(answer.steps.len(), 1, "{what}: {answer:?}");
+            // The second does not wait for the same.
+            assert_eq!(
+                answer.reason() != "server_avoided",
+                asked,
+                "{what}: {answer:?}"
+            );
         }
-        // The second did not wait.
-        assert!(begin.elapsed() < Duration::from_millis(1_900), "{what}");
         // Whom it does not concern is refused all the same.
         let answer = driver.token(&site.token(json!({"iss": "x"})));
         assert_eq!(answer.reason(), "issuer_not_allowed", "{what}");
@@ -182,7 +208,7 @@ fn the_last_keys_serve_while_the_issuer_is_down_and_not_for_ever() {
         let options = [
             ("jwt_timeout", "1"),
             ("jwt_keys_refresh", "1"),
-            ("jwt_keys_keep", "4"),
+            ("jwt_keys_keep", if what == "closes" { "4" } else { "60" }),
         ];
         let mut driver = site.driver(&options);
         accepted(&log_in(&site, &mut driver));
@@ -190,9 +216,10 @@ fn the_last_keys_serve_while_the_issuer_is_down_and_not_for_ever() {
         site.issuer.set(behaviour);
         std::thread::sleep(Duration::from_millis(1_100));
         accepted(&log_in(&site, &mut driver));
-        let begin = Instant::now();
+        // Nobody asks again at once.
+        let asked = site.issuer.connections();
         accepted(&log_in(&site, &mut driver));
-        assert!(begin.elapsed() < Duration::from_millis(500), "{what}");
+        assert_eq!(site.issuer.connections(), asked, "{what}");
         // A key that they do not have may exist by now: nobody can tell.
         let answer = driver.token(&token_by(&site, &SigningKey::p256(), "new"));
         assert_eq!(answer.code(), code::UNAVAIL, "{what}: {answer:?}");
@@ -347,14 +374,14 @@ fn who_fetches_and_is_stopped_locks_nobody_out() {
         "login OAUTHBEARER {} 01",
         hex(&oauthbearer(&token))
     ));
-    std::thread::sleep(Duration::from_millis(500));
+    assert!(wait_until(PATIENCE, || site.issuer.requests().len() > 2));
     let pid = Pid::from_raw(stopped.pid().try_into().expect("a pid"));
     kill(pid, Signal::SIGSTOP).expect("stopping the driver");
-    let begin = Instant::now();
     for _ in 0..3 {
         accepted(&log_in(&site, &mut other));
     }
-    assert!(begin.elapsed() < Duration::from_secs(1));
+    // They neither waited nor asked themselves.
+    assert_eq!(site.issuer.requests().len(), 3);
     kill(pid, Signal::SIGCONT).expect("the driver");
     accepted(&stopped.answer());
 }
@@ -400,7 +427,7 @@ fn each_issuer_has_its_own_time() {
     let mut driver = site.driver(&options);
     let begin = Instant::now();
     assert_eq!(log_in(&site, &mut driver).reason(), "server_timeout");
-    assert!(begin.elapsed() < Duration::from_secs(4));
+    assert!(begin.elapsed() < Duration::from_secs(15));
 }
 
 #[test]

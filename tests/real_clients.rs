@@ -16,6 +16,7 @@ use harness::mint::{SigningKey, now};
 use harness::scratch::Scratch;
 use harness::syslog::Line;
 use harness::wait::PATIENCE;
+use std::time::Duration;
 
 /// imapd with TLS from the start offers XOAUTH2 alone, for the clients that prefer OAUTHBEARER.
 const LOGINS: &[(MailClient, Service, Mechanism)] = &[
@@ -161,5 +162,50 @@ fn every_client_learns_why_its_token_is_bad_and_tries_it_once() {
         let lines = cyrus.log().lines();
         let count = lines.iter().filter(|line| refused(line)).count();
         assert_eq!(count, id + 1, "{}", told());
+    }
+    // And of the last one.
+    std::thread::sleep(Duration::from_millis(500));
+    let lines = cyrus.log().lines();
+    let count = lines.iter().filter(|line| refused(line)).count();
+    assert_eq!(count, LOGINS.len(), "{}", cyrus.log().tail());
+}
+
+#[test]
+fn what_one_service_has_validated_the_others_know() {
+    let scratch = Scratch::new("shared");
+    let authority = Authority::new();
+    let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
+    let cyrus = cyrus(&scratch, &authority, &key);
+    let clients = Clients::new(&scratch, &authority);
+    let services = [
+        (MailClient::Sieve, Service::Sieve),
+        (MailClient::Poplib, Service::Pop3),
+        (MailClient::Imaplib, Service::Imap),
+    ];
+    // Whichever comes first.
+    for first in 0..services.len() {
+        let token = token(&key, "anna", first);
+        for turn in 0..services.len() {
+            let (client, service) = services[(first + turn) % services.len()];
+            let login = Login {
+                service,
+                port: cyrus.port(service),
+                mechanism: Mechanism::OAuthBearer,
+                user: "anna",
+                token: &token,
+            };
+            let mark = cyrus.log().mark();
+            let outcome = clients.log_in(client, &login);
+            assert!(outcome.logged_in, "{}", outcome.transcript);
+            let decision = |line: &Line| line.text.contains("outcome=accepted");
+            let line = cyrus.log().wait_for_since(mark, decision, PATIENCE);
+            let line = line.expect("a decision in the log");
+            let source = if turn == 0 {
+                "source=validated"
+            } else {
+                "source=host"
+            };
+            assert!(line.text.contains(source), "{service:?}: {}", line.text);
+        }
     }
 }

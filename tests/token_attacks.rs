@@ -434,8 +434,8 @@ fn what_has_not_the_form_of_a_token_is_refused_before_anything_is_read() {
 fn an_unknown_issuer_costs_no_network() {
     let site = TokenSite::new("unknown");
     let mut driver = site.driver(&[]);
-    let token = site.token(json!({"iss": "https://evil.example"}));
-    for _ in 0..5 {
+    for number in 0..5 {
+        let token = site.token(json!({"iss": "https://evil.example", "jti": number}));
         let reason = refused(&mut driver, "another issuer", &token);
         assert_eq!(reason, "issuer_not_allowed");
     }

@@ -118,7 +118,7 @@ const LOGINS: &[(MailClient, Service, Mechanism)] = &[
 
 #[test]
 fn every_algorithm_logs_in_through_every_client_and_service() {
-    let site = Site::new("matrix", &[]);
+    let site = Site::new("matrix", &[("sasl_jwt_keys_refresh", "3600")]);
     // The users' INBOXes, so that every client has something to open.
     let clients = Clients::new(&site.scratch, &site.authority);
     let mut logins = 0;

@@ -15,6 +15,7 @@ use crate::deadline::Deadline;
 use crate::http::{Client, Response};
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
+use crate::rules::words;
 
 /// Where a ticket is validated: with attributes (CAS protocol 3.0, section
 /// 2.8), and for servers without it (section 2.6).
@@ -108,9 +109,9 @@ impl Cas {
 
     fn judge(&self, success: &reply::Success) -> Result<Principal, Failure> {
         self.config.proxies.judge(&success.proxies)?;
-        let values = |name: &str| {
-            let values = success.values(name).into_iter();
-            values.map(Cow::Borrowed).collect()
+        let values = |name: &str| match success.values(name)[..] {
+            [single] => words(single).collect(),
+            ref several => several.iter().copied().map(Cow::Borrowed).collect(),
         };
         if let Some(condition) = self.config.require.unmet(values) {
             return Err(Failure::new(

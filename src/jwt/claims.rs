@@ -9,6 +9,7 @@ use super::json::{Json, Object};
 
 use crate::clock::WallTime;
 use crate::outcome::{Failure, Reason};
+use crate::rules::words;
 
 /// The claims of one token.
 pub(super) struct Claims<'t>(Object<'t>);
@@ -47,6 +48,14 @@ impl<'t> Claims<'t> {
             Some(Json::Array(items)) => items.iter().filter_map(word).collect(),
             Some(value) => word(value).into_iter().collect(),
             None => Vec::new(),
+        }
+    }
+
+    /// The same for a rule, to which a single text may be a list.
+    pub(super) fn set(&self, path: &str) -> Vec<Cow<'_, str>> {
+        match self.at(path) {
+            Some(Json::Text(text)) => words(text).collect(),
+            _ => self.values(path),
         }
     }
 
@@ -128,6 +137,7 @@ mod tests {
     fn what_a_claim_says_is_a_set_of_texts() {
         let claims = claims(json!({"a": true, "b": 7, "c": ["x", 1, null, {}], "d": null}));
         assert_eq!(claims.values("a"), ["true"]);
+        assert_eq!(claims.set("c"), ["x", "1"]);
         assert_eq!(claims.values("b"), ["7"]);
         assert_eq!(claims.values("c"), ["x", "1"]);
         assert!(claims.values("d").is_empty());

@@ -47,7 +47,7 @@ pub(super) fn judge(
     if !issuer.allow_clients {
         judge_client(claims, user)?;
     }
-    if let Some(condition) = issuer.require.unmet(|name| claims.values(name)) {
+    if let Some(condition) = issuer.require.unmet(|name| claims.set(name)) {
         return Err(unmet(condition));
     }
     Ok((Principal::validated(user)?, end))
@@ -144,10 +144,8 @@ fn judge_purpose(claims: &Claims<'_>) -> Result<(), Failure> {
         return refuse(Reason::TypeNotAllowed, what.to_owned());
     }
     // Keycloak tells kinds of tokens by a claim.
-    let typ = claims.text("typ").map(media_type);
-    if let Some(typ) = typ
-        && !["bearer", "jwt", "at+jwt"].contains(&typ.as_str())
-    {
+    let typ = claims.text("typ").map(media_type).unwrap_or_default();
+    if claims.has("typ") && !["bearer", "jwt", "at+jwt"].contains(&typ.as_str()) {
         let what = format!("the claim typ is {}, not Bearer", quoted(&typ));
         return refuse(Reason::TypeNotAllowed, what);
     }
@@ -165,7 +163,8 @@ fn mark_of_id_token(claims: &Claims<'_>) -> Option<&'static str> {
     if claims.text("typ") == Some("ID") {
         return Some("typ=ID");
     }
-    let is_granted = claims.has("scope") || claims.has("scp");
+    let is_granted =
+        !claims.values("scope").concat().is_empty() || !claims.values("scp").concat().is_empty();
     // Keycloak up to 24 copied the nonce into access tokens.
     let is_bearer = is_granted && claims.text("typ") == Some("Bearer");
     first_of(&["at_hash", "c_hash", "s_hash"])
@@ -194,14 +193,17 @@ fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims<'_>) -> Result<&'c str, Fa
 /// (RFC 9068, section 2.2): without this a client could be named like a mailbox
 /// and open it.
 fn judge_client(claims: &Claims<'_>, user: &str) -> Result<(), Failure> {
-    let sub = claims.text("sub");
-    let same = ["client_id", "azp"].into_iter().find(|name| {
-        claims.text(name).is_some_and(|client| {
-            // Keycloak's name for a client's own account.
-            let account = user.strip_prefix("service-account-");
-            [sub, Some(user), account].contains(&Some(client))
-        })
-    });
+    // Keycloak's name for a client's own account.
+    let account = claims
+        .text("preferred_username")
+        .and_then(|name| name.strip_prefix("service-account-"));
+    let names = [claims.text("sub"), Some(user), account];
+    let is_the_client = |name: &&str| {
+        let client = claims.text(name);
+        let is_same = |name: &str| client.is_some_and(|id| id.eq_ignore_ascii_case(name));
+        names.into_iter().flatten().any(is_same)
+    };
+    let same = ["client_id", "azp"].into_iter().find(is_the_client);
     let telling = same
         // Entra's and Auth0's own words for it.
         .or((claims.text("idtyp") == Some("app")).then_some("idtyp"))

@@ -138,6 +138,11 @@ fn id_tokens_open_nothing() {
     assert_eq!(refused(json!({"typ": "ID"})), Reason::IdToken);
     let hybrid = json!({"scope": "openid", "nonce": "x"});
     assert_eq!(refused(hybrid), Reason::IdToken);
+    // What says nothing grants nothing.
+    for nothing in [json!(""), json!([]), json!({})] {
+        let changes = json!({"acr": "1", "scope": nothing});
+        assert_eq!(refused(changes), Reason::IdToken);
+    }
     // Keycloak's access tokens.
     let bearer = json!({"typ": "Bearer", "auth_time": NOW, "scope": "openid email"});
     assert!(judged(&policy(), bearer).is_ok());
@@ -156,6 +161,7 @@ fn other_tokens_by_the_same_key_open_nothing() {
     for typ in ["Logout", "Refresh", "Offline", "DPoP"] {
         assert_eq!(refused(json!({"typ": typ})), Reason::TypeNotAllowed);
     }
+    assert_eq!(refused(json!({"typ": ["ID"]})), Reason::TypeNotAllowed);
     assert!(judged(&policy(), json!({"typ": "JWT"})).is_ok());
     assert_eq!(refused(json!({"cnf": {"jkt": "x"}})), Reason::TokenBound);
 }
@@ -179,7 +185,9 @@ fn a_client_does_not_speak_for_a_person() {
         judged(&by_name, json!({"name": "app", "client_id": "app"})),
         Err(Reason::ClientToken)
     );
-    let account = json!({"name": "service-account-app", "azp": "app"});
+    // Keycloak's, whichever claim names the user.
+    let account =
+        json!({"name": "boss", "preferred_username": "service-account-app", "azp": "App"});
     assert_eq!(judged(&by_name, account), Err(Reason::ClientToken));
     let allowed = IssuerConfig {
         allow_clients: true,
@@ -245,6 +253,10 @@ fn a_missing_scope_is_told_from_other_conditions() {
         judged(&rules, claims("imap", "guest")),
         Err(Reason::RuleNotMet)
     );
+    let group = with_rules("groups=mail");
+    let groups = json!({"groups": ["no mail please"]});
+    assert_eq!(judged(&group, groups), Err(Reason::RuleNotMet));
+    assert!(judged(&group, json!({"groups": ["x y", "mail"]})).is_ok());
     let entra = with_rules("scp=IMAP.Access");
     assert_eq!(judged(&entra, json!({})), Err(Reason::ScopeMissing));
 }

@@ -18,7 +18,6 @@ use crate::decision::Decision;
 use crate::log::Log;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
-use crate::service::ServiceName;
 use crate::wire::{Message, caspt, oauthbearer, xoauth2};
 
 /// One exchange of one connection.
@@ -30,7 +29,9 @@ pub(super) struct Exchange {
     state: State,
     /// What the host sends to the client lives here until the next step.
     challenge: String,
-    /// What is written when the connection ends.
+    /// Whether the host ends its exchanges: imapd does, timsieved does not.
+    has_end: bool,
+    /// What is written at the end.
     unopened: Option<Unopened>,
 }
 
@@ -53,11 +54,12 @@ impl Exchange {
         connection: Connection<'_>,
     ) -> Option<Self> {
         let (service, host) = (connection.service(), connection.host());
+        let has_end = service == "imap";
         let service = match mechanism {
             Mechanism::Caspt => engine.cas()?.service.name(&service, &host),
             Mechanism::OAuthBearer | Mechanism::XOAuth2 => {
                 engine.token_timeout()?;
-                ServiceName::default().name(&service, &host)
+                format!("{service}://{host}")
             }
         };
         Some(Self {
@@ -66,15 +68,20 @@ impl Exchange {
             service,
             state: State::Begun,
             challenge: String::new(),
+            has_end,
             unopened: None,
         })
     }
 
     /// The end of the exchange, or of the connection that it opened: nobody
     /// waits now.
-    pub(super) fn end(self, log: &dyn Log) {
-        if let Some(session) = &self.unopened {
-            self.engine.open(session, log);
+    pub(super) fn end(mut self, log: &dyn Log) {
+        self.open_session(log);
+    }
+
+    fn open_session(&mut self, log: &dyn Log) {
+        if let Some(session) = self.unopened.take() {
+            self.engine.open(&session, log);
         }
     }
 
@@ -114,6 +121,9 @@ impl Exchange {
                 self.identify(connection, &verdict.result?, &message, result)
             });
         self.unopened = unopened;
+        if !self.has_end {
+            self.open_session(&connection.utils());
+        }
         let decision = Decision {
             mechanism: self.mechanism.text(),
             service: &self.service,

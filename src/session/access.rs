@@ -51,34 +51,47 @@ impl Access<'_> {
         key: &Key,
         lifetimes: &Lifetimes,
     ) -> Option<(Principal, Source)> {
-        let now = self.now();
-        let (bytes, source) = self.look_up(kind.table(), key)?;
-        let session = Session::decode(&bytes)?;
-        if !session.is_alive(now, self.wall(), lifetimes) {
-            return None;
-        }
+        let (now, wall) = (self.now(), self.wall());
+        let (session, source) = self.look_up(kind.table(), key, |record| {
+            Session::decode(record).filter(|session| session.is_alive(now, wall, lifetimes))
+        })?;
         if session.is_stale(now, lifetimes) {
-            self.touch(kind, key, source, lifetimes);
+            self.touch(kind, key, &session, source, lifetimes);
         }
         Some((session.principal, source))
     }
 
     /// Notes that a session is used. It may have been taken away, or been used
     /// by another process, since it was read.
-    fn touch(&self, kind: Kind, key: &Key, source: Source, lifetimes: &Lifetimes) {
+    fn touch(
+        &self,
+        kind: Kind,
+        key: &Key,
+        session: &Session,
+        source: Source,
+        lifetimes: &Lifetimes,
+    ) {
         let now = self.now();
-        self.change_in(source, kind.table(), key, |before| {
-            match before.and_then(Session::decode) {
-                Some(session) if session.is_stale(now, lifetimes) => {
-                    let session = Session {
-                        used: now,
-                        ..session
-                    };
-                    Change::Put(session.encode())
+        let used = |session: Session| {
+            Change::Put(
+                Session {
+                    used: now,
+                    ..session
                 }
+                .encode(),
+            )
+        };
+        let touched = self.change_in(source, kind.table(), key, |before| {
+            match before.and_then(Session::decode) {
+                Some(session) if session.is_stale(now, lifetimes) => used(session),
                 _ => Change::Keep,
             }
         });
+        // The host does not take it: from now on it is used here.
+        if (source, touched) == (Source::Host, Some(Source::Memory)) {
+            self.change_in(Source::Memory, kind.table(), key, |_| used(session.clone()));
+            self.tiers.fell_back.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Opens a session: the credential of `key` is good for `principal`.
@@ -89,11 +102,13 @@ impl Access<'_> {
 
     /// Why the credential of `key` was refused a moment ago, if it was.
     pub fn refusal(&self, key: &Key) -> Option<(Failure, Source)> {
-        let (bytes, source) = self.look_up(Table::Refusals, key)?;
-        let refusal = Refusal::decode(&bytes)?;
-        refusal
-            .is_alive(self.now())
-            .then_some((refusal.failure, source))
+        self.look_up(Table::Refusals, key, |record| self.alive(record))
+    }
+
+    /// What a record of a refusal says, if it is still remembered.
+    fn alive(&self, record: &[u8]) -> Option<Failure> {
+        let refusal = Refusal::decode(record)?;
+        refusal.is_alive(self.now()).then_some(refusal.failure)
     }
 
     /// Remembers a definite refusal; any other failure is forgotten.
@@ -114,20 +129,17 @@ impl Access<'_> {
     /// Why this process refused the credential of `key` a moment ago, if it
     /// did: where finding out again is cheaper than telling the others.
     pub fn own_refusal(&self, key: &Key) -> Option<Failure> {
-        let bytes = self.tiers.memory.find(Table::Refusals, key).ok()??;
-        let refusal = Refusal::decode(&bytes)?;
-        refusal.is_alive(self.now()).then_some(refusal.failure)
+        let record = self.record(Source::Memory, Table::Refusals, key)?;
+        self.alive(&record)
     }
 
     /// Remembers a definite refusal in this process alone.
     pub fn refuse_here(&self, key: &Key, failure: &Failure) {
         if failure.reason().is_definite() {
-            let record = Refusal::new(failure, self.now()).encode();
-            let mut put = |_: Option<&[u8]>| Change::Put(record.clone());
-            let _ = self
-                .tiers
-                .memory
-                .update(Table::Refusals, key, self.now(), &mut put);
+            let refusal = Refusal::new(failure, self.now());
+            self.change_in(Source::Memory, Table::Refusals, key, |_| {
+                Change::Put(refusal.encode())
+            });
         }
     }
 
@@ -138,7 +150,8 @@ impl Access<'_> {
 
     /// A note, if there is one.
     pub fn note(&self, key: &Key) -> Option<Vec<u8>> {
-        self.look_up(Table::Notes, key).map(|(note, _)| note)
+        let (note, _) = self.look_up(Table::Notes, key, |record| Some(record.to_vec()))?;
+        Some(note)
     }
 
     /// Writes a note, in the place of an older one.
@@ -163,10 +176,8 @@ impl Access<'_> {
             let detail = "the server did not answer several times; it is tried again in seconds";
             Failure::new(Reason::ServerAvoided, detail)
         };
-        let known = self
-            .look_up(Table::Breakers, breaker)
-            .and_then(|(bytes, _)| silence(&bytes));
-        match known {
+        let known = self.look_up(Table::Breakers, breaker, silence);
+        match known.map(|(known, _)| known) {
             Some(known) if known.is_avoided(now) => return Err(avoided()),
             Some(known) if known.wants_trial(now) => {}
             _ => return Ok(()),
@@ -195,57 +206,78 @@ impl Access<'_> {
             self.change(Table::Breakers, breaker, |before| {
                 Change::Put(Silence::more(before.and_then(Silence::decode), now).encode())
             });
-        } else if self.look_up(Table::Breakers, breaker).is_some() {
+        } else if self
+            .look_up(Table::Breakers, breaker, Silence::decode)
+            .is_some()
+        {
             self.change(Table::Breakers, breaker, |_| Change::Remove);
         }
     }
 
-    /// The record of `key` without its seal; one without our seal is none.
-    fn look_up(&self, table: Table, key: &Key) -> Option<(Vec<u8>, Source)> {
-        let own = || {
-            let found = self.tiers.memory.find(table, key).ok().flatten();
-            found.map(|sealed| (sealed, Source::Memory))
-        };
-        let shared = || {
-            let found = self.tiers.host.as_ref()?.find(table, key);
-            let found = found.map_err(|trouble| self.sessions.complain(&trouble, self.log));
-            found.ok().flatten().map(|sealed| (sealed, Source::Host))
-        };
+    /// What `read` makes of the record of `key`, in the first tier of which it makes
+    /// anything.
+    fn look_up<T>(
+        &self,
+        table: Table,
+        key: &Key,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Option<(T, Source)> {
         // What the host did not take is newer than what it has.
-        let (mut sealed, source) = if self.tiers.fell_back.load(Ordering::Relaxed) {
-            own().or_else(shared)?
+        let order = if self.tiers.fell_back.load(Ordering::Relaxed) {
+            [Source::Memory, Source::Host]
         } else {
-            shared().or_else(own)?
+            [Source::Host, Source::Memory]
         };
+        order.into_iter().find_map(|source| {
+            let record = self.record(source, table, key)?;
+            Some((read(&record)?, source))
+        })
+    }
+
+    /// The record of `key` in one tier, without its seal; one without our seal is
+    /// none.
+    fn record(&self, source: Source, table: Table, key: &Key) -> Option<Vec<u8>> {
+        let tier: &dyn Tier = match source {
+            Source::Memory => &self.tiers.memory,
+            Source::Host => self.tiers.host.as_ref()?,
+        };
+        let found = tier.find(table, key);
+        let found = found.map_err(|trouble| self.sessions.complain(&trouble, self.log));
+        let mut sealed = found.ok()??;
         let length = self.tiers.secret.opened(key, &sealed)?.len();
         sealed.truncate(length);
-        Some((sealed, source))
+        Some(sealed)
     }
 
     fn change(&self, table: Table, key: &Key, change: impl FnMut(Option<&[u8]>) -> Change) {
         self.change_in(Source::Host, table, key, change);
     }
 
+    /// Changes a record in the tier asked for or, if that is the host's and fails,
+    /// in memory; and says in which.
     fn change_in(
         &self,
         source: Source,
         table: Table,
         key: &Key,
         mut change: impl FnMut(Option<&[u8]>) -> Change,
-    ) {
+    ) -> Option<Source> {
         let now = self.now();
         let secret = &self.tiers.secret;
-        let mut sealed_change = |before: Option<&[u8]>| match change(
-            before.and_then(|sealed| secret.opened(key, sealed)),
-        ) {
-            Change::Put(record) => Change::Put(secret.sealed(key, record)),
-            other => other,
+        let mut is_changed = false;
+        let mut sealed_change = |before: Option<&[u8]>| {
+            let change = change(before.and_then(|sealed| secret.opened(key, sealed)));
+            is_changed = !matches!(change, Change::Keep);
+            match change {
+                Change::Put(record) => Change::Put(secret.sealed(key, record)),
+                other => other,
+            }
         };
         let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
-        let written = self.on_tiers(source, &mut update);
-        if source == Source::Host && self.tiers.host.is_some() {
+        let (_, changed) = self.on_tiers(source, &mut update)?;
+        if is_changed && source == Source::Host && self.tiers.host.is_some() {
             let fell_back = &self.tiers.fell_back;
-            if written.is_some_and(|(_, to)| to == Source::Memory) {
+            if changed == Source::Memory {
                 fell_back.store(true, Ordering::Relaxed);
             } else if fell_back.load(Ordering::Relaxed) {
                 // The host takes it again: what was kept here is out of date.
@@ -253,6 +285,7 @@ impl Access<'_> {
                 let _ = self.tiers.memory.update(table, key, now, &mut remove);
             }
         }
+        Some(changed)
     }
 
     /// Does `what` on the tier asked for or, if that is the host's and fails,

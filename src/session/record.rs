@@ -22,7 +22,11 @@ impl Lifetimes {
     /// Uses closer together than this are one use: a session that is used many
     /// times a second is written a few times in its idle lifetime.
     fn granularity(&self) -> Duration {
-        (self.idle / 16).min(Duration::from_secs(60))
+        match self.idle {
+            // Whether it is used changes nothing: no use need be written.
+            Duration::MAX => Duration::MAX,
+            idle => (idle / 16).min(Duration::from_secs(60)),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::locks::{Locks, What};
 use super::record::Session;
 use super::tier::{Change, Tier};
 use super::*;
@@ -289,4 +290,45 @@ fn tokens_evict_no_tickets() {
         access.begin(Kind::Token, &key, &alice(), Bounds::NONE);
     }
     assert!(access.find(Kind::Ticket, &ticket, &LIFETIMES).is_some());
+}
+
+#[test]
+fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    let locks = Locks::new(directory.path().join("locks"));
+    let held = locks.try_lock(What::Writing).unwrap().unwrap();
+    for _ in 0..4 {
+        site.clock.advance(Duration::from_secs(1_500));
+        assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_some());
+    }
+    drop(held);
+    // Written again, it is the host's.
+    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    let found = access.find(Kind::Ticket, &key, &LIFETIMES);
+    assert_eq!(found, Some((alice(), Source::Host)));
+}
+
+#[test]
+fn what_memory_had_to_take_hides_nothing_that_is_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, others) = (site(directory.path()), site(directory.path()));
+    let access = ours.open();
+    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    let failure = Failure::new(Reason::TicketRefused, "no");
+    let locks = Locks::new(directory.path().join("locks"));
+    let held = locks.try_lock(What::Writing).unwrap();
+    access.refuse(&key, &failure);
+    assert_eq!(access.refusal(&key).unwrap().1, Source::Memory);
+    drop(held);
+    ours.clock.advance(Duration::from_secs(20));
+    assert!(access.refusal(&key).is_none());
+    drop(access);
+    drop(ours.sessions);
+    others.clock.advance(Duration::from_secs(20));
+    others.open().refuse(&key, &failure);
+    assert_eq!(others.open().refusal(&key).unwrap().1, Source::Host);
 }

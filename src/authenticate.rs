@@ -178,21 +178,7 @@ impl Engine {
         // Its audience says what a token is for, not the service that it is
         // presented to.
         let key = sessions.key(Kind::Token, "", &side.policy, token.expose());
-        let (result, source, bounds) = side.decide(&sessions, &key, token, deadline, log);
-        let unopened = match (&result, bounds) {
-            (Ok(principal), Some(bounds)) => Some(Unopened {
-                key,
-                principal: principal.clone(),
-                bounds,
-            }),
-            _ => None,
-        };
-        Verdict {
-            result,
-            source,
-            key: Some(key),
-            unopened,
-        }
+        side.decide(&sessions, key, token, deadline, log)
     }
 
     /// Opens the session of a token, for all processes of the host.
@@ -311,31 +297,43 @@ impl CasSide {
 
 impl JwtSide {
     /// Unlike a ticket, a token may be validated any number of times: logins at
-    /// the same time need not wait for one another. With the bounds of the
-    /// session that is to be opened.
+    /// the same time need not wait for one another.
     fn decide(
         &self,
         sessions: &Access<'_>,
-        key: &Key,
+        key: Key,
         token: &Token,
         deadline: &Deadline<'_>,
         log: &dyn Log,
-    ) -> (Result<Principal, Failure>, Option<Source>, Option<Bounds>) {
-        if let Some((principal, source)) = sessions.find(Kind::Token, key, &TOKEN_LIFETIMES) {
-            return (Ok(principal), Some(Source::Known(source)), None);
+    ) -> Verdict {
+        let verdict = |result, source| Verdict {
+            result,
+            source,
+            key: Some(key),
+            unopened: None,
+        };
+        if let Some((principal, source)) = sessions.find(Kind::Token, &key, &TOKEN_LIFETIMES) {
+            return verdict(Ok(principal), Some(Source::Known(source)));
         }
-        if let Some(failure) = sessions.own_refusal(key) {
+        if let Some(failure) = sessions.own_refusal(&key) {
             let source = Source::Known(session::Source::Memory);
-            return (Err(failure), Some(source), None);
+            return verdict(Err(failure), Some(source));
         }
         let result = self.validator.validate(token, sessions, deadline, log);
-        if let Err(failure) = &result {
-            sessions.refuse_here(key, failure);
-        }
         let source = source_of(&result);
         match result {
-            Ok((principal, bounds)) => (Ok(principal), source, Some(bounds)),
-            Err(failure) => (Err(failure), source, None),
+            Ok((principal, bounds)) => Verdict {
+                unopened: Some(Unopened {
+                    key,
+                    principal: principal.clone(),
+                    bounds,
+                }),
+                ..verdict(Ok(principal), source)
+            },
+            Err(failure) => {
+                sessions.refuse_here(&key, &failure);
+                verdict(Err(failure), source)
+            }
         }
     }
 }

@@ -405,15 +405,7 @@ fn each_issuer_has_its_own_time() {
     site.issuer.set(Behaviour::HangAfterRequest);
     let (issuer, ca) = (site.issuer.issuer(), site.scratch.join("ca.pem"));
     let ca = ca.display().to_string();
-    let plain = [
-        "jwt_issuer",
-        "jwt_keys",
-        "jwt_audience",
-        "jwt_ca_file",
-        "jwt_timeout",
-    ];
-    let mut options: Vec<(&str, &str)> = plain.iter().map(|name| (*name, "")).collect();
-    options.extend([
+    let mut driver = site.driver_of_several(&[
         ("jwt_issuers", "a b"),
         ("jwt_a_issuer", issuer.as_str()),
         ("jwt_a_keys", "discovery"),
@@ -425,7 +417,6 @@ fn each_issuer_has_its_own_time() {
         ("jwt_b_audience", "*"),
         ("jwt_b_timeout", "20"),
     ]);
-    let mut driver = site.driver(&options);
     let begin = Instant::now();
     assert_eq!(log_in(&site, &mut driver).reason(), "server_timeout");
     assert!(begin.elapsed() < Duration::from_secs(15));

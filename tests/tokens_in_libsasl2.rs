@@ -346,15 +346,7 @@ fn each_issuer_has_its_own_keys_audience_and_rules() {
     let file = site.pem_file(&[&portal]);
     let issuer = site.issuer.issuer();
     let ca = site.scratch.join("ca.pem").display().to_string();
-    let plain = [
-        "jwt_issuer",
-        "jwt_keys",
-        "jwt_audience",
-        "jwt_ca_file",
-        "jwt_timeout",
-    ];
-    let mut options: Vec<(&str, &str)> = plain.iter().map(|name| (*name, "")).collect();
-    options.extend([
+    let mut driver = site.driver_of_several(&[
         ("jwt_issuers", "univ portal"),
         ("jwt_univ_issuer", issuer.as_str()),
         ("jwt_univ_keys", "discovery"),
@@ -365,7 +357,6 @@ fn each_issuer_has_its_own_keys_audience_and_rules() {
         ("jwt_portal_keys", file.as_str()),
         ("jwt_portal_audience", "imap"),
     ]);
-    let mut driver = site.driver(&options);
     let of_portal = |iss: &str, aud: &str| {
         let claims = site
             .claims(json!({"iss": iss, "aud": aud, "sub": "bob"}))

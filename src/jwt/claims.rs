@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use super::json::{Json, Object};
-
 use crate::clock::WallTime;
 use crate::outcome::{Failure, Reason};
 use crate::rules::words;

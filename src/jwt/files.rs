@@ -75,7 +75,7 @@ impl Files {
 
     /// What is wrong with the files.
     pub(super) fn complaints(&self) -> Vec<String> {
-        match stamps(&self.path).and_then(|stamps| self.read(&stamps)) {
+        match stamps(&self.path).map(|stamps| read(&stamps)) {
             Err(problem) => vec![problem],
             Ok(set) if set.keys.is_empty() && set.complaints.is_empty() => {
                 vec![self.no_key()]
@@ -95,7 +95,7 @@ impl Files {
         {
             return self.usable(&found.set);
         }
-        let unusable = |what: String| Failure::new(Reason::KeysUnusable, what);
+        let unusable = |what| Failure::new(Reason::KeysUnusable, what);
         let stamps = stamps(&self.path).map_err(unusable)?;
         if let Some(found) = &mut *found
             && found.stamps == stamps
@@ -103,7 +103,7 @@ impl Files {
             found.looked = now;
             return self.usable(&found.set);
         }
-        let set = self.read(&stamps).map_err(unusable)?;
+        let set = read(&stamps);
         for complaint in &set.complaints {
             log.write(Level::Error, &format!("sso: jwt_keys: {complaint}"));
         }
@@ -122,34 +122,35 @@ impl Files {
         }
         Ok(Arc::clone(set))
     }
+}
 
-    fn read(&self, stamps: &[Stamp]) -> Result<KeySet, String> {
-        let mut all = KeySet::default();
-        for stamp in stamps {
-            let path = stamp.path.display();
-            let bytes = match read_bounded(&stamp.path) {
-                Ok(bytes) => bytes,
-                // One file that cannot be read does not spoil the directory.
-                Err(problem) => {
-                    all.complaints.push(format!("{path}: {problem}"));
-                    continue;
-                }
-            };
-            let set = if bytes.trim_ascii_start().starts_with(b"{") {
-                jwks::read(&bytes, Secrets::Taken).unwrap_or_else(|problem| KeySet {
-                    keys: Vec::new(),
-                    complaints: vec![problem],
-                })
-            } else {
-                pem::read(&bytes)
-            };
-            all.keys.extend(set.keys);
-            let complaints = set.complaints.iter();
-            all.complaints
-                .extend(complaints.map(|complaint| format!("{path}: {complaint}")));
-        }
-        Ok(all)
+/// What is in the files, and what is wrong with some of them.
+fn read(stamps: &[Stamp]) -> KeySet {
+    let mut all = KeySet::default();
+    for stamp in stamps {
+        let path = stamp.path.display();
+        let bytes = match read_bounded(&stamp.path) {
+            Ok(bytes) => bytes,
+            // One file that cannot be read does not spoil the directory.
+            Err(problem) => {
+                all.complaints.push(format!("{path}: {problem}"));
+                continue;
+            }
+        };
+        let set = if bytes.trim_ascii_start().starts_with(b"{") {
+            jwks::read(&bytes, Secrets::Taken).unwrap_or_else(|problem| KeySet {
+                keys: Vec::new(),
+                complaints: vec![problem],
+            })
+        } else {
+            pem::read(&bytes)
+        };
+        all.keys.extend(set.keys);
+        let complaints = set.complaints.iter();
+        all.complaints
+            .extend(complaints.map(|complaint| format!("{path}: {complaint}")));
     }
+    all
 }
 
 /// The files of `path`: itself, or what is in it and not hidden.

@@ -116,10 +116,7 @@ impl Published {
             return match self.fetch(sessions, &place, state, claim, deadline, log) {
                 Ok(dated) => Ok(dated),
                 Err(failure) if failure.reason() == Reason::Interrupted => Err(failure),
-                Err(failure) => {
-                    let last = self.last(sessions, &place, state, log).ok_or(failure)?;
-                    Ok(last)
-                }
+                Err(failure) => self.last(sessions, &place, state, log).ok_or(failure),
             };
         }
     }

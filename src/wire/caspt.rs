@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::{Message, identity, malformed};
+use super::{Message, identity, malformed, status};
 use crate::credential::Ticket;
 use crate::outcome::{Failure, Kind};
 
@@ -35,12 +35,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<Ticket>, Failure> {
 ///
 /// It holds nothing that depends on the user.
 pub fn challenge(kind: Kind, cas: &str, service: &str) -> Option<String> {
-    let status = match kind {
-        Kind::Malformed => "invalid_request",
-        Kind::Refused => "invalid_ticket",
-        Kind::NotAllowed => "not_allowed",
-        Kind::Unavailable | Kind::Internal => return None,
-    };
+    let status = status(kind, ["invalid_request", "invalid_ticket", "not_allowed"])?;
     Some(json!({ "status": status, "cas": cas, "service": service }).to_string())
 }
 

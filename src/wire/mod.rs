@@ -7,7 +7,7 @@ pub mod oauthbearer;
 pub mod xoauth2;
 
 use crate::log::is_hidden;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, Kind, Reason};
 
 /// The longest authorization or authentication identity taken, in bytes; what
 /// RFC 4616 asks servers to take at least.
@@ -68,6 +68,21 @@ fn bearer(value: &str) -> Result<&str, Failure> {
         return Err(malformed("has an auth that is not \"Bearer\" and a token"));
     }
     Ok(token.trim_matches(' '))
+}
+
+/// The word by which a client is told of a failure of this kind, of those for a
+/// malformed message, a refusal, and one by policy. `None` if the client is not to
+/// blame and its credential may be good.
+fn status(
+    kind: Kind,
+    [malformed, refused, not_allowed]: [&'static str; 3],
+) -> Option<&'static str> {
+    match kind {
+        Kind::Malformed => Some(malformed),
+        Kind::Refused => Some(refused),
+        Kind::NotAllowed => Some(not_allowed),
+        Kind::Unavailable | Kind::Internal => None,
+    }
 }
 
 /// What a client that was refused is told about how to do better. It holds

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Hint, Message, bearer, identity, malformed, text};
+use super::{Hint, Message, bearer, identity, malformed, status, text};
 use crate::credential::Token;
 use crate::outcome::{Failure, Kind};
 
@@ -109,12 +109,10 @@ fn is_value(byte: u8) -> bool {
 /// section 3.2.2). `None` if the client is not to blame and its token may be
 /// good.
 pub fn challenge(kind: Kind, hint: &Hint) -> Option<String> {
-    let status = match kind {
-        Kind::Malformed => "invalid_request",
-        Kind::Refused => "invalid_token",
-        Kind::NotAllowed => "insufficient_scope",
-        Kind::Unavailable | Kind::Internal => return None,
-    };
+    let status = status(
+        kind,
+        ["invalid_request", "invalid_token", "insufficient_scope"],
+    )?;
     let mut members = Map::new();
     let mut say = |name: &str, value: &str| members.insert(name.to_owned(), Value::from(value));
     say("status", status);

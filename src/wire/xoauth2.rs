@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::oauthbearer::SEPARATOR;
-use super::{Hint, Message, bearer, identity, malformed, text};
+use super::{Hint, Message, bearer, identity, malformed, status, text};
 use crate::credential::Token;
 use crate::outcome::{Failure, Kind};
 
@@ -42,12 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<Token>, Failure> {
 /// The challenge that tells a client of a failure of this kind. `None` if the
 /// client is not to blame and its token may be good.
 pub fn challenge(kind: Kind, hint: &Hint) -> Option<String> {
-    let status = match kind {
-        Kind::Malformed => "400",
-        Kind::Refused => "401",
-        Kind::NotAllowed => "403",
-        Kind::Unavailable | Kind::Internal => return None,
-    };
+    let status = status(kind, ["400", "401", "403"])?;
     let mut members = Map::new();
     members.insert("status".to_owned(), Value::from(status));
     members.insert("schemes".to_owned(), Value::from("bearer"));

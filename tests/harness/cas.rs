@@ -4,7 +4,7 @@ use super::authority::Authority;
 use super::port::Port;
 use super::process::Process;
 use super::scratch::Scratch;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::PATIENCE;
 use nix::sys::signal::Signal;
 use reqwest::Url;
 use reqwest::blocking::Client;
@@ -107,13 +107,7 @@ impl CasServer {
                 "CAS_SITE_TICKET_VALIDITY",
                 self.ticket_validity.as_secs().to_string(),
             );
-        let mut process = self.scratch.spawn("gunicorn", command);
-        let up = wait_until(PATIENCE, || !process.running() || self.port.listened());
-        assert!(
-            up && process.running(),
-            "the CAS server does not start\n{}",
-            process.output()
-        );
+        let process = self.scratch.spawn_server("gunicorn", command, &self.port);
         self.process = Some(process);
     }
 

@@ -7,7 +7,6 @@ use super::oidc_login;
 use super::port::Port;
 use super::process::Process;
 use super::scratch::Scratch;
-use super::wait::{PATIENCE, wait_until};
 use reqwest::blocking::Client;
 use std::fs;
 use std::path::PathBuf;
@@ -62,13 +61,9 @@ impl OidcProvider {
             .env("OIDC_AUDIENCE", AUDIENCE)
             .env("OIDC_PORT", self.port.number().to_string())
             .env("OIDC_SECRET", SECRET);
-        let mut process = self.scratch.spawn("oidc-provider", command);
-        let up = wait_until(PATIENCE, || !process.running() || self.port.listened());
-        assert!(
-            up && process.running(),
-            "the issuer does not start\n{}",
-            process.output()
-        );
+        let process = self
+            .scratch
+            .spawn_server("oidc-provider", command, &self.port);
         self.process = Some(process);
     }
 

@@ -9,8 +9,9 @@
 //! file named after its process id, which is its group's id as well, and then replaces itself.
 //! Without the directory of these files it cannot start, so nothing slips in behind the watchdog.
 
+use super::port::Port;
 use super::process::Process;
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, wait_until};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -140,6 +141,18 @@ impl Scratch {
     /// Starts a command of [`Scratch::command`] in a process group of its own.
     pub fn spawn(&self, name: &str, command: Command) -> Process {
         self.start(name, command, Stdio::null())
+    }
+
+    /// The same for a server, and waits until it listens on its port.
+    pub fn spawn_server(&self, name: &str, command: Command, port: &Port) -> Process {
+        let mut process = self.spawn(name, command);
+        let up = wait_until(PATIENCE, || !process.running() || port.listened());
+        assert!(
+            up && process.running(),
+            "{name} does not start\n{}",
+            process.output()
+        );
+        process
     }
 
     /// Runs a short command with `input` to its end and returns what it printed.

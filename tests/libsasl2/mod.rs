@@ -86,6 +86,23 @@ impl Kit {
         self.driver_under(scratch, &[], options)
     }
 
+    /// A driver under another program with a site's options, but for these.
+    pub fn driver_of(
+        &self,
+        scratch: &Scratch,
+        wrapper: &[&str],
+        site: &[(String, String)],
+        other: &[(&str, &str)],
+    ) -> Driver {
+        let mut options = other.to_vec();
+        for (name, value) in site {
+            if !other.iter().any(|(changed, _)| changed == name) {
+                options.push((name, value));
+            }
+        }
+        self.driver_under(scratch, wrapper, &options)
+    }
+
     /// The same under another program, such as valgrind.
     pub fn driver_under(
         &self,

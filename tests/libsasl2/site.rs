@@ -52,12 +52,7 @@ impl Site {
 
     /// The same under another program, such as valgrind.
     pub fn driver_under(&self, wrapper: &[&str], other: &[(&str, &str)]) -> Driver {
-        let mut options: Vec<(&str, &str)> = other.to_vec();
-        for (name, value) in &self.options {
-            if !other.iter().any(|(changed, _)| changed == name) {
-                options.push((name, value));
-            }
-        }
-        self.kit.driver_under(&self.scratch, wrapper, &options)
+        self.kit
+            .driver_of(&self.scratch, wrapper, &self.options, other)
     }
 }

@@ -57,16 +57,19 @@ impl TokenSite {
 
     /// The same under another program, such as valgrind.
     pub fn driver_under(&self, wrapper: &[&str], other: &[(&str, &str)]) -> Driver {
-        let site = self
-            .options
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let is_changed = |name: &str| other.iter().any(|(changed, _)| *changed == name);
-        let options: Vec<(&str, &str)> = site
-            .filter(|(name, _)| !is_changed(name))
-            .chain(other.iter().copied().filter(|(_, value)| !value.is_empty()))
+        self.kit
+            .driver_of(&self.scratch, wrapper, &self.options, other)
+    }
+
+    /// A server with several issuers by name: none of the site's own options for its only one.
+    pub fn driver_of_several(&self, issuers: &[(&str, &str)]) -> Driver {
+        let own = self.options.iter().map(|(name, _)| name.as_str());
+        let mut options: Vec<(&str, &str)> = own
+            .filter(|name| name.starts_with("jwt_"))
+            .map(|name| (name, ""))
             .collect();
-        self.kit.driver_under(&self.scratch, wrapper, &options)
+        options.extend(issuers);
+        self.driver(&options)
     }
 
     /// The claims of a good token, with these changed; null takes one away.

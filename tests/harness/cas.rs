@@ -7,7 +7,8 @@ use super::scratch::Scratch;
 use super::wait::PATIENCE;
 use nix::sys::signal::Signal;
 use reqwest::Url;
-use reqwest::blocking::Client;
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::redirect::Policy;
 use std::fs;
 use std::path::PathBuf;
@@ -152,7 +153,7 @@ impl CasServer {
                 &[("service", service), ("ticket", ticket)],
             ))
             .send()
-            .and_then(reqwest::blocking::Response::text)
+            .and_then(Response::text)
             .unwrap_or_else(|error| panic!("validating a ticket: {error:?}\n{}", self.output()))
     }
 
@@ -174,6 +175,21 @@ impl CasServer {
 /// An address with parameters.
 pub fn address(page: &str, parameters: &[(&str, &str)]) -> Url {
     Url::parse_with_params(page, parameters).expect("an address")
+}
+
+/// The form of a page, filled in.
+pub fn form(browser: &Client, page: &str, fields: &[(&str, &str)]) -> RequestBuilder {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    browser
+        .post(page)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form.extend_pairs(fields).finish())
+}
+
+/// Where a reply sends the browser.
+pub fn redirection(reply: &Response) -> Option<Url> {
+    let location = reply.headers().get(LOCATION)?.to_str().ok()?;
+    reply.url().join(location).ok()
 }
 
 /// An HTTP client that keeps cookies, follows no redirection and trusts one authority.

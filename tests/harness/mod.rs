@@ -13,6 +13,7 @@ pub mod base64;
 pub mod bearer_login;
 pub mod behaviour;
 pub mod cas;
+pub mod cas_login;
 pub mod cas_reply;
 pub mod clients;
 pub mod cyrus;

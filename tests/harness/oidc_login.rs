@@ -1,12 +1,10 @@
 //! What a browser and a webmail do to get tokens: the authorization code flow with PKCE.
 
 use super::base64;
-use super::cas::address;
+use super::cas::{address, form, redirection};
 use super::oidc::CLIENT;
 use aws_lc_rs::digest::{SHA256, digest};
-use reqwest::Url;
 use reqwest::blocking::{Client, RequestBuilder, Response};
-use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde_json::Value;
 
 /// Nobody is there: the code is taken from the redirection to it.
@@ -27,7 +25,7 @@ pub struct Tokens {
 /// Logs the user in to [`CLIENT`] and gets tokens for the resource.
 pub fn log_in(browser: &Client, issuer: &str, user: &str, scope: &str, resource: &str) -> Tokens {
     let code = code(browser, issuer, user, scope, resource);
-    let form = [
+    let fields = [
         ("grant_type", "authorization_code"),
         ("client_id", CLIENT),
         ("redirect_uri", CALLBACK),
@@ -35,7 +33,7 @@ pub fn log_in(browser: &Client, issuer: &str, user: &str, scope: &str, resource:
         ("code_verifier", VERIFIER),
         ("resource", resource),
     ];
-    let reply = json(post(browser, &format!("{issuer}/token"), &form));
+    let reply = json(form(browser, &format!("{issuer}/token"), &fields));
     Tokens {
         access_token: member(&reply, "access_token"),
         id_token: member(&reply, "id_token"),
@@ -49,12 +47,12 @@ pub fn client_token(
     (client, secret): (&str, &str),
     resource: &str,
 ) -> String {
-    let form = [
+    let fields = [
         ("grant_type", "client_credentials"),
         ("scope", "imap"),
         ("resource", resource),
     ];
-    let request = post(browser, &format!("{issuer}/token"), &form);
+    let request = form(browser, &format!("{issuer}/token"), &fields);
     let reply = json(request.basic_auth(client, Some(secret)));
     member(&reply, "access_token")
 }
@@ -97,26 +95,12 @@ fn fill_in(browser: &Client, page: Response, user: &str) -> RequestBuilder {
     let asks_for = |prompt: &str| html.contains(&format!("name=\"prompt\" value=\"{prompt}\""));
     let login = [("prompt", "login"), ("login", user), ("password", "any")];
     if asks_for("login") {
-        post(browser, &here, &login)
+        form(browser, &here, &login)
     } else if asks_for("consent") {
-        post(browser, &here, &[("prompt", "consent")])
+        form(browser, &here, &[("prompt", "consent")])
     } else {
         panic!("{here} is neither a login nor a consent:\n{html}");
     }
-}
-
-/// A form is written as a query is.
-fn post(browser: &Client, page: &str, form: &[(&str, &str)]) -> RequestBuilder {
-    let form = address(page, form).query().unwrap_or_default().to_owned();
-    browser
-        .post(page)
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(form)
-}
-
-fn redirection(reply: &Response) -> Option<Url> {
-    let location = reply.headers().get(LOCATION)?.to_str().ok()?;
-    reply.url().join(location).ok()
 }
 
 fn json(request: RequestBuilder) -> Value {

@@ -1,11 +1,11 @@
 //! A web application behind the CAS, such as a webmail, that fetches proxy tickets for its users.
 
 use super::authority::Authority;
-use super::cas::{CasServer, address, browser};
+use super::cas::{CasServer, address, browser, redirection};
+use super::cas_login::{self, between};
 use super::http;
 use super::https_server::{Server, lock};
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{LOCATION, REFERER};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -102,7 +102,9 @@ impl Portal {
             browser: browser(&self.ca_pem),
             granting_ticket: Mutex::new(None),
         });
-        log_in(&self.cas, &user.browser, name);
+        let page = user.browser.get(format!("{}/login", self.cas)).send();
+        let page = page.expect("the login form");
+        cas_login::fill_in(&user.browser, page, name);
         Arc::clone(lock(&self.users).entry(name.to_owned()).or_insert(user))
     }
 
@@ -129,36 +131,6 @@ impl Portal {
     }
 }
 
-/// Fills in the login form.
-fn log_in(cas: &str, browser: &Client, name: &str) {
-    let page = format!("{cas}/login");
-    let html = text(browser.get(&page).send());
-    let token = field(&html, "csrfmiddlewaretoken");
-    let login_ticket = field(&html, "lt");
-    // A form is written as a query is.
-    let form = address(
-        &page,
-        &[
-            ("csrfmiddlewaretoken", token.as_str()),
-            ("lt", login_ticket.as_str()),
-            ("username", name),
-            ("password", "test"),
-        ],
-    );
-    let reply = browser
-        .post(&page)
-        .header("Content-Type", "application/x-www-form-urlencoded")
-        // Django takes no form over https without it.
-        .header(REFERER, &page)
-        .body(form.query().unwrap_or_default().to_owned())
-        .send();
-    let html = text(reply);
-    assert!(
-        !html.contains("name=\"password\""),
-        "{name} cannot log in:\n{html}"
-    );
-}
-
 /// Sends a logged-in browser to the CAS on behalf of a service and takes the ticket from the
 /// redirection back.
 fn ticket_for(cas: &str, browser: &Client, service: &str) -> String {
@@ -166,13 +138,10 @@ fn ticket_for(cas: &str, browser: &Client, service: &str) -> String {
         .get(address(&format!("{cas}/login"), &[("service", service)]))
         .send()
         .expect("a reply of the CAS server");
-    let location = reply
-        .headers()
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
-        .unwrap_or_else(|| panic!("no ticket for {service}:\n{}", text(Ok(reply))));
-    let (_, ticket) = location.rsplit_once("ticket=").expect("a ticket");
+    let Some(location) = redirection(&reply) else {
+        panic!("no ticket for {service}:\n{}", text(Ok(reply)));
+    };
+    let (_, ticket) = location.as_str().rsplit_once("ticket=").expect("a ticket");
     ticket.to_owned()
 }
 
@@ -182,18 +151,6 @@ fn text(reply: reqwest::Result<Response>) -> String {
         .expect("a reply of the CAS server")
 }
 
-/// The value of a hidden field of a form.
-fn field(html: &str, name: &str) -> String {
-    between(html, &format!("name=\"{name}\" value=\""), "\"")
-}
-
 fn element(xml: &str, name: &str) -> String {
     between(xml, &format!("<{name}>"), "<")
-}
-
-fn between(text: &str, before: &str, after: &str) -> String {
-    text.split_once(before)
-        .and_then(|(_, rest)| rest.split_once(after))
-        .map(|(found, _)| found.to_owned())
-        .unwrap_or_else(|| panic!("no {before} in\n{text}"))
 }

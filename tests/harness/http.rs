@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 pub struct Request {
     /// The request line, such as `GET /p3/proxyValidate?ticket=… HTTP/1.1`.
     pub line: String,
+    /// The request line and the headers, without the empty line after them.
+    pub head: String,
     /// Its body.
     pub body: Vec<u8>,
     url: reqwest::Url,
@@ -50,7 +52,12 @@ pub fn read_request(stream: &mut impl Read) -> Option<Request> {
     let url = reqwest::Url::parse("http://localhost")
         .and_then(|base| base.join(target))
         .ok()?;
-    Some(Request { line, body, url })
+    Some(Request {
+        line,
+        head: text,
+        body,
+        url,
+    })
 }
 
 /// The bytes of a reply with a body and its length.

@@ -39,4 +39,5 @@ pub mod scratch;
 pub mod strict_cas;
 pub mod syslog;
 pub mod tls;
+pub mod tls_front;
 pub mod wait;

@@ -12,6 +12,7 @@ use harness::cyrus::{Cyrus, Options, Service};
 use harness::faulty_cas::{Behaviour, FaultyCas};
 use harness::imap::Imap;
 use harness::oidc::OidcProvider;
+use harness::php_webmail::PhpWebmail;
 use harness::portal::Portal;
 use harness::saslauthd::Saslauthd;
 use harness::scratch::Scratch;
@@ -333,9 +334,9 @@ fn killing_the_owner_leaves_nothing() {
         .map_while(Result::ok)
         .find_map(|line| line.strip_prefix("site: ").map(str::to_owned))
         .expect("a site");
-    // master, an imapd, gunicorn with two workers, an issuer, the watchdog and a program deaf to
-    // SIGTERM.
-    assert!(processes_of(&home).len() >= 8, "{:?}", processes_of(&home));
+    // master, an imapd, gunicorn with two workers, an issuer, PHP with sixteen workers, the watchdog
+    // and a program deaf to SIGTERM.
+    assert!(processes_of(&home).len() >= 25, "{:?}", processes_of(&home));
     drop(owner);
     let gone = wait_until(PATIENCE, || {
         processes_of(&home).is_empty() && !Path::new(&home).exists()
@@ -360,6 +361,8 @@ fn own_a_site_for_ever() -> ! {
     let _imap = Imap::connect(cyrus.imap_port());
     let cas = CasServer::start(&scratch, &authority);
     Portal::start(&authority, &cas, "webmail").proxy_ticket("anna", IMAP);
+    let webmail = PhpWebmail::start(&scratch, &authority, &cas, "webmail");
+    let _anna = webmail.log_in("anna");
     cas.pause();
     let _issuer = OidcProvider::start(&scratch, &authority);
     let mut deaf = scratch.command("sh");

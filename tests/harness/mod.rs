@@ -30,6 +30,7 @@ pub mod mint;
 pub mod node;
 pub mod oidc;
 pub mod oidc_login;
+pub mod php_webmail;
 pub mod plugin_dir;
 pub mod port;
 pub mod portal;

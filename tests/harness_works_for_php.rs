@@ -1,0 +1,144 @@
+//! The webmail in PHP keeps its promises: without that, no test with it proves anything.
+
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+mod harness;
+
+use harness::authority::Authority;
+use harness::cas::CasServer;
+use harness::cyrus::{Cyrus, Options, Service};
+use harness::php_webmail::{Mailbox, Opened, PhpWebmail};
+use harness::scratch::Scratch;
+use harness::syslog::Line;
+use harness::wait::{PATIENCE, wait_until};
+
+const IMAP: &str = "imap://localhost";
+const SERVICES: [Service; 3] = [Service::Imap, Service::Imaps, Service::Pop3];
+
+/// A stock Cyrus with these mechanisms.
+fn cyrus(scratch: &Scratch, authority: &Authority, mechanisms: &str) -> Cyrus {
+    let options = Options {
+        services: SERVICES.to_vec(),
+        imapd_conf: vec![("sasl_mech_list".to_owned(), mechanisms.to_owned())],
+        ..Options::default()
+    };
+    Cyrus::start(scratch, authority, options)
+}
+
+#[test]
+fn phpcas_gets_real_proxy_tickets_for_who_has_logged_in() {
+    let scratch = Scratch::new("php");
+    let authority = Authority::new();
+    let cas = CasServer::start(&scratch, &authority);
+    let webmail = PhpWebmail::start(&scratch, &authority, &cas, "webmail");
+    let (alice, bert) = (webmail.log_in("alice"), webmail.log_in("bert"));
+    assert_eq!(cas.validations(), 0, "{:?}", cas.access_log());
+    let chain = format!(
+        "<cas:proxies>\n      <cas:proxy>{}</cas:proxy>\n    </cas:proxies>",
+        webmail.pgt_url()
+    );
+    for (session, user) in [(&alice, "alice"), (&bert, "bert"), (&alice, "alice")] {
+        let ticket = session.fetch_ticket(IMAP);
+        let spoilt = session.spoil_ticket();
+        assert!(spoilt != ticket && spoilt.len() == ticket.len());
+        let xml = cas.validate(IMAP, &spoilt);
+        assert!(xml.contains("INVALID_TICKET"), "{xml}");
+        // Once, so it was a fresh one.
+        let xml = cas.validate(IMAP, &ticket);
+        assert!(
+            xml.contains(&format!("<cas:user>{user}</cas:user>")),
+            "{xml}"
+        );
+        assert!(xml.contains(&chain), "{xml}");
+    }
+}
+
+#[test]
+fn c_client_brings_the_ticket_by_authenticate_plain() {
+    the_ticket_is_the_password("PLAIN", "PLAIN");
+}
+
+#[test]
+fn c_client_brings_the_ticket_by_login_if_there_is_no_plain() {
+    // No mechanism of a stock Cyrus.
+    the_ticket_is_the_password("CASPT", "plaintext");
+}
+
+/// What c-client does with a Cyrus to which the ticket is a password as any other; `login` is what
+/// Cyrus calls that in its log.
+fn the_ticket_is_the_password(mechanisms: &str, login: &str) {
+    let scratch = Scratch::new("php");
+    let authority = Authority::new();
+    let cas = CasServer::start(&scratch, &authority);
+    let webmail = PhpWebmail::start(&scratch, &authority, &cas, "webmail");
+    let alice = webmail.log_in("alice");
+    let cyrus = cyrus(&scratch, &authority, mechanisms);
+    let told = |opened: &Opened| format!("{opened:?}\n{}", cyrus.log().tail());
+    cyrus.sasl_user("alice", &alice.fetch_ticket(IMAP));
+    for service in SERVICES {
+        let mark = cyrus.log().mark();
+        let opened = alice.open(&Mailbox::of(&cyrus, service));
+        assert!(opened.opened, "{}", told(&opened));
+        assert_eq!(opened.messages, Some(0), "{}", told(&opened));
+        let tls = if service == Service::Imaps {
+            "+TLS"
+        } else {
+            ""
+        };
+        let welcome = format!(" alice {login}{tls} User logged in");
+        let welcome = |line: &Line| line.text.contains(&welcome);
+        let line = cyrus.log().wait_for_since(mark, welcome, PATIENCE);
+        assert!(line.is_some(), "{}", told(&opened));
+    }
+    let imap = Mailbox::of(&cyrus, Service::Imap);
+    let other = Mailbox {
+        user: Some("bert"),
+        ..imap
+    };
+    assert!(!alice.open(&other).opened, "{}", cyrus.log().tail());
+
+    let refusals = || {
+        let lines = cyrus.log().lines();
+        let refused = |line: &&Line| line.text.contains(&format!("] {login} (alice) ["));
+        lines.iter().filter(refused).count()
+    };
+    let refused = |opened: &Opened, count: usize| {
+        assert!(!opened.opened, "{}", told(opened));
+        assert_eq!(opened.messages, None, "{}", told(opened));
+        assert!(!opened.errors.is_empty(), "{}", told(opened));
+        wait_until(PATIENCE, || refusals() >= count);
+        assert_eq!(refusals(), count, "{}", told(opened));
+    };
+    assert_eq!(refusals(), 0, "{}", cyrus.log().tail());
+    alice.spoil_ticket();
+    for (turn, service) in (1..).zip(SERVICES) {
+        refused(&alice.open(&Mailbox::of(&cyrus, service)), 3 * turn);
+    }
+    // It is another ticket.
+    refused(&alice.service_mail(IMAP, &imap), 12);
+}
+
+#[test]
+fn c_client_trusts_the_authority_of_its_test_and_no_other() {
+    let scratch = Scratch::new("php");
+    let authority = Authority::new();
+    let cas = CasServer::start(&scratch, &authority);
+    let webmail = PhpWebmail::start(&scratch, &authority, &cas, "webmail");
+    let alice = webmail.log_in("alice");
+    let ticket = alice.fetch_ticket(IMAP);
+    for (authority, trusted) in [(&authority, true), (&Authority::new(), false)] {
+        let scratch = Scratch::new("tls");
+        let cyrus = cyrus(&scratch, authority, "PLAIN");
+        cyrus.sasl_user("alice", &ticket);
+        let strict = Mailbox::of(&cyrus, Service::Imaps);
+        let opened = alice.open(&strict);
+        assert_eq!(opened.opened, trusted, "{opened:?}");
+        let lax = Mailbox {
+            flags: "/novalidate-cert",
+            ..strict
+        };
+        let opened = alice.open(&lax);
+        assert!(opened.opened, "{opened:?}");
+    }
+}

@@ -20,6 +20,7 @@ packages-build:
 
 packages-test:
 	@scripts/install-packages build test
+	@scripts/unpack-packages
 	@scripts/install-python-packages
 	@scripts/install-npm-packages
 

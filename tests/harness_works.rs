@@ -14,10 +14,11 @@ use harness::imap::Imap;
 use harness::oidc::OidcProvider;
 use harness::php_webmail::PhpWebmail;
 use harness::portal::Portal;
+use harness::postfix::{self, Postfix};
 use harness::saslauthd::Saslauthd;
 use harness::scratch::Scratch;
 use harness::syslog::level;
-use harness::wait::{PATIENCE, wait_for, wait_until};
+use harness::wait::{PATIENCE, wait_until};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -334,9 +335,9 @@ fn killing_the_owner_leaves_nothing() {
         .map_while(Result::ok)
         .find_map(|line| line.strip_prefix("site: ").map(str::to_owned))
         .expect("a site");
-    // master, an imapd, gunicorn with two workers, an issuer, PHP with sixteen workers, the watchdog
-    // and a program deaf to SIGTERM.
-    assert!(processes_of(&home).len() >= 25, "{:?}", processes_of(&home));
+    // master, an imapd, Postfix' master and qmgr, gunicorn with two workers, an issuer, PHP with
+    // sixteen workers, the watchdog and a program deaf to SIGTERM.
+    assert!(processes_of(&home).len() >= 27, "{:?}", processes_of(&home));
     drop(owner);
     let gone = wait_until(PATIENCE, || {
         processes_of(&home).is_empty() && !Path::new(&home).exists()
@@ -365,10 +366,13 @@ fn own_a_site_for_ever() -> ! {
     let _anna = webmail.log_in("anna");
     cas.pause();
     let _issuer = OidcProvider::start(&scratch, &authority);
+    let postfix = Postfix::start(&scratch, &authority, &postfix::Options::default());
     let mut deaf = scratch.command("sh");
     deaf.args(["-c", "trap '' TERM; sleep 1000"]);
     let _deaf = scratch.spawn("deaf", deaf);
-    wait_for(PATIENCE, || (!cyrus.children().is_empty()).then_some(()));
+    wait_until(PATIENCE, || {
+        !cyrus.children().is_empty() && !postfix.children().is_empty()
+    });
     let line = format!("\nsite: {}\n", scratch.path().display());
     std::io::stdout()
         .write_all(line.as_bytes())

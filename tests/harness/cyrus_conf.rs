@@ -94,8 +94,7 @@ impl Default for Options {
 
 /// imapd.conf with every path away from the host's own Cyrus, and the test's lines on top.
 pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> String {
-    let home = home.to_str().expect("a path in UTF-8");
-    let mut lines: Vec<(String, String)> = [
+    let lines = [
         ("configdirectory", "{home}/conf"),
         ("defaultpartition", "default"),
         ("partition-default", "{home}/spool"),
@@ -109,7 +108,7 @@ pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> St
         ("lmtpsocket", "{home}/conf/socket/lmtp"),
         ("idlesocket", "{home}/conf/socket/idle"),
         ("notifysocket", "{home}/conf/socket/notify"),
-        ("cyrus_user", "{user}"),
+        ("cyrus_user", user),
         ("servername", "localhost"),
         ("autocreate_quota", "0"),
         ("autocreate_post", "yes"),
@@ -124,23 +123,32 @@ pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> St
         ("sasl_sasldb_path", "{home}/sasldb2"),
         ("sasl_mech_list", "PLAIN CASPT"),
         ("sasl_sso_state_dir", "{home}/state"),
-    ]
-    .map(|(key, value)| {
-        let value = value.replace("{home}", home).replace("{user}", user);
-        (key.to_owned(), value)
-    })
-    .to_vec();
+    ];
+    with_overrides(home, &lines, overrides)
+        .iter()
+        .map(|(key, value)| format!("{key}: {value}\n"))
+        .collect()
+}
+
+/// Lines with `{home}` replaced, and the test's lines on top: they replace those of the same key,
+/// or are added. A key that stands twice is fatal to Cyrus.
+pub(super) fn with_overrides(
+    home: &Path,
+    lines: &[(&str, &str)],
+    overrides: &[(String, String)],
+) -> Vec<(String, String)> {
+    let home = home.to_str().expect("a path in UTF-8");
+    let mut lines: Vec<(String, String)> = lines
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.replace("{home}", home)))
+        .collect();
     for (key, value) in overrides {
-        // A key that stands twice is fatal to Cyrus.
         match lines.iter_mut().find(|(known, _)| known == key) {
             Some(line) => line.1.clone_from(value),
             None => lines.push((key.clone(), value.clone())),
         }
     }
     lines
-        .iter()
-        .map(|(key, value)| format!("{key}: {value}\n"))
-        .collect()
 }
 
 /// cyrus.conf with the services on their ports.

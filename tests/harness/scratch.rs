@@ -176,9 +176,14 @@ impl Scratch {
 
     /// Gives a file or a directory, with all that is in it, to the user of Cyrus.
     pub fn give_to_cyrus(&self, path: &Path) {
-        if cyrus_user() == CYRUS_USER {
+        self.give_to(path, CYRUS_USER);
+    }
+
+    /// The same for another user, with that user's group, if we may.
+    pub fn give_to(&self, path: &Path, user: &str) {
+        if nix::unistd::geteuid().is_root() {
             let mut chown = self.command("chown");
-            chown.args(["-R", "cyrus:mail"]).arg(path);
+            chown.args(["-R", &format!("{user}:")]).arg(path);
             self.run("chown", chown, "");
         }
     }
@@ -213,8 +218,13 @@ impl Drop for Owned {
 
 /// The account that `cyrus_user` in imapd.conf names: cyrus if we may become that, else our own.
 pub fn cyrus_user() -> String {
+    become_another(CYRUS_USER)
+}
+
+/// The account of a server that is to run as this user: our own if we may not become another.
+pub fn become_another(user: &str) -> String {
     if nix::unistd::geteuid().is_root() {
-        return CYRUS_USER.to_owned();
+        return user.to_owned();
     }
     nix::unistd::User::from_uid(nix::unistd::geteuid())
         .ok()

@@ -3,7 +3,7 @@
 use super::scratch::{Scratch, set_mode};
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -54,15 +54,17 @@ pub struct Syslog {
 impl Syslog {
     /// Listens on `log` in the directory and builds the library that programs load first.
     pub fn start(scratch: &Scratch) -> Self {
-        let source = scratch.write("syslog_preload.c", include_str!("syslog_preload.c"));
-        let preload = scratch.join("syslog_preload.so");
-        let mut cc = scratch.command("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-            .args([&preload, &source]);
-        scratch.run("cc", cc, "");
-        set_mode(&preload, 0o755);
+        Self::start_in(scratch, Path::new(""))
+    }
 
-        let path = scratch.join("log");
+    /// The same in a directory below, for a second one.
+    pub fn start_in(scratch: &Scratch, dir: &Path) -> Self {
+        let preload = build_preload(
+            scratch,
+            &dir.join("syslog_preload"),
+            include_str!("syslog_preload.c"),
+        );
+        let path = scratch.join(dir.join("log"));
         let socket = UnixDatagram::bind(&path).expect("the log's socket");
         set_mode(&path, 0o666);
         let log = Arc::new(Log::default());
@@ -82,8 +84,18 @@ impl Syslog {
 
     /// Makes `command` log here.
     pub fn attach(&self, command: &mut Command) {
+        self.attach_with(command, &[]);
+    }
+
+    /// The same for a program that loads other libraries, too, before its own.
+    pub fn attach_with(&self, command: &mut Command, others: &[PathBuf]) {
+        let mut preload = self.preload.as_os_str().to_owned();
+        for other in others {
+            preload.push(":");
+            preload.push(other);
+        }
         command
-            .env("LD_PRELOAD", &self.preload)
+            .env("LD_PRELOAD", preload)
             .env("SSO_TEST_SYSLOG", &self.path);
     }
 
@@ -148,6 +160,18 @@ impl Syslog {
             })
             .collect()
     }
+}
+
+/// Builds a library from a source in C, for `LD_PRELOAD`; `name` is its path without an extension.
+pub(super) fn build_preload(scratch: &Scratch, name: &Path, source: &str) -> PathBuf {
+    let source = scratch.write(name.with_extension("c"), source);
+    let library = scratch.join(name.with_extension("so"));
+    let mut cc = scratch.command("cc");
+    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .args([&library, &source]);
+    scratch.run("cc", cc, "");
+    set_mode(&library, 0o755);
+    library
 }
 
 impl Drop for Syslog {

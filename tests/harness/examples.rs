@@ -7,11 +7,13 @@ pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cyrus-conf-examples")
 }
 
-/// The paths of all examples.
+/// The paths of all examples of imapd.conf: of those of other programs `sasl-sso check` knows
+/// nothing.
 pub fn all() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory()).expect("the examples");
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.expect("an example").path())
+        .filter(|path| !path.ends_with("smtpd.conf"))
         .collect();
     paths.sort();
     paths
@@ -24,5 +26,14 @@ pub fn lines(name: &str) -> Vec<(String, String)> {
     lines
         .filter_map(|line| line.split_once(':'))
         .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+/// The lines `-o name=value` of master.cf that an example has in its comments.
+pub fn master_cf_options(name: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(directory().join(name)).expect(name);
+    text.lines()
+        .filter_map(|line| line.strip_prefix("#       -o ")?.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use base64::engine::general_purpose::{self, GeneralPurpose};
+use base64::{Engine as _, alphabet};
 use zeroize::Zeroizing;
 
 use crate::outcome::{Failure, Reason};
@@ -37,6 +39,13 @@ impl Ticket {
             return complain("has characters other than visible ASCII");
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// Whether these bytes are so much like a ticket that they can be nothing else,
+    /// though it may be too long for one.
+    fn is_meant(bytes: &[u8]) -> bool {
+        let begins = bytes.starts_with(b"PT-") || bytes.starts_with(b"ST-");
+        begins && bytes.len() >= *Self::LENGTHS.start() && bytes.iter().all(u8::is_ascii_graphic)
     }
 
     /// The ticket itself, for the SSO server and the session's key alone.
@@ -95,11 +104,37 @@ impl Token {
         }
     }
 
+    /// Whether these bytes are so much like a token that they can be nothing else,
+    /// though it may be broken: a JSON object in some base64, and more parts after
+    /// it.
+    fn is_meant(bytes: &[u8]) -> bool {
+        let mut parts = bytes.splitn(3, |byte| *byte == b'.');
+        let (Some(header), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
+            return false;
+        };
+        let padding = header
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'=')
+            .count();
+        let header = &header[..header.len() - padding];
+        LENIENT.decode(header).is_ok_and(|header| {
+            let header = header.trim_ascii();
+            header.starts_with(b"{") && header.ends_with(b"}")
+        })
+    }
+
     /// The token itself, for its validation and the session's key alone.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
+
+/// base64url as it may be written wrongly.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    general_purpose::NO_PAD.with_decode_allow_trailing_bits(true),
+);
 
 /// The bytes that are neither of base64url (RFC 4648, section 5) nor a dot.
 const IS_STRANGE: [bool; 256] = {
@@ -119,9 +154,130 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A ticket or a token.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// Of CAS.
+    Ticket(Ticket),
+    /// Of an issuer.
+    Token(Token),
+}
+
+/// What kinds of credentials there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A CAS ticket.
+    Ticket,
+    /// A JWT.
+    Token,
+}
+
+impl Kind {
+    /// What stands where a password would be is meant to be a credential of this
+    /// kind, or `None` if it may be somebody's password. Whatever is said here to
+    /// be a credential must never be tried as a password: that would be to send
+    /// it to whoever checks those.
+    pub fn of_password(password: &[u8]) -> Option<Self> {
+        // What some client has put around it makes it no other thing.
+        let is_around = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+        let start = password.iter().position(|byte| !is_around(byte))?;
+        let end = password.iter().rposition(|byte| !is_around(byte))?;
+        let password = &password[start..=end];
+        if Ticket::is_meant(password) {
+            Some(Self::Ticket)
+        } else {
+            Token::is_meant(password).then_some(Self::Token)
+        }
+    }
+}
+
+impl Credential {
+    /// Takes a credential of `kind` by its form.
+    ///
+    /// # Errors
+    /// As [`Ticket::parse`] and [`Token::parse`].
+    pub fn parse(kind: Kind, bytes: &[u8]) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(bytes);
+        match kind {
+            Kind::Ticket => Ticket::parse(text.unwrap_or_default()).map(Self::Ticket),
+            Kind::Token => Token::parse(text.unwrap_or_default()).map(Self::Token),
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Ticket(_) => Kind::Ticket,
+            Self::Token(_) => Kind::Token,
+        }
+    }
+
+    /// The credential itself, for the session's key alone.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Ticket(ticket) => ticket.expose(),
+            Self::Token(token) => token.expose(),
+        }
+    }
+}
+
+impl From<Ticket> for Credential {
+    fn from(ticket: Ticket) -> Self {
+        Self::Ticket(ticket)
+    }
+}
+
+impl From<Token> for Credential {
+    fn from(token: Token) -> Self {
+        Self::Token(token)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_a_credential_only_if_it_can_be_nothing_else() {
+        let long = format!("PT-{}", "x".repeat(400));
+        for text in ["PT-12345", "ST-12345", &long, " PT-12345\r\n", "PT-12345\0"] {
+            let kind = Kind::of_password(text.as_bytes());
+            assert_eq!(kind, Some(Kind::Ticket), "{text:?}");
+        }
+        // {"alg":"RS256"}, with whatever follows: a broken token is no password.
+        for rest in [
+            &b".e30.c2ln"[..],
+            b".e30.",
+            b"..",
+            b".e30.c2ln\n",
+            b".a.b.c.d",
+            b".\xe9. ",
+            b"==.e30.c2ln",
+        ] {
+            let text = [b"eyJhbGciOiJSUzI1NiJ9", rest].concat();
+            assert_eq!(Kind::of_password(&text), Some(Kind::Token), "{rest:?}");
+        }
+        // The same with white space around the object, which JSON allows.
+        for header in ["eyJhbGciOiJSUzI1NiJ9Cg", "IHsiYWxnIjoiUlMyNTYifQ"] {
+            let text = format!("{header}.e30.c2ln");
+            assert_eq!(Kind::of_password(text.as_bytes()), Some(Kind::Token));
+        }
+        for password in [
+            &b""[..],
+            b" ",
+            b"secret",
+            b"ST-",
+            b"ST-Pauli 1910",
+            b"pt-12345",
+            b"my.pass.word",
+            b"eye.of.tiger",
+            b"eyJhbGciOiJSUzI1NiJ9",
+            b"eyJhbGciOiJSUzI1NiJ9.e30",
+            b"PT-1234\xe9",
+        ] {
+            assert_eq!(Kind::of_password(password), None, "{password:?}");
+        }
+    }
 
     #[test]
     fn proxy_and_service_tickets_are_taken() {

@@ -104,7 +104,7 @@ reasons! {
     TicketRefused "ticket_refused" Refused definite;
     /// The CAS server's reply names more than one user, or does it in a way
     /// that another reader could understand differently.
-    ReplyAmbiguous "reply_ambiguous" Refused passing;
+    ReplyAmbiguous "reply_ambiguous" Refused definite;
     /// The CAS server's reply has a document type definition.
     ReplyForbidden "reply_forbidden" Refused passing;
     /// The user name of the reply cannot be a mail user.
@@ -137,6 +137,8 @@ reasons! {
     ReplyUnusable "reply_unusable" Unavailable passing;
     /// The SSO server has not answered; it is left alone for some seconds.
     ServerAvoided "server_avoided" Unavailable passing;
+    /// CAS refused so many tickets that new ones are not asked about for a while.
+    BudgetSpent "budget_spent" Unavailable passing;
     /// The host wants to end the process.
     Interrupted "interrupted" Unavailable passing;
     /// A fault of this plugin, which should be reported.

@@ -31,6 +31,9 @@ pub struct CasConfig {
     pub user_attribute: Option<String>,
     /// `caspt_require`: conditions on the attributes.
     pub require: Rules,
+    /// `caspt_budget`: how many tickets of one client CAS may refuse in a minute
+    /// until new ones are not asked about.
+    pub budget: u64,
     /// `caspt_session_ttl`: how long a ticket stays good here.
     pub session_ttl: Duration,
     /// `caspt_session_idle`: how long it stays good without being used.
@@ -50,6 +53,7 @@ impl CasConfig {
             timeout: reader.seconds("caspt_timeout", 5, 1..=60),
             user_attribute: reader.text("caspt_user_attribute"),
             require: reader.rules("caspt_require"),
+            budget: reader.number("caspt_budget", 3_000, 1..=60_000) as u64,
             session_ttl: reader.seconds("caspt_session_ttl", 28_800, 1..=MONTH),
             session_idle: reader.seconds("caspt_session_idle", 3_600, 1..=MONTH),
         })

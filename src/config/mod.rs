@@ -33,6 +33,7 @@ pub trait Options {
 /// others are [`OF_ISSUER`].
 const NAMES: &[&str] = &[
     "caspt_allow_direct",
+    "caspt_budget",
     "caspt_ca_file",
     "caspt_proxies",
     "caspt_require",
@@ -43,6 +44,7 @@ const NAMES: &[&str] = &[
     "caspt_url",
     "caspt_user_attribute",
     "jwt_issuers",
+    "sso_plain",
     "sso_realm",
     "sso_sessions",
     "sso_state_dir",
@@ -89,6 +91,8 @@ pub struct Config {
     pub sessions: SessionsConfig,
     /// From principals to mail users.
     pub mapping: Mapping,
+    /// `sso_plain`: whether PLAIN is offered in the process.
+    pub plain: bool,
 }
 
 /// Where sessions are kept, and how many.
@@ -120,6 +124,7 @@ impl Config {
                 jwt,
                 sessions: SessionsConfig::default(),
                 mapping: Mapping::default(),
+                plain: false,
             });
         }
         let config = Self {
@@ -127,6 +132,7 @@ impl Config {
             jwt,
             sessions: SessionsConfig::read(&mut reader),
             mapping: read_mapping(&mut reader),
+            plain: reader.switch("sso_plain"),
         };
         reader.finish(config)
     }
@@ -235,6 +241,7 @@ mod tests {
                 ("sso_state_dir", "run"),
                 ("sso_strip_domain", "univ.fr @old.fr"),
                 ("sso_realm", "a b"),
+                ("sso_plain", "perhaps"),
             ]),
             [
                 "caspt_url",
@@ -246,6 +253,7 @@ mod tests {
                 "sso_sessions",
                 "sso_strip_domain",
                 "sso_realm",
+                "sso_plain",
             ]
         );
     }
@@ -259,6 +267,7 @@ mod tests {
             include_str!("../../cyrus-conf-examples/keycloak.conf"),
             include_str!("../../cyrus-conf-examples/two-issuers.conf"),
             include_str!("../../cyrus-conf-examples/cas-and-jwt.conf"),
+            include_str!("../../cyrus-conf-examples/passwords.conf"),
         ]
         .concat();
         for name in NAMES.iter().chain(OF_ISSUER) {

@@ -24,26 +24,42 @@ const OK: c_int = sasl::SASL_OK as c_int;
 static ENGINE: RwLock<Option<Arc<Engine>>> = RwLock::new(None);
 
 /// The host keeps a pointer to this for ever.
-struct Table([sasl::sasl_server_plug_t; Mechanism::ALL.len()]);
+struct Table<const N: usize>([sasl::sasl_server_plug_t; N]);
 
 // SAFETY: the table is constant; its pointers are to constants and functions,
 // or numbers.
-unsafe impl Sync for Table {}
+unsafe impl<const N: usize> Sync for Table<N> {}
 
-static TABLE: Table = Table([plug(0), plug(1), plug(2)]);
+/// In either table those mechanisms that may be configured together are next to
+/// one another: what is offered is a piece of one.
+static WITH_PLAIN: Table<4> = Table([
+    plug(Mechanism::Caspt),
+    plug(Mechanism::Plain),
+    plug(Mechanism::OAuthBearer),
+    plug(Mechanism::XOAuth2),
+]);
 
-/// The entry of `Mechanism::ALL[number]`, whose number the host hands back as
-/// the mechanism's context.
-const fn plug(number: usize) -> sasl::sasl_server_plug_t {
+static WITHOUT_PLAIN: Table<3> = Table([
+    plug(Mechanism::Caspt),
+    plug(Mechanism::OAuthBearer),
+    plug(Mechanism::XOAuth2),
+]);
+
+/// The entry of a mechanism, whose number the host hands back as its context.
+const fn plug(mechanism: Mechanism) -> sasl::sasl_server_plug_t {
+    // As libplain.so: a credential crosses the wire, so TLS must be up first
+    // unless the administrator says otherwise; and without NOPLAINTEXT that is
+    // what the host enforces.
+    let flags = sasl::SASL_SEC_NOANONYMOUS | sasl::SASL_SEC_PASS_CREDENTIALS;
     sasl::sasl_server_plug_t {
-        mech_name: Mechanism::ALL[number].name().as_ptr(),
+        mech_name: mechanism.name().as_ptr(),
         max_ssf: 0,
-        // As PLAIN: a credential crosses the wire, so TLS must be up first
-        // unless the administrator says otherwise; and without NOPLAINTEXT that
-        // is what the host enforces.
-        security_flags: sasl::SASL_SEC_NOANONYMOUS | sasl::SASL_SEC_PASS_CREDENTIALS,
+        security_flags: match mechanism {
+            Mechanism::Plain => flags | AHEAD_OF_OTHERS,
+            _ => flags,
+        },
         features: sasl::SASL_FEAT_WANT_CLIENT_FIRST | sasl::SASL_FEAT_ALLOWS_PROXY,
-        glob_context: ptr::without_provenance_mut(number),
+        glob_context: ptr::without_provenance_mut(mechanism as usize),
         mech_new: Some(mech_new),
         mech_step: Some(mech_step),
         mech_dispose: Some(mech_dispose),
@@ -55,6 +71,11 @@ const fn plug(number: usize) -> sasl::sasl_server_plug_t {
         spare_fptr2: None,
     }
 }
+
+/// libsasl2 sorts the mechanisms of one name by strength, of which this is a part
+/// that it uses for nothing else (sasl.h, `SASL_SET_HASH_STRENGTH_BITS(8)`): our
+/// PLAIN goes before libplain.so's whichever of the two is loaded first.
+const AHEAD_OF_OTHERS: c_uint = 1 << 16;
 
 /// What a panic comes to: a failed login, and a line that names the place.
 fn on_panic(utils: Option<Utils<'_>>) -> impl FnOnce(&str) -> c_int {
@@ -96,14 +117,12 @@ pub unsafe extern "C" fn sasl_server_plug_init(
         }
         let offered = match Config::read(&utils) {
             Ok(config) => {
-                let is_configured = |mechanism: &Mechanism| mechanism.is_configured(&config);
-                let first = Mechanism::ALL.iter().position(is_configured);
-                let count = Mechanism::ALL.into_iter().filter(is_configured).count();
-                if count > 0 {
+                let offered = offered(&config);
+                if !offered.is_empty() {
                     let engine = Engine::new(config, Arc::new(SystemClock));
                     *ENGINE.write() = Some(Arc::new(engine));
                 }
-                &TABLE.0[first.unwrap_or(0)..][..count]
+                offered
             }
             Err(faults) => {
                 for fault in faults {
@@ -122,6 +141,18 @@ pub unsafe extern "C" fn sasl_server_plug_init(
         }
         OK
     })
+}
+
+/// The entries of the mechanisms that are configured.
+fn offered(config: &Config) -> &'static [sasl::sasl_server_plug_t] {
+    let is_configured = |mechanism: &Mechanism| mechanism.is_configured(config);
+    let table = match config.plain {
+        true => &WITH_PLAIN.0[..],
+        false => &WITHOUT_PLAIN.0,
+    };
+    let first = if config.cas.is_some() { 0 } else { 1 };
+    let count = Mechanism::ALL.into_iter().filter(is_configured).count();
+    &table[first..][..count]
 }
 
 unsafe extern "C" fn mech_new(

@@ -11,13 +11,14 @@ use super::host::Connection;
 use super::mechanism::Mechanism;
 use super::signals::Handlers;
 use super::{sasl, status};
-use crate::authenticate::{Engine, Unopened, Verdict};
-use crate::credential::{Ticket, Token};
+use crate::authenticate::{Attempt, Engine, Unwritten, Verdict};
+use crate::credential::Kind;
 use crate::deadline::Deadline;
 use crate::decision::Decision;
-use crate::log::Log;
+use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
+use crate::wire::plain::Plain;
 use crate::wire::{Message, caspt, oauthbearer, xoauth2};
 
 /// One exchange of one connection.
@@ -32,7 +33,7 @@ pub(super) struct Exchange {
     /// Whether the host ends its exchanges: imapd does, timsieved does not.
     has_end: bool,
     /// What is written at the end.
-    unopened: Option<Unopened>,
+    unwritten: Option<Unwritten>,
 }
 
 enum State {
@@ -55,13 +56,12 @@ impl Exchange {
     ) -> Option<Self> {
         let (service, host) = (connection.service(), connection.host());
         let has_end = service == "imap";
-        let service = match mechanism {
-            Mechanism::Caspt => engine.cas()?.service.name(&service, &host),
-            Mechanism::OAuthBearer | Mechanism::XOAuth2 => {
-                engine.token_timeout()?;
-                format!("{service}://{host}")
-            }
-        };
+        let kind = mechanism.kind();
+        if let Some(kind) = kind {
+            engine.timeout(kind)?;
+        }
+        // Of a password that turns out to be a ticket the service is another one.
+        let service = engine.service(kind.unwrap_or(Kind::Token), &service, &host);
         Some(Self {
             engine,
             mechanism,
@@ -69,7 +69,7 @@ impl Exchange {
             state: State::Begun,
             challenge: String::new(),
             has_end,
-            unopened: None,
+            unwritten: None,
         })
     }
 
@@ -80,8 +80,8 @@ impl Exchange {
     }
 
     fn open_session(&mut self, log: &dyn Log) {
-        if let Some(session) = self.unopened.take() {
-            self.engine.open(&session, log);
+        if let Some(unwritten) = self.unwritten.take() {
+            self.engine.write(&unwritten, log);
         }
     }
 
@@ -99,10 +99,27 @@ impl Exchange {
         result: &mut sasl::sasl_out_params_t,
     ) -> c_int {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Begun => self.decide(connection, message, result),
+            State::Begun => match self.ordinary(message) {
+                Some(plain) => connection.check_password(&plain, result),
+                None => self.decide(connection, message, result),
+            },
             State::Refused(code) => code,
             State::Ended => sasl::SASL_BADPROT,
         }
+    }
+
+    /// A message of PLAIN with an ordinary password: nothing of ours. What is
+    /// meant to be a credential never comes to be tried as a password.
+    fn ordinary<'m>(&self, message: &'m [u8]) -> Option<Plain<'m>> {
+        if self.mechanism != Mechanism::Plain {
+            return None;
+        }
+        let plain = Plain::parse(message).ok()?;
+        self.kind_of(&plain).is_none().then_some(plain)
+    }
+
+    fn kind_of(&self, plain: &Plain<'_>) -> Option<Kind> {
+        self.engine.kind_of_password(plain.password)
     }
 
     fn decide(
@@ -113,14 +130,14 @@ impl Exchange {
     ) -> c_int {
         let start = Instant::now();
         let client = connection.client();
-        let (mut source, mut key, mut unopened) = (None, None, None);
+        let (mut source, mut key, mut unwritten) = (None, None, None);
         let outcome = self
-            .answer(connection, message)
+            .answer(connection, client.as_deref(), message)
             .and_then(|(message, verdict)| {
-                (source, key, unopened) = (verdict.source, verdict.key, verdict.unopened);
+                (source, key, unwritten) = (verdict.source, verdict.key, verdict.unwritten);
                 self.identify(connection, &verdict.result?, &message, result)
             });
-        self.unopened = unopened;
+        self.unwritten = unwritten;
         if !self.has_end {
             self.open_session(&connection.utils());
         }
@@ -133,7 +150,13 @@ impl Exchange {
             key,
             elapsed: start.elapsed(),
         };
-        connection.utils().write(decision.level(), &decision.line());
+        let level = match decision.level() {
+            // Postfix writes nothing that matters less than a warning, not even
+            // why a login failed (xsasl_cyrus_log).
+            Level::Notice if outcome.is_err() && connection.service() == "smtp" => Level::Warning,
+            level => level,
+        };
+        connection.utils().write(level, &decision.line());
         let Err(failure) = &outcome else {
             return sasl::SASL_OK as c_int;
         };
@@ -159,33 +182,41 @@ impl Exchange {
             }
             Mechanism::OAuthBearer => oauthbearer::challenge(kind, self.engine.token_hint()?),
             Mechanism::XOAuth2 => xoauth2::challenge(kind, self.engine.token_hint()?),
+            Mechanism::Plain => None,
         }
     }
 
     /// Reads the message and has its credential decided on.
-    fn answer(&self, connection: Connection<'_>, message: &[u8]) -> Answered {
-        match self.mechanism {
-            Mechanism::Caspt => self.ticket(connection, caspt::parse(message)?),
-            Mechanism::OAuthBearer => self.token(connection, oauthbearer::parse(message)?),
-            Mechanism::XOAuth2 => self.token(connection, xoauth2::parse(message)?),
-        }
-    }
-
-    fn ticket(&self, connection: Connection<'_>, message: Message<Ticket>) -> Answered {
-        let timeout = self.engine.cas().map(|cas| cas.timeout);
-        let (message, ticket) = message.without_credential();
+    fn answer(
+        &mut self,
+        connection: Connection<'_>,
+        client: Option<&str>,
+        message: &[u8],
+    ) -> Answered {
+        let message = match self.mechanism {
+            Mechanism::Caspt => caspt::parse(message)?.of_any_kind(),
+            Mechanism::OAuthBearer => oauthbearer::parse(message)?.of_any_kind(),
+            Mechanism::XOAuth2 => xoauth2::parse(message)?.of_any_kind(),
+            Mechanism::Plain => {
+                let plain = Plain::parse(message)?;
+                let ordinary = || Failure::new(Reason::InternalError, "an ordinary password");
+                let kind = self.kind_of(&plain).ok_or_else(ordinary)?;
+                let (service, host) = (connection.service(), connection.host());
+                self.service = self.engine.service(kind, &service, &host);
+                plain.message(kind)?
+            }
+        };
+        let (message, credential) = message.without_credential();
+        let timeout = self.engine.timeout(credential.kind());
         let verdict = with_deadline(timeout, |deadline| {
-            self.engine
-                .ticket(&ticket, &self.service, deadline, &connection.utils())
-        });
-        Ok((message, verdict))
-    }
-
-    fn token(&self, connection: Connection<'_>, message: Message<Token>) -> Answered {
-        let timeout = self.engine.token_timeout();
-        let (message, token) = message.without_credential();
-        let verdict = with_deadline(timeout, |deadline| {
-            self.engine.token(&token, deadline, &connection.utils())
+            let attempt = Attempt {
+                service: &self.service,
+                client,
+                claimed: message.authcid.as_deref(),
+                deadline,
+                log: &connection.utils(),
+            };
+            self.engine.decide(&credential, &attempt)
         });
         Ok((message, verdict))
     }

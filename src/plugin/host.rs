@@ -3,10 +3,15 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_uint};
 use std::ptr;
 
+use zeroize::Zeroizing;
+
 use super::sasl;
 use crate::config::Options;
 use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
+use crate::wire::plain::Plain;
+
+const OK: c_int = sasl::SASL_OK as c_int;
 
 /// The host's utilities, for as long as one call of the host lasts: those of a
 /// connection die with it.
@@ -152,16 +157,39 @@ impl<'call> Connection<'call> {
         which: c_uint,
         result: &mut sasl::sasl_out_params_t,
     ) -> Result<(), Failure> {
-        let refuse = |detail: String| Failure::new(Reason::UserNotAccepted, detail);
-        let missing = || Failure::new(Reason::InternalError, "the host has no canon_user");
-        let canon_user = self.params.canon_user.ok_or_else(missing)?;
         // Without the flag libsasl2 looks the user up in its auxprop plugins,
         // of which there may be none.
         let flags = which | sasl::SASL_CU_EXTERNALLY_VERIFIED;
-        let length = c_uint::try_from(user.len()).map_err(|error| refuse(error.to_string()))?;
-        // SAFETY: libsasl2 reads `length` bytes of the name and writes to its
-        // own `result` (saslplug.h, canon_user).
-        let code = unsafe {
+        match self.canonicalize_bytes(user.as_bytes(), flags, result) {
+            OK => Ok(()),
+            code => {
+                let what = format!("the host does not take the name {user} (code {code})");
+                Err(Failure::new(Reason::UserNotAccepted, what))
+            }
+        }
+    }
+
+    /// The same with a name in whatever encoding; the answer is the host's code.
+    fn canonicalize_bytes(
+        self,
+        user: &[u8],
+        flags: c_uint,
+        result: &mut sasl::sasl_out_params_t,
+    ) -> c_int {
+        let (Some(canon_user), Ok(length)) = (self.params.canon_user, c_uint::try_from(user.len()))
+        else {
+            return sasl::SASL_FAIL;
+        };
+        // A length of 0 would have the host look for the end by itself.
+        if length == 0 {
+            return sasl::SASL_BADPROT;
+        }
+        let user = terminated(user);
+        // SAFETY: libsasl2 copies `length` bytes of the name (saslplug.h,
+        // canon_user); where a realm is set it first looks for an @ up to the NUL
+        // (strchr in _canonuser_internal), which is there. It writes to its own
+        // `result`.
+        unsafe {
             canon_user(
                 self.utils.0.conn,
                 user.as_ptr().cast(),
@@ -169,14 +197,66 @@ impl<'call> Connection<'call> {
                 flags,
                 result,
             )
-        };
-        if code == sasl::SASL_OK as c_int {
-            return Ok(());
         }
-        Err(refuse(format!(
-            "the host does not take the name {user} (code {code})"
-        )))
     }
+
+    /// Has the host check an ordinary password in its own way, and takes the two
+    /// identities with the flags and in the order of libplain.so 2.1.28: who it is,
+    /// whether that is so, and whom to act as. The answer is the host's code.
+    pub(super) fn check_password(
+        self,
+        Plain {
+            authzid,
+            authcid,
+            password,
+        }: &Plain<'_>,
+        result: &mut sasl::sasl_out_params_t,
+    ) -> c_int {
+        let acts_as_itself = authzid.is_empty() || authzid == authcid;
+        let both = if acts_as_itself {
+            sasl::SASL_CU_AUTHZID
+        } else {
+            0
+        };
+        let flags = sasl::SASL_CU_AUTHID | both | sasl::SASL_CU_EXTERNALLY_VERIFIED;
+        match self.canonicalize_bytes(authcid, flags, result) {
+            OK => {}
+            code => return code,
+        }
+        let (Some(checkpass), Ok(length)) =
+            (self.utils.0.checkpass, c_uint::try_from(password.len()))
+        else {
+            return sasl::SASL_FAIL;
+        };
+        let password = terminated(password);
+        // SAFETY: libsasl2 reads so many bytes of either text, which end in NUL
+        // (saslplug.h, checkpass); the name is the one that it has just written.
+        let code = unsafe {
+            checkpass(
+                self.utils.0.conn,
+                result.authid,
+                result.alen,
+                password.as_ptr().cast(),
+                length,
+            )
+        };
+        if code != OK {
+            self.utils.set_error("Password verification failed");
+            return code;
+        }
+        if acts_as_itself {
+            return OK;
+        }
+        self.canonicalize_bytes(authzid, sasl::SASL_CU_AUTHZID, result)
+    }
+}
+
+/// `bytes` with a NUL behind them; wiped when dropped.
+fn terminated(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut copy = Zeroizing::new(Vec::with_capacity(bytes.len() + 1));
+    copy.extend_from_slice(bytes);
+    copy.push(0);
+    copy
 }
 
 /// A text of the host's, copied.

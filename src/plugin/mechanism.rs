@@ -5,24 +5,25 @@
 use std::ffi::CStr;
 
 use crate::config::Config;
+use crate::credential::Kind;
 
 /// A mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mechanism {
     Caspt,
+    Plain,
     OAuthBearer,
     XOAuth2,
 }
 
 impl Mechanism {
-    /// In the order of the host's table: those that are configured are always
-    /// next to one another.
-    pub(super) const ALL: [Self; 3] = [Self::Caspt, Self::OAuthBearer, Self::XOAuth2];
+    pub(super) const ALL: [Self; 4] = [Self::Caspt, Self::Plain, Self::OAuthBearer, Self::XOAuth2];
 
     /// Its name, as the host and clients write it.
     pub(super) const fn name(self) -> &'static CStr {
         match self {
             Self::Caspt => c"CASPT",
+            Self::Plain => c"PLAIN",
             Self::OAuthBearer => c"OAUTHBEARER",
             Self::XOAuth2 => c"XOAUTH2",
         }
@@ -33,11 +34,21 @@ impl Mechanism {
         self.name().to_str().unwrap_or_default()
     }
 
+    /// The kind of credential that it is for, if for one alone.
+    pub(super) fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Caspt => Some(Kind::Ticket),
+            Self::Plain => None,
+            Self::OAuthBearer | Self::XOAuth2 => Some(Kind::Token),
+        }
+    }
+
     /// Whether there is what it takes to offer it.
     pub(super) fn is_configured(self, config: &Config) -> bool {
-        match self {
-            Self::Caspt => config.cas.is_some(),
-            Self::OAuthBearer | Self::XOAuth2 => config.jwt.is_some(),
+        match self.kind() {
+            Some(Kind::Ticket) => config.cas.is_some(),
+            Some(Kind::Token) => config.jwt.is_some(),
+            None => config.plain,
         }
     }
 }

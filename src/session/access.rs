@@ -6,15 +6,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::breaker::Silence;
 use super::key::Key;
 use super::record::{Bounds, Lifetimes, Refusal, Session};
 use super::tier::{Change, Claim, Table, Tier, Trouble};
-use super::{Kind, Sessions, Source, Tiers};
+use super::{Sessions, Source, Tiers};
 use crate::clock::{Moment, WallTime};
+use crate::credential::Kind;
 use crate::log::Log;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::Failure;
 use crate::principal::Principal;
+
+/// For whom a credential is known to be good, or why it is known not to be, and from
+/// where that is known.
+pub type Known = (Result<Principal, Failure>, Source);
 
 /// The sessions, as one login uses them.
 pub struct Access<'s> {
@@ -37,28 +41,63 @@ impl Access<'_> {
     /// The key of a credential of `kind`, good for `service` under `policy`.
     pub fn key(&self, kind: Kind, service: &str, policy: &[u8; 32], credential: &str) -> Key {
         self.tiers.secret.key(&[
-            kind.table().name().as_bytes(),
+            Table::of(kind).name().as_bytes(),
             service.as_bytes(),
             policy,
             credential.as_bytes(),
         ])
     }
 
+    /// What is known of the credential of `key`: for whom it is good, or why it was
+    /// refused a moment ago.
+    pub fn known(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) -> Option<Known> {
+        match self.find(kind, key, lifetimes) {
+            Some((principal, source)) => Some((Ok(principal), source)),
+            None => self.known_refusal(kind, key),
+        }
+    }
+
+    /// The same, but nothing is written and nobody waited for; and whether it is
+    /// still to be [noted](Access::note_use) that the session is used.
+    pub fn known_at_a_glance(
+        &self,
+        kind: Kind,
+        key: &Key,
+        lifetimes: &Lifetimes,
+    ) -> Option<(Known, bool)> {
+        match self.session(kind, key, lifetimes) {
+            Some((session, source)) => {
+                let is_stale = session.is_stale(self.now(), lifetimes);
+                Some(((Ok(session.principal), source), is_stale))
+            }
+            None => Some((self.known_refusal(kind, key)?, false)),
+        }
+    }
+
+    /// Notes that the session of `key` is used.
+    pub fn note_use(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) {
+        self.find(kind, key, lifetimes);
+    }
+
     /// For whom the credential of `key` is known to be good, if it is.
-    pub fn find(
+    pub(super) fn find(
         &self,
         kind: Kind,
         key: &Key,
         lifetimes: &Lifetimes,
     ) -> Option<(Principal, Source)> {
-        let (now, wall) = (self.now(), self.wall());
-        let (session, source) = self.look_up(kind.table(), key, |record| {
-            Session::decode(record).filter(|session| session.is_alive(now, wall, lifetimes))
-        })?;
-        if session.is_stale(now, lifetimes) {
+        let (session, source) = self.session(kind, key, lifetimes)?;
+        if session.is_stale(self.now(), lifetimes) {
             self.touch(kind, key, &session, source, lifetimes);
         }
         Some((session.principal, source))
+    }
+
+    fn session(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) -> Option<(Session, Source)> {
+        let (now, wall) = (self.now(), self.wall());
+        self.look_up(Table::of(kind), key, |record| {
+            Session::decode(record).filter(|session| session.is_alive(now, wall, lifetimes))
+        })
     }
 
     /// Notes that a session is used. It may have been taken away, or been used
@@ -81,7 +120,7 @@ impl Access<'_> {
                 .encode(),
             )
         };
-        let touched = self.change_in(source, kind.table(), key, |before| {
+        let touched = self.change_in(source, Table::of(kind), key, |before| {
             match before.and_then(Session::decode) {
                 Some(session) if session.is_stale(now, lifetimes) => used(session),
                 _ => Change::Keep,
@@ -89,7 +128,9 @@ impl Access<'_> {
         });
         // The host does not take it: from now on it is used here.
         if (source, touched) == (Source::Host, Some(Source::Memory)) {
-            self.change_in(Source::Memory, kind.table(), key, |_| used(session.clone()));
+            self.change_in(Source::Memory, Table::of(kind), key, |_| {
+                used(session.clone())
+            });
             self.tiers.fell_back.store(true, Ordering::Relaxed);
         }
     }
@@ -97,12 +138,26 @@ impl Access<'_> {
     /// Opens a session: the credential of `key` is good for `principal`.
     pub fn begin(&self, kind: Kind, key: &Key, principal: &Principal, bounds: Bounds) {
         let session = Session::new(principal.clone(), self.now(), bounds);
-        self.change(kind.table(), key, |_| Change::Put(session.encode()));
+        self.change(Table::of(kind), key, |_| Change::Put(session.encode()));
     }
 
     /// Why the credential of `key` was refused a moment ago, if it was.
-    pub fn refusal(&self, key: &Key) -> Option<(Failure, Source)> {
+    pub(super) fn refusal(&self, key: &Key) -> Option<(Failure, Source)> {
         self.look_up(Table::Refusals, key, |record| self.alive(record))
+    }
+
+    /// Why a credential of `kind` was refused a moment ago, if it was: tickets by
+    /// whichever process, tokens by this one, because to find out again is cheaper
+    /// than to tell the others.
+    fn known_refusal(&self, kind: Kind, key: &Key) -> Option<Known> {
+        let (failure, source) = match kind {
+            Kind::Ticket => self.refusal(key)?,
+            Kind::Token => {
+                let record = self.record(Source::Memory, Table::Refusals, key)?;
+                (self.alive(&record)?, Source::Memory)
+            }
+        };
+        Some((Err(failure), source))
     }
 
     /// What a record of a refusal says, if it is still remembered.
@@ -124,13 +179,6 @@ impl Access<'_> {
     pub fn claim(&self, key: &Key) -> Option<Claim> {
         let (claim, _) = self.on_tiers(Source::Host, |tier| tier.claim(key))?;
         claim
-    }
-
-    /// Why this process refused the credential of `key` a moment ago, if it
-    /// did: where finding out again is cheaper than telling the others.
-    pub fn own_refusal(&self, key: &Key) -> Option<Failure> {
-        let record = self.record(Source::Memory, Table::Refusals, key)?;
-        self.alive(&record)
     }
 
     /// Remembers a definite refusal in this process alone.
@@ -159,64 +207,9 @@ impl Access<'_> {
         self.change(Table::Notes, key, |_| Change::Put(note.clone()));
     }
 
-    /// The key of the circuit breaker of a server.
-    pub fn breaker(&self, server: &str) -> Key {
-        self.tiers.secret.key(&[b"breaker", server.as_bytes()])
-    }
-
-    /// Whether the server of `breaker` may be asked now.
-    ///
-    /// # Errors
-    /// [`Reason::ServerAvoided`] if it has not answered several times, and it
-    /// is not for this login to try whether it does again.
-    pub fn may_ask(&self, breaker: &Key) -> Result<(), Failure> {
-        let now = self.now();
-        let silence = |bytes: &[u8]| Silence::decode(bytes);
-        let avoided = || {
-            let detail = "the server did not answer several times; it is tried again in seconds";
-            Failure::new(Reason::ServerAvoided, detail)
-        };
-        let known = self.look_up(Table::Breakers, breaker, silence);
-        match known.map(|(known, _)| known) {
-            Some(known) if known.is_avoided(now) => return Err(avoided()),
-            Some(known) if known.wants_trial(now) => {}
-            _ => return Ok(()),
-        }
-        let mut is_ours = true;
-        self.change(Table::Breakers, breaker, |before| {
-            match before.and_then(silence) {
-                Some(known) if known.wants_trial(now) => {
-                    is_ours = true;
-                    Change::Put(known.during_trial(now).encode())
-                }
-                Some(_) => {
-                    is_ours = false;
-                    Change::Keep
-                }
-                None => Change::Keep,
-            }
-        });
-        if is_ours { Ok(()) } else { Err(avoided()) }
-    }
-
-    /// Notes whether the server of `breaker` answered when it was asked.
-    pub fn asked(&self, breaker: &Key, has_answered: bool) {
-        let now = self.now();
-        if !has_answered {
-            self.change(Table::Breakers, breaker, |before| {
-                Change::Put(Silence::more(before.and_then(Silence::decode), now).encode())
-            });
-        } else if self
-            .look_up(Table::Breakers, breaker, Silence::decode)
-            .is_some()
-        {
-            self.change(Table::Breakers, breaker, |_| Change::Remove);
-        }
-    }
-
     /// What `read` makes of the record of `key`, in the first tier of which it makes
     /// anything.
-    fn look_up<T>(
+    pub(super) fn look_up<T>(
         &self,
         table: Table,
         key: &Key,
@@ -249,7 +242,12 @@ impl Access<'_> {
         Some(sealed)
     }
 
-    fn change(&self, table: Table, key: &Key, change: impl FnMut(Option<&[u8]>) -> Change) {
+    pub(super) fn change(
+        &self,
+        table: Table,
+        key: &Key,
+        change: impl FnMut(Option<&[u8]>) -> Change,
+    ) {
         self.change_in(Source::Host, table, key, change);
     }
 

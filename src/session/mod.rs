@@ -6,6 +6,7 @@
 
 mod access;
 mod breaker;
+mod budget;
 mod host;
 mod key;
 mod locks;
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub use access::Access;
+pub use access::{Access, Known};
+pub use budget::payer;
 pub use key::{Key, digest};
 pub use record::{Bounds, Lifetimes};
 pub use tier::Claim;
@@ -34,7 +36,7 @@ use crate::outcome::{Failure, Reason};
 use host::Host;
 use key::Secret;
 use memory::Memory;
-use tier::{Table, Trouble};
+use tier::Trouble;
 
 /// Where an answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,30 +47,13 @@ pub enum Source {
     Host,
 }
 
-/// What a credential is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A CAS ticket.
-    Ticket,
-    /// A JWT.
-    Token,
-}
-
-impl Kind {
-    fn table(self) -> Table {
-        match self {
-            Self::Ticket => Table::Tickets,
-            Self::Token => Table::Tokens,
-        }
-    }
-}
-
 /// The sessions of this process and its host.
 pub struct Sessions {
     config: SessionsConfig,
     clock: Arc<dyn Clock>,
     opened: Mutex<Opened>,
-    has_complained: AtomicBool,
+    /// When it was last said that the host tier is of no use.
+    complained: Mutex<Option<Moment>>,
     /// Whether the store was found to be no longer the one by its name.
     was_replaced: AtomicBool,
 }
@@ -89,6 +74,9 @@ struct Tiers {
     fell_back: AtomicBool,
 }
 
+/// For so long what is wrong with the host tier is not said again.
+const SILENCE: Duration = Duration::from_secs(600);
+
 /// After so long a process that could not open the host tier tries again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -102,9 +90,21 @@ impl Sessions {
                 tiers: None,
                 retry: Moment::from_millis(0),
             }),
-            has_complained: AtomicBool::new(false),
+            complained: Mutex::new(None),
             was_replaced: AtomicBool::new(false),
         }
+    }
+
+    /// The sessions, if this process has opened those of the host, and no waiting
+    /// or writing is needed to go on with them.
+    pub fn opened<'s>(&'s self, log: &'s dyn Log) -> Option<Access<'s>> {
+        let tiers = self.opened.try_lock()?.tiers.clone()?;
+        let is_current = tiers.host.is_some() && !self.was_replaced.load(Ordering::Relaxed);
+        is_current.then_some(Access {
+            sessions: self,
+            tiers,
+            log,
+        })
     }
 
     /// The sessions, for a login whose troubles are told to `log`.
@@ -166,17 +166,28 @@ impl Sessions {
         }
     }
 
-    /// Says what is wrong with the host tier, once a process.
+    /// Says what is wrong with the host tier: not with each login, but again to
+    /// those who have come since.
     fn complain(&self, trouble: &Trouble, log: &dyn Log) {
-        if !self.has_complained.swap(true, Ordering::Relaxed) {
-            log.write(
-                Level::Error,
-                &format!(
-                    "sso: sessions are not shared between processes, and users will be asked \
-                     for new tickets: {trouble}"
-                ),
-            );
+        let now = self.clock.now();
+        let mut complained = self.complained.lock();
+        let is_recent = |last: Moment| now.since(last).is_some_and(|age| age < SILENCE);
+        if complained.is_some_and(is_recent) {
+            return;
         }
+        *complained = Some(now);
+        log.write(
+            Level::Error,
+            &format!(
+                "sso: sessions are not shared between processes, and users will be asked \
+                 for new tickets: {trouble}"
+            ),
+        );
+    }
+
+    /// Where they are and how many, as configured.
+    pub fn config(&self) -> &SessionsConfig {
+        &self.config
     }
 }
 

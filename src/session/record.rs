@@ -119,7 +119,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// How long a refusal is remembered: long enough for the retries of one
     /// client, too short to matter to anyone else.
-    const LIFETIME: Duration = Duration::from_secs(10);
+    const LIFETIME: Duration = Duration::from_secs(30);
 
     /// So much of the detail is kept, in bytes: a server may say a lot, and the
     /// room for a record is bounded.
@@ -241,8 +241,8 @@ mod tests {
     fn a_refusal_is_remembered_for_seconds() {
         let failure = Failure::new(Reason::TicketRefused, "no");
         let refusal = Refusal::new(&failure, Moment::from_millis(1_000));
-        assert!(refusal.is_alive(Moment::from_millis(10_999)));
-        assert!(!refusal.is_alive(Moment::from_millis(11_000)));
+        assert!(refusal.is_alive(Moment::from_millis(30_999)));
+        assert!(!refusal.is_alive(Moment::from_millis(31_000)));
         assert!(!refusal.is_alive(Moment::from_millis(0)));
     }
 }

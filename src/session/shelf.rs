@@ -155,9 +155,11 @@ fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
             let order = opener.open_database::<Bytes, Unit>(transaction, Some(&order))?;
             Ok(records.zip(order))
         };
-        let [tickets, tokens, refusals, breakers, notes] = Table::ALL.map(shelf);
+        let [tickets, tokens, refusals, breakers, budgets, notes] = Table::ALL.map(shelf);
         let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
-        let all = (tickets?, tokens?, refusals?, breakers?, notes?, secrets);
+        let all = (
+            tickets?, tokens?, refusals?, breakers?, budgets?, notes?, secrets,
+        );
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
     Ok(opened.commit().and_then(|all| match all {
@@ -166,10 +168,11 @@ fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
             Some(tokens),
             Some(refusals),
             Some(breakers),
+            Some(budgets),
             Some(notes),
             Some(secrets),
         ) => {
-            let shelves = [tickets, tokens, refusals, breakers, notes];
+            let shelves = [tickets, tokens, refusals, breakers, budgets, notes];
             Some((shelves.map(Shelf::from), secrets))
         }
         _ => None,
@@ -184,15 +187,17 @@ fn create_tables(env: &Env<WithTls>) -> Result<Opened, heed::Error> {
             let order = opener.create_database::<Bytes, Unit>(transaction, Some(&order))?;
             Ok((records, order))
         };
-        let [tickets, tokens, refusals, breakers, notes] = Table::ALL.map(shelf);
+        let [tickets, tokens, refusals, breakers, budgets, notes] = Table::ALL.map(shelf);
         let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
-        let all = (tickets?, tokens?, refusals?, breakers?, notes?, secrets);
+        let all = (
+            tickets?, tokens?, refusals?, breakers?, budgets?, notes?, secrets,
+        );
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
-    let (tickets, tokens, refusals, breakers, notes, secrets) = created
+    let (tickets, tokens, refusals, breakers, budgets, notes, secrets) = created
         .commit()
         .ok_or(heed::Error::Mdb(MdbError::Problem))?;
-    let shelves = [tickets, tokens, refusals, breakers, notes];
+    let shelves = [tickets, tokens, refusals, breakers, budgets, notes];
     Ok((shelves.map(Shelf::from), secrets))
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::libc;
 
 /// The number of the format of the file. Another number is another file.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The name of the store of this format and this boot, and the part of it that
 /// stands for the boot. `None` if the boot cannot be told from others: what is

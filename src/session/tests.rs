@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::locks::{Locks, What};
 use super::record::Session;
+use super::tier::Table;
 use super::tier::{Change, Tier};
 use super::*;
 use crate::clock::ManualClock;
+use crate::credential::Kind;
 use crate::log::Kept;
 use crate::principal::Principal;
 
@@ -235,8 +237,36 @@ fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
     let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
     access.refuse(&key, &failure);
     assert_eq!(access.refusal(&key), Some((failure, Source::Host)));
-    site.clock.advance(Duration::from_secs(10));
+    site.clock.advance(Duration::from_secs(30));
     assert_eq!(access.refusal(&key), None);
+}
+
+#[test]
+fn a_stranger_spends_his_own_budget_and_nobody_elses() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    for _ in 0..5 {
+        assert!(access.may_spend("stranger", 5).is_ok());
+        access.spend("stranger", 5);
+    }
+    let failure = access.may_spend("stranger", 5).unwrap_err();
+    assert_eq!(failure.reason(), Reason::BudgetSpent);
+    assert!(access.may_spend("webmail", 5).is_ok());
+    // What was good makes up for it.
+    access.earn("stranger", 5);
+    assert!(access.may_spend("stranger", 5).is_ok());
+    access.spend("stranger", 5);
+    // A stranger of many addresses spends what all may.
+    for number in 0..45 {
+        access.spend(&number.to_string(), 5);
+    }
+    assert!(access.may_spend("webmail", 5).is_err());
+    // Other options, another budget.
+    assert!(access.may_spend("webmail", 6).is_ok());
+    site.clock.advance(Duration::from_secs(12));
+    assert!(access.may_spend("webmail", 5).is_ok());
+    assert!(access.may_spend("stranger", 5).is_ok());
 }
 
 #[test]
@@ -324,11 +354,11 @@ fn what_memory_had_to_take_hides_nothing_that_is_alive() {
     access.refuse(&key, &failure);
     assert_eq!(access.refusal(&key).unwrap().1, Source::Memory);
     drop(held);
-    ours.clock.advance(Duration::from_secs(20));
+    ours.clock.advance(Duration::from_secs(40));
     assert!(access.refusal(&key).is_none());
     drop(access);
     drop(ours.sessions);
-    others.clock.advance(Duration::from_secs(20));
+    others.clock.advance(Duration::from_secs(40));
     others.open().refuse(&key, &failure);
     assert_eq!(others.open().refusal(&key).unwrap().1, Source::Host);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::key::Key;
 use crate::clock::Moment;
+use crate::credential::Kind;
 
 /// What kinds of records there are. Each is bounded for itself, so that a flood
 /// of refusals evicts no session.
@@ -22,18 +23,29 @@ pub(super) enum Table {
     Refusals,
     /// SSO servers that did not answer.
     Breakers,
+    /// Clients whose tickets were refused.
+    Budgets,
     /// What processes tell one another: the keys of issuers.
     Notes,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Tickets,
         Self::Tokens,
         Self::Refusals,
         Self::Breakers,
+        Self::Budgets,
         Self::Notes,
     ];
+
+    /// The table of the sessions of credentials of `kind`.
+    pub(super) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Ticket => Self::Tickets,
+            Kind::Token => Self::Tokens,
+        }
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -41,6 +53,7 @@ impl Table {
             Self::Tokens => "tokens",
             Self::Refusals => "refusals",
             Self::Breakers => "breakers",
+            Self::Budgets => "budgets",
             Self::Notes => "notes",
         }
     }
@@ -49,7 +62,7 @@ impl Table {
     pub(super) fn capacity(self, sessions: usize) -> usize {
         match self {
             Self::Tickets | Self::Tokens => sessions,
-            Self::Refusals => sessions.min(10_000),
+            Self::Refusals | Self::Budgets => sessions.min(10_000),
             Self::Breakers | Self::Notes => 100,
         }
     }
@@ -59,6 +72,7 @@ impl Table {
     pub(super) fn keeps(self) -> Option<Duration> {
         match self {
             Self::Refusals => Some(Duration::from_secs(30)),
+            Self::Budgets => Some(Duration::from_secs(60)),
             Self::Tickets | Self::Tokens | Self::Breakers | Self::Notes => None,
         }
     }

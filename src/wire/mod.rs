@@ -4,8 +4,10 @@
 
 pub mod caspt;
 pub mod oauthbearer;
+pub mod plain;
 pub mod xoauth2;
 
+use crate::credential::Credential;
 use crate::log::is_hidden;
 use crate::outcome::{Failure, Kind, Reason};
 
@@ -33,6 +35,23 @@ impl<Credential> Message<Credential> {
             credential: (),
         };
         (message, self.credential)
+    }
+}
+
+impl<Specific: Into<Credential>> Message<Specific> {
+    /// The message with a credential of whatever kind.
+    pub fn of_any_kind(self) -> Message<Credential> {
+        let (
+            Message {
+                authzid, authcid, ..
+            },
+            credential,
+        ) = self.without_credential();
+        Message {
+            authzid,
+            authcid,
+            credential: credential.into(),
+        }
     }
 }
 

@@ -31,7 +31,7 @@
 
 static char **options;
 static char *directory;
-static const char *remote;
+static const char *remote, *realm;
 static int is_quiet;
 
 static int get_option(void *context, const char *plugin, const char *option,
@@ -81,7 +81,7 @@ static void fail(const char *what, int code)
 static sasl_conn_t *connection(void)
 {
     sasl_conn_t *conn;
-    int code = sasl_server_new("imap", "localhost", NULL, NULL, remote, NULL, 0, &conn);
+    int code = sasl_server_new("imap", "localhost", realm, NULL, remote, NULL, 0, &conn);
     if (code != SASL_OK)
         fail("sasl_server_new", code);
     return conn;
@@ -204,6 +204,7 @@ int main(int count, char **arguments)
     directory = arguments[1];
     options = arguments + 2;
     remote = getenv("SSO_TEST_REMOTE");
+    realm = getenv("SSO_TEST_REALM");
     setvbuf(stdout, NULL, _IOLBF, 0);
     int code = sasl_server_init(callbacks, "driver");
     if (code != SASL_OK)

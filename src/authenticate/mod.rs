@@ -1,0 +1,294 @@
+//! The one path of a login: credential, session, validator, session, principal.
+
+#![forbid(unsafe_code)]
+
+mod tickets;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::{CasConfig, Config};
+use crate::credential::{Credential, Kind};
+use crate::deadline::Deadline;
+use crate::identity::Mapping;
+use crate::log::Log;
+use crate::outcome::{self, Failure, Reason};
+use crate::principal::Principal;
+use crate::session::{self, Access, Bounds, Key, Known, Lifetimes, Sessions};
+use crate::wire::Hint;
+use tickets::CasSide;
+use tokens::{JwtSide, TOKEN_LIFETIMES};
+
+/// What decided on a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A session, or a refusal that is remembered.
+    Known(session::Source),
+    /// The SSO server, asked just now, or its keys.
+    Validated,
+}
+
+impl Source {
+    /// The stable word for it in the log.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Known(session::Source::Memory) => "memory",
+            Self::Known(session::Source::Host) => "host",
+            Self::Validated => "validated",
+        }
+    }
+}
+
+/// The answer to a credential.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Whom it speaks for, or why it was not taken.
+    pub result: Result<Principal, Failure>,
+    /// What decided, if anything did: an outage comes from nowhere.
+    pub source: Option<Source>,
+    /// The digest by which the credential goes in the log.
+    pub key: Option<Key>,
+    /// What is still to be written.
+    pub unwritten: Option<Unwritten>,
+}
+
+/// What nobody need wait for: see [`Engine::write`].
+#[derive(Debug)]
+pub enum Unwritten {
+    /// The session of a token.
+    Session {
+        /// The token's.
+        key: Key,
+        /// For whom it is.
+        principal: Principal,
+        /// Until when.
+        bounds: Bounds,
+    },
+    /// That a session is used.
+    Use {
+        /// Of what kind its credential is.
+        kind: Kind,
+        /// Its credential's.
+        key: Key,
+    },
+}
+
+/// A configuration at work: what all logins of a process share.
+pub struct Engine {
+    cas: Option<CasSide>,
+    jwt: Option<JwtSide>,
+    sessions: Arc<Sessions>,
+    mapping: Mapping,
+}
+
+/// How a credential comes.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    /// The service that a ticket must be for: see [`Engine::service`].
+    pub service: &'a str,
+    /// The client's address, as the host writes it, if the host tells it.
+    pub client: Option<&'a str>,
+    /// Who the client says it is, if it says so.
+    pub claimed: Option<&'a str>,
+    /// Until when the answer is wanted.
+    pub deadline: &'a Deadline<'a>,
+    /// Where troubles are told.
+    pub log: &'a dyn Log,
+}
+
+impl Engine {
+    /// Opens nothing: that is for the first credential to bring about.
+    pub fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
+        let sessions = Arc::new(Sessions::new(config.sessions.clone(), clock));
+        Self::with_sessions(config, sessions)
+    }
+
+    /// Whether [`Engine::reconfigured`] will do all that `config` says.
+    pub fn can_become(&self, config: &Config) -> bool {
+        config.sessions == *self.sessions.config()
+    }
+
+    /// Another configuration with the same sessions, which stay where they are
+    /// and as many as they are: a store is opened once in a process.
+    pub fn reconfigured(&self, config: Config) -> Self {
+        Self::with_sessions(config, Arc::clone(&self.sessions))
+    }
+
+    fn with_sessions(config: Config, sessions: Arc<Sessions>) -> Self {
+        Self {
+            cas: config.cas.map(CasSide::new),
+            jwt: config.jwt.map(JwtSide::new),
+            sessions,
+            mapping: config.mapping,
+        }
+    }
+
+    /// The configuration of CAS, if there is one.
+    pub fn cas(&self) -> Option<&CasConfig> {
+        self.cas.as_ref().map(|side| side.validator.config())
+    }
+
+    /// What a client whose token is refused is told, if tokens are configured.
+    pub fn token_hint(&self) -> Option<&Hint> {
+        self.jwt.as_ref().map(|side| &side.hint)
+    }
+
+    /// From principals to mail users.
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// How long the validation of a credential of `kind` may take, or `None` if
+    /// that kind is not configured.
+    pub fn timeout(&self, kind: Kind) -> Option<Duration> {
+        match kind {
+            Kind::Ticket => self.cas().map(|config| config.timeout),
+            Kind::Token => self.jwt.as_ref().map(|side| side.timeout),
+        }
+    }
+
+    /// What a credential of `kind` is presented to at `service` of `host`, as the
+    /// host application calls both: with a ticket, what it must be issued for.
+    pub fn service(&self, kind: Kind, service: &str, host: &str) -> String {
+        match (kind, self.cas()) {
+            (Kind::Ticket, Some(config)) => config.service.name(service, host),
+            _ => format!("{service}://{host}"),
+        }
+    }
+
+    /// The kind of credential that is meant where a password would be, of those
+    /// that are configured. `None` is an ordinary password, and nothing of ours.
+    pub fn kind_of_password(&self, password: &[u8]) -> Option<Kind> {
+        Kind::of_password(password).filter(|kind| self.timeout(*kind).is_some())
+    }
+
+    /// The answer to a credential that is known, without waiting and without
+    /// writing: that is for the caller to [have done](Engine::write) later.
+    pub fn known(&self, credential: &Credential, service: &str, log: &dyn Log) -> Option<Verdict> {
+        let sessions = self.sessions.opened(log)?;
+        let (key, lifetimes) = self.key(&sessions, credential, service)?;
+        let kind = credential.kind();
+        let (known, is_stale) = sessions.known_at_a_glance(kind, &key, lifetimes)?;
+        Some(Verdict {
+            unwritten: is_stale.then_some(Unwritten::Use { kind, key }),
+            ..Verdict::known(key, known)
+        })
+    }
+
+    /// Decides on a credential. The session of a token is for the caller to have
+    /// [written](Engine::write) when nobody waits: that takes half as long as to
+    /// verify the token, and who comes in between verifies it too.
+    pub fn decide(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
+        let sessions = match self.sessions.open(attempt.log) {
+            Ok(sessions) => sessions,
+            Err(failure) => return Verdict::from(failure),
+        };
+        let Some((key, lifetimes)) = self.key(&sessions, credential, attempt.service) else {
+            let what = "credentials of this kind are not configured";
+            return Verdict::from(Failure::new(Reason::InternalError, what));
+        };
+        if let Some(known) = sessions.known(credential.kind(), &key, lifetimes) {
+            return Verdict::known(key, known);
+        }
+        match (credential, &self.cas, &self.jwt) {
+            (Credential::Ticket(ticket), Some(side), _) => {
+                side.decide(&sessions, key, ticket, attempt)
+            }
+            (Credential::Token(token), _, Some(side)) => {
+                side.decide(&sessions, key, token, attempt)
+            }
+            // It would have no key.
+            _ => Verdict::from(Failure::new(Reason::InternalError, "not configured")),
+        }
+    }
+
+    /// The key of a credential's session and the lifetimes of its kind, or `None`
+    /// if that kind is not configured.
+    fn key(
+        &self,
+        sessions: &Access<'_>,
+        credential: &Credential,
+        service: &str,
+    ) -> Option<(Key, &Lifetimes)> {
+        let kind = credential.kind();
+        // Its audience says what a token is for, not the service that it is
+        // presented to.
+        let (service, policy) = match kind {
+            Kind::Ticket => (service, &self.cas.as_ref()?.policy),
+            Kind::Token => ("", &self.jwt.as_ref()?.policy),
+        };
+        let key = sessions.key(kind, service, policy, credential.expose());
+        Some((key, self.lifetimes(kind)?))
+    }
+
+    fn lifetimes(&self, kind: Kind) -> Option<&Lifetimes> {
+        match kind {
+            Kind::Ticket => self.cas.as_ref().map(|side| &side.lifetimes),
+            Kind::Token => self.jwt.as_ref().map(|_| &TOKEN_LIFETIMES),
+        }
+    }
+
+    /// Writes what nobody need wait for, for all processes of the host.
+    pub fn write(&self, unwritten: &Unwritten, log: &dyn Log) {
+        let Ok(sessions) = self.sessions.open(log) else {
+            return;
+        };
+        match unwritten {
+            Unwritten::Session {
+                key,
+                principal,
+                bounds,
+            } => {
+                // A token in its leeway has no session.
+                if sessions.now() < bounds.holds && sessions.wall() < bounds.expires {
+                    sessions.begin(Kind::Token, key, principal, *bounds);
+                }
+            }
+            Unwritten::Use { kind, key } => {
+                if let Some(lifetimes) = self.lifetimes(*kind) {
+                    sessions.note_use(*kind, key, lifetimes);
+                }
+            }
+        }
+    }
+}
+
+impl Verdict {
+    fn known(key: Key, (result, source): Known) -> Self {
+        Self {
+            result,
+            source: Some(Source::Known(source)),
+            key: Some(key),
+            unwritten: None,
+        }
+    }
+
+    /// What was found out just now.
+    fn found(key: Key, result: Result<Principal, Failure>) -> Self {
+        let source = match result.as_ref().map_err(Failure::kind) {
+            // Nothing decided if nobody could.
+            Err(outcome::Kind::Unavailable | outcome::Kind::Internal) => None,
+            _ => Some(Source::Validated),
+        };
+        Self {
+            result,
+            source,
+            key: Some(key),
+            unwritten: None,
+        }
+    }
+}
+
+/// A login that failed before there was anything to decide on.
+impl From<Failure> for Verdict {
+    fn from(failure: Failure) -> Self {
+        Self {
+            result: Err(failure),
+            source: None,
+            key: None,
+            unwritten: None,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What decides on tickets: CAS, asked once for each.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use super::{Attempt, Verdict};
+use crate::cas::Cas;
+use crate::config::CasConfig;
+use crate::credential::{Kind, Ticket};
+use crate::outcome::{Failure, Reason};
+use crate::principal::Principal;
+use crate::session::{self, Access, Bounds, Key, Lifetimes};
+
+/// How long a login waits before it looks again whether another one has
+/// validated the same credential: short beside any answer of an SSO server.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// CAS, and how long its word is good.
+pub(super) struct CasSide {
+    pub(super) validator: Cas,
+    pub(super) policy: [u8; 32],
+    pub(super) lifetimes: Lifetimes,
+}
+
+impl CasSide {
+    pub(super) fn new(config: CasConfig) -> Self {
+        Self {
+            policy: session::digest(&config.policy()),
+            lifetimes: Lifetimes {
+                absolute: config.session_ttl,
+                idle: config.session_idle,
+            },
+            validator: Cas::new(config),
+        }
+    }
+
+    /// Asks, unless another login is asking: then it waits for the answer.
+    pub(super) fn decide(
+        &self,
+        sessions: &Access<'_>,
+        key: Key,
+        ticket: &Ticket,
+        attempt: &Attempt<'_>,
+    ) -> Verdict {
+        let known = || sessions.known(Kind::Ticket, &key, &self.lifetimes);
+        let claim = loop {
+            if let Some(claim) = sessions.claim(&key) {
+                break claim;
+            }
+            if let Err(failure) = attempt.deadline.nap(PAUSE) {
+                return Verdict::found(key, Err(failure));
+            }
+            if let Some(known) = known() {
+                return Verdict::known(key, known);
+            }
+        };
+        // Whoever had the claim before may have had the answer.
+        if let Some(known) = known() {
+            return Verdict::known(key, known);
+        }
+        let result = self.validate(sessions, ticket, attempt);
+        match &result {
+            Ok(principal) => sessions.begin(Kind::Ticket, &key, principal, Bounds::NONE),
+            Err(failure) => sessions.refuse(&key, failure),
+        }
+        drop(claim);
+        Verdict::found(key, result)
+    }
+
+    fn validate(
+        &self,
+        sessions: &Access<'_>,
+        ticket: &Ticket,
+        attempt: &Attempt<'_>,
+    ) -> Result<Principal, Failure> {
+        let Attempt {
+            service,
+            client,
+            claimed,
+            deadline,
+            ..
+        } = *attempt;
+        let CasConfig {
+            urls,
+            timeout,
+            budget,
+            ..
+        } = self.validator.config();
+        let left = deadline.remaining()?;
+        if left < *timeout / 10 {
+            let what = "too little time is left to ask; the ticket is not put at risk";
+            return Err(Failure::new(Reason::ServerTimeout, what));
+        }
+        let payer = &session::payer(client, claimed);
+        sessions.may_spend(payer, *budget)?;
+        let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
+        sessions.may_ask(&breaker)?;
+        let result = self.validator.validate(ticket, service, deadline);
+        match result.as_ref().map_err(Failure::reason) {
+            // A server that had little time, because others had taken it, is
+            // not to blame.
+            Err(Reason::ServerTimeout) if left < *timeout / 2 => {}
+            Err(Reason::ServerUnreachable | Reason::ServerTimeout) => {
+                sessions.asked(&breaker, false);
+            }
+            // These say nothing about the server.
+            Err(Reason::Interrupted | Reason::TrustUnusable | Reason::InternalError) => {}
+            _ => sessions.asked(&breaker, true),
+        }
+        match result.as_ref().map_err(Failure::reason) {
+            Ok(_) => sessions.earn(payer, *budget),
+            Err(Reason::TicketRefused) => sessions.spend(payer, *budget),
+            Err(_) => {}
+        }
+        result
+    }
+}

@@ -1,0 +1,66 @@
+//! What decides on tokens: the keys of their issuers.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use super::{Attempt, Unwritten, Verdict};
+use crate::config::JwtConfig;
+use crate::credential::Token;
+use crate::jwt::Jwt;
+use crate::session::{self, Access, Key, Lifetimes};
+use crate::wire::Hint;
+
+/// The issuers, and what is said of them.
+pub(super) struct JwtSide {
+    pub(super) validator: Jwt,
+    pub(super) policy: [u8; 32],
+    pub(super) timeout: Duration,
+    pub(super) hint: Hint,
+}
+
+/// A token's session is bounded by what its validation says, and by nothing
+/// else.
+pub(super) const TOKEN_LIFETIMES: Lifetimes = Lifetimes {
+    absolute: Duration::MAX,
+    idle: Duration::MAX,
+};
+
+impl JwtSide {
+    pub(super) fn new(config: JwtConfig) -> Self {
+        let policy = session::digest(&config.policy());
+        let validator = Jwt::new(config);
+        Self {
+            policy,
+            timeout: validator.timeout(),
+            hint: validator.hint(),
+            validator,
+        }
+    }
+
+    /// Unlike a ticket, a token may be validated any number of times: logins at
+    /// the same time need not wait for one another.
+    pub(super) fn decide(
+        &self,
+        sessions: &Access<'_>,
+        key: Key,
+        token: &Token,
+        attempt: &Attempt<'_>,
+    ) -> Verdict {
+        let Attempt { deadline, log, .. } = *attempt;
+        match self.validator.validate(token, sessions, deadline, log) {
+            Ok((principal, bounds)) => Verdict {
+                unwritten: Some(Unwritten::Session {
+                    key,
+                    principal: principal.clone(),
+                    bounds,
+                }),
+                ..Verdict::found(key, Ok(principal))
+            },
+            Err(failure) => {
+                sessions.refuse_here(&key, &failure);
+                Verdict::found(key, Err(failure))
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 
 PLUGINDIR ?= /usr/lib/$(shell gcc -dumpmachine)/sasl2
 PREFIX ?= /usr/local
+# Where Debian's packages have their units.
+UNITDIR ?= /lib/systemd/system
 DESTDIR ?=
 
 PLUGIN := target/release/libsso.so
@@ -13,7 +15,7 @@ PROGRAM := target/release/sasl-sso
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: build demo test lint bench install clean packages-build packages-test
+.PHONY: build demo test soak lint bench install clean packages-build packages-test
 
 packages-build:
 	@scripts/install-packages build
@@ -37,6 +39,10 @@ demo: build packages-test
 test: build packages-test
 	cargo test --locked
 
+# What takes too long for every change: minutes of silence and of nonsense.
+soak: build packages-test
+	cargo test --locked --test daemon_survives -- --ignored --nocapture
+
 # What a change must pass before it is looked at.
 lint: packages-build
 	cargo fmt --check
@@ -57,6 +63,9 @@ install:
 	mv -f "$(DESTDIR)$(PLUGINDIR)/.libsso.new" "$(DESTDIR)$(PLUGINDIR)/libsso.so"
 	install -m 755 $(PROGRAM) "$(DESTDIR)$(PREFIX)/sbin/.sasl-sso.new"
 	mv -f "$(DESTDIR)$(PREFIX)/sbin/.sasl-sso.new" "$(DESTDIR)$(PREFIX)/sbin/sasl-sso"
+	install -d "$(DESTDIR)$(UNITDIR)"
+	install -m 644 systemd/sasl-sso.socket systemd/sasl-sso.service "$(DESTDIR)$(UNITDIR)"
+	sed -i 's|@SBINDIR@|$(PREFIX)/sbin|' "$(DESTDIR)$(UNITDIR)/sasl-sso.service"
 
 clean:
 	cargo clean

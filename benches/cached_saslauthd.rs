@@ -1,5 +1,5 @@
-//! A saslauthd as Debian runs it, with its cache (`-c`): in the background and silent. The one of
-//! the tests talks, and that costs time.
+//! A saslauthd as Debian runs it, with its cache (`-c`) and five processes: in the background and
+//! silent. The one of the tests talks, and that costs time.
 
 use crate::harness::cyrus::Cyrus;
 use crate::harness::saslauthd;
@@ -21,7 +21,7 @@ impl CachedSaslauthd {
     /// Starts it. Whom Cyrus lets in by LOGIN, it lets in, and remembers.
     pub fn start(scratch: &Scratch, cyrus: &Cyrus) -> Self {
         let dir = scratch.create_dir("saslauthd");
-        let command = saslauthd::command(scratch, cyrus, &dir, "-c");
+        let command = saslauthd::command(scratch, cyrus, &dir, &["-c", "-n", "5"]);
         scratch.run("saslauthd", command, "");
         let group = wait_for(PATIENCE, || {
             let written = fs::read_to_string(dir.join("saslauthd.pid")).ok()?;

@@ -14,6 +14,8 @@ mod harness;
 mod libsasl2;
 
 mod cached_saslauthd;
+mod callers;
+mod daemon;
 mod filling;
 mod first_ticket;
 mod first_token;
@@ -34,6 +36,7 @@ fn main() {
     let mail = mail::Mail::start();
     let mut rows = known_session::rows(&mail);
     rows.extend(imap_logins::rows(&mail));
+    rows.extend(daemon::rows(&mail));
     // The others are for one process at a time.
     drop(mail);
     rows.extend(first_ticket::rows());

@@ -78,7 +78,7 @@ how many times as good the plugin is: less time, less memory, more logins.
 
 fn line([what, unit, plugin, range, other, other_range, beside]: [&str; 7], ratio: &str) -> String {
     format!(
-        "{what:<31} {unit:<3} {plugin:>6} {range:<12} {other:>6} {other_range:<12} \
+        "{what:<29} {unit:<3} {plugin:>6} {range:<13} {other:>6} {other_range:<13} \
          {beside:<17} {ratio:>5}\n"
     )
 }

@@ -54,7 +54,12 @@ impl Decision<'_> {
         let reason = self.outcome.err().map(Failure::reason);
         matches!(
             reason,
-            Some(Reason::ServerUntrusted | Reason::TrustUnusable | Reason::KeysUnusable)
+            Some(
+                Reason::ServerUntrusted
+                    | Reason::TrustUnusable
+                    | Reason::KeysUnusable
+                    | Reason::FallbackUnusable
+            )
         )
     }
 }

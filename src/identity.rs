@@ -56,9 +56,46 @@ impl Mapping {
     }
 }
 
+/// How Cyrus imapd writes the names of its users, for whoever has to compare one
+/// that imapd has written with one that it has not (imapd.conf(5)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostNames {
+    /// `username_tolower`.
+    pub lower_case: bool,
+    /// `defaultdomain`, if `virtdomains` is on: it is left out.
+    pub default_domain: Option<String>,
+}
+
+impl HostNames {
+    /// `user` as imapd writes it.
+    pub fn canonical(&self, user: &str) -> String {
+        let user = match (user.rsplit_once('@'), &self.default_domain) {
+            (Some((local, domain)), Some(default)) if domain.eq_ignore_ascii_case(default) => local,
+            _ => user,
+        };
+        if self.lower_case {
+            user.to_ascii_lowercase()
+        } else {
+            user.to_owned()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_names_are_one_only_where_they_are_to_imapd() {
+        let plain = HostNames::default();
+        assert_eq!(plain.canonical("Alice@univ.fr"), "Alice@univ.fr");
+        let imapd = HostNames {
+            lower_case: true,
+            default_domain: Some("univ.fr".to_owned()),
+        };
+        assert_eq!(imapd.canonical("Alice@Univ.FR"), "alice");
+        assert_eq!(imapd.canonical("alice@other.fr"), "alice@other.fr");
+    }
 
     fn mapping(strip: &[&str], realm: Option<&str>) -> Mapping {
         Mapping {

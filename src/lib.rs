@@ -4,7 +4,9 @@
 //! password, only a proxy ticket or an access token. With this plugin it logs in
 //! with that, and imapd validates it in its own process: a ticket by the
 //! mechanism CASPT, which has the form of PLAIN with the ticket in the place of
-//! the password, and a JWT by OAUTHBEARER or XOAUTH2.
+//! the password, and a JWT by OAUTHBEARER or XOAUTH2. For clients that can only
+//! send a password there is PLAIN with either in its place, and a daemon that
+//! answers as saslauthd does.
 //!
 //! # Layers
 //!
@@ -19,7 +21,8 @@
 //! 3. [`authenticate`]: the one path of a login; [`decision`]: its line in the
 //!    log.
 //! 4. `plugin`: the border to libsasl2, the only place of unsafe code but for
-//!    the opening of a memory map in `session`; and [`cli`], the program.
+//!    the opening of a memory map in `session`. [`daemon`]: saslauthd's protocol
+//!    on a socket. [`cli`]: the program, which starts it.
 //!
 //! Nothing below names `plugin`; without the feature of that name the rest
 //! builds without libsasl2's headers.
@@ -28,12 +31,14 @@
 //!
 //! Clients are hostile: whatever they send is bounded and judged before it is
 //! used, and they are told no more than that a new credential would be needed, and
-//! where to get one. The CAS server is trusted to say who a ticket belongs to, and only over TLS that
-//! verifies; what it sends is parsed as hostile all the same, because other
-//! people's data is in it. An issuer is trusted to say who a token speaks for, as
+//! where to get one. What is meant to be a credential is never handed on to be tried
+//! as a password. The CAS server is trusted to say who a ticket belongs to, and only
+//! over TLS that verifies; what it sends is parsed as hostile all the same, because
+//! other people's data is in it. An issuer is trusted to say who a token speaks for, as
 //! long as one of its own keys signed it; a token says nothing about which key
 //! or algorithm that may be. Portals are trusted by name (`caspt_proxies`). Other
-//! users of the host are hostile: the state directory is ours alone. A process
+//! users of the host are hostile: the state directory is ours alone, and whoever may
+//! connect to the daemon's socket can try passwords, and no more. A process
 //! of the mail system that is taken over is not defended against; but what it
 //! could read in the state directory are keyed digests, and no credential.
 
@@ -44,6 +49,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credential;
+pub mod daemon;
 pub mod deadline;
 pub mod decision;
 pub mod http;

@@ -113,6 +113,8 @@ reasons! {
     UserMismatch "user_mismatch" Refused passing;
     /// The host's own canonicalization does not take the user name.
     UserNotAccepted "user_not_accepted" Refused passing;
+    /// An ordinary password, and nobody to check it.
+    NoCredential "no_credential" Refused passing;
     /// A proxy of the ticket's chain matches no pattern of caspt_proxies.
     ProxyNotAllowed "proxy_not_allowed" NotAllowed definite;
     /// The ticket came without a proxy, and caspt_allow_direct is not set.
@@ -139,6 +141,10 @@ reasons! {
     ServerAvoided "server_avoided" Unavailable passing;
     /// CAS refused so many tickets that new ones are not asked about for a while.
     BudgetSpent "budget_spent" Unavailable passing;
+    /// The daemon has more to do than it may take on.
+    Busy "busy" Unavailable passing;
+    /// The host's own saslauthd, which checks ordinary passwords, does not answer.
+    FallbackUnusable "fallback_unusable" Unavailable passing;
     /// The host wants to end the process.
     Interrupted "interrupted" Unavailable passing;
     /// A fault of this plugin, which should be reported.

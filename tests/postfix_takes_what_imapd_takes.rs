@@ -9,18 +9,21 @@ mod libsasl2;
 use harness::authority::Authority;
 use harness::bearer_login::Outcome;
 use harness::cyrus::{self, Cyrus};
+use harness::daemon::{self, Daemon};
 use harness::examples;
+use harness::faulty_cas::FaultyCas;
 use harness::imap::Imap;
 use harness::key_server::{Behaviour, KeyServer};
 use harness::mint::{SigningKey, now};
+use harness::password_server::PasswordServer;
 use harness::postfix::{self, Postfix};
 use harness::postfix_conf;
 use harness::process;
-use harness::saslauthd::Saslauthd;
 use harness::scratch::Scratch;
 use harness::smtp::{Sender, SmtpClient, SmtpClients};
 use harness::syslog::{Line, level};
 use harness::wait::PATIENCE;
+use libsasl2::site::PROXY;
 use libsasl2::token_site::{named, oauthbearer};
 use nix::unistd::User;
 use serde_json::{Value, json};
@@ -31,6 +34,12 @@ use std::path::PathBuf;
 
 /// The issuer of the example.
 const KEYCLOAK: &str = "https://sso.univ.example/realms/univ";
+
+/// What tickets are for, in imapd and in smtpd.
+const SERVICE: &str = "imap://mail.univ.example";
+
+/// Alice's, who has a token as well.
+const PASSWORD: &str = "an-ordinary-one";
 
 /// Each by which a token comes. curl takes OAUTHBEARER where it is offered.
 const LOGINS: [(SmtpClient, &str); 5] = [
@@ -57,8 +66,8 @@ impl Site {
         Self::with(name, None, &[])
     }
 
-    /// With a daemon's socket, and with more parameters for smtpd.
-    fn with(name: &str, saslauthd: Option<PathBuf>, parameters: &[(&str, &str)]) -> Self {
+    /// With the socket of who knows passwords, and with more lines for smtpd.conf.
+    fn with(name: &str, saslauthd: Option<PathBuf>, lines: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
         let issuer = KeyServer::start(&authority);
@@ -67,13 +76,12 @@ impl Site {
         let mut smtpd_conf = example(&issuer);
         let ca = authority.write_ca(&scratch).display().to_string();
         smtpd_conf.push(("jwt_ca_file".to_owned(), ca));
-        let mut smtpd = examples::master_cf_options("smtpd.conf");
-        let parameters = parameters.iter();
-        smtpd.extend(parameters.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let lines = lines.iter();
+        smtpd_conf.extend(lines.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let options = postfix::Options {
             plugin: Some(libsasl2::plugin()),
             smtpd_conf,
-            smtpd,
+            smtpd: examples::master_cf_options("smtpd.conf"),
             // The host's own would be asked otherwise.
             saslauthd: saslauthd.or_else(|| Some(scratch.join("no-daemon"))),
             ..postfix::Options::default()
@@ -121,6 +129,16 @@ fn example(issuer: &KeyServer) -> Vec<(String, String)> {
         .filter(|(key, _)| !ours.contains(&key.as_str()))
         .map(|(key, value)| (key, value.replace(KEYCLOAK, &issuer.issuer())))
         .collect()
+}
+
+/// The same options for imapd.
+fn imapd_conf(site: &Site) -> Vec<(String, String)> {
+    let ca = site.authority.write_ca(&site.scratch).display().to_string();
+    let mut lines = example(&site.issuer);
+    lines.push(("jwt_ca_file".to_owned(), ca));
+    lines.retain(|(key, _)| key.starts_with("jwt_"));
+    let of_imapd = |(key, value)| (format!("sasl_{key}"), value);
+    lines.into_iter().map(of_imapd).collect()
 }
 
 fn signed(key: &SigningKey, issuer: &KeyServer, changes: Value) -> String {
@@ -183,8 +201,7 @@ fn nothing_is_offered_before_tls() {
 
 #[test]
 fn a_bad_token_is_refused_for_good_and_the_client_learns_why() {
-    // Without it Postfix keeps the reason to itself.
-    let site = Site::with("smtp-bad", None, &[("debug_peer_list", "127.0.0.1")]);
+    let site = Site::new("smtp-bad");
     let forger = SigningKey::p256();
     let forged = signed(&forger, &site.issuer, json!({}));
     let bad = [
@@ -205,7 +222,9 @@ fn a_bad_token_is_refused_for_good_and_the_client_learns_why() {
                 _ => "invalid_token",
             };
             assert!(challenge.contains(status), "{challenge}");
-            site.logged(mark, &["outcome=refused", &format!("reason={reason} ")]);
+            // Postfix writes it for everybody only because it is a warning.
+            let line = site.logged(mark, &["outcome=refused", &format!("reason={reason} ")]);
+            assert_eq!(line.level, level::WARNING, "{line:?}");
         }
     }
 }
@@ -250,14 +269,8 @@ fn a_token_may_be_as_long_as_imapd_takes_it() {
 #[test]
 fn one_token_opens_imapd_and_smtpd_with_the_same_options() {
     let site = Site::new("smtp-imap");
-    let ca = site.authority.write_ca(&site.scratch);
-    let mut imapd_conf: Vec<(String, String)> = example(&site.issuer)
-        .into_iter()
-        .filter(|(key, _)| key.starts_with("jwt_"))
-        .map(|(key, value)| (format!("sasl_{key}"), value))
-        .collect();
+    let mut imapd_conf = imapd_conf(&site);
     imapd_conf.push(("sasl_mech_list".to_owned(), "OAUTHBEARER".to_owned()));
-    imapd_conf.push(("sasl_jwt_ca_file".to_owned(), ca.display().to_string()));
     let options = cyrus::Options {
         plugin: Some(libsasl2::plugin()),
         imapd_conf,
@@ -272,37 +285,169 @@ fn one_token_opens_imapd_and_smtpd_with_the_same_options() {
     assert!(outcome.logged_in, "{}", outcome.transcript);
 }
 
-#[test]
-fn passwords_go_to_the_daemon() {
-    let scratch = Scratch::new("passwords");
-    let authority = Authority::new();
-    let cyrus = Cyrus::start(&scratch, &authority, cyrus::Options::default());
-    cyrus.sasl_user("alice", "secret");
-    let saslauthd = Saslauthd::start(&scratch, &cyrus);
-    let site = Site::with("smtp-plain", Some(saslauthd.mux().clone()), &[]);
-    for client in [SmtpClient::Curl, SmtpClient::Smtplib] {
-        for mechanism in ["PLAIN", "LOGIN"] {
+/// What a client that knows nothing but passwords may have in their place: whether that is good,
+/// and what the log says if the daemon has decided on it.
+fn passwords(site: &Site, id: usize) -> [(String, bool, Option<&'static str>); 4] {
+    [
+        (
+            site.token(json!({"jti": id})),
+            true,
+            Some("outcome=accepted"),
+        ),
+        (
+            site.token(json!({"exp": now() - 600})),
+            false,
+            Some("reason=token_expired"),
+        ),
+        (PASSWORD.to_owned(), true, None),
+        ("a-wrong-one".to_owned(), false, None),
+    ]
+}
+
+/// Sends mails by PLAIN and LOGIN through the daemon.
+fn passwords_go_through(daemon: Daemon, site: &Site, behind: &PasswordServer) {
+    let clients = [
+        (SmtpClient::Curl, "PLAIN"),
+        (SmtpClient::Curl, "LOGIN"),
+        (SmtpClient::Smtplib, "PLAIN"),
+        (SmtpClient::SmtplibLater, "LOGIN"),
+    ];
+    for (id, (client, mechanism)) in clients.into_iter().enumerate() {
+        for (password, is_good, decision) in passwords(site, id) {
             let mark = site.postfix.log().mark();
-            let outcome = site.send(client, mechanism, "secret");
+            let outcome = site.send(client, mechanism, &password);
             let transcript = &outcome.transcript;
-            assert!(outcome.logged_in, "{client:?} {mechanism}\n{transcript}");
-            let method = format!("sasl_method={mechanism}");
-            site.logged(mark, &[&method, "sasl_username=alice"]);
-            let outcome = site.send(client, mechanism, "wrong");
-            let transcript = &outcome.transcript;
-            assert!(!outcome.logged_in, "{client:?} {mechanism}\n{transcript}");
-            assert!(transcript.contains("535 5.7.8"), "{transcript}");
+            assert_eq!(
+                outcome.logged_in, is_good,
+                "{client:?} {mechanism}\n{transcript}"
+            );
+            if let Some(decision) = decision {
+                site.logged(mark, &["mech=saslauthd service=smtp", decision]);
+            }
+            if is_good {
+                let method = format!("sasl_method={mechanism}");
+                site.logged(mark, &[&method, "sasl_username=alice"]);
+            } else {
+                assert!(transcript.contains("535 5.7.8"), "{transcript}");
+            }
         }
     }
+    behind.assert_asked(2 * clients.len());
+
+    // No word about the password: the client keeps it and tries later.
+    site.issuer.set(Behaviour::CloseOnAccept);
+    let header = r#"{"alg":"ES256","kid":"k2","typ":"JWT"}"#;
+    let claims = json!({"iss": site.issuer.issuer()}).to_string();
+    let unknown = SigningKey::p256().token(header, &claims);
+    let unavailable = |password: &str| {
+        let outcome = site.send(SmtpClient::Smtplib, "PLAIN", password);
+        let transcript = &outcome.transcript;
+        assert!(transcript.contains("454 4.7.0"), "{transcript}");
+    };
+    unavailable(&unknown);
+    site.logged(
+        0,
+        &["mech=saslauthd", "outcome=unavailable", "reason=server_"],
+    );
+    drop(daemon);
+    unavailable(PASSWORD);
+    site.logged(0, &["cannot connect to saslauthd server"]);
     // And a token beside them, without the daemon.
-    drop(saslauthd);
+    site.issuer.set(Behaviour::Tickets);
     let outcome = site.send(SmtpClient::Curl, "OAUTHBEARER", &site.token(json!({})));
     assert!(outcome.logged_in, "{}", outcome.transcript);
-    let outcome = site.send(SmtpClient::Smtplib, "PLAIN", "secret");
-    // No word about the password: the client keeps it and tries later.
-    let transcript = &outcome.transcript;
-    assert!(transcript.contains("454 4.7.0"), "{transcript}");
-    site.logged(0, &["cannot connect to saslauthd server"]);
+}
+
+#[test]
+fn passwords_go_to_a_daemon_with_smtpds_own_configuration() {
+    let behind = PasswordServer::start(&Authority::new(), &[("alice", PASSWORD)]);
+    let fallback = behind.mux().display().to_string();
+    let run = Scratch::new("run");
+    run.give_to(run.path(), &postfix_conf::mail_owner());
+    let mux = run.join("mux");
+    let lines = [("sso_fallback_socket", fallback.as_str())];
+    let site = Site::with("smtp-own", Some(mux.clone()), &lines);
+    // As smtpd's own user, who has the sessions.
+    let mut command = daemon::command(
+        &site.scratch,
+        &site.postfix.smtpd_conf(),
+        site.postfix.log(),
+    );
+    command.args(["--user", &postfix_conf::mail_owner()]);
+    passwords_go_through(
+        Daemon::start_with(&site.scratch, &mux, command),
+        &site,
+        &behind,
+    );
+}
+
+#[test]
+fn passwords_go_to_the_daemon_of_imapd() {
+    let behind = PasswordServer::start(&Authority::new(), &[("alice", PASSWORD)]);
+    let run = Scratch::new("run");
+    let mux = daemon::mux(&run);
+    let site = Site::with("smtp-imapd", Some(mux.clone()), &[]);
+    let mut imapd_conf = imapd_conf(&site);
+    // And tickets, by one name for all services.
+    let cas = FaultyCas::start(&site.authority);
+    let ca = site.authority.write_ca(&site.scratch).display().to_string();
+    for (key, value) in [
+        ("sasl_caspt_url", cas.url()),
+        ("sasl_caspt_ca_file", ca),
+        ("sasl_caspt_proxies", PROXY.to_owned()),
+        ("sasl_caspt_service", SERVICE.to_owned()),
+    ] {
+        imapd_conf.push((key.to_owned(), value));
+    }
+    for (key, path) in [
+        ("sasl_saslauthd_path", &mux),
+        ("sasl_sso_fallback_socket", behind.mux()),
+    ] {
+        imapd_conf.push((key.to_owned(), path.display().to_string()));
+    }
+    let options = cyrus::Options {
+        imapd_conf,
+        ..cyrus::Options::default()
+    };
+    let cyrus = Cyrus::start(&site.scratch, &site.authority, options);
+    let mut command = daemon::command(&site.scratch, &cyrus.imapd_conf(), site.postfix.log());
+    // Postfix has it by the group sasl; the user in its place here is in none.
+    command.args(["--mode", "0666"]);
+    let daemon = Daemon::start_with(&site.scratch, &mux, command);
+    cas.arm_service(SERVICE);
+    cas.arm("PT-1-alice", "alice", &[PROXY]);
+    for mechanism in ["PLAIN", "LOGIN"] {
+        let outcome = site.send(SmtpClient::Smtplib, mechanism, "PT-1-alice");
+        assert!(outcome.logged_in, "{mechanism}\n{}", outcome.transcript);
+    }
+    let outcome = site.send(SmtpClient::Smtplib, "PLAIN", "PT-2-forged");
+    assert!(
+        outcome.transcript.contains("535 5.7.8"),
+        "{}",
+        outcome.transcript
+    );
+    assert_eq!(cas.requests().len(), 2);
+    passwords_go_through(daemon, &site, &behind);
+}
+
+#[test]
+fn a_token_comes_by_plain_without_a_daemon() {
+    let site = Site::with("smtp-plain", None, &[("sso_plain", "yes")]);
+    for (id, client) in [SmtpClient::Curl, SmtpClient::Smtplib]
+        .into_iter()
+        .enumerate()
+    {
+        let mark = site.postfix.log().mark();
+        let outcome = site.send(client, "PLAIN", &site.token(json!({"jti": id})));
+        let transcript = &outcome.transcript;
+        assert!(outcome.logged_in, "{client:?}\n{transcript}");
+        site.logged(mark, &["sasl_method=PLAIN", "sasl_username=alice"]);
+        let outcome = site.send(client, "PLAIN", &site.token(json!({"exp": now() - 600})));
+        let transcript = &outcome.transcript;
+        assert!(transcript.contains("535 5.7.8"), "{client:?}\n{transcript}");
+        let line = site.logged(mark, &["mech=PLAIN", "reason=token_expired"]);
+        assert_eq!(line.level, level::WARNING, "{line:?}");
+    }
 }
 
 #[test]

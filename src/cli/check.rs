@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::Answer;
-use super::imapd_conf::ImapdConf;
+use super::conf_file::{ConfFile, PREFIXES};
 use crate::config::{Config, is_option};
 use crate::http;
 use crate::jwt;
@@ -32,11 +32,11 @@ pub(super) fn run(mut arguments: &[&str]) -> Answer {
 /// of their own and for each that has some.
 fn check(file: &str, service: Option<&str>) -> Result<Answer, String> {
     let path = Path::new(file);
-    let conf = ImapdConf::read(path, service)?;
+    let conf = ConfFile::read(path, service)?;
     let mut answer = judge(&conf, file);
     if service.is_none() {
         for service in conf.services() {
-            let conf = ImapdConf::read(path, Some(service))?;
+            let conf = ConfFile::read(path, Some(service))?;
             let of_service = judge(&conf, &format!("{file} for {service}"));
             answer.out += &of_service.out;
             answer.status = answer.status.max(of_service.status);
@@ -45,7 +45,8 @@ fn check(file: &str, service: Option<&str>) -> Result<Answer, String> {
     Ok(answer)
 }
 
-fn judge(conf: &ImapdConf, label: &str) -> Answer {
+fn judge(conf: &ConfFile, label: &str) -> Answer {
+    let sasl = conf.format().prefix();
     let mut out = String::new();
     let mut complain = |line: &dyn std::fmt::Display| {
         // Writing to a String does not fail.
@@ -54,12 +55,10 @@ fn judge(conf: &ImapdConf, label: &str) -> Answer {
     let mut faults = 0;
     for name in conf.sasl_names() {
         // The plugin asks for the names that it knows; it cannot see others.
-        let ours = ["caspt_", "jwt_", "sso_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
+        let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         if ours && !is_option(conf, name) {
             faults += 1;
-            complain(&format_args!("sasl_{name}: there is no such option"));
+            complain(&format_args!("{sasl}{name}: there is no such option"));
         }
     }
     match Config::read(conf) {
@@ -68,24 +67,18 @@ fn judge(conf: &ImapdConf, label: &str) -> Answer {
                 faults += 1;
                 complain(&problem);
             }
-            for problem in unreadable(&config) {
+            let with_passwords = conf.with_passwords(&config);
+            for problem in unreadable(&config, sasl).into_iter().chain(with_passwords) {
                 faults += 1;
                 complain(&problem);
             }
-            complain(&match (config.cas.is_some(), config.jwt.is_some()) {
-                (true, true) => "CASPT, OAUTHBEARER and XOAUTH2 are offered",
-                (true, false) => "CASPT is offered",
-                (false, true) => "OAUTHBEARER and XOAUTH2 are offered",
-                (false, false) => {
-                    "nothing is offered: neither sasl_caspt_url nor sasl_jwt_keys is set"
-                }
-            });
+            complain(&offered(&config, sasl));
         }
         Ok(_) => {}
         Err(found) => {
             faults += found.len();
             for fault in found {
-                complain(&format_args!("sasl_{fault}"));
+                complain(&format_args!("{sasl}{fault}"));
             }
         }
     }
@@ -96,17 +89,43 @@ fn judge(conf: &ImapdConf, label: &str) -> Answer {
     }
 }
 
+/// Which mechanisms the plugin will offer.
+fn offered(config: &Config, sasl: &str) -> String {
+    let offered: Vec<&str> = [
+        ("CASPT", config.cas.is_some()),
+        ("PLAIN", config.plain),
+        ("OAUTHBEARER", config.jwt.is_some()),
+        ("XOAUTH2", config.jwt.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_offered)| is_offered.then_some(name))
+    .collect();
+    match &offered[..] {
+        [] => format!("nothing is offered: neither {sasl}caspt_url nor {sasl}jwt_keys is set"),
+        [only] => format!("{only} is offered"),
+        [all @ .., last] => format!("{} and {last} are offered", all.join(", ")),
+    }
+}
+
 /// Options of a mechanism that is not configured: the plugin keeps silent about
 /// them, for it is loaded by programs that have nothing to do with it.
-fn unread(conf: &ImapdConf, config: &Config) -> Vec<String> {
+fn unread(conf: &ConfFile, config: &Config) -> Vec<String> {
+    let sasl = conf.format().prefix();
     let mut problems = Vec::new();
     for (prefix, is_configured, missing) in [
-        ("caspt_", config.cas.is_some(), "sasl_caspt_url"),
-        ("jwt_", config.jwt.is_some(), "sasl_jwt_keys"),
+        ("caspt_", config.cas.is_some(), "caspt_url"),
+        ("jwt_", config.jwt.is_some(), "jwt_keys"),
+        (
+            "sso_",
+            config.cas.is_some() || config.jwt.is_some(),
+            "caspt_url or jwt_keys",
+        ),
     ] {
         let set = conf.sasl_names().find(|name| name.starts_with(prefix));
         if let (false, Some(name)) = (is_configured, set) {
-            problems.push(format!("sasl_{name}: has no effect without {missing}"));
+            problems.push(format!(
+                "{sasl}{name}: has no effect without {sasl}{missing}"
+            ));
         }
     }
     problems
@@ -114,11 +133,11 @@ fn unread(conf: &ImapdConf, config: &Config) -> Vec<String> {
 
 /// What the plugin will read with the first credential, and not before, and what
 /// is wrong with it.
-fn unreadable(config: &Config) -> Vec<String> {
+fn unreadable(config: &Config, sasl: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let mut check_roots = |option: &str, path: Option<&Path>| {
         if let Some(Err(problem)) = path.map(http::check_roots) {
-            problems.push(format!("sasl_{option}: {problem}"));
+            problems.push(format!("{sasl}{option}: {problem}"));
         }
     };
     if let Some(cas) = &config.cas {
@@ -134,7 +153,7 @@ fn unreadable(config: &Config) -> Vec<String> {
         problems.extend(
             complaints
                 .iter()
-                .map(|what| format!("sasl_{option}: {what}")),
+                .map(|what| format!("{sasl}{option}: {what}")),
         );
     }
     problems
@@ -202,6 +221,42 @@ mod tests {
             check("sasl_jwt_keys: /missing/keys\nsasl_jwt_issuer: *\nsasl_jwt_audience: *\n");
         assert!(said.starts_with("sasl_jwt_keys: /missing/keys: "), "{said}");
         assert_eq!(status, 1);
+    }
+
+    #[test]
+    fn a_file_of_sasl_is_read_as_one() {
+        let (said, status) = check(
+            "mech_list: PLAIN OAUTHBEARER\njwt_keys: discovery\njwt_issuer: https://sso.univ.fr\n\
+             jwt_audience: mail\nsso_plain: yes\n",
+        );
+        assert_eq!(said, "PLAIN, OAUTHBEARER and XOAUTH2 are offered\n");
+        assert_eq!(status, 0);
+        let (said, _) = check("jwt_keys: discovery\njwt_isuer: x\n");
+        assert!(said.starts_with("jwt_isuer: there is no"), "{said}");
+    }
+
+    #[test]
+    fn passwords_go_where_they_are_checked_and_are_stored_nowhere() {
+        let cas = "sasl_caspt_url: https://cas.univ.fr/cas\nsasl_sso_plain: yes\n";
+        let (said, status) = check(&format!("{cas}sasl_auto_transition: yes\n"));
+        assert!(
+            said.starts_with("sasl_auto_transition: would store"),
+            "{said}"
+        );
+        assert_eq!(status, 1);
+        let (said, status) = check(&format!(
+            "{cas}sasl_saslauthd_path: /run/x/mux\nsasl_sso_fallback_socket: /run/x//mux\n"
+        ));
+        assert!(
+            said.starts_with("sasl_sso_fallback_socket: is the daemon's own"),
+            "{said}"
+        );
+        assert_eq!(status, 1);
+        let (said, _) = check("sasl_sso_plain: yes\n");
+        assert!(
+            said.starts_with("sasl_sso_plain: has no effect without"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -44,6 +44,7 @@ const NAMES: &[&str] = &[
     "caspt_url",
     "caspt_user_attribute",
     "jwt_issuers",
+    "sso_fallback_socket",
     "sso_plain",
     "sso_realm",
     "sso_sessions",
@@ -93,6 +94,8 @@ pub struct Config {
     pub mapping: Mapping,
     /// `sso_plain`: whether PLAIN is offered in the process.
     pub plain: bool,
+    /// `sso_fallback_socket`: who checks ordinary passwords for the daemon.
+    pub fallback: Option<PathBuf>,
 }
 
 /// Where sessions are kept, and how many.
@@ -125,6 +128,7 @@ impl Config {
                 sessions: SessionsConfig::default(),
                 mapping: Mapping::default(),
                 plain: false,
+                fallback: None,
             });
         }
         let config = Self {
@@ -133,6 +137,7 @@ impl Config {
             sessions: SessionsConfig::read(&mut reader),
             mapping: read_mapping(&mut reader),
             plain: reader.switch("sso_plain"),
+            fallback: reader.path("sso_fallback_socket"),
         };
         reader.finish(config)
     }
@@ -242,6 +247,7 @@ mod tests {
                 ("sso_strip_domain", "univ.fr @old.fr"),
                 ("sso_realm", "a b"),
                 ("sso_plain", "perhaps"),
+                ("sso_fallback_socket", "mux"),
             ]),
             [
                 "caspt_url",
@@ -254,6 +260,7 @@ mod tests {
                 "sso_strip_domain",
                 "sso_realm",
                 "sso_plain",
+                "sso_fallback_socket",
             ]
         );
     }

@@ -5,6 +5,7 @@
 pub mod caspt;
 pub mod oauthbearer;
 pub mod plain;
+pub mod saslauthd;
 pub mod xoauth2;
 
 use crate::credential::Credential;

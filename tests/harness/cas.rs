@@ -172,6 +172,15 @@ impl CasServer {
     }
 }
 
+impl Drop for CasServer {
+    fn drop(&mut self) {
+        // At once, whatever is under way: nobody is there any more to see how it ends.
+        if let Some(process) = &self.process {
+            process.signal_group(Signal::SIGQUIT);
+        }
+    }
+}
+
 /// An address with parameters.
 pub fn address(page: &str, parameters: &[(&str, &str)]) -> Url {
     Url::parse_with_params(page, parameters).expect("an address")

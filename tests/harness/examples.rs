@@ -7,13 +7,11 @@ pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cyrus-conf-examples")
 }
 
-/// The paths of all examples of imapd.conf: of those of other programs `sasl-sso check` knows
-/// nothing.
+/// The paths of all examples.
 pub fn all() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory()).expect("the examples");
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.expect("an example").path())
-        .filter(|path| !path.ends_with("smtpd.conf"))
         .collect();
     paths.sort();
     paths
@@ -26,6 +24,18 @@ pub fn lines(name: &str) -> Vec<(String, String)> {
     lines
         .filter_map(|line| line.split_once(':'))
         .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+/// The text of an example with the options that are commented out in it: those without a blank
+/// before their name, which words have.
+pub fn with_all_options(text: &str) -> String {
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    text.lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(option) if option.starts_with(is_name) => format!("{option}\n"),
+            _ => format!("{line}\n"),
+        })
         .collect()
 }
 

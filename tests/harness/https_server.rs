@@ -175,7 +175,7 @@ impl End {
         !*come
     }
 
-    fn come(&self) {
+    pub(super) fn come(&self) {
         *lock(&self.come) = true;
         self.changed.notify_all();
     }

@@ -19,6 +19,7 @@ use super::port::Port;
 use super::process::Process;
 use super::scratch::{Scratch, set_mode};
 use super::tls_front;
+use nix::sys::signal::Signal;
 use reqwest::Url;
 use reqwest::blocking::{Client, Response};
 use serde_json::Value;
@@ -185,6 +186,13 @@ impl PhpWebmail {
     /// What PHP printed: its requests and what it complains of.
     pub fn output(&self) -> String {
         self.process.output()
+    }
+}
+
+impl Drop for PhpWebmail {
+    fn drop(&mut self) {
+        // The first process does not tell the others, which would be waited for.
+        self.process.signal_group(Signal::SIGTERM);
     }
 }
 

@@ -114,6 +114,11 @@ impl Postfix {
         &self.syslog
     }
 
+    /// The path of smtpd.conf.
+    pub fn smtpd_conf(&self) -> PathBuf {
+        self.home.join("config/sasl/smtpd.conf")
+    }
+
     /// The value of `sso_state_dir`: smtpd makes it, where its user can write.
     pub fn state_dir(&self) -> PathBuf {
         self.home.join("data/sasl-sso")

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The command that starts it with its socket in `dir`: whom Cyrus lets in by LOGIN, it lets in.
-pub fn command(scratch: &Scratch, cyrus: &Cyrus, dir: &Path, switch: &str) -> Command {
+pub fn command(scratch: &Scratch, cyrus: &Cyrus, dir: &Path, switches: &[&str]) -> Command {
     let mut command = scratch.command("/usr/sbin/saslauthd");
     command
-        .args([switch, "-a", "rimap", "-n", "2", "-m"])
+        .args(switches)
+        .args(["-a", "rimap", "-m"])
         .arg(dir)
         .arg("-O")
         .arg(format!("127.0.0.1/{}", cyrus.imap_port()));
@@ -29,9 +30,16 @@ pub struct Saslauthd {
 impl Saslauthd {
     /// Starts it and waits until it listens.
     pub fn start(scratch: &Scratch, cyrus: &Cyrus) -> Self {
+        Self::start_with(scratch, cyrus, 2)
+    }
+
+    /// The same with so many processes, each of which answers one request after the other.
+    pub fn start_with(scratch: &Scratch, cyrus: &Cyrus, processes: u32) -> Self {
         let dir = scratch.create_dir("saslauthd");
+        let processes = processes.to_string();
         // -d keeps it in the foreground, and talking.
-        let mut process = scratch.spawn("saslauthd", command(scratch, cyrus, &dir, "-d"));
+        let command = command(scratch, cyrus, &dir, &["-d", "-n", &processes]);
+        let mut process = scratch.spawn("saslauthd", command);
         let mux = dir.join("mux");
         let up = wait_until(PATIENCE, || {
             !process.running() || UnixStream::connect(&mux).is_ok()

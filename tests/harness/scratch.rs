@@ -143,7 +143,12 @@ impl Scratch {
         self.start(name, command, Stdio::null())
     }
 
-    /// The same for a server, and waits until it listens on its port.
+    /// The same with a standard input.
+    pub fn spawn_with_input(&self, name: &str, command: Command, input: Stdio) -> Process {
+        self.start(name, command, input)
+    }
+
+    /// The same as [`Scratch::spawn`] for a server, and waits until it listens on its port.
     pub fn spawn_server(&self, name: &str, command: Command, port: &Port) -> Process {
         let mut process = self.spawn(name, command);
         let up = wait_until(PATIENCE, || !process.running() || port.listened());

@@ -36,6 +36,7 @@ def create_database():
     rows = [
         dict(name="portal", pattern=r"^https://localhost:\d+/[a-z]+/$"),
         dict(name="callback", pattern=r"^https://localhost:\d+/[a-z]+/pgt$", proxy_callback=True),
+        dict(name="http", pattern=r"^http://localhost(:\d+)?/?$", proxy=True),
         dict(name="imap", pattern=r"^imaps?://localhost(:\d+)?/?$", proxy=True),
         dict(name="pop", pattern=r"^pop://localhost(:\d+)?/?$", proxy=True),
         dict(name="sieve", pattern=r"^sieve://localhost(:\d+)?/?$", proxy=True),

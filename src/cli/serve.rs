@@ -1,0 +1,212 @@
+//! `sasl-sso serve`: the daemon, as the files and the command line want it.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Group, Uid, User, getgroups, gethostname, initgroups, setgid, setuid};
+
+use super::Answer;
+use super::conf_file::{ConfFile, Format};
+use crate::config::{Config, Options};
+use crate::daemon::{self, Journal, Place, Settings};
+use crate::identity::HostNames;
+use crate::log::{Level, Log};
+
+/// The group that Debian lets connect to saslauthd.
+const GROUP: &str = "sasl";
+
+/// The command line.
+#[derive(Clone, Default)]
+struct Orders {
+    config: Option<PathBuf>,
+    service: Option<String>,
+    socket: Option<PathBuf>,
+    mode: Option<u32>,
+    group: Option<String>,
+    user: Option<String>,
+    to_stderr: bool,
+}
+
+pub(super) fn run(arguments: &[&str]) -> Answer {
+    let answered = parse(arguments).and_then(|orders| {
+        let journal = Journal::start(orders.to_stderr)
+            .map_err(|error| format!("no thread to be had for the log: {error}"))?;
+        let served = serve(&orders, &journal);
+        if let Err(problem) = &served {
+            for line in problem.lines() {
+                journal.write(Level::Error, &format!("sso: not serving: {line}"));
+            }
+        }
+        journal.flush();
+        served
+    });
+    match answered {
+        Ok(()) => super::said(""),
+        Err(problem) => Answer::unusable(format!("serve: {problem}\n")),
+    }
+}
+
+fn parse(mut arguments: &[&str]) -> Result<Orders, String> {
+    let mut orders = Orders::default();
+    loop {
+        match *arguments {
+            [] => return Ok(orders),
+            ["--stderr", ref rest @ ..] => (orders.to_stderr, arguments) = (true, rest),
+            [option, value, ref rest @ ..] => {
+                let text = Some(value.to_owned());
+                match option {
+                    "--config" => orders.config = text.map(PathBuf::from),
+                    "--service" => orders.service = text,
+                    "--socket" => orders.socket = text.map(PathBuf::from),
+                    "--mode" => orders.mode = Some(read_mode(value)?),
+                    "--group" => orders.group = text,
+                    "--user" => orders.user = text,
+                    _ => return Err(format!("what is {option}?")),
+                }
+                arguments = rest;
+            }
+            [word] => return Err(format!("what is {word}, or what is its value?")),
+        }
+    }
+}
+
+fn read_mode(text: &str) -> Result<u32, String> {
+    let wrong = || format!("--mode: {text} is no mode of a socket; 0660 is one");
+    let mode = u32::from_str_radix(text, 8).map_err(|_| wrong())?;
+    (mode & !0o777 == 0).then_some(mode).ok_or_else(wrong)
+}
+
+fn serve(orders: &Orders, journal: &Journal) -> Result<(), String> {
+    umask(Mode::from_bits_truncate(0o077));
+    let given = Place::given()?;
+    let conf = read_file(orders)?;
+    become_user(orders, &conf)?;
+    let place = match given {
+        Some(given) => given,
+        None => Place::Made {
+            path: socket_path(orders, &conf)?,
+            mode: orders.mode.unwrap_or(0o660),
+            group: find_group(orders.group.as_deref())?,
+        },
+    };
+    let settings = read_settings(orders).map_err(|faults| faults.join("\n"))?;
+    let again = orders.clone();
+    daemon::run(&place, settings, move || read_settings(&again), journal)
+}
+
+fn read_file(orders: &Orders) -> Result<ConfFile, String> {
+    let path = orders.config.as_deref();
+    let path = path.unwrap_or(Path::new("/etc/imapd.conf"));
+    ConfFile::read(path, orders.service.as_deref())
+}
+
+/// All that the files say, or all that is wrong with it.
+fn read_settings(orders: &Orders) -> Result<Settings, Vec<String>> {
+    let conf = read_file(orders).map_err(|problem| vec![problem])?;
+    let sasl = conf.format().prefix();
+    let config = Config::read(&conf).map_err(|faults| {
+        let with_prefix = faults.iter().map(|fault| format!("{sasl}{fault}"));
+        with_prefix.collect::<Vec<_>>()
+    })?;
+    if config.cas.is_none() && config.jwt.is_none() {
+        let what = format!("neither {sasl}caspt_url nor {sasl}jwt_keys is set; set one");
+        return Err(vec![what]);
+    }
+    let problems = conf.with_passwords(&config);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Settings {
+        names: host_names(&conf),
+        host: host_name(&conf)?,
+        config,
+    })
+}
+
+/// The path that the option of libsasl2 says, which its clients read too.
+fn socket_path(orders: &Orders, conf: &ConfFile) -> Result<PathBuf, String> {
+    let of_conf = || conf.get("saslauthd_path").map(PathBuf::from);
+    let path = orders.socket.clone().or_else(of_conf).ok_or_else(|| {
+        let option = format!("{}saslauthd_path", conf.format().prefix());
+        format!("where? Set {option}, such as /run/sasl-sso/mux, or use --socket")
+    })?;
+    // What fits into a sockaddr_un, also while its name is a longer one.
+    match path.is_absolute() && path.as_os_str().len() <= 100 {
+        true => Ok(path),
+        false => Err(format!(
+            "{}: is not an absolute path of at most 100 bytes",
+            path.display()
+        )),
+    }
+}
+
+/// As Cyrus does, what is started by root goes on as the user of the mail system:
+/// the sessions are that user's.
+fn become_user(orders: &Orders, conf: &ConfFile) -> Result<(), String> {
+    let of_conf = match conf.format() {
+        Format::Imapd => Some(conf.of_host("cyrus_user").unwrap_or("cyrus")),
+        Format::Sasl => None,
+    };
+    let Some(name) = orders.user.as_deref().or(of_conf) else {
+        return match Uid::effective().is_root() {
+            true => Err("as root? Use --user with the user of the server".to_owned()),
+            false => Ok(()),
+        };
+    };
+    let unknown = || format!("there is no user {name}; set cyrus_user, or use --user");
+    let user = User::from_name(name).ok().flatten().ok_or_else(unknown)?;
+    if user.uid == Uid::effective() {
+        return Ok(());
+    }
+    let become_it = || -> nix::Result<()> {
+        let name = std::ffi::CString::new(name).map_err(|_| nix::errno::Errno::EINVAL)?;
+        initgroups(&name, user.gid)?;
+        setgid(user.gid)?;
+        setuid(user.uid)
+    };
+    become_it().map_err(|error| format!("cannot go on as {name}: {error}; start it as {name}"))
+}
+
+/// The group of the socket, if not our own: as ordered, or Debian's if we are in it.
+fn find_group(name: Option<&str>) -> Result<Option<Gid>, String> {
+    let find = |name: &str| Group::from_name(name).ok().flatten().map(|group| group.gid);
+    match name {
+        Some(name) => {
+            let unknown = || format!("--group: there is no group {name}");
+            find(name).map(Some).ok_or_else(unknown)
+        }
+        None => {
+            let ours = getgroups().unwrap_or_default();
+            Ok(find(GROUP).filter(|gid| ours.contains(gid)))
+        }
+    }
+}
+
+/// The name that imapd, or libsasl2 for other hosts, goes by.
+fn host_name(conf: &ConfFile) -> Result<String, Vec<String>> {
+    if let Some(name) = conf.of_host("servername") {
+        return Ok(name.to_owned());
+    }
+    let unknown = || vec!["the host has no name; set servername".to_owned()];
+    let name = gethostname().map_err(|_| unknown())?;
+    name.into_string().map_err(|_| unknown())
+}
+
+/// How imapd writes names; of other hosts it is not known.
+fn host_names(conf: &ConfFile) -> HostNames {
+    if conf.format() == Format::Sasl {
+        return HostNames::default();
+    }
+    let is = |name: &str, default: &str, values: &[&str]| {
+        let value = conf.of_host(name).unwrap_or(default).to_ascii_lowercase();
+        values.contains(&value.as_str())
+    };
+    let no = ["no", "n", "off", "false", "f", "0"];
+    let default_domain = conf.of_host("defaultdomain").unwrap_or("internal");
+    HostNames {
+        lower_case: !is("username_tolower", "yes", &no),
+        default_domain: (!is("virtdomains", "off", &no)).then(|| default_domain.to_owned()),
+    }
+}

@@ -1,0 +1,316 @@
+//! What is answered to a request, and by whom: by what is known, by a worker who
+//! asks or verifies, or by the host's own saslauthd.
+
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
+
+use super::journal::Journal;
+use super::{Office, Settings, fallback};
+use crate::authenticate::{Attempt, Unwritten, Verdict};
+use crate::credential::Credential;
+use crate::deadline::Deadline;
+use crate::decision::Decision;
+use crate::log::{Level, Log};
+use crate::outcome::{self, Failure, Reason};
+use crate::principal::Principal;
+use crate::wire::saslauthd::{NO, OK, Request};
+
+/// How many credentials may be decided on at once, beyond those that are known.
+pub(super) const WORKERS: usize = 64;
+
+/// How many more may wait for that.
+const QUEUE: usize = 512;
+
+/// How the log calls a login that comes here.
+const MECHANISM: &str = "saslauthd";
+
+/// Where requests are answered.
+pub(super) struct Desk {
+    office: RwLock<Arc<Office>>,
+    journal: Journal,
+    workers: Semaphore,
+    /// How many wait for a worker or have one.
+    queued: AtomicUsize,
+    /// When it was last said that no connection could be taken.
+    complained: Mutex<Option<Instant>>,
+}
+
+/// What goes back to the client, and what is to be done after that.
+pub(super) struct Answer {
+    /// Empty if nobody could decide: the protocol has no word for that, and of a
+    /// connection that ends without one libsasl2 makes a failure that is not the
+    /// client's (`SASL_FAIL`): Postfix then says 454 and not 535.
+    pub(super) text: Cow<'static, [u8]>,
+    pub(super) unwritten: Option<(Arc<Office>, Unwritten)>,
+}
+
+/// A request with a credential in the password's place.
+struct Login {
+    office: Arc<Office>,
+    /// Who the client says it is, as the host writes it.
+    name: String,
+    service: String,
+    client: Option<String>,
+    credential: Credential,
+    start: Instant,
+}
+
+/// A place in the queue, given back when it is dropped.
+struct Queued<'d>(&'d AtomicUsize);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Desk {
+    pub(super) fn new(office: Office, journal: Journal) -> Self {
+        Self {
+            office: RwLock::new(Arc::new(office)),
+            journal,
+            workers: Semaphore::new(WORKERS),
+            queued: AtomicUsize::new(0),
+            complained: Mutex::new(None),
+        }
+    }
+
+    /// From now on requests are answered as `settings` say; a line about it.
+    pub(super) fn change(&self, settings: Settings) -> &'static str {
+        let before = self.office();
+        let is_all = before.engine.can_become(&settings.config);
+        *self.office.write() = Arc::new(Office::new(settings, Some(&before)));
+        if is_all {
+            "sso: the configuration was read again"
+        } else {
+            "sso: the configuration was read again; sso_state_dir and sso_sessions are as they \
+             were: for them restart the daemon"
+        }
+    }
+
+    /// The answer to a request, if it is whole and its credential known.
+    pub(super) fn answer_at_once(&self, bytes: &[u8]) -> Option<Answer> {
+        let request = Request::parse(bytes).ok()??;
+        let login = Login::new(self.office(), &request)?.ok()?;
+        self.known(&login)
+    }
+
+    /// The answer to a whole request.
+    pub(super) async fn answer(&self, bytes: &[u8]) -> Answer {
+        let start = Instant::now();
+        let office = self.office();
+        let request = match Request::parse(bytes) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Answer::NONE,
+            Err(failure) => return self.refuse(None, &failure, start),
+        };
+        match Login::new(Arc::clone(&office), &request) {
+            // What is meant to be a credential never comes to be tried as a
+            // password.
+            None => self.pass_on(&office, &request, start).await,
+            Some(Ok(login)) => self.decide(login).await,
+            Some(Err(failure)) => self.refuse(Some(&request), &failure, start),
+        }
+    }
+
+    fn office(&self) -> Arc<Office> {
+        Arc::clone(&self.office.read())
+    }
+
+    /// Has the host's own saslauthd answer.
+    async fn pass_on(&self, office: &Office, request: &Request<'_>, start: Instant) -> Answer {
+        let answer = match &office.fallback {
+            Some(path) => fallback::ask(path, request.bytes).await,
+            None => {
+                let what = "an ordinary password, and sso_fallback_socket is not set";
+                Err(Failure::new(Reason::NoCredential, what))
+            }
+        };
+        match answer {
+            Ok(text) => Answer {
+                text: Cow::Owned(text),
+                unwritten: None,
+            },
+            Err(failure) => self.refuse(Some(request), &failure, start),
+        }
+    }
+
+    async fn decide(&self, login: Login) -> Answer {
+        // While it came, another login may have brought it.
+        if let Some(answer) = self.known(&login) {
+            return answer;
+        }
+        let engine = &login.office.engine;
+        let patience = engine.timeout(login.credential.kind()).unwrap_or_default();
+        let end = (login.start + patience).into();
+        let before = self.queued.fetch_add(1, Ordering::Relaxed);
+        let queued = Queued(&self.queued);
+        if before >= WORKERS + QUEUE {
+            let full = Failure::new(Reason::Busy, "the queue for the workers is full");
+            return self.conclude(&login, full.into());
+        }
+        let Ok(Ok(worker)) = timeout_at(end, self.workers.acquire()).await else {
+            let late = Failure::new(Reason::ServerTimeout, "all workers were busy all the time");
+            return self.conclude(&login, late.into());
+        };
+        let journal = self.journal.clone();
+        let decided = spawn_blocking(move || {
+            let left = end.into_std().saturating_duration_since(Instant::now());
+            let deadline = Deadline::new(left, &|| false);
+            let attempt = Attempt {
+                service: &login.service,
+                client: login.client.as_deref(),
+                claimed: Some(&login.name),
+                deadline: &deadline,
+                log: &journal,
+            };
+            let verdict = login.office.engine.decide(&login.credential, &attempt);
+            (login, verdict)
+        });
+        let decided = decided.await;
+        drop((worker, queued));
+        match decided {
+            Ok((login, verdict)) => self.conclude(&login, verdict),
+            // The log has the place of the panic already.
+            Err(_) => Answer::NONE,
+        }
+    }
+
+    fn known(&self, login: &Login) -> Option<Answer> {
+        let engine = &login.office.engine;
+        let verdict = engine.known(&login.credential, &login.service, &self.journal)?;
+        Some(self.conclude(login, verdict))
+    }
+
+    /// Compares whom the credential speaks for with who the client says it is, and
+    /// says it to the log and the client.
+    fn conclude(&self, login: &Login, verdict: Verdict) -> Answer {
+        let named = |principal: Principal| login.named(principal.as_str());
+        let outcome = verdict.result.and_then(named);
+        let text = self.say(&Decision {
+            mechanism: MECHANISM,
+            service: &login.service,
+            client: login.client.as_deref(),
+            outcome: outcome.as_ref().map(String::as_str),
+            source: verdict.source,
+            key: verdict.key,
+            elapsed: login.start.elapsed(),
+        });
+        let of_office = |unwritten| (Arc::clone(&login.office), unwritten);
+        Answer {
+            text: Cow::Borrowed(text),
+            unwritten: verdict.unwritten.map(of_office),
+        }
+    }
+
+    /// Says to the log why a request is refused that no credential decided on.
+    pub(super) fn refuse(
+        &self,
+        request: Option<&Request<'_>>,
+        failure: &Failure,
+        start: Instant,
+    ) -> Answer {
+        let service = request.and_then(|request| request.service().ok());
+        Answer::at_once(self.say(&Decision {
+            mechanism: MECHANISM,
+            service: service.as_deref().unwrap_or_default(),
+            client: request.and_then(Request::client),
+            outcome: Err(failure),
+            source: None,
+            key: None,
+            elapsed: start.elapsed(),
+        }))
+    }
+
+    /// Says a decision to the log, and what it comes to for the client.
+    fn say(&self, decision: &Decision<'_>) -> &'static [u8] {
+        self.journal.write(decision.level(), &decision.line());
+        match decision
+            .outcome
+            .map_err(|failure| (failure.kind(), failure.reason()))
+        {
+            Ok(_) => OK,
+            // Who is turned away at once is to know at once.
+            Err((_, Reason::Busy)) => NO,
+            Err((outcome::Kind::Unavailable | outcome::Kind::Internal, _)) => &[],
+            Err(_) => NO,
+        }
+    }
+
+    /// Writes what nobody waits for: not by the workers, who may all have to wait.
+    pub(super) async fn write(&self, (office, unwritten): (Arc<Office>, Unwritten)) {
+        let journal = self.journal.clone();
+        let _ = spawn_blocking(move || office.engine.write(&unwritten, &journal)).await;
+    }
+
+    /// Says that connections cannot be taken, not more than once a minute.
+    pub(super) fn complain_of_accepting(&self, error: &io::Error) {
+        let mut complained = self.complained.lock();
+        if complained.is_none_or(|last| last.elapsed() >= Duration::from_secs(60)) {
+            *complained = Some(Instant::now());
+            let remedy = match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE) => "raise LimitNOFILE",
+                _ => "look what the socket is",
+            };
+            let line = format!("sso: connections cannot be taken: {error}; {remedy}");
+            self.journal.write(Level::Error, &line);
+        }
+    }
+}
+
+impl Answer {
+    const NONE: Self = Self::at_once(&[]);
+
+    const fn at_once(text: &'static [u8]) -> Self {
+        Self {
+            text: Cow::Borrowed(text),
+            unwritten: None,
+        }
+    }
+}
+
+impl Login {
+    /// `None` if the password is an ordinary one.
+    fn new(office: Arc<Office>, request: &Request<'_>) -> Option<Result<Self, Failure>> {
+        let start = Instant::now();
+        let kind = office.engine.kind_of_password(request.password)?;
+        let read = || {
+            let unnamed = || Failure::new(Reason::MessageMalformed, "the request names no user");
+            let service = request.service()?;
+            Ok(Self {
+                name: request.login()?.ok_or_else(unnamed)?,
+                service: office.engine.service(kind, &service, &office.host),
+                client: request.client().map(str::to_owned),
+                credential: Credential::parse(kind, request.password)?,
+                office: Arc::clone(&office),
+                start,
+            })
+        };
+        Some(read())
+    }
+
+    /// The mail user of `principal`, if that is who the client says it is. What the
+    /// client says is not mapped: the host opens the mailbox of that name and of no
+    /// other.
+    fn named(&self, principal: &str) -> Result<String, Failure> {
+        let Office { engine, names, .. } = &*self.office;
+        let actual = names.canonical(&engine.mapping().mail_user(principal)?);
+        let claimed = names.canonical(&self.name);
+        if actual == claimed {
+            return Ok(actual);
+        }
+        let what = format!("the credential is of {actual}, the client says {claimed}");
+        Err(Failure::new(Reason::UserMismatch, what))
+    }
+}

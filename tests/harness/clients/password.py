@@ -1,0 +1,83 @@
+"""Logs in once by a password: password.py CLIENT PORT USER WAY CA, with the password on standard
+input. WAY is `command` or `plain`.
+
+Its status says whether that went well, and its output what the server said.
+"""
+
+import base64
+import imaplib
+import poplib
+import socket
+import ssl
+import sys
+
+TIMEOUT = 15
+
+client, port, user, way, ca_file = sys.argv[1:]
+password = sys.stdin.read()
+tls = ssl.create_default_context(cafile=ca_file)
+message = f"\0{user}\0{password}".encode()
+
+
+def imaplib_login():
+    imap = imaplib.IMAP4("localhost", int(port), timeout=TIMEOUT)
+    imap.starttls(tls)
+    print(imap.capabilities)
+    if way == "plain":
+        print(imap.authenticate("PLAIN", lambda _: message))
+    else:
+        print(imap.login(user, password))
+    print(imap.select())
+    imap.logout()
+
+
+def poplib_login():
+    pop = poplib.POP3("localhost", int(port), timeout=TIMEOUT)
+    pop.stls(tls)
+    pop.set_debuglevel(1)
+    if way == "plain":
+        # poplib knows no AUTH, so its users send it as a command of their own.
+        pop._shortcmd("AUTH PLAIN")
+        pop._shortcmd(base64.b64encode(message).decode())
+    else:
+        pop.user(user)
+        pop.pass_(password)
+    print(pop.stat())
+    pop.quit()
+
+
+def sieve_login():
+    """ManageSieve, RFC 5804, as far as a login goes; it knows no other way than SASL."""
+    connection = socket.create_connection(("localhost", int(port)), TIMEOUT)
+    lines = connection.makefile("rb")
+
+    def status():
+        while not (text := lines.readline().decode().rstrip()).startswith(("OK", "NO", "BYE")):
+            if not text:
+                sys.exit("the server closed the connection")
+            print(text)
+        print(text)
+        return text
+
+    def command(text):
+        connection.sendall(f"{text}\r\n".encode())
+        return status()
+
+    status()
+    command("STARTTLS")
+    connection = tls.wrap_socket(connection, server_hostname="localhost")
+    lines = connection.makefile("rb")
+    status()
+    # As a literal: a quoted string may have 1024 bytes, and a token more.
+    text = base64.b64encode(message).decode()
+    reply = command(f'AUTHENTICATE "PLAIN" {{{len(text)}+}}\r\n{text}')
+    if reply.startswith("OK"):
+        reply = command("LISTSCRIPTS")
+    # Without it, timsieved 3.6.1 crashes after a login.
+    command("LOGOUT")
+    if not reply.startswith("OK"):
+        sys.exit("refused")
+
+
+LOGINS = {"imaplib": imaplib_login, "poplib": poplib_login, "sieve": sieve_login}
+LOGINS[client]()

@@ -1,0 +1,116 @@
+//! More than the daemon can do: who is turned away knows at once, and nobody else waits.
+
+use crate::daemon_site::Site;
+use crate::harness::daemon::request;
+use crate::harness::faulty_cas::Behaviour;
+use crate::harness::faulty_saslauthd::{Answer, FaultySaslauthd};
+use crate::harness::wait::{PATIENCE, wait_until};
+use crate::libsasl2::site::PROXY;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// The daemon's workers, and those who may wait for one.
+const ROOM: usize = 64 + 512;
+/// For whom there is no room.
+const TOO_MANY: usize = 50;
+
+const FALLBACK: (&str, &str) = ("sasl_sso_fallback_socket", "{scratch}/fallback");
+
+/// Sends so many tickets that nobody knows, each by a connection of its own.
+fn send_tickets(site: &Site, number: usize) -> Vec<UnixStream> {
+    let send = |number| {
+        let ticket = format!("PT-{number}-nobody-knows");
+        let mut stream = UnixStream::connect(site.daemon.mux()).expect("a socket");
+        let bytes = request(&["alice", &ticket, "imap", ""]);
+        stream.write_all(&bytes).expect("a request");
+        stream.set_nonblocking(true).expect("a stream");
+        stream
+    };
+    (0..number).map(send).collect()
+}
+
+/// The answers that have come by now; an empty one is that nobody could say. Who has one goes.
+fn answers(streams: &mut Vec<UnixStream>) -> Vec<String> {
+    let mut answers = Vec::new();
+    streams.retain_mut(|stream| {
+        let mut answer = [0; 64];
+        let read = stream.read(&mut answer);
+        answers.extend(read.iter().map(|length| {
+            let answer = &answer[..*length];
+            String::from_utf8_lossy(answer).into_owned()
+        }));
+        read.is_err()
+    });
+    answers
+}
+
+/// What needs no CAS is answered, by imapd too.
+fn others_are_answered(site: &Site) {
+    assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
+    assert_eq!(site.ask("alice", "good password").as_deref(), Some("OK"));
+    assert!(site.login("alice", "PT-1-known").ok);
+    assert!(site.login("alice", "good password").ok);
+}
+
+#[test]
+fn a_full_queue_says_so_at_once_and_what_is_known_goes_on() {
+    // Long enough that nothing of this test is due to it, but for the end.
+    let timeout = ("sasl_caspt_timeout", "6");
+    let site = Site::new("full", &[FALLBACK, timeout]);
+    let answer = Answer::Bytes(b"\0\x02OK".to_vec());
+    let _saslauthd = FaultySaslauthd::start(&site.fallback(), answer);
+    site.know("PT-1-known", "alice");
+    let before = site.usage();
+    site.cas.set(Behaviour::HangAfterRequest);
+    let mark = site.mark();
+    let mut streams = send_tickets(&site, ROOM + TOO_MANY);
+    let mut refused = Vec::new();
+    let come = wait_until(Duration::from_secs(5), || {
+        refused.extend(answers(&mut streams));
+        refused.len() >= TOO_MANY
+    });
+    assert!(come, "{} of {TOO_MANY}", refused.len());
+    others_are_answered(&site);
+    assert_eq!(refused, vec!["\0\x02NO"; TOO_MANY]);
+    assert!(answers(&mut streams).is_empty());
+    site.said(mark, &["outcome=unavailable", "reason=busy"]);
+    let is_counted = || site.count(mark, "reason=busy") == TOO_MANY;
+    assert!(wait_until(PATIENCE, is_counted));
+
+    // CAS is back, and so is all the room.
+    site.cas.set(Behaviour::Tickets);
+    site.said(mark, &["reason=server_timeout"]);
+    let is_over = || site.usage().descriptors <= before.descriptors;
+    drop(streams);
+    assert!(wait_until(PATIENCE, is_over), "{:?}", site.usage());
+    let mut number = 2;
+    let is_back = || {
+        number += 1;
+        let ticket = format!("PT-{number}-new");
+        site.cas.arm(&ticket, "alice", &[PROXY]);
+        site.ask("alice", &ticket).is_some_and(|said| said == "OK")
+    };
+    assert!(wait_until(PATIENCE, is_back), "{}", site.cyrus.log().tail());
+    let rest = || site.usage().threads <= before.threads + 1;
+    assert!(wait_until(PATIENCE, rest), "{:?}", site.usage());
+}
+
+#[test]
+fn a_session_whose_use_is_to_be_noted_does_not_wait_for_who_asks_cas() {
+    // Uses more than a second apart are noted.
+    let idle = ("sasl_caspt_session_idle", "16");
+    let timeout = ("sasl_caspt_timeout", "20");
+    let mut site = Site::new("noted", &[idle, timeout]);
+    site.know("PT-1-known", "alice");
+    site.cas.set(Behaviour::HangAfterRequest);
+    let mut streams = send_tickets(&site, ROOM);
+    assert!(wait_until(PATIENCE, || site.cas.requests().len() > 60));
+    sleep(Duration::from_millis(1_500));
+    assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
+    // Still: it was not their end that made room.
+    assert!(answers(&mut streams).is_empty());
+    // It would finish what is under way.
+    site.daemon.kill();
+}

@@ -69,15 +69,20 @@ fn try_out(site: &Site, log: &Path) -> Outcome {
     };
     let ticket = run("ticket", &["carol"]);
     let token = run("token", &["dave"]);
-    let mut curl = site.scratch.command("curl");
-    curl.args(["-sS", "-u", "erin:"])
-        .args(["--oauth2-bearer", &run("token", &["erin"])])
-        .args([&url(site), "-X", "NAMESPACE"]);
+    let curl = |login: &str, more: &[&str]| {
+        let mut command = site.scratch.command("curl");
+        command.args(["-sS", "-u", login]).args(more);
+        command.args([&url(site), "-X", "NAMESPACE"]);
+        site.scratch.run("curl", command, "")
+    };
+    let bearer = curl("erin:", &["--oauth2-bearer", &run("token", &["erin"])]);
+    let password = curl(&format!("frank:{}", run("ticket", &["frank"])), &[]);
     for (answer, sign, user) in [
         (run("login", &[&ticket]), "\nimapd  OK ", "carol"),
         (run("login", &[&token]), "\nimapd  OK ", "dave"),
         (run("login", &[&token, "dave"]), "\nimapd  OK ", "dave"),
-        (site.scratch.run("curl", curl, ""), "* NAMESPACE ", "erin"),
+        (bearer, "* NAMESPACE ", "erin"),
+        (password, "* NAMESPACE ", "frank"),
     ] {
         let line = format!("accepted user={user} ");
         let logged = wait_until(PATIENCE, || {
@@ -111,19 +116,23 @@ fn print(site: &Site, page: &Page) -> Outcome {
         page.command(&format!("{dir}/{command}"), what)?;
     }
     for (program, file, what) in [
-        ("tail -f", "mail.log", "shows what imapd and the plugin log"),
+        ("tail -f", "mail.log", "shows what imapd and sasl-sso log"),
         ("cat", "cyrus/imapd.conf", "shows the configuration"),
     ] {
         page.command(&format!("{program} {dir}/{file}"), what)?;
     }
     page.paragraph(
-        "Or by a program that has never heard of this plugin; with -v it shows what it sends:",
+        "Or by a program that has never heard of this plugin, with a token and with a ticket for a \
+         password; -v shows what it sends:",
     )?;
-    let curl = format!(
-        "curl -sS -u alice: --oauth2-bearer \"$({dir}/token alice)\" {} -X NAMESPACE",
-        url(site)
-    );
-    Ok(page.command(&curl, "")?)
+    for login in [
+        format!("alice: --oauth2-bearer \"$({dir}/token alice)\""),
+        format!("\"alice:$({dir}/ticket alice)\""),
+    ] {
+        let curl = format!("curl -sS -u {login} {} -X NAMESPACE", url(site));
+        page.command(&curl, "")?;
+    }
+    Ok(())
 }
 
 /// Where imapd listens.

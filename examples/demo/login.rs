@@ -7,12 +7,19 @@ use super::harness::wait::PATIENCE;
 use super::page::Page;
 use super::site::Site;
 
-/// What a client shows, in the message of a mechanism.
+/// What a client shows, and how.
 pub struct Credential {
-    mechanism: &'static str,
-    message: String,
-    /// The message for the page.
+    way: Way,
+    /// The command for the page.
     shown: String,
+}
+
+/// How it is shown.
+enum Way {
+    /// By AUTHENTICATE, in the message of a mechanism: the plugin decides.
+    Mechanism(&'static str, String),
+    /// By LOGIN, as the password of a user: the daemon decides.
+    Password { user: String, password: String },
 }
 
 impl Credential {
@@ -33,12 +40,31 @@ impl Credential {
         Self::new("XOAUTH2", message, token)
     }
 
+    /// Anything where a password is expected.
+    pub fn password(user: &str, password: &str) -> Self {
+        Self {
+            shown: format!("LOGIN {user} {}", abbreviated(password)),
+            way: Way::Password {
+                user: user.to_owned(),
+                password: password.to_owned(),
+            },
+        }
+    }
+
     fn new(mechanism: &'static str, message: impl Fn(&str) -> String, secret: &str) -> Self {
         let shown = message(&abbreviated(secret));
+        let shown = shown.replace('\0', "\\0").replace('\x01', "^A");
         Self {
-            mechanism,
-            message: message(secret),
-            shown: shown.replace('\0', "\\0").replace('\x01', "^A"),
+            shown: format!("AUTHENTICATE {mechanism} {shown}"),
+            way: Way::Mechanism(mechanism, message(secret)),
+        }
+    }
+
+    /// What the log calls the way.
+    fn logged_as(&self) -> &'static str {
+        match self.way {
+            Way::Mechanism(mechanism, _) => mechanism,
+            Way::Password { .. } => "saslauthd",
         }
     }
 }
@@ -48,6 +74,8 @@ pub struct Login<'c> {
     credential: &'c Credential,
     reply: Reply,
     line: Line,
+    /// The process that is to have decided, unless only the log can say.
+    decides: Option<u32>,
     /// How often CAS was asked to validate a ticket.
     asked: usize,
 }
@@ -58,7 +86,7 @@ pub struct Expected<'e> {
     pub status: &'e str,
     /// What is in its challenge, if there is one.
     pub challenge: Option<&'e str>,
-    /// What stands in the plugin's line in the log.
+    /// What stands in the line in the log of the plugin or the daemon.
     pub logged: &'e str,
     /// How often CAS was asked.
     pub asked: usize,
@@ -70,11 +98,17 @@ impl<'c> Login<'c> {
         let mark = site.cyrus.log().mark();
         let before = site.cas().validations();
         let mut imap = Imap::connect(site.cyrus.imap_port());
-        let Credential {
-            mechanism, message, ..
-        } = credential;
-        let reply = imap.authenticate(mechanism, message.as_bytes(), &[b"\x01"]);
-        let decision = format!("sso: mech={mechanism} ");
+        let (reply, decides) = match &credential.way {
+            Way::Mechanism(mechanism, message) => {
+                let reply = imap.authenticate(mechanism, message.as_bytes(), &[b"\x01"]);
+                let decides = reply.session_pid;
+                (reply, decides)
+            }
+            Way::Password { user, password } => {
+                (imap.login(user, password), Some(site.daemon.pid()))
+            }
+        };
+        let decision = format!("sso: mech={} ", credential.logged_as());
         let is_decision = |line: &Line| line.text.contains(&decision);
         let line = site.cyrus.log().wait_for_since(mark, is_decision, PATIENCE);
         Ok(Self {
@@ -82,15 +116,20 @@ impl<'c> Login<'c> {
             asked: site.cas().validations() - before,
             line: line.ok_or_else(|| {
                 let status = shortened(&reply.status_line);
-                format!("imapd answered {status:?}, and the plugin logged nothing")
+                format!("imapd answered {status:?}, and no decision was logged")
             })?,
             reply,
+            decides,
         })
     }
 
-    /// The imapd process that decided.
-    pub fn process(&self) -> u32 {
-        self.line.pid
+    /// The imapd process that answered. It says so only if it lets somebody in; where the plugin
+    /// decides, the log says it too.
+    pub fn process(&self) -> Option<u32> {
+        match self.credential.way {
+            Way::Mechanism(..) => Some(self.line.pid),
+            Way::Password { .. } => self.reply.session_pid,
+        }
     }
 
     /// Fails unless it came to what it should.
@@ -104,8 +143,8 @@ impl<'c> Login<'c> {
                 .all(|text| text.contains(expected.challenge.unwrap_or_default()))
             && self.line.text.contains(&format!(" {} ", expected.logged))
             && self.asked == expected.asked
-            // Who answers and who logs is one and the same.
-            && self.reply.session_pid.is_none_or(|pid| pid == self.line.pid);
+            // Who logs is who was asked.
+            && self.decides.is_none_or(|pid| pid == self.line.pid);
         match as_expected {
             true => Ok(self),
             false => Err(format!(
@@ -125,10 +164,7 @@ impl<'c> Login<'c> {
 
     /// Prints it.
     pub fn print(&self, page: &Page) -> Outcome {
-        let Credential {
-            mechanism, shown, ..
-        } = self.credential;
-        page.said("client", &format!("AUTHENTICATE {mechanism} {shown}"))?;
+        page.said("client", &self.credential.shown)?;
         for challenge in self.challenges() {
             page.said("imapd", &format!("+ {challenge}"))?;
         }
@@ -137,7 +173,8 @@ impl<'c> Login<'c> {
             ident, pid, text, ..
         } = &self.line;
         page.said("syslog", &format!("{ident}[{pid}]: {text}"))?;
-        if *mechanism != "CASPT" {
+        // CAS has no part in tokens.
+        if ["OAUTHBEARER", "XOAUTH2"].contains(&self.credential.logged_as()) {
             return Ok(());
         }
         let asked = match self.asked {

@@ -1,6 +1,7 @@
-//! What the plugin does, shown on a real Cyrus IMAP and a real CAS server: `make demo`.
+//! What the plugin and the daemon do, shown on a real Cyrus IMAP and a real CAS server:
+//! `make demo`.
 //!
-//! Both are started for the demonstration alone, on loopback and in a directory of their own. Each
+//! All are started for the demonstration alone, on loopback and in a directory of their own. Each
 //! step is checked before it is printed; at the first that goes otherwise the demonstration fails.
 //! After it the servers stay up to be tried by hand, until Ctrl-C; with `--once` they do not.
 
@@ -16,6 +17,7 @@ mod desk;
 mod harness;
 mod login;
 mod page;
+mod passwords;
 mod signals;
 mod site;
 mod story;
@@ -59,7 +61,8 @@ fn run(once: bool) -> Outcome {
     let page = Page::new();
     let plugin = plugin()?;
     page.paragraph(
-        "Starting a CAS server and Cyrus IMAP with the plugin, both on 127.0.0.1 only …",
+        "Starting a CAS server, Cyrus IMAP with the plugin, and sasl-sso serve; all ports are on \
+         127.0.0.1 only …",
     )?;
     let site = guarded(|| Ok(Site::start(&plugin)))?;
     let shown = guarded(|| {

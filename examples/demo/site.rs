@@ -1,10 +1,11 @@
 //! A university on one machine: a CAS server, a webmail that CAS knows, an application with a key
-//! of its own, Cyrus IMAP with the plugin.
+//! of its own, Cyrus IMAP with the plugin, and the daemon for what imapd takes for passwords.
 
 use super::application::Application;
 use super::harness::authority::Authority;
 use super::harness::cas::CasServer;
 use super::harness::cyrus::{Cyrus, Options};
+use super::harness::daemon::{self, Daemon};
 use super::harness::portal::Portal;
 use super::harness::scratch::Scratch;
 use std::path::Path;
@@ -15,10 +16,12 @@ pub const SERVICE: &str = "imap://localhost";
 
 /// Everything that runs. The servers end in this order, and then the directory goes.
 pub struct Site {
+    /// `sasl-sso serve`, which imapd takes for saslauthd.
+    pub daemon: Daemon,
     /// Cyrus IMAP.
     pub cyrus: Cyrus,
-    /// What CAS, the webmail's tickets and the application's tokens are to the plugin: lines of
-    /// imapd.conf.
+    /// What CAS, the webmail's tickets and the application's tokens are to the plugin and the
+    /// daemon, and where the daemon is: lines of imapd.conf.
     pub settings: Vec<(String, String)>,
     /// The application that signs tokens.
     pub application: Application,
@@ -47,9 +50,15 @@ impl Site {
             ("sasl_caspt_ca_file", ca_file.display().to_string()),
             ("sasl_caspt_proxies", webmail.pgt_url()),
         ];
+        let mux = daemon::mux(&scratch).display().to_string();
+        let daemon_settings = [
+            ("sasl_pwcheck_method", "saslauthd".to_owned()),
+            ("sasl_saslauthd_path", mux),
+        ];
         let settings: Vec<(String, String)> = cas_settings
             .into_iter()
             .chain(application.settings(&scratch))
+            .chain(daemon_settings)
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         let options = Options {
@@ -59,8 +68,10 @@ impl Site {
             reuse: 1,
             ..Options::default()
         };
+        let cyrus = Cyrus::start(&scratch, &authority, options);
         Self {
-            cyrus: Cyrus::start(&scratch, &authority, options),
+            daemon: Daemon::start(&scratch, &cyrus),
+            cyrus,
             settings,
             application,
             webmail,

@@ -24,6 +24,8 @@ pub fn tell(site: &Site, page: &Page, signals: &Signals) -> Outcome {
         Story::forged_ticket,
         Story::cas_stopped,
         Story::cas_back,
+        Story::ticket_as_password,
+        Story::ordinary_password,
         Story::token,
         Story::unsigned_token,
         Story::expired_token,
@@ -41,9 +43,9 @@ pub struct Story<'s> {
     pub site: &'s Site,
     pub page: &'s Page,
     /// Tickets, by their user.
-    alice: String,
+    pub alice: String,
     bob: String,
-    /// The imapd processes that have decided so far.
+    /// The imapd processes that have answered so far.
     processes: HashSet<u32>,
 }
 
@@ -66,7 +68,7 @@ impl Story<'_> {
         }
         self.page.said("imapd", &shortened(greeting))?;
         self.page
-            .heading("The lines of imapd.conf that concern the plugin:")?;
+            .heading("The lines of imapd.conf that concern the plugin and sasl-sso serve:")?;
         for (name, value) in &self.site.settings {
             self.page.paragraph(&format!("  {name}: {value}"))?;
         }
@@ -147,8 +149,10 @@ impl Story<'_> {
     /// Logs in and tells of it, if it goes as expected.
     pub fn log_in(&mut self, credential: &Credential, expected: &Expected<'_>) -> Outcome {
         let login = Login::by(self.site, credential)?.check(expected)?;
-        if !self.processes.insert(login.process()) {
-            return Err(format!("process {} answered twice", login.process()).into());
+        if let Some(process) = login.process()
+            && !self.processes.insert(process)
+        {
+            return Err(format!("process {process} answered twice").into());
         }
         login.print(self.page)
     }

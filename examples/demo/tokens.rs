@@ -18,7 +18,7 @@ impl Story<'_> {
     /// A token of the application's, by one mechanism and then by the other.
     pub fn token(&mut self) -> Outcome {
         self.page.heading(
-            "6. An application signs a token for alice with its own key and logs in by OAUTHBEARER. \
+            "8. An application signs a token for alice with its own key and logs in by OAUTHBEARER. \
              imapd has the public key: nobody is asked.",
         )?;
         let token = self.site.application.token("alice", LIFETIME);
@@ -28,7 +28,7 @@ impl Story<'_> {
         };
         self.log_in(&Credential::oauthbearer(&token), &expected)?;
         self.page.heading(
-            "7. The same token by XOAUTH2, as most mail programs have it. Another imapd process \
+            "9. The same token by XOAUTH2, as most mail programs have it. Another imapd process \
              answers, which need not verify it again.",
         )?;
         self.log_in(&Credential::xoauth2("alice", &token), &KNOWN)
@@ -37,7 +37,7 @@ impl Story<'_> {
     /// A token that is not signed at all.
     pub fn unsigned_token(&mut self) -> Outcome {
         self.page
-            .heading("8. Somebody without a key tries a token that says that it is not signed.")?;
+            .heading("10. Somebody without a key tries a token that says that it is not signed.")?;
         let token = self.site.application.unsigned("alice");
         let expected = Expected {
             logged: "outcome=refused reason=algorithm_not_allowed",
@@ -49,7 +49,7 @@ impl Story<'_> {
     /// A token whose time is over.
     pub fn expired_token(&mut self) -> Outcome {
         self.page
-            .heading("9. The application comes with a token that expired an hour ago.")?;
+            .heading("11. The application comes with a token that expired an hour ago.")?;
         let token = self.site.application.token("alice", -3600);
         let expected = Expected {
             logged: "outcome=refused reason=token_expired",

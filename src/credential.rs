@@ -29,6 +29,9 @@ impl Ticket {
     /// one of [`Ticket::LENGTHS`] and consists of visible ASCII characters.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let complain = |what| Err(Failure::new(Reason::TicketMalformed, what));
+        if text.trim() != text {
+            return complain("has blanks around it");
+        }
         if !text.starts_with("PT-") && !text.starts_with("ST-") {
             return complain("begins with neither PT- nor ST-");
         }
@@ -105,20 +108,29 @@ impl Token {
     }
 
     /// Whether these bytes are so much like a token that they can be nothing else,
-    /// though it may be broken: a JSON object in some base64, and more parts after
-    /// it.
+    /// though it may be broken: a JSON object in base64, of either alphabet and with
+    /// padding or without, and more parts after it.
     fn is_meant(bytes: &[u8]) -> bool {
+        let bytes = match bytes.split_at_checked(b"Bearer ".len()) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => token,
+            _ => bytes,
+        };
         let mut parts = bytes.splitn(3, |byte| *byte == b'.');
         let (Some(header), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
             return false;
         };
-        let padding = header
+        let as_in_urls = |byte: &u8| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => *other,
+        };
+        let end = header
             .iter()
-            .rev()
-            .take_while(|byte| **byte == b'=')
-            .count();
-        let header = &header[..header.len() - padding];
-        LENIENT.decode(header).is_ok_and(|header| {
+            .rposition(|byte| *byte != b'=')
+            .map_or(0, |last| last + 1);
+        let header: Zeroizing<Vec<u8>> =
+            Zeroizing::new(header[..end].iter().map(as_in_urls).collect());
+        LENIENT.decode(&*header).is_ok_and(|header| {
             let header = header.trim_ascii();
             header.starts_with(b"{") && header.ends_with(b"}")
         })
@@ -130,7 +142,7 @@ impl Token {
     }
 }
 
-/// base64url as it may be written wrongly.
+/// base64url, with what may be wrong with its last character.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     general_purpose::NO_PAD.with_decode_allow_trailing_bits(true),
@@ -258,7 +270,12 @@ mod tests {
             assert_eq!(Kind::of_password(&text), Some(Kind::Token), "{rest:?}");
         }
         // The same with white space around the object, which JSON allows.
-        for header in ["eyJhbGciOiJSUzI1NiJ9Cg", "IHsiYWxnIjoiUlMyNTYifQ"] {
+        for header in [
+            "eyJhbGciOiJSUzI1NiJ9Cg",
+            "IHsiYWxnIjoiUlMyNTYifQ",
+            "bearer eyJ9",
+            "eyI+/z8ifQ==",
+        ] {
             let text = format!("{header}.e30.c2ln");
             assert_eq!(Kind::of_password(text.as_bytes()), Some(Kind::Token));
         }

@@ -38,9 +38,7 @@ impl Decision<'_> {
             Err(Kind::Internal) => Level::Error,
         }
     }
-}
 
-impl Decision<'_> {
     /// The line, in one allocation.
     pub fn line(&self) -> String {
         let mut line = String::with_capacity(256);

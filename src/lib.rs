@@ -38,7 +38,8 @@
 //! long as one of its own keys signed it; a token says nothing about which key
 //! or algorithm that may be. Portals are trusted by name (`caspt_proxies`). Other
 //! users of the host are hostile: the state directory is ours alone, and whoever may
-//! connect to the daemon's socket can try passwords, and no more. A process
+//! connect to the daemon's socket can try passwords and take up its time, and no more.
+//! A process
 //! of the mail system that is taken over is not defended against; but what it
 //! could read in the state directory are keyed digests, and no credential.
 

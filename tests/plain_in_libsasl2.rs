@@ -266,6 +266,20 @@ fn a_stranger_with_tickets_of_his_own_making_stops_nobody_who_is_in() {
         assert_eq!(driver.ticket("PT-0-invented").reason(), "ticket_refused");
     }
     assert_eq!(site.cas.requests().len(), 6);
+    // Nor does he get on by tickets that what stands before CAS does not let through.
+    let from = ["env", "SSO_TEST_REMOTE=198.51.100.1;1"];
+    let mut other = site.driver_under(&from, &[("caspt_budget", "5")]);
+    site.cas.set(Behaviour::Answer("no CAS".to_owned()));
+    for number in 0..20 {
+        let answer = other.ticket(&format!("PT-{number}-<script>"));
+        let expected = if number < 5 {
+            "reply_unusable"
+        } else {
+            "budget_spent"
+        };
+        assert_eq!(answer.reason(), expected);
+    }
+    site.cas.set(Behaviour::Tickets);
     // Another client is another matter, and good tickets spend nothing.
     let from = ["env", "SSO_TEST_REMOTE=192.0.2.7;4711"];
     let mut webmail = site.driver_under(&from, &[("caspt_budget", "5")]);

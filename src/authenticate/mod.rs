@@ -185,22 +185,23 @@ impl Engine {
             Ok(sessions) => sessions,
             Err(failure) => return Verdict::from(failure),
         };
-        let Some((key, lifetimes)) = self.key(&sessions, credential, attempt.service) else {
-            let what = "credentials of this kind are not configured";
-            return Verdict::from(Failure::new(Reason::InternalError, what));
-        };
-        if let Some(known) = sessions.known(credential.kind(), &key, lifetimes) {
+        let key = self.key(&sessions, credential, attempt.service);
+        if let Some((key, lifetimes)) = key
+            && let Some(known) = sessions.known(credential.kind(), &key, lifetimes)
+        {
             return Verdict::known(key, known);
         }
-        match (credential, &self.cas, &self.jwt) {
-            (Credential::Ticket(ticket), Some(side), _) => {
+        match (key, credential, &self.cas, &self.jwt) {
+            (Some((key, _)), Credential::Ticket(ticket), Some(side), _) => {
                 side.decide(&sessions, key, ticket, attempt)
             }
-            (Credential::Token(token), _, Some(side)) => {
+            (Some((key, _)), Credential::Token(token), _, Some(side)) => {
                 side.decide(&sessions, key, token, attempt)
             }
-            // It would have no key.
-            _ => Verdict::from(Failure::new(Reason::InternalError, "not configured")),
+            _ => {
+                let what = "credentials of this kind are not configured";
+                Verdict::from(Failure::new(Reason::InternalError, what))
+            }
         }
     }
 

@@ -110,7 +110,8 @@ impl CasSide {
         }
         match result.as_ref().map_err(Failure::reason) {
             Ok(_) => sessions.earn(payer, *budget),
-            Err(Reason::TicketRefused) => sessions.spend(payer, *budget),
+            // Who makes tickets up may make up some that what stands before CAS refuses.
+            Err(Reason::TicketRefused | Reason::ReplyUnusable) => sessions.spend(payer, *budget),
             Err(_) => {}
         }
         result

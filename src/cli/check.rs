@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Answer;
 use super::conf_file::{ConfFile, PREFIXES};
-use crate::config::{Config, is_option};
+use crate::config::{Config, Options, is_option};
 use crate::http;
 use crate::jwt;
 
@@ -67,8 +67,12 @@ fn judge(conf: &ConfFile, label: &str) -> Answer {
                 faults += 1;
                 complain(&problem);
             }
-            let with_passwords = conf.with_passwords(&config);
-            for problem in unreadable(&config, sasl).into_iter().chain(with_passwords) {
+            let mut problems = unreadable(&config, sasl);
+            problems.extend(conf.asks_itself(&config));
+            if conf.get("saslauthd_path").is_some() {
+                problems.extend(conf.transitions());
+            }
+            for problem in problems {
                 faults += 1;
                 complain(&problem);
             }
@@ -238,12 +242,17 @@ mod tests {
     #[test]
     fn passwords_go_where_they_are_checked_and_are_stored_nowhere() {
         let cas = "sasl_caspt_url: https://cas.univ.fr/cas\nsasl_sso_plain: yes\n";
-        let (said, status) = check(&format!("{cas}sasl_auto_transition: yes\n"));
-        assert!(
-            said.starts_with("sasl_auto_transition: would store"),
-            "{said}"
-        );
-        assert_eq!(status, 1);
+        for option in ["sasl_auto_transition", "pop3_sasl_auto_transition"] {
+            let conf = format!("{cas}sasl_saslauthd_path: /run/x/mux\n{option}: yes\n");
+            let (said, status) = check(&conf);
+            assert!(
+                said.starts_with(&format!("{option}: would store")),
+                "{said}"
+            );
+            assert_eq!(status, 1);
+        }
+        // What the plugin takes by PLAIN, libsasl2 does not see.
+        assert_eq!(check(&format!("{cas}sasl_auto_transition: yes\n")).1, 0);
         let (said, status) = check(&format!(
             "{cas}sasl_saslauthd_path: /run/x/mux\nsasl_sso_fallback_socket: /run/x//mux\n"
         ));

@@ -124,29 +124,30 @@ impl ConfFile {
             .collect()
     }
 
-    /// What is wrong where tickets and tokens come in the place of passwords.
-    pub(super) fn with_passwords(&self, config: &Config) -> Vec<String> {
-        let sasl = self.format.prefix();
-        let mut problems = Vec::new();
-        let own = self.get("saslauthd_path").map(PathBuf::from);
-        if let (Some(own), Some(fallback)) = (&own, &config.fallback)
-            && (own == fallback || daemon::same_file(own, fallback))
-        {
-            let what = "is the daemon's own socket; name that of the other saslauthd";
-            problems.push(format!("{sasl}sso_fallback_socket: {what}"));
-        }
-        let transition = self.get("auto_transition").unwrap_or_default();
-        let comes = config.plain || config.fallback.is_some();
-        if comes
-            && !matches!(
-                &*transition.to_ascii_lowercase(),
-                "" | "no" | "0" | "off" | "false"
-            )
-        {
-            let what = "would store tickets and tokens as passwords; take it out";
-            problems.push(format!("{sasl}auto_transition: {what}"));
-        }
-        problems
+    /// What is wrong if `sso_fallback_socket` leads back to the daemon.
+    pub(super) fn asks_itself(&self, config: &Config) -> Option<String> {
+        let own = PathBuf::from(self.get("saslauthd_path")?);
+        let fallback = config.fallback.as_ref()?;
+        let is_own = own == *fallback || daemon::same_file(&own, fallback);
+        let what = "is the daemon's own socket; name that of the other saslauthd";
+        is_own.then(|| format!("{}sso_fallback_socket: {what}", self.format.prefix()))
+    }
+
+    /// What is wrong if libsasl2 would keep, as the user's password, what the daemon
+    /// took: for whichever service, for the daemon answers all.
+    pub(super) fn transitions(&self) -> Vec<String> {
+        let name = format!("{}auto_transition", self.format.prefix());
+        let is_one = |key: &str| key == name || key.ends_with(&format!("_{name}"));
+        let is_on = |value: &str| {
+            let off = ["no", "n", "0", "off", "false", "f"];
+            !off.contains(&value.to_ascii_lowercase().as_str())
+        };
+        let set = self.values.iter();
+        let on = set.filter(|(key, value)| is_one(key) && is_on(value));
+        on.map(|(key, _)| {
+            format!("{key}: would store tickets and tokens as passwords; take it out")
+        })
+        .collect()
     }
 
     fn take(&mut self, path: &Path, text: &str, depth: usize) -> Result<(), String> {

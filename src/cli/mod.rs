@@ -31,8 +31,9 @@ serve   Takes tickets and tokens in the place of passwords, for logins that can
         goes on to the saslauthd at sso_fallback_socket. It runs in the foreground.
           --socket  where it serves (default: saslauthd_path of FILE)
           --mode    of the socket (default: 0660)
-          --group   of the socket (default: sasl, if there is one)
-          --user    whom it runs as, if started by root (default: cyrus_user)
+          --group   of the socket (default: sasl, if we are in it)
+          --user    whom it runs as, if started by root (default: cyrus_user; with
+                    a file of SASL itself it must be said)
           --stderr  lines go to standard error and not to syslog
         SIGHUP has it read FILE again; SIGTERM ends it. Sockets of systemd go
         before --socket.

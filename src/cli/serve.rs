@@ -88,7 +88,7 @@ fn serve(orders: &Orders, journal: &Journal) -> Result<(), String> {
         None => Place::Made {
             path: socket_path(orders, &conf)?,
             mode: orders.mode.unwrap_or(0o660),
-            group: find_group(orders.group.as_deref())?,
+            group: find_group(orders.group.as_deref(), journal)?,
         },
     };
     let settings = read_settings(orders).map_err(|faults| faults.join("\n"))?;
@@ -114,7 +114,7 @@ fn read_settings(orders: &Orders) -> Result<Settings, Vec<String>> {
         let what = format!("neither {sasl}caspt_url nor {sasl}jwt_keys is set; set one");
         return Err(vec![what]);
     }
-    let problems = conf.with_passwords(&config);
+    let problems = conf.transitions();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -170,18 +170,21 @@ fn become_user(orders: &Orders, conf: &ConfFile) -> Result<(), String> {
 }
 
 /// The group of the socket, if not our own: as ordered, or Debian's if we are in it.
-fn find_group(name: Option<&str>) -> Result<Option<Gid>, String> {
+fn find_group(name: Option<&str>, journal: &Journal) -> Result<Option<Gid>, String> {
     let find = |name: &str| Group::from_name(name).ok().flatten().map(|group| group.gid);
-    match name {
-        Some(name) => {
-            let unknown = || format!("--group: there is no group {name}");
-            find(name).map(Some).ok_or_else(unknown)
-        }
-        None => {
-            let ours = getgroups().unwrap_or_default();
-            Ok(find(GROUP).filter(|gid| ours.contains(gid)))
-        }
+    if let Some(name) = name {
+        let unknown = || format!("--group: there is no group {name}");
+        return find(name).map(Some).ok_or_else(unknown);
     }
+    let ours = getgroups().unwrap_or_default();
+    let group = find(GROUP);
+    if group.is_some_and(|gid| !ours.contains(&gid)) {
+        let line = format!(
+            "sso: the socket is for our own group alone: we are not in {GROUP}; add us, or say --group"
+        );
+        journal.write(Level::Warning, &line);
+    }
+    Ok(group.filter(|gid| ours.contains(gid)))
 }
 
 /// The name that imapd, or libsasl2 for other hosts, goes by.

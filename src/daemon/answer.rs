@@ -32,6 +32,9 @@ pub(super) const WORKERS: usize = 64;
 /// How many more may wait for that.
 const QUEUE: usize = 512;
 
+/// How many may write at once what nobody waits for.
+pub(super) const WRITERS: usize = 4;
+
 /// How the log calls a login that comes here.
 const MECHANISM: &str = "saslauthd";
 
@@ -42,6 +45,7 @@ pub(super) struct Desk {
     workers: Semaphore,
     /// How many wait for a worker or have one.
     queued: AtomicUsize,
+    writers: Semaphore,
     /// When it was last said that no connection could be taken.
     complained: Mutex<Option<Instant>>,
 }
@@ -82,6 +86,7 @@ impl Desk {
             journal,
             workers: Semaphore::new(WORKERS),
             queued: AtomicUsize::new(0),
+            writers: Semaphore::new(WRITERS),
             complained: Mutex::new(None),
         }
     }
@@ -92,10 +97,10 @@ impl Desk {
         let is_all = before.engine.can_become(&settings.config);
         *self.office.write() = Arc::new(Office::new(settings, Some(&before)));
         if is_all {
-            "sso: the configuration was read again"
+            "sso: the configuration was read again; where it serves is as it was"
         } else {
-            "sso: the configuration was read again; sso_state_dir and sso_sessions are as they \
-             were: for them restart the daemon"
+            "sso: the configuration was read again, but for sso_state_dir and sso_sessions: for them \
+             restart the daemon"
         }
     }
 
@@ -248,8 +253,10 @@ impl Desk {
         }
     }
 
-    /// Writes what nobody waits for: not by the workers, who may all have to wait.
+    /// Writes what nobody waits for: not by the workers, who may all have to wait, and
+    /// not in their way.
     pub(super) async fn write(&self, (office, unwritten): (Arc<Office>, Unwritten)) {
+        let _writer = self.writers.acquire().await;
         let journal = self.journal.clone();
         let _ = spawn_blocking(move || office.engine.write(&unwritten, &journal)).await;
     }

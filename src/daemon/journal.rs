@@ -19,7 +19,7 @@ use crate::log::{Level, Log};
 const WAITING: usize = 4_096;
 
 /// For how long lines are collected before they are written.
-const COLLECTING: Duration = Duration::from_millis(5);
+const COLLECTING: Duration = Duration::from_millis(1);
 
 /// Where the daemon's lines go.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ impl Log for Journal {
 
 fn write_all(waiting: &Receiver<Entry>, lost: &AtomicU64, write: impl Fn(Level, &str)) {
     for first in waiting {
-        for entry in std::iter::once(first).chain(waiting.try_iter()) {
+        for entry in std::iter::once(first).chain(waiting.try_iter().take(WAITING)) {
             match entry {
                 Entry::Line(level, line) => write(level, &line),
                 Entry::Flush(done) => {

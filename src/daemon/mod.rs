@@ -107,7 +107,8 @@ pub fn run(
     complain_of_panics(journal.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(answer::WORKERS + 8)
+        // One to read the configuration.
+        .max_blocking_threads(answer::WORKERS + answer::WRITERS + 1)
         .thread_name("sasl-sso worker")
         .build()
         .map_err(|error| format!("no event loop to be had: {error}"))?;

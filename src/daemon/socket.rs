@@ -5,14 +5,16 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
-use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::AcceptConn;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
 use nix::unistd::{Gid, chown};
 
 /// Where the daemon serves.
@@ -138,7 +140,7 @@ fn make(path: &Path, mode: u32, group: Option<Gid>) -> Result<(UnixListener, Mad
         Ok(there) if !there.file_type().is_socket() => {
             return trouble(&"is no socket", "remove it, or choose another path");
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
+        Ok(_) if is_served(path) => {
             return trouble(&"is served by somebody else", "end that one first");
         }
         _ => {}
@@ -173,6 +175,16 @@ fn make(path: &Path, mode: u32, group: Option<Gid>) -> Result<(UnixListener, Mad
     }
 }
 
+/// Whether somebody listens there; also one whose queue is full.
+fn is_served(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let Ok(probe) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else {
+        return false;
+    };
+    let connected = UnixAddr::new(path).and_then(|there| connect(probe.as_raw_fd(), &there));
+    matches!(connected, Ok(()) | Err(Errno::EAGAIN))
+}
+
 /// The right to serve, which ends with the process: the kernel frees it.
 fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
     let file = OpenOptions::new()
@@ -184,7 +196,7 @@ fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
         .open(path)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, error)) => Err(error.into()),
     }
 }
@@ -206,6 +218,7 @@ impl Drop for Made {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixStream;
 
     fn place(path: &Path) -> Place {
         Place::Made {

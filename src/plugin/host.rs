@@ -202,7 +202,8 @@ impl<'call> Connection<'call> {
 
     /// Has the host check an ordinary password in its own way, and takes the two
     /// identities with the flags and in the order of libplain.so 2.1.28: who it is,
-    /// whether that is so, and whom to act as. The answer is the host's code.
+    /// whether that is so, and whom to act as. (It also takes back properties that
+    /// were asked for; imapd and Postfix ask for none.) The answer is the host's code.
     pub(super) fn check_password(
         self,
         Plain {

@@ -2,8 +2,8 @@
 //! CAS server no more than so many questions a minute, however many processes he
 //! keeps busy.
 //!
-//! Only what CAS refused is counted, and what it accepts makes up for it. What is
-//! known costs nothing. So no webmail is slowed by its own good logins, nor by the
+//! Only what CAS refused, or did not answer as CAS does, is counted, and what it
+//! accepts makes up for it. What is known costs nothing. So no webmail is slowed by its own good logins, nor by the
 //! old tickets that it brings after a restart.
 
 #![forbid(unsafe_code)]

@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many processes may have read, until the slots of those that have ended
 /// are used again.
 ///
-/// A slot is a process's for its life, and nobody gives one back: to take one for
+/// A slot is a process's for its life, or a thread's where there are several, and
+/// nobody gives one back: to take one for
 /// each read would be to take LMDB's lock on the slots for each, and that has no
 /// bound.
 const READERS: u32 = if cfg!(test) { 16 } else { 4_096 };

@@ -67,7 +67,7 @@ fn identity(text: &str) -> Result<Option<String>, Failure> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// The message as text, without NUL in it.
+/// A message, or a field of one, as text without NUL in it.
 fn text(bytes: &[u8]) -> Result<&str, Failure> {
     let text = std::str::from_utf8(bytes).map_err(|_| malformed("is not UTF-8"))?;
     if text.contains('\0') {

@@ -9,6 +9,12 @@
 
 use std::time::Duration;
 
+/// Milliseconds, and `duration` more.
+fn later(milliseconds: u64, duration: Duration) -> u64 {
+    let more = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    milliseconds.saturating_add(more)
+}
+
 /// A point in time: milliseconds since the host was booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
@@ -26,8 +32,7 @@ impl Moment {
 
     /// This moment and `duration` more.
     pub fn plus(self, duration: Duration) -> Self {
-        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(milliseconds))
+        Self(later(self.0, duration))
     }
 
     /// How long ago `earlier` was, or `None` if it lies in the future.
@@ -57,8 +62,7 @@ impl WallTime {
 
     /// This time and `duration` more.
     pub fn plus(self, duration: Duration) -> Self {
-        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(milliseconds))
+        Self(later(self.0, duration))
     }
 
     /// How long it is from this time to `later`; nothing if that is earlier.

@@ -36,22 +36,13 @@ fn all_succeed(name: &str, portals: &[&str]) {
         let message = format!("\0\0{ticket}");
         imap.authenticate("CASPT", message.as_bytes(), &[b"\x01"])
     });
+    let asked = cas.validations() - before;
     println!(
-        "{name}: {} of {LOGINS} logins by {} processes, CAS asked {} times",
+        "{name}: {} of {LOGINS} logins by {} processes, CAS asked {asked} times",
         run.succeeded,
         run.processes.len(),
-        cas.validations() - before
     );
-    assert_eq!(
-        run.succeeded,
-        LOGINS,
-        "{:?}\n{}",
-        run.failures,
-        cyrus.log().tail()
-    );
-    assert_eq!(cas.validations() - before, USERS * portals.len());
-    // One process alone could have done it from memory.
-    assert!(run.processes.len() > 10, "{:?}", run.processes);
+    run.assert_all_in(&cyrus, (asked, USERS * portals.len()));
 }
 
 #[test]

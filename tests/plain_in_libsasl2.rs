@@ -10,17 +10,17 @@ mod libsasl2;
 use harness::faulty_cas::Behaviour;
 use harness::mint::{SigningKey, now};
 use harness::plugin_dir;
+use harness::unix_server::UnixServer;
 use libsasl2::site::{PROXY, Site};
 use libsasl2::{Answer, Driver, code};
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// Who checks passwords for the host: a saslauthd that takes one password of alice's and keeps
 /// what it was asked.
 struct PasswordServer {
-    mux: PathBuf,
+    server: UnixServer,
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
@@ -28,23 +28,22 @@ const PASSWORD: &[u8] = b"p\xe4ss.w\xf6rd PT-1";
 
 impl PasswordServer {
     fn start(directory: &Path) -> Self {
-        let mux = directory.join("mux");
-        let listener = UnixListener::bind(&mux).expect("a socket");
         let requests = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&requests);
-        // It ends with the test's process.
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let mut request = vec![0; 16_384];
-                let length = stream.read(&mut request).expect("a request");
-                request.truncate(length);
-                let is_good = request.windows(PASSWORD.len()).any(|part| part == PASSWORD);
-                let answer = if is_good { b"\0\x02OK" } else { b"\0\x02NO" };
-                kept.lock().expect("the requests").push(request);
-                let _ = stream.write_all(answer);
-            }
+        let server = UnixServer::start(&directory.join("mux"), move |mut stream, _| {
+            let mut request = vec![0; 16_384];
+            let length = stream.read(&mut request).expect("a request");
+            request.truncate(length);
+            let is_good = request.windows(PASSWORD.len()).any(|part| part == PASSWORD);
+            let answer = if is_good { b"\0\x02OK" } else { b"\0\x02NO" };
+            kept.lock().expect("the requests").push(request);
+            let _ = stream.write_all(answer);
         });
-        Self { mux, requests }
+        Self { server, requests }
+    }
+
+    fn mux(&self) -> String {
+        self.server.path().display().to_string()
     }
 
     fn requests(&self) -> Vec<Vec<u8>> {
@@ -54,8 +53,9 @@ impl PasswordServer {
 
 /// A site with PLAIN, whose passwords are checked by a password server.
 struct PlainSite {
-    site: Site,
+    // Ended before its directory.
     passwords: PasswordServer,
+    site: Site,
 }
 
 impl PlainSite {
@@ -66,7 +66,7 @@ impl PlainSite {
     }
 
     fn driver(&self, other: &[(&str, &str)]) -> Driver {
-        let mux = self.passwords.mux.display().to_string();
+        let mux = self.passwords.mux();
         let mut options = other.to_vec();
         // The first one counts.
         options.extend([
@@ -180,7 +180,7 @@ fn whatever_the_message_the_host_reads_nothing_beyond_it() {
         "--error-exitcode=9",
         &log,
     ];
-    let mux = plain_site.passwords.mux.display().to_string();
+    let mux = plain_site.passwords.mux();
     let options = [
         ("sso_plain", "yes"),
         ("pwcheck_method", "saslauthd"),

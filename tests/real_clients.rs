@@ -95,6 +95,11 @@ fn log_in(
     clients.log_in(client, &login)
 }
 
+/// What happened, for the message of a failing test.
+fn told(by: &str, outcome: &Outcome, cyrus: &Cyrus) -> String {
+    format!("{by}\n{}\n{}", outcome.transcript, cyrus.log().tail())
+}
+
 fn refused(line: &Line) -> bool {
     line.text.contains("reason=")
 }
@@ -110,11 +115,8 @@ fn every_client_logs_in_with_a_good_token() {
         let token = token(&key, "anna", id);
         let mark = cyrus.log().mark();
         let outcome = log_in(&cyrus, &clients, (client, service, mechanism), &token);
-        let told = || {
-            let transcript = &outcome.transcript;
-            let log = cyrus.log().tail();
-            format!("{client:?} {service:?} {mechanism:?} {token}\n{transcript}\n{log}")
-        };
+        let by = format!("{client:?} {service:?} {mechanism:?} {token}");
+        let told = || told(&by, &outcome, &cyrus);
         assert!(outcome.logged_in, "{}", told());
         assert_eq!(outcome.challenge(), None, "{}", told());
         let welcome = |line: &Line| {
@@ -144,11 +146,8 @@ fn every_client_learns_why_its_token_is_bad_and_tries_it_once() {
         let token = token(&forger, "anna", id);
         let mark = cyrus.log().mark();
         let outcome = log_in(&cyrus, &clients, (client, service, mechanism), &token);
-        let told = || {
-            let transcript = &outcome.transcript;
-            let log = cyrus.log().tail();
-            format!("{client:?} {service:?} {mechanism:?} {token}\n{transcript}\n{log}")
-        };
+        let by = format!("{client:?} {service:?} {mechanism:?} {token}");
+        let told = || told(&by, &outcome, &cyrus);
         assert!(!outcome.logged_in, "{}", told());
         let challenge = outcome.challenge().unwrap_or_else(|| panic!("{}", told()));
         let status = match mechanism {

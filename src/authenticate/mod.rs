@@ -145,7 +145,7 @@ impl Engine {
     pub fn timeout(&self, kind: Kind) -> Option<Duration> {
         match kind {
             Kind::Ticket => self.cas().map(|config| config.timeout),
-            Kind::Token => self.jwt.as_ref().map(|side| side.timeout),
+            Kind::Token => self.jwt.as_ref().map(|side| side.validator.timeout()),
         }
     }
 

@@ -62,7 +62,7 @@ impl CasSide {
         let result = self.validate(sessions, ticket, attempt);
         match &result {
             Ok(principal) => sessions.begin(Kind::Ticket, &key, principal, Bounds::NONE),
-            Err(failure) => sessions.refuse(&key, failure),
+            Err(failure) => sessions.refuse(Kind::Ticket, &key, failure),
         }
         drop(claim);
         Verdict::found(key, result)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Attempt, Unwritten, Verdict};
 use crate::config::JwtConfig;
-use crate::credential::Token;
+use crate::credential::{Kind, Token};
 use crate::jwt::Jwt;
 use crate::session::{self, Access, Key, Lifetimes};
 use crate::wire::Hint;
@@ -15,7 +15,6 @@ use crate::wire::Hint;
 pub(super) struct JwtSide {
     pub(super) validator: Jwt,
     pub(super) policy: [u8; 32],
-    pub(super) timeout: Duration,
     pub(super) hint: Hint,
 }
 
@@ -32,7 +31,6 @@ impl JwtSide {
         let validator = Jwt::new(config);
         Self {
             policy,
-            timeout: validator.timeout(),
             hint: validator.hint(),
             validator,
         }
@@ -58,7 +56,7 @@ impl JwtSide {
                 ..Verdict::found(key, Ok(principal))
             },
             Err(failure) => {
-                sessions.refuse_here(&key, &failure);
+                sessions.refuse(Kind::Token, &key, &failure);
                 Verdict::found(key, Err(failure))
             }
         }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, is_on};
 use crate::daemon;
 
 /// How deep files may include one another.
@@ -128,9 +128,9 @@ impl ConfFile {
     pub(super) fn asks_itself(&self, config: &Config) -> Option<String> {
         let own = PathBuf::from(self.get("saslauthd_path")?);
         let fallback = config.fallback.as_ref()?;
-        let is_own = own == *fallback || daemon::same_file(&own, fallback);
         let what = "is the daemon's own socket; name that of the other saslauthd";
-        is_own.then(|| format!("{}sso_fallback_socket: {what}", self.format.prefix()))
+        daemon::same_file(&own, fallback)
+            .then(|| format!("{}sso_fallback_socket: {what}", self.format.prefix()))
     }
 
     /// What is wrong if libsasl2 would keep, as the user's password, what the daemon
@@ -138,12 +138,8 @@ impl ConfFile {
     pub(super) fn transitions(&self) -> Vec<String> {
         let name = format!("{}auto_transition", self.format.prefix());
         let is_one = |key: &str| key == name || key.ends_with(&format!("_{name}"));
-        let is_on = |value: &str| {
-            let off = ["no", "n", "0", "off", "false", "f"];
-            !off.contains(&value.to_ascii_lowercase().as_str())
-        };
         let set = self.values.iter();
-        let on = set.filter(|(key, value)| is_one(key) && is_on(value));
+        let on = set.filter(|(key, value)| is_one(key) && is_on(value) != Some(false));
         on.map(|(key, _)| {
             format!("{key}: would store tickets and tokens as passwords; take it out")
         })

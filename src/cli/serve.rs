@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Group, Uid, User, getgroups, gethostname, initgroups, set
 
 use super::Answer;
 use super::conf_file::{ConfFile, Format};
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, is_on};
 use crate::daemon::{self, Journal, Place, Settings};
 use crate::identity::HostNames;
 use crate::log::{Level, Log};
@@ -91,6 +91,7 @@ fn serve(orders: &Orders, journal: &Journal) -> Result<(), String> {
             group: find_group(orders.group.as_deref(), journal)?,
         },
     };
+    // Once more, as who will read it again.
     let settings = read_settings(orders).map_err(|faults| faults.join("\n"))?;
     let again = orders.clone();
     daemon::run(&place, settings, move || read_settings(&again), journal)
@@ -202,14 +203,10 @@ fn host_names(conf: &ConfFile) -> HostNames {
     if conf.format() == Format::Sasl {
         return HostNames::default();
     }
-    let is = |name: &str, default: &str, values: &[&str]| {
-        let value = conf.of_host(name).unwrap_or(default).to_ascii_lowercase();
-        values.contains(&value.as_str())
-    };
-    let no = ["no", "n", "off", "false", "f", "0"];
+    let is_no = |name: &str, default| is_on(conf.of_host(name).unwrap_or(default)) == Some(false);
     let default_domain = conf.of_host("defaultdomain").unwrap_or("internal");
     HostNames {
-        lower_case: !is("username_tolower", "yes", &no),
-        default_domain: (!is("virtdomains", "off", &no)).then(|| default_domain.to_owned()),
+        lower_case: !is_no("username_tolower", "yes"),
+        default_domain: (!is_no("virtdomains", "off")).then(|| default_domain.to_owned()),
     }
 }

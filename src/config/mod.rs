@@ -22,6 +22,7 @@ pub use jwt::{Expected, IssuerConfig, JwtConfig, KeysAt};
 use crate::identity::Mapping;
 use jwt::OF_ISSUER;
 use reader::Reader;
+pub(crate) use reader::is_on;
 
 /// Where options come from: the host's `getopt`, or a file.
 pub trait Options {

@@ -88,18 +88,14 @@ impl<'a> Reader<'a> {
 
     /// As Cyrus reads its own switches.
     pub(super) fn switch(&mut self, name: &'static str) -> bool {
-        match self
-            .text(name)
-            .map(|value| value.to_ascii_lowercase())
-            .as_deref()
-        {
-            None | Some("no" | "n" | "off" | "false" | "f" | "0") => false,
-            Some("yes" | "y" | "on" | "true" | "t" | "1") => true,
-            Some(other) => {
-                self.fault(name, format!("\"{other}\" is neither yes nor no"));
-                false
-            }
-        }
+        let Some(text) = self.text(name) else {
+            return false;
+        };
+        is_on(&text).unwrap_or_else(|| {
+            let text = text.to_ascii_lowercase();
+            self.fault(name, format!("\"{text}\" is neither yes nor no"));
+            false
+        })
     }
 
     pub(super) fn number(
@@ -139,5 +135,14 @@ impl<'a> Reader<'a> {
             self.fault(name, problem);
         }
         rules
+    }
+}
+
+/// What a switch says, in the words of Cyrus (imapd.conf(5)); `None` if it is none.
+pub(crate) fn is_on(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "no" | "n" | "off" | "false" | "f" | "0" => Some(false),
+        "yes" | "y" | "on" | "true" | "t" | "1" => Some(true),
+        _ => None,
     }
 }

@@ -152,7 +152,7 @@ impl Desk {
     }
 
     async fn decide(&self, login: Login) -> Answer {
-        // While it came, another login may have brought it.
+        // A request that came in pieces was not looked at before.
         if let Some(answer) = self.known(&login) {
             return answer;
         }

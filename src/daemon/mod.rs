@@ -218,18 +218,18 @@ fn tell(state: &[NotifyState<'_>]) {
 /// may be known by other names, too.
 fn asks_itself(settings: &Settings, paths: &[PathBuf]) -> Option<String> {
     let fallback = settings.config.fallback.as_ref()?;
-    let is_same = |path: &PathBuf| path == fallback || same_file(path, fallback);
+    let is_same = |path: &PathBuf| same_file(path, fallback);
     let what = "sso_fallback_socket: is our own socket; name that of the other saslauthd";
     paths.iter().any(is_same).then(|| what.to_owned())
 }
 
-/// Whether both paths lead to one file.
+/// Whether both paths lead, or would lead, to one file.
 pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.dev(), metadata.ino()))
     };
-    identity(one).is_some_and(|found| identity(other) == Some(found))
+    one == other || identity(one).is_some_and(|found| identity(other) == Some(found))
 }
 
 /// Takes as many descriptors as there are to be had: each connection needs one, and

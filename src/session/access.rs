@@ -166,11 +166,18 @@ impl Access<'_> {
         refusal.is_alive(self.now()).then_some(refusal.failure)
     }
 
-    /// Remembers a definite refusal; any other failure is forgotten.
-    pub fn refuse(&self, key: &Key, failure: &Failure) {
+    /// Remembers a definite refusal of a credential of `kind`, for as many processes
+    /// as will be told of it; any other failure is forgotten.
+    pub fn refuse(&self, kind: Kind, key: &Key, failure: &Failure) {
         if failure.reason().is_definite() {
+            let told = match kind {
+                Kind::Ticket => Source::Host,
+                Kind::Token => Source::Memory,
+            };
             let refusal = Refusal::new(failure, self.now());
-            self.change(Table::Refusals, key, |_| Change::Put(refusal.encode()));
+            self.change_in(told, Table::Refusals, key, |_| {
+                Change::Put(refusal.encode())
+            });
         }
     }
 
@@ -179,16 +186,6 @@ impl Access<'_> {
     pub fn claim(&self, key: &Key) -> Option<Claim> {
         let (claim, _) = self.on_tiers(Source::Host, |tier| tier.claim(key))?;
         claim
-    }
-
-    /// Remembers a definite refusal in this process alone.
-    pub fn refuse_here(&self, key: &Key, failure: &Failure) {
-        if failure.reason().is_definite() {
-            let refusal = Refusal::new(failure, self.now());
-            self.change_in(Source::Memory, Table::Refusals, key, |_| {
-                Change::Put(refusal.encode())
-            });
-        }
     }
 
     /// The key of a note that the processes of the host share.

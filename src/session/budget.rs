@@ -3,8 +3,8 @@
 //! keeps busy.
 //!
 //! Only what CAS refused, or did not answer as CAS does, is counted, and what it
-//! accepts makes up for it. What is known costs nothing. So no webmail is slowed by its own good logins, nor by the
-//! old tickets that it brings after a restart.
+//! accepts makes up for it. What is known costs nothing. So no webmail is slowed by
+//! its own good logins, nor by the old tickets that it brings after a restart.
 
 #![forbid(unsafe_code)]
 

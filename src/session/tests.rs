@@ -232,10 +232,14 @@ fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    access.refuse(&key, &Failure::new(Reason::ServerTimeout, "late"));
+    access.refuse(
+        Kind::Ticket,
+        &key,
+        &Failure::new(Reason::ServerTimeout, "late"),
+    );
     assert_eq!(access.refusal(&key), None);
     let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
-    access.refuse(&key, &failure);
+    access.refuse(Kind::Ticket, &key, &failure);
     assert_eq!(access.refusal(&key), Some((failure, Source::Host)));
     site.clock.advance(Duration::from_secs(30));
     assert_eq!(access.refusal(&key), None);
@@ -298,7 +302,11 @@ fn nothing_of_a_credential_is_in_the_state_directory() {
     let credential = "PT-1234-this-must-not-be-found";
     let key = access.key(Kind::Ticket, "imap://m", &POLICY, credential);
     access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
-    access.refuse(&key, &Failure::new(Reason::TicketRefused, "no"));
+    access.refuse(
+        Kind::Ticket,
+        &key,
+        &Failure::new(Reason::TicketRefused, "no"),
+    );
     for entry in std::fs::read_dir(directory.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         let found = bytes
@@ -351,7 +359,7 @@ fn what_memory_had_to_take_hides_nothing_that_is_alive() {
     let failure = Failure::new(Reason::TicketRefused, "no");
     let locks = Locks::new(directory.path().join("locks"));
     let held = locks.try_lock(What::Writing).unwrap();
-    access.refuse(&key, &failure);
+    access.refuse(Kind::Ticket, &key, &failure);
     assert_eq!(access.refusal(&key).unwrap().1, Source::Memory);
     drop(held);
     ours.clock.advance(Duration::from_secs(40));
@@ -359,6 +367,6 @@ fn what_memory_had_to_take_hides_nothing_that_is_alive() {
     drop(access);
     drop(ours.sessions);
     others.clock.advance(Duration::from_secs(40));
-    others.open().refuse(&key, &failure);
+    others.open().refuse(Kind::Ticket, &key, &failure);
     assert_eq!(others.open().refusal(&key).unwrap().1, Source::Host);
 }

@@ -2,7 +2,7 @@
 
 use super::authority::Authority;
 use super::port::Port;
-use super::process::Process;
+use super::process::{self, Process};
 use super::scratch::Scratch;
 use super::wait::PATIENCE;
 use nix::sys::signal::Signal;
@@ -10,7 +10,6 @@ use reqwest::Url;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::redirect::Policy;
-use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -138,11 +137,7 @@ impl CasServer {
 
     /// The requests that it has answered, such as `GET /login?service=… 200`.
     pub fn access_log(&self) -> Vec<String> {
-        fs::read_to_string(self.home.join("access.log"))
-            .unwrap_or_default()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        process::lines(&self.home.join("access.log"))
     }
 
     /// Validates a ticket as a mail server would, and returns the XML.

@@ -5,7 +5,7 @@ use super::cas::browser;
 use super::node;
 use super::oidc_login;
 use super::port::Port;
-use super::process::Process;
+use super::process::{self, Process};
 use super::scratch::Scratch;
 use reqwest::blocking::Client;
 use std::fs;
@@ -125,11 +125,7 @@ impl OidcProvider {
 
     /// The requests that it has answered, such as `GET /jwks 200`.
     pub fn access_log(&self) -> Vec<String> {
-        fs::read_to_string(self.home.join("access.log"))
-            .unwrap_or_default()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        process::lines(&self.home.join("access.log"))
     }
 
     /// What it printed.

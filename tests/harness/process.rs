@@ -5,12 +5,18 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 /// How long a program may take to follow SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The lines that a program has written to a file of its own; none if it has not begun.
+pub(super) fn lines(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
 
 /// A running program, the leader of a process group of its own. Dropping it ends the group.
 pub struct Process {

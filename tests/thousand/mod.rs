@@ -6,6 +6,7 @@
 
 use crate::harness::authority::Authority;
 use crate::harness::cas::CasServer;
+use crate::harness::cyrus::Cyrus;
 use crate::harness::imap::{Imap, Reply};
 use crate::harness::portal::Portal;
 use crate::harness::scratch::Scratch;
@@ -120,4 +121,21 @@ pub fn log_in_all<T: Sync>(
         }
     });
     run.into_inner().expect("the run")
+}
+
+impl Run {
+    /// Says what it came to: all are in, by many processes, and CAS was asked so often.
+    #[track_caller]
+    pub fn assert_all_in(&self, cyrus: &Cyrus, (asked, expected): (usize, usize)) {
+        assert_eq!(
+            self.succeeded,
+            LOGINS,
+            "{:?}\n{}",
+            self.failures,
+            cyrus.log().tail()
+        );
+        assert_eq!(asked, expected);
+        // One process alone could have done it from memory.
+        assert!(self.processes.len() > 10, "{:?}", self.processes);
+    }
 }

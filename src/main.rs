@@ -1,5 +1,5 @@
 //! The program `sasl-sso`.
 
 fn main() -> std::process::ExitCode {
-    sso::cli::run(std::env::args_os().skip(1))
+    sso::cli::run(std::env::args_os())
 }

@@ -2,56 +2,60 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt::Write;
 use std::path::Path;
 
-use super::Answer;
-use super::conf_file::{ConfFile, PREFIXES};
+use clap::Args;
+
+use super::Status;
+use super::conf_file::{ConfFile, PREFIXES, Place};
+use super::console::Console;
 use crate::config::{Config, Options, is_option};
 use crate::http;
 use crate::jwt;
 
-pub(super) fn run(mut arguments: &[&str]) -> Answer {
-    let mut file = "/etc/imapd.conf";
-    let mut service = None;
-    loop {
-        match *arguments {
-            [] => break,
-            ["--config", value, ref rest @ ..] => (file, arguments) = (value, rest),
-            ["--service", value, ref rest @ ..] => (service, arguments) = (Some(value), rest),
-            [word, ..] => return Answer::unusable(format!("check: what is {word}?\n")),
+/// Is the configuration right, before the restart?
+///
+/// Reads the file as the plugin will, and names every fault in the options of
+/// single sign-on; without --service also of services that have options of their
+/// own. Exit status: 0 without fault, 1 with faults, 2 if it cannot be read.
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Status {
+    let place = &arguments.place;
+    match check(&place.config, place.service.as_deref(), console) {
+        Ok(0) => Status::Good,
+        Ok(_) => Status::Bad,
+        Err(problem) => {
+            console.complain(problem);
+            Status::Unusable
         }
-    }
-    match check(file, service) {
-        Ok(answer) => answer,
-        Err(problem) => Answer::unusable(format!("{problem}\n")),
     }
 }
 
 /// Checks a file for one service or, if none is named, for those without options
 /// of their own and for each that has some.
-fn check(file: &str, service: Option<&str>) -> Result<Answer, String> {
-    let path = Path::new(file);
+fn check(path: &Path, service: Option<&str>, console: &mut Console) -> Result<usize, String> {
+    let file = path.display();
     let conf = ConfFile::read(path, service)?;
-    let mut answer = judge(&conf, file);
+    let mut faults = judge(&conf, &file.to_string(), console);
     if service.is_none() {
         for service in conf.services() {
             let conf = ConfFile::read(path, Some(service))?;
-            let of_service = judge(&conf, &format!("{file} for {service}"));
-            answer.out += &of_service.out;
-            answer.status = answer.status.max(of_service.status);
+            faults += judge(&conf, &format!("{file} for {service}"), console);
         }
     }
-    Ok(answer)
+    Ok(faults)
 }
 
-fn judge(conf: &ConfFile, label: &str) -> Answer {
+/// Says all there is to say of the options of one service, and how many of it are
+/// faults.
+fn judge(conf: &ConfFile, label: &str, console: &mut Console) -> usize {
     let sasl = conf.format().prefix();
-    let mut out = String::new();
-    let mut complain = |line: &dyn std::fmt::Display| {
-        // Writing to a String does not fail.
-        let _ = writeln!(out, "{label}: {line}");
-    };
+    let mut complain = |line: &dyn std::fmt::Display| console.line(format_args!("{label}: {line}"));
     let mut faults = 0;
     for name in conf.sasl_names() {
         // The plugin asks for the names that it knows; it cannot see others.
@@ -63,17 +67,14 @@ fn judge(conf: &ConfFile, label: &str) -> Answer {
     }
     match Config::read(conf) {
         Ok(config) if faults == 0 => {
-            for problem in unread(conf, &config) {
-                faults += 1;
-                complain(&problem);
-            }
-            let mut problems = unreadable(&config, sasl);
+            let mut problems = unread(conf, &config);
+            problems.extend(unreadable(&config, sasl));
             problems.extend(conf.asks_itself(&config));
             if conf.get("saslauthd_path").is_some() {
                 problems.extend(conf.transitions());
             }
+            faults += problems.len();
             for problem in problems {
-                faults += 1;
                 complain(&problem);
             }
             complain(&offered(&config, sasl));
@@ -86,11 +87,7 @@ fn judge(conf: &ConfFile, label: &str) -> Answer {
             }
         }
     }
-    Answer {
-        out,
-        err: String::new(),
-        status: u8::from(faults > 0),
-    }
+    faults
 }
 
 /// Which mechanisms the plugin will offer.
@@ -167,14 +164,24 @@ fn unreadable(config: &Config, sasl: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn check(conf: &str) -> (String, u8) {
+    fn of(config: &Path) -> Arguments {
+        Arguments {
+            place: Place {
+                config: config.to_owned(),
+                service: None,
+            },
+        }
+    }
+
+    fn check(conf: &str) -> (String, Status) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("imapd.conf");
         std::fs::write(&path, conf).unwrap();
-        let answer = run(&["--config", path.to_str().unwrap()]);
+        let (mut console, out, _) = Console::of_test("");
+        let status = run(&of(&path), &mut console);
         (
-            answer.out.replace(&format!("{}: ", path.display()), ""),
-            answer.status,
+            out.text().replace(&format!("{}: ", path.display()), ""),
+            status,
         )
     }
 
@@ -191,23 +198,23 @@ mod tests {
             options,
             ["sasl_caspt_proxy", "sasl_caspt_timeout", "sasl_sso_realm"]
         );
-        assert_eq!(status, 1);
+        assert_eq!(status, Status::Bad);
     }
 
     #[test]
     fn a_good_configuration_is_called_good() {
         let good = "sasl_caspt_url: https://cas.univ.fr/cas\n\
                     sasl_caspt_proxies: https://webmail.univ.fr/*\n";
-        assert_eq!(check(good), ("CASPT is offered\n".to_owned(), 0));
+        assert_eq!(check(good), ("CASPT is offered\n".to_owned(), Status::Good));
         let good = "sasl_jwt_issuers: univ\n\
                     sasl_jwt_univ_issuer: https://sso.univ.fr\n\
                     sasl_jwt_univ_keys: discovery\n\
                     sasl_jwt_univ_audience: mail\n";
         let offered = "OAUTHBEARER and XOAUTH2 are offered\n".to_owned();
-        assert_eq!(check(good), (offered, 0));
+        assert_eq!(check(good), (offered, Status::Good));
         let (said, status) = check("configdirectory: /var/lib/cyrus\n");
         assert!(said.starts_with("nothing is offered"), "{said}");
-        assert_eq!(status, 0);
+        assert_eq!(status, Status::Good);
     }
 
     #[test]
@@ -217,14 +224,14 @@ mod tests {
              sasl_jwt_univ_keys: discovery\n",
         );
         assert!(said.contains("sasl_jwt_univ_keys: there is no"), "{said}");
-        assert_eq!(status, 1);
+        assert_eq!(status, Status::Bad);
         let (said, status) = check("sasl_jwt_issuer: *\nsasl_jwt_audience: *\n");
         assert!(said.contains("no effect without sasl_jwt_keys"), "{said}");
-        assert_eq!(status, 1);
+        assert_eq!(status, Status::Bad);
         let (said, status) =
             check("sasl_jwt_keys: /missing/keys\nsasl_jwt_issuer: *\nsasl_jwt_audience: *\n");
         assert!(said.starts_with("sasl_jwt_keys: /missing/keys: "), "{said}");
-        assert_eq!(status, 1);
+        assert_eq!(status, Status::Bad);
     }
 
     #[test]
@@ -234,7 +241,7 @@ mod tests {
              jwt_audience: mail\nsso_plain: yes\n",
         );
         assert_eq!(said, "PLAIN, OAUTHBEARER and XOAUTH2 are offered\n");
-        assert_eq!(status, 0);
+        assert_eq!(status, Status::Good);
         let (said, _) = check("jwt_keys: discovery\njwt_isuer: x\n");
         assert!(said.starts_with("jwt_isuer: there is no"), "{said}");
     }
@@ -249,10 +256,13 @@ mod tests {
                 said.starts_with(&format!("{option}: would store")),
                 "{said}"
             );
-            assert_eq!(status, 1);
+            assert_eq!(status, Status::Bad);
         }
         // What the plugin takes by PLAIN, libsasl2 does not see.
-        assert_eq!(check(&format!("{cas}sasl_auto_transition: yes\n")).1, 0);
+        assert_eq!(
+            check(&format!("{cas}sasl_auto_transition: yes\n")).1,
+            Status::Good
+        );
         let (said, status) = check(&format!(
             "{cas}sasl_saslauthd_path: /run/x/mux\nsasl_sso_fallback_socket: /run/x//mux\n"
         ));
@@ -260,7 +270,7 @@ mod tests {
             said.starts_with("sasl_sso_fallback_socket: is the daemon's own"),
             "{said}"
         );
-        assert_eq!(status, 1);
+        assert_eq!(status, Status::Bad);
         let (said, _) = check("sasl_sso_plain: yes\n");
         assert!(
             said.starts_with("sasl_sso_plain: has no effect without"),
@@ -278,12 +288,13 @@ mod tests {
         assert!(said.starts_with("CASPT is offered\n"), "{said}");
         assert!(said.contains(" for pop3: sasl_caspt_proxy: "), "{said}");
         assert!(said.contains(" for pop3: sasl_caspt_timeout: "), "{said}");
-        assert_eq!(status, 1);
+        assert_eq!(status, Status::Bad);
     }
 
     #[test]
     fn a_file_that_cannot_be_read_is_no_good_configuration() {
-        assert_eq!(run(&["--config", "/missing/imapd.conf"]).status, 2);
-        assert_eq!(run(&["--confg", "x"]).status, 2);
+        let (mut console, _, _) = Console::of_test("");
+        let status = run(&of(Path::new("/missing/imapd.conf")), &mut console);
+        assert_eq!(status, Status::Unusable);
     }
 }

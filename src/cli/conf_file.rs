@@ -11,12 +11,35 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Options, is_on};
 use crate::daemon;
+use clap::Args;
 
 /// How deep files may include one another.
 const DEEPEST: usize = 10;
 
 /// The longest line that libsasl2 reads of a file of its own, in bytes.
 const LONGEST_LINE: usize = 4_095;
+
+/// The file that a command is about, and the service.
+#[derive(Clone, Args)]
+pub(super) struct Place {
+    /// An imapd.conf, or a configuration file of SASL itself, such as Postfix'
+    /// smtpd.conf
+    #[arg(long, value_name = "FILE", default_value = "/etc/imapd.conf")]
+    pub(super) config: PathBuf,
+    /// A service in cyrus.conf, whose own options (pop3_sasl_…) go first
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+}
+
+impl Place {
+    /// Reads the file, for the service if one is named.
+    ///
+    /// # Errors
+    /// As [`ConfFile::read`].
+    pub(super) fn read(&self) -> Result<ConfFile, String> {
+        ConfFile::read(&self.config, self.service.as_deref())
+    }
+}
 
 /// The options of one service.
 #[derive(Debug)]

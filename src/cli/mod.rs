@@ -5,80 +5,72 @@
 
 mod check;
 mod conf_file;
+mod console;
 mod serve;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
-const USAGE: &str = "\
-usage: sasl-sso check [--config FILE] [--service NAME]
-       sasl-sso serve [--config FILE] [--service NAME] [--socket PATH]
-                      [--mode MODE] [--group NAME] [--user NAME] [--stderr]
-       sasl-sso --version | --help
+use clap::{Parser, Subcommand};
 
-FILE is an imapd.conf (default: /etc/imapd.conf) or a configuration file of SASL
-itself, such as Postfix' smtpd.conf. NAME of --service is that of a service in
-cyrus.conf whose options (pop3_sasl_…) go first.
+use console::Console;
 
-check   Reads the file as the plugin will, and names every fault in the options
-        of single sign-on; without --service also of services that have options
-        of their own.
-        Exit status: 0 without fault, 1 with faults, 2 if it cannot be read.
-
-serve   Takes tickets and tokens in the place of passwords, for logins that can
-        only send a password: it speaks saslauthd's protocol. Any other password
-        goes on to the saslauthd at sso_fallback_socket. It runs in the foreground.
-          --socket  where it serves (default: saslauthd_path of FILE)
-          --mode    of the socket (default: 0660)
-          --group   of the socket (default: sasl, if we are in it)
-          --user    whom it runs as, if started by root (default: cyrus_user; with
-                    a file of SASL itself it must be said)
-          --stderr  lines go to standard error and not to syslog
-        SIGHUP has it read FILE again; SIGTERM ends it. Sockets of systemd go
-        before --socket.
-";
-
-/// What the program says, and its exit status.
-struct Answer {
-    out: String,
-    err: String,
-    status: u8,
+/// Single sign-on for Cyrus IMAP: the daemon, and the administrator's tools.
+#[derive(Parser)]
+#[command(name = "sasl-sso", version, max_term_width = 80)]
+struct Program {
+    #[command(subcommand)]
+    order: Order,
 }
 
-impl Answer {
-    fn unusable(problem: impl Into<String>) -> Self {
-        Self {
-            out: String::new(),
-            err: problem.into(),
-            status: 2,
-        }
-    }
+#[derive(Subcommand)]
+enum Order {
+    Check(check::Arguments),
+    Serve(serve::Arguments),
 }
 
-/// Runs the program with these arguments.
+/// What a command comes to, as its exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// It is as it should be.
+    Good = 0,
+    /// It is not: a fault was found, a login refused.
+    Bad = 1,
+    /// It could not be found out.
+    Unusable = 2,
+}
+
+/// Runs the program with these arguments, the program's own name before them.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<String> = arguments
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let answer = match words[..] {
-        ["check", ref rest @ ..] => check::run(rest),
-        ["serve", ref rest @ ..] => serve::run(rest),
-        ["--version"] => said(concat!("sasl-sso ", env!("CARGO_PKG_VERSION"), "\n")),
-        ["--help" | "-h" | "help"] => said(USAGE),
-        _ => Answer::unusable(USAGE),
+    let program = match Program::try_parse_from(arguments) {
+        Ok(program) => program,
+        Err(answer) => {
+            // Help and the version too; nobody is left if it cannot be written.
+            let _ = answer.print();
+            let status = if answer.use_stderr() {
+                Status::Unusable
+            } else {
+                Status::Good
+            };
+            return ExitCode::from(status as u8);
+        }
     };
-    // Nobody is left to be told that the output cannot be written.
-    let _ = std::io::stdout().write_all(answer.out.as_bytes());
-    let _ = std::io::stderr().write_all(answer.err.as_bytes());
-    ExitCode::from(answer.status)
+    let mut console = Console::of_process();
+    let status = match &program.order {
+        Order::Check(arguments) => check::run(arguments, &mut console),
+        Order::Serve(arguments) => serve::run(arguments, &mut console),
+    };
+    ExitCode::from(status as u8)
 }
 
-fn said(text: &str) -> Answer {
-    Answer {
-        out: text.to_owned(),
-        err: String::new(),
-        status: 0,
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_without_contradiction() {
+        Program::command().debug_assert();
     }
 }

@@ -2,13 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use clap::Args;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Group, Uid, User, getgroups, gethostname, initgroups, setgid, setuid};
 
-use super::Answer;
-use super::conf_file::{ConfFile, Format};
+use super::Status;
+use super::conf_file::{self, ConfFile, Format};
+use super::console::Console;
 use crate::config::{Config, Options, is_on};
 use crate::daemon::{self, Journal, Place, Settings};
 use crate::identity::HostNames;
@@ -17,68 +19,63 @@ use crate::log::{Level, Log};
 /// The group that Debian lets connect to saslauthd.
 const GROUP: &str = "sasl";
 
-/// The command line.
-#[derive(Clone, Default)]
-struct Orders {
-    config: Option<PathBuf>,
-    service: Option<String>,
+/// Take tickets and tokens in the place of passwords, for logins that can only
+/// send a password.
+///
+/// It speaks saslauthd's protocol. Any other password goes on to the saslauthd at
+/// sso_fallback_socket. It runs in the foreground: SIGHUP has it read FILE again,
+/// SIGTERM ends it. Sockets of systemd go before --socket.
+#[derive(Clone, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    place: conf_file::Place,
+    /// Where it serves [default: saslauthd_path of FILE]
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    mode: Option<u32>,
+    /// Of the socket, in octal
+    #[arg(long, default_value = "0660", value_parser = read_mode)]
+    mode: u32,
+    /// Of the socket [default: sasl, if we are in it]
+    #[arg(long, value_name = "NAME")]
     group: Option<String>,
+    /// Whom it goes on as, if started by root [default: cyrus_user of FILE; with a
+    /// file of SASL itself it must be said]
+    #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    to_stderr: bool,
+    /// Lines go to standard error and not to syslog
+    #[arg(long)]
+    stderr: bool,
 }
 
-pub(super) fn run(arguments: &[&str]) -> Answer {
-    let answered = parse(arguments).and_then(|orders| {
-        let journal = Journal::start(orders.to_stderr)
-            .map_err(|error| format!("no thread to be had for the log: {error}"))?;
-        let served = serve(&orders, &journal);
-        if let Err(problem) = &served {
-            for line in problem.lines() {
-                journal.write(Level::Error, &format!("sso: not serving: {line}"));
-            }
-        }
-        journal.flush();
-        served
-    });
-    match answered {
-        Ok(()) => super::said(""),
-        Err(problem) => Answer::unusable(format!("serve: {problem}\n")),
-    }
-}
-
-fn parse(mut arguments: &[&str]) -> Result<Orders, String> {
-    let mut orders = Orders::default();
-    loop {
-        match *arguments {
-            [] => return Ok(orders),
-            ["--stderr", ref rest @ ..] => (orders.to_stderr, arguments) = (true, rest),
-            [option, value, ref rest @ ..] => {
-                let text = Some(value.to_owned());
-                match option {
-                    "--config" => orders.config = text.map(PathBuf::from),
-                    "--service" => orders.service = text,
-                    "--socket" => orders.socket = text.map(PathBuf::from),
-                    "--mode" => orders.mode = Some(read_mode(value)?),
-                    "--group" => orders.group = text,
-                    "--user" => orders.user = text,
-                    _ => return Err(format!("what is {option}?")),
+pub(super) fn run(orders: &Arguments, console: &mut Console) -> Status {
+    let answered = Journal::start(orders.stderr)
+        .map_err(|error| format!("no thread to be had for the log: {error}"))
+        .and_then(|journal| {
+            let served = serve(orders, &journal);
+            if let Err(problem) = &served {
+                for line in problem.lines() {
+                    journal.write(Level::Error, &format!("sso: not serving: {line}"));
                 }
-                arguments = rest;
             }
-            [word] => return Err(format!("what is {word}, or what is its value?")),
+            journal.flush();
+            served
+        });
+    match answered {
+        Ok(()) => Status::Good,
+        Err(problem) => {
+            console.complain(format_args!("serve: {problem}"));
+            Status::Unusable
         }
     }
 }
 
 fn read_mode(text: &str) -> Result<u32, String> {
-    let wrong = || format!("--mode: {text} is no mode of a socket; 0660 is one");
+    let wrong = || format!("{text} is no mode of a socket; 0660 is one");
     let mode = u32::from_str_radix(text, 8).map_err(|_| wrong())?;
     (mode & !0o777 == 0).then_some(mode).ok_or_else(wrong)
 }
 
-fn serve(orders: &Orders, journal: &Journal) -> Result<(), String> {
+fn serve(orders: &Arguments, journal: &Journal) -> Result<(), String> {
     umask(Mode::from_bits_truncate(0o077));
     let given = Place::given()?;
     let conf = read_file(orders)?;
@@ -87,7 +84,7 @@ fn serve(orders: &Orders, journal: &Journal) -> Result<(), String> {
         Some(given) => given,
         None => Place::Made {
             path: socket_path(orders, &conf)?,
-            mode: orders.mode.unwrap_or(0o660),
+            mode: orders.mode,
             group: find_group(orders.group.as_deref(), journal)?,
         },
     };
@@ -97,14 +94,12 @@ fn serve(orders: &Orders, journal: &Journal) -> Result<(), String> {
     daemon::run(&place, settings, move || read_settings(&again), journal)
 }
 
-fn read_file(orders: &Orders) -> Result<ConfFile, String> {
-    let path = orders.config.as_deref();
-    let path = path.unwrap_or(Path::new("/etc/imapd.conf"));
-    ConfFile::read(path, orders.service.as_deref())
+fn read_file(orders: &Arguments) -> Result<ConfFile, String> {
+    orders.place.read()
 }
 
 /// All that the files say, or all that is wrong with it.
-fn read_settings(orders: &Orders) -> Result<Settings, Vec<String>> {
+fn read_settings(orders: &Arguments) -> Result<Settings, Vec<String>> {
     let conf = read_file(orders).map_err(|problem| vec![problem])?;
     let sasl = conf.format().prefix();
     let config = Config::read(&conf).map_err(|faults| {
@@ -127,7 +122,7 @@ fn read_settings(orders: &Orders) -> Result<Settings, Vec<String>> {
 }
 
 /// The path that the option of libsasl2 says, which its clients read too.
-fn socket_path(orders: &Orders, conf: &ConfFile) -> Result<PathBuf, String> {
+fn socket_path(orders: &Arguments, conf: &ConfFile) -> Result<PathBuf, String> {
     let of_conf = || conf.get("saslauthd_path").map(PathBuf::from);
     let path = orders.socket.clone().or_else(of_conf).ok_or_else(|| {
         let option = format!("{}saslauthd_path", conf.format().prefix());
@@ -145,7 +140,7 @@ fn socket_path(orders: &Orders, conf: &ConfFile) -> Result<PathBuf, String> {
 
 /// As Cyrus does, what is started by root goes on as the user of the mail system:
 /// the sessions are that user's.
-fn become_user(orders: &Orders, conf: &ConfFile) -> Result<(), String> {
+fn become_user(orders: &Arguments, conf: &ConfFile) -> Result<(), String> {
     let of_conf = match conf.format() {
         Format::Imapd => Some(conf.of_host("cyrus_user").unwrap_or("cyrus")),
         Format::Sasl => None,

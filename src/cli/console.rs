@@ -1,0 +1,101 @@
+//! Where the program reads from and writes to: colours for a terminal, and none
+//! for a file.
+
+#![forbid(unsafe_code)]
+// What asks and what paints is used by the commands to come.
+#![allow(dead_code)]
+
+use std::fmt;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use anstream::AutoStream;
+use anstyle::Style;
+
+/// What goes to the terminal. Whether somebody is left to read it is no matter.
+pub(super) struct Console {
+    out: Box<dyn Write>,
+    err: Box<dyn Write>,
+    input: Box<dyn BufRead>,
+    can_ask: bool,
+}
+
+impl Console {
+    /// The process' own.
+    pub(super) fn of_process() -> Self {
+        Self {
+            out: Box::new(AutoStream::auto(io::stdout())),
+            err: Box::new(AutoStream::auto(io::stderr())),
+            input: Box::new(io::stdin().lock()),
+            can_ask: io::stdin().is_terminal(),
+        }
+    }
+
+    /// One line of the answer.
+    pub(super) fn line(&mut self, line: impl fmt::Display) {
+        let _ = writeln!(self.out, "{line}");
+    }
+
+    /// One line of what is wrong with the question.
+    pub(super) fn complain(&mut self, line: impl fmt::Display) {
+        let _ = writeln!(self.err, "{line}");
+    }
+
+    /// What comes on standard input.
+    pub(super) fn input(&mut self) -> &mut dyn BufRead {
+        &mut *self.input
+    }
+
+    /// Whether somebody sits there: standard input is a terminal.
+    pub(super) fn can_ask(&self) -> bool {
+        self.can_ask
+    }
+}
+
+/// `text` in a style; the console takes it out where nobody would see it.
+pub(super) fn styled(style: Style, text: impl fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// What was written, for tests to read.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(super) struct Written(std::sync::Arc<parking_lot::Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Written {
+    /// Without colours.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().clone()).unwrap()
+    }
+}
+
+#[cfg(test)]
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Console {
+    /// One that reads `input`, and what goes to its standard output and error.
+    pub(super) fn of_test(input: &str) -> (Self, Written, Written) {
+        let (out, err) = (Written::default(), Written::default());
+        let console = Self {
+            out: Box::new(anstream::StripStream::new(
+                Box::new(out.clone()) as Box<dyn Write>
+            )),
+            err: Box::new(anstream::StripStream::new(
+                Box::new(err.clone()) as Box<dyn Write>
+            )),
+            input: Box::new(io::Cursor::new(input.as_bytes().to_vec())),
+            can_ask: false,
+        };
+        (console, out, err)
+    }
+}

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod completions;
 mod conf_file;
 mod console;
 mod serve;
@@ -11,7 +12,7 @@ mod serve;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser, Subcommand};
 
 use console::Console;
 
@@ -27,6 +28,12 @@ struct Program {
 enum Order {
     Check(check::Arguments),
     Serve(serve::Arguments),
+    Completions(completions::Arguments),
+}
+
+/// All that the program can be told: what its manual page and completions are of.
+pub fn command() -> Command {
+    Program::command()
 }
 
 /// What a command comes to, as its exit status.
@@ -59,18 +66,17 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let status = match &program.order {
         Order::Check(arguments) => check::run(arguments, &mut console),
         Order::Serve(arguments) => serve::run(arguments, &mut console),
+        Order::Completions(arguments) => completions::run(arguments, &mut console),
     };
     ExitCode::from(status as u8)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_without_contradiction() {
-        Program::command().debug_assert();
+        command().debug_assert();
     }
 }

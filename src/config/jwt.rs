@@ -9,28 +9,10 @@ use std::time::Duration;
 use url::Url;
 
 use super::address::{base_url, server_url};
+use super::options;
 use super::reader::Reader;
 use crate::algorithm::{Algorithm, Family};
 use crate::rules::Rules;
-
-/// The options that each issuer has, as they are called if there is only one;
-/// issuer `x` of several has `jwt_x_keys` for `jwt_keys`.
-pub(super) const OF_ISSUER: &[&str] = &[
-    "jwt_algorithms",
-    "jwt_allow_clients",
-    "jwt_audience",
-    "jwt_ca_file",
-    "jwt_issuer",
-    "jwt_keys",
-    "jwt_keys_keep",
-    "jwt_keys_refresh",
-    "jwt_leeway",
-    "jwt_max_age",
-    "jwt_require",
-    "jwt_timeout",
-    "jwt_types",
-    "jwt_user_claim",
-];
 
 /// How many issuers there may be: each token is held against their names.
 const MOST_ISSUERS: usize = 32;
@@ -174,11 +156,11 @@ fn check_names(reader: &mut Reader, names: &[String]) {
         let problem = format!("has more than {MOST_ISSUERS} names");
         reader.fault("jwt_issuers", problem);
     }
-    for option in OF_ISSUER {
-        if reader.text(option).is_some() {
-            let rest = option.trim_start_matches("jwt_");
+    for option in options::of_issuer() {
+        let (name, rest) = (option.name, option.rest().unwrap_or_default());
+        if reader.text(name).is_some() {
             let problem = format!("is no issuer's; jwt_issuers is set, so write jwt_NAME_{rest}");
-            reader.fault(option, problem);
+            reader.fault(name, problem);
         }
     }
 }

@@ -8,6 +8,7 @@
 mod address;
 mod cas;
 mod jwt;
+mod options;
 mod reader;
 
 use std::borrow::Cow;
@@ -18,9 +19,9 @@ pub(crate) use address::server_url;
 pub use cas::CasConfig;
 pub(crate) use jwt::media_type;
 pub use jwt::{Expected, IssuerConfig, JwtConfig, KeysAt};
+pub use options::{Described, OPTIONS, Unset};
 
 use crate::identity::Mapping;
-use jwt::OF_ISSUER;
 use reader::Reader;
 pub(crate) use reader::is_on;
 
@@ -30,41 +31,18 @@ pub trait Options {
     fn get(&self, name: &str) -> Option<String>;
 }
 
-/// The options that are called the same however many issuers there are; the
-/// others are [`OF_ISSUER`].
-const NAMES: &[&str] = &[
-    "caspt_allow_direct",
-    "caspt_budget",
-    "caspt_ca_file",
-    "caspt_proxies",
-    "caspt_require",
-    "caspt_service",
-    "caspt_session_idle",
-    "caspt_session_ttl",
-    "caspt_timeout",
-    "caspt_url",
-    "caspt_user_attribute",
-    "jwt_issuers",
-    "sso_fallback_socket",
-    "sso_plain",
-    "sso_realm",
-    "sso_sessions",
-    "sso_state_dir",
-    "sso_strip_domain",
-];
-
 /// Whether somebody reads an option of this name (without `sasl_`): also those of
 /// the issuers that `jwt_issuers` names.
 pub fn is_option(options: &dyn Options, name: &str) -> bool {
-    let of_issuer = |issuer: &str| {
+    let is_of = |issuer: &str| {
         let rest = name
             .strip_prefix("jwt_")
             .and_then(|rest| rest.strip_prefix(issuer))
             .and_then(|rest| rest.strip_prefix('_'));
-        rest.is_some_and(|rest| OF_ISSUER.contains(&format!("jwt_{rest}").as_str()))
+        rest.is_some_and(|rest| options::of_issuer().any(|option| option.rest() == Some(rest)))
     };
     let issuers = options.get("jwt_issuers").unwrap_or_default();
-    NAMES.contains(&name) || OF_ISSUER.contains(&name) || issuers.split_whitespace().any(of_issuer)
+    OPTIONS.iter().any(|option| option.name == name) || issuers.split_whitespace().any(is_of)
 }
 
 /// What is wrong with one option, and what to do about it.
@@ -199,7 +177,7 @@ mod tests {
     impl Options for Given {
         fn get(&self, name: &str) -> Option<String> {
             let is_known = name == "jwt_issuers" || is_option(self, name);
-            assert!(is_known, "{name} is missing in NAMES");
+            assert!(is_known, "{name} is missing in OPTIONS");
             let found = self.0.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
         }
@@ -278,22 +256,12 @@ mod tests {
             include_str!("../../cyrus-conf-examples/passwords.conf"),
         ]
         .concat();
-        for name in NAMES.iter().chain(OF_ISSUER) {
+        for option in OPTIONS {
+            let name = option.name;
             assert!(readme.contains(&format!("| `{name}` |")), "{name}");
             let of_issuer = name.replace("jwt_", "jwt_portal_");
             let is_shown = |name: &str| examples.contains(&format!("sasl_{name}: "));
             assert!(is_shown(name) || is_shown(&of_issuer), "{name}");
         }
-    }
-
-    #[test]
-    fn names_are_spelt_as_every_host_can_spell_them() {
-        for name in NAMES.iter().chain(OF_ISSUER) {
-            assert!(
-                name.bytes()
-                    .all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit())
-            );
-        }
-        assert!(NAMES.is_sorted() && OF_ISSUER.is_sorted());
     }
 }

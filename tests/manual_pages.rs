@@ -1,0 +1,170 @@
+//! The manual pages say what the program and the plugin do: their lists of commands
+//! and options are made from the command line and from the table of the options, the
+//! rest is held to both.
+#![allow(clippy::expect_used)]
+
+#[path = "manual_pages/commands.rs"]
+mod commands;
+#[path = "manual_pages/options.rs"]
+mod options;
+#[path = "manual_pages/roff.rs"]
+mod roff;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use sso::config::{Config, Options, is_option};
+
+const PROGRAM: &str = include_str!("../man/sasl-sso.8");
+const CONF: &str = include_str!("../man/sasl-sso.conf.5");
+
+/// `page` with `list` between the comments that begin so.
+fn with_list(page: &str, list: &str) -> String {
+    let (before, rest) = page
+        .split_once(".\\\" From the")
+        .expect("the first comment");
+    let (first, _) = rest.split_once('\n').expect("its end");
+    let (_, last) = rest
+        .split_once(".\\\" The end")
+        .expect("the second comment");
+    format!("{before}.\\\" From the{first}\n{list}.\\\" The end{last}")
+}
+
+fn assert_up_to_date(name: &str, page: &str, list: &str) {
+    let wanted = with_list(page, list);
+    if wanted != page {
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&made, wanted).expect("the page, as it should be");
+        panic!("man/{name} is out of date: cp {} man/", made.display());
+    }
+}
+
+#[test]
+fn the_commands_are_those_of_the_command_line() {
+    assert_up_to_date("sasl-sso.8", PROGRAM, &commands::commands());
+}
+
+#[test]
+fn the_options_are_those_of_the_table() {
+    assert_up_to_date("sasl-sso.conf.5", CONF, &options::options());
+}
+
+#[test]
+fn the_pages_are_of_this_version() {
+    let version = format!("\"sasl\\-sso {}\"", env!("CARGO_PKG_VERSION"));
+    for page in [PROGRAM, CONF] {
+        assert!(page.lines().next().is_some_and(|l| l.contains(&version)));
+    }
+}
+
+/// The words of a page, without its markup.
+fn words(page: &str) -> Vec<String> {
+    let text = ["\\fB", "\\fI", "\\fR"]
+        .iter()
+        .fold(page.replace("\\-", "-"), |text, font| {
+            text.replace(font, "")
+        });
+    let of_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    text.split(|c| !of_word(c)).map(str::to_owned).collect()
+}
+
+#[test]
+fn no_page_speaks_of_a_command_or_an_option_that_there_is_not() {
+    let mut program = sso::cli::command();
+    program.build();
+    let mut commands = BTreeSet::new();
+    // Those of other programs that the examples call.
+    let mut flags = BTreeSet::from(["--now".to_owned()]);
+    let mut todo = vec![&program];
+    while let Some(command) = todo.pop() {
+        commands.insert(command.get_name().to_owned());
+        let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+        flags.extend(longs.map(|long| format!("--{long}")));
+        todo.extend(command.get_subcommands());
+    }
+    for page in [PROGRAM, CONF] {
+        for word in words(page).iter().filter(|word| word.starts_with("--")) {
+            assert!(flags.contains(word.trim_end_matches('.')), "{word}");
+        }
+        for line in page.lines().map(|line| line.replace("\\-", "-")) {
+            let line = line.trim_start_matches(".B ");
+            let called = line
+                .split("sasl-sso ")
+                .nth(1)
+                .filter(|_| !line.starts_with(".TH"));
+            let word = called.and_then(|rest| rest.split([' ', '`', '\\', '"']).next());
+            if let Some(word) = word.filter(|word| word.starts_with(char::is_alphabetic)) {
+                assert!(commands.contains(word), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_page_speaks_of_a_setting_that_nobody_reads() {
+    struct Issuer;
+    impl Options for Issuer {
+        fn get(&self, name: &str) -> Option<String> {
+            (name == "jwt_issuers").then(|| "univ portal x NAME".to_owned())
+        }
+    }
+    for word in [PROGRAM, CONF].into_iter().flat_map(words) {
+        let name = word.trim_end_matches('.');
+        let name = name.split_once("sasl_").map_or(name, |(_, name)| name);
+        let is_ours = ["caspt_", "jwt_", "sso_"]
+            .iter()
+            .any(|p| name.starts_with(p));
+        if is_ours && !name.ends_with('_') {
+            assert!(is_option(&Issuer, name), "{name}");
+        }
+    }
+}
+
+/// What an example sets, with or without `sasl_`.
+struct Example(Vec<(String, String)>);
+
+impl Options for Example {
+    fn get(&self, name: &str) -> Option<String> {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone())
+    }
+}
+
+#[test]
+fn every_example_is_a_configuration_without_fault() {
+    let examples: Vec<&str> = CONF
+        .split(".EX\n")
+        .skip(1)
+        .filter_map(|rest| rest.split(".EE\n").next())
+        .collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let lines = example.lines().map(|line| line.replace("\\-", "-"));
+        let options = lines.filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            let name = name.strip_prefix("sasl_").unwrap_or(name);
+            Some((name.to_owned(), value.to_owned()))
+        });
+        let example = Example(options.collect());
+        for (name, _) in &example.0 {
+            assert!(name == "mech_list" || is_option(&example, name), "{name}");
+        }
+        let config = Config::read(&example).expect("no fault");
+        assert!(config.cas.is_some() || config.jwt.is_some());
+    }
+}
+
+#[test]
+fn the_pages_are_set_without_a_warning() {
+    for page in ["sasl-sso.8", "sasl-sso.conf.5"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(page);
+        let groff = Command::new("groff")
+            .args(["-man", "-Tutf8", "-ww", "-z", "-rCHECKSTYLE=3"])
+            .arg(&path)
+            .output()
+            .expect("groff");
+        let said = String::from_utf8_lossy(&groff.stderr);
+        assert!(groff.status.success() && said.is_empty(), "{said}");
+    }
+}

@@ -1,0 +1,88 @@
+//! The section COMMANDS of sasl-sso(8).
+
+use clap::{Arg, Command};
+
+use super::roff::{bold, italic, prose};
+
+/// Every command, and those below it, with all that each can be told.
+pub fn commands() -> String {
+    let mut program = sso::cli::command();
+    program.build();
+    let mut roff = String::new();
+    for command in program.get_subcommands() {
+        tell(command, &mut roff);
+    }
+    roff
+}
+
+/// Clap's own `help` is told by the synopsis.
+fn tell(command: &Command, roff: &mut String) {
+    if command.get_name() == "help" || command.is_hide_set() {
+        return;
+    }
+    let name = command.get_bin_name().unwrap_or_default();
+    roff.push_str(&format!(".SS \"{}\"\n", super::roff::literal(name)));
+    let arguments: Vec<&Arg> = command
+        .get_arguments()
+        .filter(|argument| !argument.is_hide_set() && argument.get_id() != "help")
+        .collect();
+    // Where there are commands below it, it does nothing itself.
+    if !command.has_subcommands() {
+        let mut synopsis = bold(name);
+        for argument in &arguments {
+            synopsis.push_str(&match argument.is_required_set() {
+                true => format!("\n{}", usage(argument)),
+                false => format!("\n[{}]", usage(argument)),
+            });
+        }
+        roff.push_str(&format!("{synopsis}\n.PP\n"));
+    }
+    let about = command.get_long_about().or(command.get_about());
+    let about = about.map(ToString::to_string).unwrap_or_default();
+    let paragraphs: Vec<String> = about.split("\n\n").map(prose).collect();
+    roff.push_str(&paragraphs.join(".PP\n"));
+    for argument in arguments {
+        roff.push_str(&format!(".TP\n{}\n", usage(argument)));
+        roff.push_str(&prose(&meaning(argument)));
+    }
+    for below in command.get_subcommands() {
+        tell(below, roff);
+    }
+}
+
+/// The argument as it is written.
+fn usage(argument: &Arg) -> String {
+    let values = argument.get_value_names().unwrap_or_default();
+    let takes_value = argument.get_action().takes_values();
+    let value = match values {
+        [value, ..] if takes_value => Some(italic(value)),
+        _ => None,
+    };
+    let short = argument.get_short().map(|short| bold(&format!("-{short}")));
+    let long = argument.get_long().map(|long| bold(&format!("--{long}")));
+    let flags: Vec<String> = short.into_iter().chain(long).collect();
+    match (flags.is_empty(), value) {
+        (true, value) => value.unwrap_or_default(),
+        (false, Some(value)) => format!("{} {value}", flags.join(", ")),
+        (false, None) => flags.join(", "),
+    }
+}
+
+/// What it is for, what may be said, and what is taken if nothing is.
+fn meaning(argument: &Arg) -> String {
+    let help = argument.get_long_help().or(argument.get_help());
+    let mut text = help.map(ToString::to_string).unwrap_or_default();
+    let takes_value = argument.get_action().takes_values();
+    let values: Vec<String> = argument
+        .get_possible_values()
+        .iter()
+        .map(|value| format!("`{}`", value.get_name()))
+        .collect();
+    if takes_value && !values.is_empty() {
+        text.push_str(&format!(" ({})", values.join(", ")));
+    }
+    if let ([default], true) = (argument.get_default_values(), takes_value) {
+        text.push_str(&format!(" [default: `{}`]", default.to_string_lossy()));
+    }
+    text
+}

@@ -1,0 +1,98 @@
+//! Text as man(7) writes it.
+
+/// The longest line of what is generated, in bytes, if words allow.
+const WIDTH: usize = 78;
+
+/// What is written as it stands: an option, a path, a value.
+pub fn literal(text: &str) -> String {
+    let mut roff = String::new();
+    for character in text.chars() {
+        match character {
+            '\\' => roff.push_str("\\e"),
+            '-' => roff.push_str("\\-"),
+            '\'' => roff.push_str("\\(aq"),
+            '`' => roff.push_str("\\(ga"),
+            '^' => roff.push_str("\\(ha"),
+            '~' => roff.push_str("\\(ti"),
+            '\u{a0}' => roff.push_str("\\ "),
+            '…' => roff.push_str("..."),
+            c if c.is_ascii() => roff.push(c),
+            c => roff.push_str(&format!("\\[u{:04X}]", c as u32)),
+        }
+    }
+    roff
+}
+
+pub fn bold(text: &str) -> String {
+    format!("\\fB{}\\fR", literal(text))
+}
+
+pub fn italic(text: &str) -> String {
+    format!("\\fI{}\\fR", literal(text))
+}
+
+/// Sentences, each on lines of its own. What stands in backquotes, and what is an
+/// option, becomes bold.
+pub fn prose(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut ends_sentence = true;
+    for word in words(text) {
+        let roff = word_of_prose(&word);
+        match lines.last_mut() {
+            Some(line) if !ends_sentence && line.len() + roff.len() < WIDTH => {
+                line.push(' ');
+                line.push_str(&roff);
+            }
+            _ => lines.push(roff),
+        }
+        ends_sentence = word.ends_with(['.', '?']) && !word.ends_with("..");
+    }
+    for line in &mut lines {
+        if line.starts_with(['.', '\'']) {
+            line.insert_str(0, "\\&");
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// What stands in backquotes is one word, blanks and all.
+fn words(text: &str) -> Vec<String> {
+    let parts = text.split('`').enumerate();
+    let joined: Vec<String> = parts
+        .map(|(nth, part)| match nth % 2 {
+            0 => part.to_owned(),
+            _ => part.replace(' ', "\u{a0}"),
+        })
+        .collect();
+    let joined = joined.join("`");
+    let words = joined.split([' ', '\n']).filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
+fn word_of_prose(word: &str) -> String {
+    if let Some((before, rest)) = word.split_once('`')
+        && let Some((within, after)) = rest.split_once('`')
+    {
+        return format!("{}{}{}", plain(before), bold(within), plain(after));
+    }
+    match word.find("--") {
+        Some(start) => {
+            let of_name = |c: char| c == '-' || c.is_ascii_alphanumeric();
+            let length = word[start..].find(|c| !of_name(c));
+            let end = length.map_or(word.len(), |length| start + length);
+            let (before, after) = (&word[..start], &word[end..]);
+            format!(
+                "{}{}{}",
+                plain(before),
+                bold(&word[start..end]),
+                plain(after)
+            )
+        }
+        None => plain(word),
+    }
+}
+
+/// As [`literal`], but with the apostrophe of a text.
+fn plain(text: &str) -> String {
+    literal(text).replace("\\(aq", "'")
+}

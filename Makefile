@@ -5,6 +5,11 @@ PLUGINDIR ?= /usr/lib/$(shell gcc -dumpmachine)/sasl2
 PREFIX ?= /usr/local
 # Where Debian's packages have their units.
 UNITDIR ?= /lib/systemd/system
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/sasl-sso
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 DESTDIR ?=
 
 PLUGIN := target/release/libsso.so
@@ -15,10 +20,14 @@ PROGRAM := target/release/sasl-sso
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: build demo test soak lint bench install clean packages-build packages-test
+.PHONY: build compile deb demo test test-package soak lint bench install uninstall clean \
+	packages-build packages-deb packages-test
 
 packages-build:
 	@scripts/install-packages build
+
+packages-deb:
+	@scripts/install-packages build package
 
 packages-test:
 	@scripts/install-packages build test
@@ -26,8 +35,10 @@ packages-test:
 	@scripts/install-python-packages
 	@scripts/install-npm-packages
 
+build: packages-build compile
+
 # NODELETE: a thread or thread-local state may outlive a dlclose of the plugin.
-build: packages-build
+compile:
 	cargo build --release --locked --bin sasl-sso
 	cargo rustc --release --locked --lib --crate-type cdylib -- -Clink-arg=-Wl,-z,nodelete
 
@@ -35,9 +46,22 @@ demo: build packages-test
 	cargo build --locked --example demo
 	SSO_PLUGIN=$(PLUGIN) target/debug/examples/demo
 
+# By Debian's own tools, from debian/.
+deb: packages-deb compile
+	rm -rf target/deb
+	mkdir -p target/deb
+	DEBDIR=target/deb debian/rules binary
+	debian/rules clean
+
 # Everything, with the plugin as it is shipped.
-test: build packages-test
+test: build deb packages-test
 	cargo test --locked
+
+# The packages' whole life, beside a Cyrus in a Debian of its own: as root, and with
+# what debootstrap fetches.
+test-package: build deb packages-test
+	@scripts/install-packages package-test
+	cargo test --locked --test package_lifecycle -- --ignored --nocapture
 
 # What takes too long for every change: minutes of silence and of nonsense.
 soak: build packages-test
@@ -66,6 +90,28 @@ install:
 	install -d "$(DESTDIR)$(UNITDIR)"
 	install -m 644 systemd/sasl-sso.socket systemd/sasl-sso.service "$(DESTDIR)$(UNITDIR)"
 	sed -i 's|@SBINDIR@|$(PREFIX)/sbin|' "$(DESTDIR)$(UNITDIR)/sasl-sso.service"
+	install -d "$(DESTDIR)$(MANDIR)/man5" "$(DESTDIR)$(MANDIR)/man8"
+	install -m 644 man/sasl-sso.conf.5 "$(DESTDIR)$(MANDIR)/man5"
+	install -m 644 man/sasl-sso.8 "$(DESTDIR)$(MANDIR)/man8"
+	install -d "$(DESTDIR)$(BASHDIR)" "$(DESTDIR)$(FISHDIR)" "$(DESTDIR)$(ZSHDIR)"
+	$(PROGRAM) completions bash >"$(DESTDIR)$(BASHDIR)/sasl-sso"
+	$(PROGRAM) completions fish >"$(DESTDIR)$(FISHDIR)/sasl-sso.fish"
+	$(PROGRAM) completions zsh >"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
+	chmod 644 "$(DESTDIR)$(BASHDIR)/sasl-sso" "$(DESTDIR)$(FISHDIR)/sasl-sso.fish" \
+		"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
+	install -d "$(DESTDIR)$(DOCDIR)/examples"
+	install -m 644 README.md $(wildcard docs/*.*) "$(DESTDIR)$(DOCDIR)"
+	install -m 644 cyrus-conf-examples/* "$(DESTDIR)$(DOCDIR)/examples"
+
+# What install brought, and nothing else: options, sessions and what systemd was told
+# to enable are not among it.
+uninstall:
+	rm -f "$(DESTDIR)$(PLUGINDIR)/libsso.so" "$(DESTDIR)$(PREFIX)/sbin/sasl-sso" \
+		"$(DESTDIR)$(UNITDIR)/sasl-sso.socket" "$(DESTDIR)$(UNITDIR)/sasl-sso.service" \
+		"$(DESTDIR)$(MANDIR)/man5/sasl-sso.conf.5" "$(DESTDIR)$(MANDIR)/man8/sasl-sso.8" \
+		"$(DESTDIR)$(BASHDIR)/sasl-sso" "$(DESTDIR)$(FISHDIR)/sasl-sso.fish" \
+		"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
+	rm -rf "$(DESTDIR)$(DOCDIR)"
 
 clean:
 	cargo clean

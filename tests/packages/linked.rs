@@ -1,0 +1,134 @@
+//! The bill of materials: what is linked into the binaries, and under which licenses.
+
+use super::deb::{Deb, root, said};
+use crate::harness::scratch::Scratch;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// Names with versions, and their checksums in Cargo.lock.
+fn locked() -> BTreeMap<(String, String), Option<String>> {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let packages = lock.split("[[package]]").skip(1).map(|package| {
+        let field = |name: &str| {
+            let start = format!("{name} = \"");
+            let value = package.lines().find_map(|line| line.strip_prefix(&start))?;
+            Some(value.trim_end_matches('"').to_owned())
+        };
+        let name = field("name").expect("a name");
+        (
+            (name, field("version").expect("a version")),
+            field("checksum"),
+        )
+    });
+    packages.collect()
+}
+
+/// What cargo says is linked: its own flat list of what is no macro, no build script, no test.
+fn linked() -> Vec<(String, String)> {
+    let arguments =
+        "tree --locked --offline --edges normal,no-proc-macro --prefix none --format {p}";
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(arguments.split(' ')).current_dir(root());
+    let mut crates: Vec<(String, String)> = said(&mut cargo)
+        .lines()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let name = words.next().expect("a name").to_owned();
+            let version = words
+                .next()
+                .expect("a version")
+                .trim_start_matches('v')
+                .to_owned();
+            (name, version)
+        })
+        .collect();
+    crates.sort();
+    crates.dedup();
+    crates
+}
+
+fn bill(deb: &Deb, name: &str) -> Value {
+    let text = deb.read(&format!("usr/share/doc/{name}/sbom.cdx.json.gz"));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn the_bill_of_materials_has_each_linked_crate_with_its_checksum_and_nothing_else() {
+    let scratch = Scratch::new("bill");
+    let lock = locked();
+    let linked = linked();
+    // Those that nobody would believe to be missing, or to be there.
+    for (name, is_linked) in [
+        ("aws-lc-sys", true),
+        ("rustls", true),
+        ("bindgen", false),
+        ("rcgen", false),
+    ] {
+        assert_eq!(
+            linked.iter().any(|(linked, _)| linked == name),
+            is_linked,
+            "{name}"
+        );
+    }
+    for name in ["libsasl2-modules-sso", "sasl-sso"] {
+        let bill = bill(&Deb::of(&scratch, name), name);
+        assert_eq!(
+            (&bill["bomFormat"], &bill["specVersion"]),
+            (&"CycloneDX".into(), &"1.5".into())
+        );
+        let ours = &bill["metadata"]["component"];
+        let components = bill["components"].as_array().expect("components");
+        let mut billed = Vec::new();
+        for component in components.iter().chain([ours]) {
+            let text = |name: &str| component[name].as_str().expect(name).to_owned();
+            let id = (text("name"), text("version"));
+            assert!(component["licenses"][0]["expression"].is_string(), "{id:?}");
+            assert_eq!(text("purl"), format!("pkg:cargo/{}@{}", id.0, id.1));
+            // Rust's own library comes with the compiler.
+            if id.0 == "std" {
+                continue;
+            }
+            let checksum = component["hashes"][0]["content"]
+                .as_str()
+                .map(str::to_owned);
+            assert_eq!(lock.get(&id), Some(&checksum), "{id:?}");
+            billed.push(id);
+        }
+        billed.sort();
+        assert_eq!(billed, linked);
+    }
+}
+
+#[test]
+fn every_linked_crate_comes_with_its_license() {
+    let scratch = Scratch::new("licenses");
+    for name in ["libsasl2-modules-sso", "sasl-sso"] {
+        let deb = Deb::of(&scratch, name);
+        let texts = deb.read(&format!("usr/share/doc/{name}/third-party-licenses.gz"));
+        let copyright = deb.read(&format!("usr/share/doc/{name}/copyright"));
+        for (linked, version) in linked().iter().filter(|(linked, _)| linked != "sasl-sso") {
+            assert!(
+                texts
+                    .lines()
+                    .any(|line| line == format!("{linked} {version}")),
+                "{linked}"
+            );
+            assert!(
+                copyright.contains(&format!(" crates/{linked}-{version}/*\n")),
+                "{linked}"
+            );
+        }
+        for of_others in [
+            "OpenLDAP Public License",
+            "fiat",
+            "RSA Data Security",
+            "Carnegie Mellon",
+        ] {
+            assert!(
+                texts.contains(of_others) || copyright.contains(of_others),
+                "{of_others}"
+            );
+        }
+    }
+}

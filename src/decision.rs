@@ -135,4 +135,60 @@ mod tests {
         assert_eq!(level(Reason::KeysUnusable), Level::Error);
         assert_eq!(level(Reason::InternalError), Level::Error);
     }
+
+    /// What the administrator reads about the log.
+    const GUIDE: &str = include_str!("../docs/log.md");
+
+    /// The words in the first column of the table under this head.
+    fn documented(head: &str) -> Vec<&'static str> {
+        let (_, table) = GUIDE.split_once(head).unwrap();
+        let rows = table.lines().skip(1).take_while(|row| row.starts_with('|'));
+        rows.map(|row| row.split('`').nth(1).unwrap()).collect()
+    }
+
+    /// The names of a line's fields.
+    fn fields(line: &str) -> Vec<&str> {
+        let words = line.split(' ').skip(1);
+        words.map(|word| word.split_once('=').unwrap().0).collect()
+    }
+
+    #[test]
+    fn every_field_is_documented_in_its_place_and_no_other_is() {
+        let failure = Failure::new(Reason::TicketRefused, "why");
+        let accepted = decision(Ok("alice")).to_string();
+        let refused = decision(Err(&failure)).to_string();
+        let table = documented("| field | there | meaning |\n");
+        for line in [&accepted, &refused] {
+            let there = |name: &&str| fields(line).contains(name);
+            let in_order: Vec<&str> = table.iter().copied().filter(there).collect();
+            assert_eq!(fields(line), in_order);
+        }
+        let both = [fields(&accepted), fields(&refused)].concat();
+        assert!(table.iter().all(|name| both.contains(name)), "{table:?}");
+    }
+
+    #[test]
+    fn every_reason_and_every_outcome_is_documented_and_no_other_is() {
+        let word = |line: &str, name: &str| {
+            let value = line.split_once(&format!(" {name}=")).unwrap().1;
+            value.split(' ').next().unwrap().to_owned()
+        };
+        let mut outcomes = vec!["accepted".to_owned()];
+        for reason in Reason::ALL {
+            let line = decision(Err(&Failure::new(*reason, ""))).to_string();
+            let outcome = word(&line, "outcome");
+            let row = format!("\n| `{}` | `{outcome}` | ", reason.code());
+            assert!(GUIDE.contains(&row), "docs/log.md has no row {row}");
+            outcomes.push(outcome);
+        }
+        let reasons = documented("| reason | outcome | what it means | what to do |\n");
+        assert_eq!(reasons.len(), Reason::ALL.len(), "{reasons:?}");
+        let table = documented("| outcome | level | meaning |\n");
+        assert!(outcomes.iter().all(|word| table.contains(&word.as_str())));
+        assert!(
+            table
+                .iter()
+                .all(|word| outcomes.iter().any(|known| known == word))
+        );
+    }
 }

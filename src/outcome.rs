@@ -219,15 +219,6 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_is_explained_to_the_administrator() {
-        let readme = include_str!("../README.md");
-        for reason in Reason::ALL {
-            let code = format!("`{}`", reason.code());
-            assert!(readme.contains(&code), "README.md does not explain {code}");
-        }
-    }
-
-    #[test]
     fn an_outage_is_never_remembered() {
         for reason in Reason::ALL {
             let definite = matches!(reason.kind(), Kind::Refused | Kind::NotAllowed);

@@ -186,7 +186,7 @@ fn portal_webmail_and_mail_program_of_one_user_do_not_evict_each_other() {
     site.logged(mark, &["reason=user_mismatch"]);
 }
 
-/// What clients hear if nobody can decide, and what if they are refused: the table of the README.
+/// What clients hear if nobody can decide, and what if they are refused: the table of docs/passwords.md.
 const HEARD: [((Client, Service, Way), &str, &str); 6] = [
     (
         (Client::Imaplib, Service::Imap, Way::Command),

@@ -4,10 +4,12 @@
 // clippy sees no tests outside of #[test] functions.
 #![allow(clippy::expect_used)]
 
+mod documents;
 mod harness;
 mod libsasl2;
 mod password_site;
 
+use documents::Kind;
 use harness::authority::Authority;
 use harness::cyrus::Service;
 use harness::examples;
@@ -115,19 +117,14 @@ fn passwords_conf_serves_every_client_with_whatever_it_has() {
     assert_eq!(site.cas.validations(), 1, "{:?}", site.cas.access_log());
 }
 
-/// The line that is the way back in the comment of the example.
+/// The line that is the way back in the documentation of the migration.
 fn way_back() -> (String, String) {
-    let text = std::fs::read_to_string(examples::directory().join("from-pam_cas.conf"));
-    let text = text.expect("the example");
-    let mut lines = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("#     sasl_"));
-    let (key, value) = lines
-        .next()
-        .and_then(|line| line.split_once(": "))
-        .expect("a line");
-    assert_eq!(lines.next(), None, "one line is the way back");
-    (format!("sasl_{key}"), value.to_owned())
+    let blocks = documents::page("docs/migration.md").blocks.into_iter();
+    let wanted = Kind::Conf("way-back".to_owned(), String::new());
+    let mut back = blocks.filter(|block| block.kind == wanted);
+    let lines = back.next().expect("a way back").settings();
+    assert_eq!(lines.len(), 1, "one line is the way back");
+    lines.into_iter().next().expect("a line")
 }
 
 #[test]

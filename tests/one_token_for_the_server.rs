@@ -1,5 +1,5 @@
 //! One token for the whole server: Cyrus' own httpd and imapd with the plugin take it from the same
-//! directory of keys. The table of the README on what each takes is this test.
+//! directory of keys. The table of docs/tokens.md on what each takes is this test.
 
 // clippy sees no tests outside of #[test] functions.
 #![allow(clippy::expect_used)]

@@ -244,9 +244,28 @@ mod tests {
         );
     }
 
+    /// A row of the reference, as the table of the options has it.
+    fn row(option: &Described) -> String {
+        let default = match option.default {
+            Unset::Is(value) if value.parse::<u32>().is_err() => format!("`{value}`"),
+            Unset::Is(text) | Unset::Means(text) => text.to_owned(),
+        };
+        let meaning = option.meaning.replace('|', "\\|");
+        format!("| `{}` | {default} | {meaning} |", option.name)
+    }
+
     #[test]
-    fn every_option_is_in_the_readme_and_in_an_example() {
-        let readme = include_str!("../../README.md");
+    fn the_reference_says_of_every_option_what_the_table_says() {
+        let reference = include_str!("../../docs/options.md");
+        let rows = || reference.lines().filter(|line| line.starts_with("| `"));
+        for (found, option) in rows().zip(OPTIONS) {
+            assert_eq!(found, row(option));
+        }
+        assert_eq!(rows().count(), OPTIONS.len());
+    }
+
+    #[test]
+    fn every_option_is_in_an_example() {
         let examples = [
             include_str!("../../cyrus-conf-examples/cas.conf"),
             include_str!("../../cyrus-conf-examples/application-key.conf"),
@@ -256,9 +275,7 @@ mod tests {
             include_str!("../../cyrus-conf-examples/passwords.conf"),
         ]
         .concat();
-        for option in OPTIONS {
-            let name = option.name;
-            assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+        for Described { name, .. } in OPTIONS {
             let of_issuer = name.replace("jwt_", "jwt_portal_");
             let is_shown = |name: &str| examples.contains(&format!("sasl_{name}: "));
             assert!(is_shown(name) || is_shown(&of_issuer), "{name}");

@@ -1,0 +1,133 @@
+//! A site that is configured by what the documentation says: real servers in the place of those
+//! that are named there.
+
+use super::Block;
+use crate::harness::authority::Authority;
+use crate::harness::cas::CasServer;
+use crate::harness::cyrus::{Cyrus, Options};
+use crate::harness::imap::Imap;
+use crate::harness::imap_reply::Reply;
+use crate::harness::oidc::{AUDIENCE, OidcProvider};
+use crate::harness::portal::Portal;
+use crate::harness::scratch::Scratch;
+use crate::libsasl2;
+use crate::libsasl2::token_site::oauthbearer;
+use std::path::{Path, PathBuf};
+
+/// For which service webmails fetch tickets here.
+const SERVICE: &str = "imap://localhost";
+
+/// The site. What is ended first stands first.
+pub struct Site {
+    pub cyrus: Cyrus,
+    pub provider: OidcProvider,
+    pub portal: Portal,
+    pub cas: CasServer,
+    pub scratch: Scratch,
+}
+
+impl Site {
+    /// A Cyrus with the lines of these blocks; all mechanisms of theirs are offered.
+    pub fn new(name: &str, blocks: &[&Block]) -> Self {
+        let scratch = Scratch::new(name);
+        let authority = Authority::new();
+        let cas = CasServer::start(&scratch, &authority);
+        let portal = Portal::start(&authority, &cas, "webmail");
+        let provider = OidcProvider::start(&scratch, &authority);
+        let ca = authority.write_ca(&scratch).display().to_string();
+        let mut lines: Vec<(String, String)> = Vec::new();
+        for (key, value) in blocks.iter().flat_map(|block| block.settings()) {
+            let value = value
+                .replace("https://cas.univ.example/cas", &cas.url())
+                .replace("https://webmail.univ.example/", &portal.service())
+                .replace("https://sso.univ.example/realms/univ", &provider.issuer())
+                .replace("imap.univ.example", AUDIENCE);
+            match lines.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, mechanisms)) if key == "sasl_mech_list" => {
+                    *mechanisms = format!("{mechanisms} {value}");
+                }
+                Some(_) => panic!("{key} stands twice"),
+                None => lines.push((key, value)),
+            }
+        }
+        for (option, of) in [
+            ("sasl_caspt_ca_file", "sasl_caspt_url"),
+            ("sasl_jwt_ca_file", "sasl_jwt_keys"),
+        ] {
+            if lines.iter().any(|(key, _)| key == of) {
+                lines.push((option.to_owned(), ca.clone()));
+            }
+        }
+        let options = Options {
+            plugin: Some(libsasl2::plugin()),
+            imapd_conf: lines,
+            ..Options::default()
+        };
+        Self {
+            cyrus: Cyrus::start(&scratch, &authority, options),
+            provider,
+            portal,
+            cas,
+            scratch,
+        }
+    }
+
+    /// A ticket for the server, as a webmail gets it.
+    pub fn ticket(&self, user: &str) -> String {
+        self.portal.proxy_ticket(user, SERVICE)
+    }
+
+    /// A login by CASPT.
+    pub fn by_ticket(&self, ticket: &str) -> Reply {
+        let message = format!("\0\0{ticket}");
+        self.connect()
+            .authenticate("CASPT", message.as_bytes(), &[b"\x01"])
+    }
+
+    /// A login by OAUTHBEARER.
+    pub fn by_token(&self, token: &str) -> Reply {
+        self.connect()
+            .authenticate("OAUTHBEARER", &oauthbearer(token), &[b"\x01"])
+    }
+
+    /// A login by XOAUTH2.
+    pub fn by_xoauth2(&self, user: &str, token: &str) -> Reply {
+        let message = format!("user={user}\x01auth=Bearer {token}\x01\x01");
+        self.connect()
+            .authenticate("XOAUTH2", message.as_bytes(), &[b"\x01"])
+    }
+
+    fn connect(&self) -> Imap {
+        Imap::connect(self.cyrus.imap_port())
+    }
+
+    /// What stands for `/` where something is installed.
+    pub fn root(&self) -> PathBuf {
+        self.scratch.create_dir("root")
+    }
+
+    /// Runs the program with the files of the site in the place of those in `/etc`, and returns
+    /// what it printed as if it had been these.
+    pub fn sasl_sso(&self, place: &str, words: &[&str]) -> String {
+        let program = libsasl2::plugin().with_file_name("sasl-sso");
+        let conf = self.cyrus.imapd_conf();
+        let files = [
+            ("/etc/imapd.conf", conf.as_path()),
+            (
+                "/etc/postfix/sasl/smtpd.conf",
+                &self.scratch.join("smtpd.conf"),
+            ),
+        ];
+        let mut command = self.scratch.command(program);
+        for word in words {
+            let file = files.iter().find(|(name, _)| name == word);
+            command.arg(file.map_or(Path::new(word), |(_, path)| path));
+        }
+        if !words.contains(&"--config") {
+            command.arg("--config").arg(&conf);
+        }
+        let (success, printed) = self.scratch.attempt("sasl-sso", command, "");
+        assert!(success, "{place}: sasl-sso {}\n{printed}", words.join(" "));
+        printed.replace(&conf.display().to_string(), "/etc/imapd.conf")
+    }
+}

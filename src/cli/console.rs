@@ -2,8 +2,6 @@
 //! for a file.
 
 #![forbid(unsafe_code)]
-// What asks and what paints is used by the commands to come.
-#![allow(dead_code)]
 
 use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Write};

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod conf_file;
 mod console;
+mod login;
 mod serve;
 
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ struct Program {
 #[derive(Subcommand)]
 enum Order {
     Check(check::Arguments),
+    Login(login::Arguments),
     Serve(serve::Arguments),
     Completions(completions::Arguments),
 }
@@ -65,6 +67,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut console = Console::of_process();
     let status = match &program.order {
         Order::Check(arguments) => check::run(arguments, &mut console),
+        Order::Login(arguments) => login::run(arguments, &mut console),
         Order::Serve(arguments) => serve::run(arguments, &mut console),
         Order::Completions(arguments) => completions::run(arguments, &mut console),
     };

@@ -1,0 +1,93 @@
+//! What the three protocols have in common, as far as a login goes.
+
+#![forbid(unsafe_code)]
+
+use super::address::Protocol;
+use super::imap::Imap;
+use super::link::Link;
+use super::mechanism::{Login, Mechanism};
+use super::pop3::Pop3;
+use super::sieve::Sieve;
+
+/// What a server says that it can do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Capabilities {
+    /// SASL mechanisms, as the server writes them.
+    pub(super) mechanisms: Vec<String>,
+    pub(super) starttls: bool,
+    /// Whether the first message may stand in the command itself.
+    pub(super) initial_response: bool,
+    /// Whether a password may be sent by a command of the protocol's own.
+    pub(super) login: bool,
+}
+
+impl Capabilities {
+    /// Whether this mechanism is among them.
+    pub(super) fn offer(&self, mechanism: Mechanism) -> bool {
+        match mechanism {
+            Mechanism::Login => self.login,
+            other => self.lists(other.name()),
+        }
+    }
+
+    /// Whether there is a SASL mechanism of that name.
+    pub(super) fn lists(&self, name: &str) -> bool {
+        self.mechanisms
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The end of an authentication, as the server put it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) ok: bool,
+    /// The server's words.
+    pub(super) text: String,
+    /// What it said about the failure before that, decoded: JSON, mostly.
+    pub(super) challenge: Option<String>,
+}
+
+/// A protocol's own words.
+pub(super) trait Dialect {
+    /// Takes the server's greeting.
+    fn greeting(&mut self, link: &mut Link) -> Result<(), String>;
+
+    /// Learns what the server can do at this point.
+    fn capabilities(&mut self, link: &mut Link) -> Result<Capabilities, String>;
+
+    /// Asks for TLS, up to the server's consent.
+    fn start_tls(&mut self, link: &mut Link) -> Result<(), String>;
+
+    /// Authenticates.
+    fn log_in(
+        &mut self,
+        link: &mut Link,
+        login: &Login,
+        capabilities: &Capabilities,
+    ) -> Result<Reply, String>;
+
+    /// Takes leave, and waits for the server to do so.
+    fn log_out(&mut self, link: &mut Link) -> Result<(), String>;
+}
+
+/// How often a server may challenge: none of our mechanisms needs more than two.
+pub(super) const MOST_CHALLENGES: usize = 5;
+
+/// A conversation in this protocol, from its beginning.
+pub(super) fn of(protocol: Protocol) -> Box<dyn Dialect> {
+    match protocol {
+        Protocol::Imap => Box::new(Imap::default()),
+        Protocol::Pop3 => Box::new(Pop3),
+        Protocol::Sieve => Box::new(Sieve),
+    }
+}
+
+/// The complaint about a server that says something else than it should.
+pub(super) fn unexpected<T>(expected: &str, line: &str) -> Result<T, String> {
+    // Who reads it has the whole line before.
+    let line: String = line.chars().take(100).collect();
+    Err(format!(
+        "the server should say {expected}, and says \"{line}\""
+    ))
+}

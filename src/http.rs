@@ -32,6 +32,8 @@ pub struct Response {
     pub status: u16,
     /// The body, within the bound asked for.
     pub body: Vec<u8>,
+    /// The server's certificate in DER, if it was asked over TLS.
+    pub certificate: Option<Vec<u8>>,
 }
 
 /// Why there is no answer, and whether another server may be asked.
@@ -129,6 +131,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .retry(reqwest::retry::never())
+            .tls_info(true)
             .user_agent(concat!("sasl-sso/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.ca_file {
             let roots = roots(path).map_err(|what| not_written(Reason::TrustUnusable, what))?;
@@ -192,6 +195,8 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
 async fn exchange(client: &reqwest::Client, url: Url, longest: usize) -> Result<Response, Error> {
     let mut response = client.get(url).send().await.map_err(classify)?;
     let status = response.status().as_u16();
+    let tls = response.extensions().get::<reqwest::tls::TlsInfo>();
+    let certificate = tls.and_then(|tls| tls.peer_certificate().map(<[u8]>::to_vec));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(classify)? {
         if body.len() + chunk.len() > longest {
@@ -200,7 +205,11 @@ async fn exchange(client: &reqwest::Client, url: Url, longest: usize) -> Result<
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Response { status, body })
+    Ok(Response {
+        status,
+        body,
+        certificate,
+    })
 }
 
 /// reqwest's error, without the URL: the ticket is in it.

@@ -22,7 +22,8 @@
 //!    log.
 //! 4. `plugin`: the border to libsasl2, the only place of unsafe code but for
 //!    the opening of a memory map in `session`. [`daemon`]: saslauthd's protocol
-//!    on a socket. [`cli`]: the program, which starts it.
+//!    on a socket. [`cli`]: the program, which starts it. [`stamp`]: which build
+//!    each of them is of.
 //!
 //! Nothing below names `plugin`; without the feature of that name the rest
 //! builds without libsasl2's headers.
@@ -65,4 +66,5 @@ pub mod proxies;
 pub mod rules;
 pub mod service;
 pub mod session;
+pub mod stamp;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod probe;
 mod reply;
 mod xml;
 
@@ -16,6 +17,7 @@ use crate::http::{Client, Response};
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 use crate::rules::words;
+pub use probe::{Answer, Said};
 
 /// Where a ticket is validated: with attributes (CAS protocol 3.0, section
 /// 2.8), and for servers without it (section 2.6).

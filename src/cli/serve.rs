@@ -184,7 +184,7 @@ fn find_group(name: Option<&str>, journal: &Journal) -> Result<Option<Gid>, Stri
 }
 
 /// The name that imapd, or libsasl2 for other hosts, goes by.
-fn host_name(conf: &ConfFile) -> Result<String, Vec<String>> {
+pub(super) fn host_name(conf: &ConfFile) -> Result<String, Vec<String>> {
     if let Some(name) = conf.of_host("servername") {
         return Ok(name.to_owned());
     }

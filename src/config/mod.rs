@@ -31,6 +31,12 @@ pub trait Options {
     fn get(&self, name: &str) -> Option<String>;
 }
 
+/// The names of all options (without `sasl_`), those of an issuer as they are called
+/// if there is only one.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|option| option.name)
+}
+
 /// Whether somebody reads an option of this name (without `sasl_`): also those of
 /// the issuers that `jwt_issuers` names.
 pub fn is_option(options: &dyn Options, name: &str) -> bool {

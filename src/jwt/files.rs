@@ -73,15 +73,19 @@ impl Files {
         self.look(now, Duration::ZERO, log)
     }
 
-    /// What is wrong with the files.
-    pub(super) fn complaints(&self) -> Vec<String> {
-        match stamps(&self.path).map(|stamps| read(&stamps)) {
-            Err(problem) => vec![problem],
-            Ok(set) if set.keys.is_empty() && set.complaints.is_empty() => {
-                vec![self.no_key()]
-            }
-            Ok(set) => set.complaints,
+    /// What is in the files now, with all that is wrong with them.
+    pub(super) fn examine(&self) -> KeySet {
+        let mut set = match stamps(&self.path) {
+            Ok(stamps) => read(&stamps),
+            Err(problem) => KeySet {
+                keys: Vec::new(),
+                complaints: vec![problem],
+            },
+        };
+        if set.keys.is_empty() && set.complaints.is_empty() {
+            set.complaints.push(self.no_key());
         }
+        set
     }
 
     fn no_key(&self) -> String {

@@ -54,7 +54,7 @@ pub(super) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
 }
 
 /// The key of an entry, or `None` if it is for something else.
-fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
+pub(super) fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
     if !is_for_signatures(entry) {
         return Ok(None);
     }

@@ -12,6 +12,7 @@ mod claims;
 mod compact;
 mod copy;
 mod files;
+mod inspect;
 mod json;
 mod judge;
 mod jwks;
@@ -35,6 +36,7 @@ use crate::wire::Hint;
 use claims::Claims;
 use compact::{Compact, Parts};
 use files::Files;
+pub use inspect::{KeyReport, SetReport, check_keys, inspect_published};
 use key_set::KeySet;
 use published::Published;
 
@@ -136,14 +138,6 @@ impl Jwt {
                 };
                 Failure::new(Reason::IssuerNotAllowed, what)
             })
-    }
-}
-
-/// What is wrong with keys in files; nothing of those that are published.
-pub fn check_keys(keys: &KeysAt) -> Vec<String> {
-    match keys {
-        KeysAt::Path(path) => Files::new(path.clone()).complaints(),
-        KeysAt::Url(_) | KeysAt::Discovery { .. } => Vec::new(),
     }
 }
 

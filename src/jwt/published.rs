@@ -211,6 +211,25 @@ impl Published {
         }
     }
 
+    /// What the issuer publishes now, as it stands, and its certificate in DER.
+    ///
+    /// # Errors
+    /// Why it could not be fetched.
+    pub(super) fn look(
+        &self,
+        deadline: &Deadline<'_>,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+        let url = match &self.at {
+            KeysAt::Discovery { document, .. } => document,
+            KeysAt::Url(url) => url,
+            KeysAt::Path(_) => return Err(unusable("keys are in files".to_owned())),
+        };
+        // Once more than a login does: for the certificate of who is configured.
+        let response = self.http.get(url.clone(), LONGEST, deadline);
+        let certificate = response.map_err(|error| error.failure)?.certificate;
+        Ok((self.ask(deadline)?, certificate))
+    }
+
     fn ask(&self, deadline: &Deadline<'_>) -> Result<Vec<u8>, Failure> {
         match &self.at {
             KeysAt::Url(url) => self.get(url, deadline),

@@ -16,6 +16,7 @@ use crate::authenticate::Engine;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::log::{Level, Log};
+use crate::stamp::STAMP;
 
 const OK: c_int = sasl::SASL_OK as c_int;
 
@@ -81,7 +82,7 @@ const AHEAD_OF_OTHERS: c_uint = 1 << 16;
 fn on_panic(utils: Option<Utils<'_>>) -> impl FnOnce(&str) -> c_int {
     move |place| {
         if let Some(utils) = utils {
-            let line = format!("sso: internal error at {place}; please report it");
+            let line = format!("sso: internal error at {place}; please report it with {STAMP}");
             utils.write(Level::Error, &line);
         }
         sasl::SASL_FAIL

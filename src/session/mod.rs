@@ -27,6 +27,7 @@ pub use access::{Access, Known};
 pub use budget::payer;
 pub use key::{Key, digest};
 pub use record::{Bounds, Lifetimes};
+pub use state_dir::examine as examine_state_dir;
 pub use tier::Claim;
 
 use crate::clock::{Clock, Moment};

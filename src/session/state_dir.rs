@@ -23,12 +23,32 @@ pub(super) fn prepare(path: &Path) -> Result<(), Trouble> {
     }
     let metadata = fs::symlink_metadata(path)
         .map_err(|error| trouble(path, &error, "make it a readable directory"))?;
+    check_rights(path, &metadata, Some(Uid::effective()))
+}
+
+/// What is wrong with the directory for the user whose sessions are to be in it, if
+/// it is known who that is. Nothing is made.
+///
+/// # Errors
+/// The problem, the remedy behind the last semicolon.
+pub fn examine(path: &Path, user: Option<Uid>) -> Result<(), String> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => check_rights(path, &metadata, user).map_err(|trouble| trouble.0),
+        // Whether it can be made is seen by its parent.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(trouble(path, &error, "make it a readable directory").0),
+    }
+}
+
+fn check_rights(path: &Path, metadata: &fs::Metadata, user: Option<Uid>) -> Result<(), Trouble> {
     if !metadata.is_dir() {
         return Err(trouble(path, &"is not a directory", "remove it"));
     }
-    if metadata.uid() != Uid::effective().as_raw() {
+    if let Some(user) = user
+        && metadata.uid() != user.as_raw()
+    {
         let problem = format!("belongs to uid {}", metadata.uid());
-        return Err(trouble(path, &problem, &format!("chown it to {}", owner())));
+        return Err(trouble(path, &problem, &format!("chown it to uid {user}")));
     }
     if metadata.mode() & 0o022 != 0 {
         let problem = format!(

@@ -3,8 +3,19 @@
 //! `@include:`, no key twice, SASL's options with `sasl_` in front), or a
 //! configuration file of SASL itself, such as Postfix' smtpd.conf, as libsasl2
 //! does (one line an option, which has its own name).
+//!
+//! Where Cyrus stops at the first thing that it does not take, this goes on: all
+//! that is wrong is known at once.
+//!
+//! - `text`: from bytes to lines
+//! - `reading`: from lines to options, and into the files that are included
+//! - `flaw`: what is wrong, and where
 
 #![forbid(unsafe_code)]
+
+mod flaw;
+mod reading;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,11 +24,12 @@ use crate::config::{Config, Options, is_on};
 use crate::daemon;
 use clap::Args;
 
-/// How deep files may include one another.
-const DEEPEST: usize = 10;
+pub(super) use flaw::{Flaw, Spot};
+use reading::{Entry, Reading};
+pub(super) use text::Format;
 
-/// The longest line that libsasl2 reads of a file of its own, in bytes.
-const LONGEST_LINE: usize = 4_095;
+/// What the options of single sign-on begin with.
+pub(super) const PREFIXES: [&str; 3] = ["caspt_", "jwt_", "sso_"];
 
 /// The file that a command is about, and the service.
 #[derive(Clone, Args)]
@@ -44,68 +56,60 @@ impl Place {
 /// The options of one service.
 #[derive(Debug)]
 pub(super) struct ConfFile {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Entry>,
     service: Option<String>,
     format: Format,
 }
-
-/// Whose file it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    /// Cyrus imapd's.
-    Imapd,
-    /// libsasl2's own.
-    Sasl,
-}
-
-impl Format {
-    /// What stands before the name of an option of SASL.
-    pub(super) fn prefix(self) -> &'static str {
-        match self {
-            Self::Imapd => "sasl_",
-            Self::Sasl => "",
-        }
-    }
-
-    /// By what is in it: no file of SASL's has names with `sasl_` in them, and no
-    /// imapd.conf has SASL's options without.
-    fn of(text: &str) -> Self {
-        let mut format = Self::Imapd;
-        for (_, line) in whole_lines(text, Self::Sasl) {
-            let key = line
-                .split(':')
-                .next()
-                .unwrap_or_default()
-                .to_ascii_lowercase();
-            if key.contains("sasl_") || key == "configdirectory" || key == "@include" {
-                return Self::Imapd;
-            }
-            let of_sasl = ["mech_list", "pwcheck_method", "saslauthd_path"].contains(&key.as_str());
-            if of_sasl || PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
-                format = Self::Sasl;
-            }
-        }
-        format
-    }
-}
-
-/// What the options of single sign-on begin with.
-pub(super) const PREFIXES: [&str; 3] = ["caspt_", "jwt_", "sso_"];
 
 impl ConfFile {
     /// Reads a file and what it includes, for the service of this name.
     ///
     /// # Errors
-    /// A sentence that names the file and the line.
+    /// Every fault of the file itself, each in a line with its place.
     pub(super) fn read(path: &Path, service: Option<&str>) -> Result<Self, String> {
-        let text = read(path)?;
-        let mut conf = Self {
-            values: BTreeMap::new(),
-            service: service.map(str::to_owned),
-            format: Format::of(&text),
+        let (conf, flaws) = Self::examine(path, service)?;
+        let faults = flaws.iter().filter(|flaw| flaw.is_fault);
+        let faults: Vec<String> = faults.map(ToString::to_string).collect();
+        match faults.is_empty() {
+            true => Ok(conf),
+            false => Err(faults.join("\n")),
+        }
+    }
+
+    /// The same with all that is wrong with the file itself, and the options that
+    /// could be read nevertheless.
+    ///
+    /// # Errors
+    /// That the file cannot be read at all.
+    pub(super) fn examine(path: &Path, service: Option<&str>) -> Result<(Self, Vec<Flaw>), String> {
+        let reading = Reading::of(path)?;
+        let conf = Self {
+            values: reading.values,
+            // As Cyrus looks for them.
+            service: service.map(str::to_ascii_lowercase),
+            format: reading.format,
         };
-        conf.take(path, &text, 0)?;
-        Ok(conf)
+        Ok((conf, reading.flaws))
+    }
+
+    /// The names of all options, as they are written, but in lower case.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Where an option stands whose name is written so.
+    pub(super) fn spot(&self, name: &str) -> Option<&Spot> {
+        self.values.get(name).map(|entry| &entry.spot)
+    }
+
+    /// How the option of SASL called `name` is written, by which this service reads
+    /// it: with the service's name before it, if that is there.
+    pub(super) fn written(&self, name: &str) -> String {
+        let name = format!("{}{name}", self.format.prefix());
+        match self.service.as_ref().map(|of| format!("{of}_{name}")) {
+            Some(of_service) if self.values.contains_key(&of_service) => of_service,
+            _ => name,
+        }
     }
 
     /// Whose file it is.
@@ -113,9 +117,17 @@ impl ConfFile {
         self.format
     }
 
-    /// The value of an option of the host's own, if it is set.
+    /// The value of an option of the host's own, if it is set, for the service if
+    /// it has one of its own.
     pub(super) fn of_host(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.entry(name).map(|entry| entry.value.as_str())
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        let of_service = self.service.as_ref();
+        of_service
+            .and_then(|service| self.values.get(&format!("{service}_{name}")))
+            .or_else(|| self.values.get(name))
     }
 
     /// The names of all options of SASL, without `sasl_`.
@@ -159,84 +171,32 @@ impl ConfFile {
     /// What is wrong if libsasl2 would keep, as the user's password, what the daemon
     /// took: for whichever service, for the daemon answers all.
     pub(super) fn transitions(&self) -> Vec<String> {
+        let keys = self.transitioning().into_iter();
+        keys.map(|key| format!("{key}: would store tickets and tokens as passwords; take it out"))
+            .collect()
+    }
+
+    /// The options, as they are written, by which libsasl2 stores what passes as a
+    /// password.
+    pub(super) fn transitioning(&self) -> Vec<String> {
         let name = format!("{}auto_transition", self.format.prefix());
         let is_one = |key: &str| key == name || key.ends_with(&format!("_{name}"));
         let set = self.values.iter();
-        let on = set.filter(|(key, value)| is_one(key) && is_on(value) != Some(false));
-        on.map(|(key, _)| {
-            format!("{key}: would store tickets and tokens as passwords; take it out")
-        })
-        .collect()
+        let on = set.filter(|(key, entry)| is_one(key) && is_on(&entry.value) != Some(false));
+        on.map(|(key, _)| key.clone()).collect()
     }
 
-    fn take(&mut self, path: &Path, text: &str, depth: usize) -> Result<(), String> {
-        if depth > DEEPEST {
-            return Err(format!("{}: includes itself", path.display()));
-        }
-        for (number, line) in whole_lines(text, self.format) {
-            let place = || format!("{}:{number}", path.display());
-            let (key, value) = line
-                .split_once(':')
-                .ok_or_else(|| format!("{}: has no colon; write key: value", place()))?;
-            let (key, value) = (key.to_ascii_lowercase(), value.trim());
-            let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '@');
-            if !key.chars().all(is_key) {
-                return Err(format!("{}: \"{key}\" is no name of an option", place()));
-            }
-            if value.is_empty() {
-                let remedy = "give it a value or take it out";
-                return Err(format!("{}: {key} has no value; {remedy}", place()));
-            }
-            if self.format == Format::Sasl && line.len() > LONGEST_LINE {
-                let what = "is longer than the 4095 bytes that libsasl2 reads";
-                return Err(format!("{}: {what}", place()));
-            }
-            if key == "@include" {
-                let path = Path::new(value);
-                self.take(path, &read(path)?, depth + 1)?;
-            } else if self.values.insert(key.clone(), value.to_owned()).is_some() {
-                return Err(format!("{}: {key} is there twice", place()));
-            }
-        }
-        Ok(())
+    /// The value of an option whose name is written so.
+    pub(super) fn as_written(&self, name: &str) -> Option<String> {
+        self.values.get(name).map(|entry| entry.value.clone())
     }
 }
 
 impl Options for ConfFile {
     fn get(&self, name: &str) -> Option<String> {
         let name = format!("{}{name}", self.format.prefix());
-        let of_service = self
-            .service
-            .as_ref()
-            .and_then(|service| self.values.get(&format!("{service}_{name}")));
-        of_service.or_else(|| self.values.get(&name)).cloned()
+        self.entry(&name).map(|entry| entry.value.clone())
     }
-}
-
-/// What is not UTF-8, in a comment say, is no matter to the hosts.
-fn read(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The lines that are neither empty nor comments, each with the number that it
-/// begins at, and with the lines that continue it.
-fn whole_lines(text: &str, format: Format) -> Vec<(usize, String)> {
-    let mut whole: Vec<(usize, String)> = Vec::new();
-    let mut goes_on = false;
-    for (index, line) in text.lines().enumerate() {
-        let (line, continued) = match line.strip_suffix('\\') {
-            Some(line) if format == Format::Imapd => (line, true),
-            _ => (line, false),
-        };
-        match whole.last_mut() {
-            Some((_, begun)) if goes_on => begun.push_str(line),
-            _ => whole.push((index + 1, line.trim_start().to_owned())),
-        }
-        goes_on = continued;
-    }
-    whole.retain(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-    whole
 }
 
 #[cfg(test)]
@@ -281,11 +241,18 @@ mod tests {
     #[test]
     fn what_cyrus_does_not_start_with_is_named_with_its_line() {
         let twice = of("a: 1\n\na: 2\n", None).unwrap_err();
-        assert!(twice.ends_with("imapd.conf:3: a is there twice"), "{twice}");
+        assert!(twice.contains("imapd.conf:3: a: is there twice"), "{twice}");
         assert!(of("nonsense\n", None).is_err());
         assert!(of("sasl_sso_realm:\n", None).is_err());
         assert!(of("sasl_sso_realm : univ.fr\n", None).is_err());
         assert!(of("@include: ITSELF\n", None).is_err());
+        assert!(of("@include: INCLUDED\n@include: INCLUDED\n", None).is_err());
+        assert!(of("@inclade: INCLUDED\n", None).is_err());
+        assert!(of("\u{feff}a: 1\n", None).is_err());
+        assert!(of("\u{a0}a: 1\n", None).is_err());
+        assert!(of("a@b: 1\n", None).is_err());
+        let all = of("a\nb: 1\nB: 2\nc:\n: d\n@include: /missing\n", None).unwrap_err();
+        assert_eq!(all.lines().count(), 5, "{all}");
     }
 
     #[test]
@@ -297,7 +264,7 @@ mod tests {
         let names: Vec<&str> = conf.sasl_names().collect();
         assert_eq!(names, ["jwt_keys", "pwcheck_method"]);
         let long = format!("jwt_keys: {}\n", "x".repeat(4_090));
-        assert!(of(&long, None).unwrap_err().ends_with("libsasl2 reads"));
+        assert!(of(&long, None).unwrap_err().contains("libsasl2 reads"));
         // Without the prefix they are not read by imapd.
         let conf = of("configdirectory: /x\ncaspt_url: https://a/\n", None).unwrap();
         assert_eq!(conf.format(), Format::Imapd);

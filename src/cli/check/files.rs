@@ -1,0 +1,161 @@
+//! What the plugin will read with the first credential, and not before: CAs, keys,
+//! and the directory of the sessions.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+
+use super::access::{Want, Who};
+use super::certificate;
+use super::finding::Severity;
+use super::subject::Subject;
+use crate::cli::conf_file::Format;
+use crate::config::{Config, KeysAt};
+use crate::http;
+use crate::jwt;
+use crate::session::examine_state_dir;
+
+pub(super) fn check(subject: &mut Subject<'_>, config: &Config) {
+    let who = find_user(subject);
+    let mut ca_files = Vec::new();
+    if let Some(cas) = &config.cas {
+        ca_files.extend(
+            cas.ca_file
+                .clone()
+                .map(|path| ("caspt_ca_file".to_owned(), path)),
+        );
+    }
+    let issuers = config.jwt.iter().flat_map(|jwt| &jwt.issuers);
+    for issuer in issuers.clone() {
+        let file = issuer.ca_file.clone();
+        ca_files.extend(file.map(|path| (issuer.option("ca_file"), path)));
+    }
+    for (option, path) in ca_files {
+        check_ca_file(subject, &option, &path, who.as_ref());
+    }
+    for issuer in issuers {
+        let option = issuer.option("keys");
+        for complaint in jwt::check_keys(issuer) {
+            subject.say_of_sasl(Severity::Fault, &option, &complaint);
+        }
+        if let KeysAt::Path(path) = &issuer.keys {
+            check_keys(subject, &option, path, who.as_ref());
+        }
+    }
+    if config.cas.is_some() || config.jwt.is_some() {
+        check_state_dir(subject, &config.sessions.state_dir, who.as_ref());
+    }
+}
+
+/// Who the processes of the mail server are; of other hosts it is not known.
+fn find_user(subject: &mut Subject<'_>) -> Option<Who> {
+    if subject.conf.format() == Format::Sasl {
+        return None;
+    }
+    let name = subject.conf.of_host("cyrus_user").unwrap_or("cyrus");
+    let found = Who::find(name);
+    if found.is_none() {
+        let what = format!("there is no user {name} on this host, so rights are not checked");
+        let remedy = "check where the server is, or set cyrus_user";
+        subject.say(Severity::Note, "cyrus_user", what, remedy);
+    }
+    found
+}
+
+fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
+    if let Err(problem) = http::check_roots(path) {
+        let what = format!("{problem}; name a PEM file of the CAs to be trusted");
+        return subject.say_of_sasl(Severity::Fault, option, &what);
+    }
+    check_readable(subject, option, path, who);
+    check_stays(subject, option, path);
+    for one in certificate::in_file(path) {
+        if let Some(end) = one.end() {
+            let (path, name) = (path.display(), &one.subject);
+            let what = format!("{path}: the certificate of {name} {end}; have its successor ready");
+            subject.say_of_sasl(Severity::Warning, option, &what);
+        }
+    }
+}
+
+fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
+    check_stays(subject, option, path);
+    check_readable(subject, option, path, who);
+    let files: Vec<PathBuf> = match fs::read_dir(path) {
+        Ok(entries) => entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect(),
+        Err(_) => Vec::new(),
+    };
+    let is_hidden = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(b".")
+    };
+    for file in files
+        .iter()
+        .filter(|path| path.is_file() && !is_hidden(path))
+    {
+        check_readable(subject, option, file, who);
+    }
+}
+
+fn check_readable(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
+    let mut wants = vec![Want::Read];
+    if path.is_dir() {
+        wants.push(Want::Enter);
+    }
+    let hindrance = |who: &Who| wants.iter().find_map(|want| who.hindrance(path, *want));
+    if let Some(hindrance) = who.and_then(hindrance) {
+        let what = format!("{hindrance}; let that user read it");
+        subject.say_of_sasl(Severity::Fault, option, &what);
+    }
+}
+
+/// What the next boot takes away, or what systemd shows to others only.
+fn check_stays(subject: &mut Subject<'_>, option: &str, path: &Path) {
+    let Ok(real) = fs::canonicalize(path) else {
+        return;
+    };
+    let is_temporary = ["/tmp", "/var/tmp"]
+        .iter()
+        .any(|parent| real.starts_with(parent));
+    let in_memory = statfs(&real).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC);
+    if is_temporary || in_memory {
+        let path = path.display();
+        let what = match is_temporary {
+            true => {
+                "is in a directory for temporary files, of which a unit of systemd's may have \
+                     its own"
+            }
+            false => "is on a file system in memory, which the next boot takes away",
+        };
+        let what = format!("{path} {what}; move it, to /etc/cyrus for one");
+        subject.say_of_sasl(Severity::Warning, option, &what);
+    }
+}
+
+/// Without it there is no login that another process remembers.
+fn check_state_dir(subject: &mut Subject<'_>, path: &Path, who: Option<&Who>) {
+    if let Err(problem) = examine_state_dir(path, who.map(|who| who.uid)) {
+        return subject.say_of_sasl(Severity::Warning, "sso_state_dir", &problem);
+    }
+    let Some(who) = who.filter(|_| !path.exists()) else {
+        return;
+    };
+    let owner = &who.name;
+    let make = format!("make it, owned by {owner}, mode 0700, at every boot (tmpfiles.d(5))");
+    let what = match path.parent() {
+        Some(parent) if parent.is_dir() => match who.hindrance(parent, Want::Write) {
+            Some(hindrance) => format!("{} cannot be made: {hindrance}; {make}", path.display()),
+            None => return,
+        },
+        _ => {
+            let path = path.display();
+            format!("{path} cannot be made: there is no directory for it to be in; {make}")
+        }
+    };
+    subject.say_of_sasl(Severity::Warning, "sso_state_dir", &what);
+}

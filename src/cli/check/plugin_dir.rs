@@ -1,0 +1,82 @@
+//! Whether the plugin is where libsasl2 looks for it, and of the same build as this
+//! program. It is read, and not loaded.
+
+#![forbid(unsafe_code)]
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::finding::Severity;
+use super::subject::Subject;
+use crate::stamp;
+
+/// Where the plugin has to be.
+const NAME: &str = "libsso.so";
+
+pub(super) fn check(subject: &mut Subject<'_>, directory: Option<&Path>) {
+    let places = match directory {
+        Some(directory) => vec![directory.to_owned()],
+        None => places(),
+    };
+    let found = places
+        .iter()
+        .map(|place| place.join(NAME))
+        .find(|path| path.exists());
+    let Some(path) = found else {
+        let places: Vec<String> = places
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let what = format!(
+            "there is no {NAME} in {}, and nothing is offered",
+            places.join(", ")
+        );
+        let remedy = "install it, or name the directory by --plugin-dir";
+        return subject.say(Severity::Warning, "", what, remedy);
+    };
+    let shown = path.display();
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let what = format!("{shown} cannot be read");
+            return subject.say(
+                Severity::Warning,
+                "",
+                what,
+                "make it readable for everybody",
+            );
+        }
+        Err(error) => {
+            let what = format!("{shown} cannot be read: {error}");
+            return subject.say(Severity::Warning, "", what, "install it again");
+        }
+    };
+    let (version, digest) = stamp::ours();
+    let what = match stamp::find(&bytes) {
+        None => format!("{shown} is not a plugin of this version ({version})"),
+        Some((other, _)) if other != version => {
+            format!("{shown} is of version {other}, and this program of {version}")
+        }
+        Some((_, other)) if other != digest => {
+            format!("{shown} is of another build ({other}) than this program ({digest})")
+        }
+        Some(_) => return,
+    };
+    let remedy = "install both of one build: they read the same options and sessions";
+    subject.say(Severity::Warning, "", what, remedy);
+}
+
+/// Where Debian's libsasl2 looks, and where those of others do.
+fn places() -> Vec<PathBuf> {
+    let arch = std::env::consts::ARCH;
+    let debian = PathBuf::from(format!("/usr/lib/{arch}-linux-gnu/sasl2"));
+    if debian.is_dir() {
+        return vec![debian];
+    }
+    let others = ["/usr/lib64/sasl2", "/usr/lib/sasl2"].map(PathBuf::from);
+    let there: Vec<PathBuf> = others.into_iter().filter(|path| path.is_dir()).collect();
+    match there.is_empty() {
+        true => vec![debian],
+        false => there,
+    }
+}

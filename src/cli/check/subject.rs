@@ -1,0 +1,54 @@
+//! What is looked at: one file for one service, and where what is found goes.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use super::finding::{Finding, Report, Severity, place};
+use crate::cli::conf_file::ConfFile;
+
+/// A file as one service reads it.
+pub(super) struct Subject<'a> {
+    pub(super) path: &'a Path,
+    pub(super) conf: &'a ConfFile,
+    pub(super) service: Option<&'a str>,
+    pub(super) report: &'a mut Report,
+}
+
+impl Subject<'_> {
+    /// Something about an option by the name that it has, or would have, in the file.
+    pub(super) fn say(
+        &mut self,
+        severity: Severity,
+        option: &str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let (file, line) = place(self.conf.spot(option), self.path);
+        self.report.add(Finding {
+            severity,
+            file,
+            line,
+            option: (!option.is_empty()).then(|| option.to_owned()),
+            service: self.service.map(str::to_owned),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// The same of an option of SASL's, by its own name, with the remedy behind the
+    /// last semicolon of what is wrong.
+    pub(super) fn say_of_sasl(&mut self, severity: Severity, name: &str, what: &str) {
+        let option = self.conf.written(name);
+        let (problem, remedy) = what.rsplit_once("; ").unwrap_or((what, ""));
+        self.say(severity, &option, problem, remedy);
+    }
+
+    /// Whether the file is a whole one, rather than lines to add to one.
+    pub(super) fn is_whole(&self) -> bool {
+        let is_of_a_whole = |name: &str| {
+            name.contains("partition") || ["configdirectory", "admins"].contains(&name)
+        };
+        self.conf.names().any(is_of_a_whole)
+    }
+}

@@ -1,0 +1,136 @@
+//! Keys as an administrator asks about them before a restart: which could be used,
+//! and why not the others. What is found is what a login would find.
+
+#![forbid(unsafe_code)]
+
+use serde_json::Value;
+
+use super::files::Files;
+use super::jwks::{self, Secrets};
+use super::published::Published;
+use crate::algorithm::Algorithm;
+use crate::config::{IssuerConfig, KeysAt};
+use crate::deadline::Deadline;
+use crate::outcome::{Failure, Reason};
+
+/// One key of a published set.
+#[derive(Debug)]
+pub struct KeyReport {
+    /// Its `kid`, if it has one.
+    pub kid: Option<String>,
+    /// Such as `RSA 2048 bits` or `EC P-256`.
+    pub kind: String,
+    /// The algorithms that tokens may be signed by with it, or why it is not used.
+    pub usable: Result<Vec<Algorithm>, String>,
+}
+
+/// What an issuer publishes.
+#[derive(Debug)]
+pub struct SetReport {
+    /// The issuer's certificate in DER, if it was asked over TLS.
+    pub certificate: Option<Vec<u8>>,
+    /// Every key of the set.
+    pub keys: Vec<KeyReport>,
+}
+
+/// What is wrong with keys in files; nothing of those that are published.
+pub fn check_keys(config: &IssuerConfig) -> Vec<String> {
+    let KeysAt::Path(path) = &config.keys else {
+        return Vec::new();
+    };
+    let set = Files::new(path.clone()).examine();
+    let fits = |algorithm: &Algorithm| set.keys.iter().any(|key| key.fits(*algorithm));
+    let mut complaints = set.complaints;
+    if let Some(allowed) = &config.algorithms
+        && !set.keys.is_empty()
+        && !allowed.iter().any(fits)
+    {
+        let allowed: Vec<&str> = allowed.iter().map(|algorithm| algorithm.name()).collect();
+        let (path, option) = (path.display(), config.option("algorithms"));
+        complaints.push(format!(
+            "{path} has no key for {}, and no token can be taken; change {option}, or the keys \
+             (a secret must be as long as the digest)",
+            allowed.join(" ")
+        ));
+    }
+    complaints
+}
+
+/// Asks an issuer for its keys as a login would, but without what the host keeps.
+///
+/// # Errors
+/// Why there is no key set to be had.
+pub fn inspect_published(
+    config: &IssuerConfig,
+    deadline: &Deadline<'_>,
+) -> Result<SetReport, Failure> {
+    let (body, certificate) = Published::new(config).look(deadline)?;
+    let unusable = |what: String| Failure::new(Reason::ReplyUnusable, format!("the answer {what}"));
+    // What a login cannot read is no set here, either.
+    jwks::read(&body, Secrets::Ignored).map_err(unusable)?;
+    let set: Value = serde_json::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
+    let entries = set.get("keys").and_then(Value::as_array);
+    let keys = entries.into_iter().flatten().map(report).collect();
+    Ok(SetReport { certificate, keys })
+}
+
+fn report(entry: &Value) -> KeyReport {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str);
+    let usable = match jwks::key(entry, Secrets::Ignored) {
+        Ok(Some(key)) => {
+            let fits = |algorithm: &Algorithm| key.fits(*algorithm);
+            Ok(Algorithm::ALL.iter().copied().filter(fits).collect())
+        }
+        Ok(None) => Err("is for something else than signatures that are taken here".to_owned()),
+        Err(problem) => Err(problem),
+    };
+    KeyReport {
+        kid: text("kid").map(str::to_owned),
+        kind: kind(entry),
+        usable,
+    }
+}
+
+fn kind(entry: &Value) -> String {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str);
+    match (text("kty"), text("crv"), text("n")) {
+        (Some("RSA"), _, Some(n)) => format!("RSA {} bits", bits(n)),
+        (Some(kty), Some(crv), _) => format!("{kty} {crv}"),
+        (Some(kty), None, _) => kty.to_owned(),
+        (None, ..) => "of no type".to_owned(),
+    }
+}
+
+/// How long a number in base64url is, less the zeros before it.
+fn bits(number: &str) -> usize {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let bytes = URL_SAFE_NO_PAD.decode(number.trim_end_matches('='));
+    let bytes = bytes.unwrap_or_default();
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    match bytes.get(zeros) {
+        Some(first) => (bytes.len() - zeros) * 8 - first.leading_zeros() as usize,
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_says_what_it_is_and_why_it_is_not_used() {
+        let point = "EVs_o5-uQbTjL3chynL4wXgUg2R9q9UU8I5mEovUf84";
+        let other = "kGe5DgSIycKp8w9aJmoHhB1sB3QTugfnRWm5nU_TzsY";
+        let good =
+            report(&json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": point, "y": other}));
+        assert_eq!((good.kid.as_deref(), &*good.kind), (Some("a"), "EC P-256"));
+        assert_eq!(good.usable, Ok(vec![Algorithm::Es256]));
+        let short = report(&json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}));
+        assert_eq!(short.kind, "RSA 17 bits");
+        assert!(short.usable.is_err());
+        let other = report(&json!({"kty": "AKP", "use": "enc"}));
+        assert!(other.usable.unwrap_err().contains("something else"));
+    }
+}

@@ -7,7 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::time::Duration;
+
+use time::OffsetDateTime;
 
 /// Milliseconds, and `duration` more.
 fn later(milliseconds: u64, duration: Duration) -> u64 {
@@ -68,6 +71,20 @@ impl WallTime {
     /// How long it is from this time to `later`; nothing if that is earlier.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(later.0.saturating_sub(self.0))
+    }
+}
+
+/// In UTC, to the second.
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = i64::try_from(self.0 / 1_000).unwrap_or(i64::MAX);
+        match OffsetDateTime::from_unix_timestamp(seconds) {
+            Ok(time) => {
+                let (hour, minute, second) = time.to_hms();
+                write!(f, "{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
+            }
+            Err(_) => write!(f, "{seconds} s after 1970"),
+        }
     }
 }
 
@@ -139,6 +156,14 @@ mod tests {
         // 2026, and not the year 9999.
         assert!(SystemClock.wall() > WallTime::from_millis(1_767_225_600_000));
         assert!(SystemClock.wall() < WallTime::LATEST);
+    }
+
+    #[test]
+    fn a_time_is_written_as_people_read_it() {
+        let written = |milliseconds| WallTime::from_millis(milliseconds).to_string();
+        assert_eq!(written(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(written(1_709_251_199_999), "2024-02-29 23:59:59 UTC");
+        assert_eq!(WallTime::LATEST.to_string(), "9999-12-31 23:59:59 UTC");
     }
 
     #[test]

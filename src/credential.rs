@@ -56,6 +56,11 @@ impl Ticket {
         &self.0
     }
 
+    /// What may be shown of it: of which kind it is.
+    pub fn shown(&self) -> &str {
+        self.0.get(.."PT-".len()).unwrap_or_default()
+    }
+
     /// `text` with every occurrence of the ticket masked: CAS servers quote the
     /// ticket in their error messages.
     pub fn masked_in(&self, text: &str) -> String {

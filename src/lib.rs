@@ -13,7 +13,7 @@
 //! Arrows point one way, from the bottom of this list to its top:
 //!
 //! 1. [`credential`], [`principal`], [`clock`], [`deadline`], [`log`],
-//!    [`outcome`]: the words that all others speak.
+//!    [`outcome`], [`witness`]: the words that all others speak.
 //! 2. [`algorithm`], [`identity`], [`proxies`], [`rules`], [`service`]: what the
 //!    administrator decides, and [`config`]: how it is written. [`wire`]: what
 //!    clients send. [`http`], [`session`]: asking a server, and remembering.
@@ -68,3 +68,4 @@ pub mod service;
 pub mod session;
 pub mod stamp;
 pub mod wire;
+pub mod witness;

@@ -49,6 +49,17 @@ pub fn quoted(text: &str) -> Cow<'_, str> {
     Cow::Owned(value)
 }
 
+/// Several values, each of them [`quoted`]. Of many, the first.
+pub fn listed<T: AsRef<str>>(values: &[T]) -> String {
+    const MOST: usize = 20;
+    let quoted = values.iter().take(MOST).map(|value| quoted(value.as_ref()));
+    let mut listed = quoted.collect::<Vec<_>>().join(" ");
+    if values.len() > MOST {
+        listed.push_str(" …");
+    }
+    listed
+}
+
 /// Whether a character shows as nothing, or changes how others show: control
 /// characters, and those that set the direction of text.
 pub(crate) fn is_hidden(c: char) -> bool {

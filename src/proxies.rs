@@ -5,9 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 use url::Url;
 
+use crate::log::quoted;
 use crate::outcome::{Failure, Reason};
+use crate::witness::{Checks, Step, Told};
 
 /// `caspt_proxies` and `caspt_allow_direct`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,23 +55,37 @@ impl ProxyPolicy {
     /// # Errors
     /// [`Reason::ProxyNotAllowed`] if one of them matches no pattern,
     /// [`Reason::DirectNotAllowed`] if there is none and that is not allowed.
-    pub fn judge(&self, chain: &[String]) -> Result<(), Failure> {
-        if chain.is_empty() && !self.allow_direct {
-            return Err(Failure::new(
-                Reason::DirectNotAllowed,
-                "the ticket was not got through a proxy; caspt_allow_direct would allow that",
-            ));
+    pub fn judge(&self, chain: &[String], checks: &mut Checks<'_>) -> Result<(), Failure> {
+        if chain.is_empty() {
+            let allowed = if self.allow_direct {
+                Ok(())
+            } else {
+                let what =
+                    "the ticket was not got through a proxy; caspt_allow_direct would allow that";
+                Err(Failure::new(Reason::DirectNotAllowed, what))
+            };
+            checks.check(Step::Proxy, |_| Told::found("none"), allowed)?;
         }
-        let foreign = chain
-            .iter()
-            .find(|proxy| !self.patterns.iter().any(|pattern| pattern.matches(proxy)));
-        match foreign {
-            None => Ok(()),
-            Some(proxy) => Err(Failure::new(
-                Reason::ProxyNotAllowed,
-                format!("proxy {proxy} matches no pattern of caspt_proxies"),
-            )),
+        for proxy in chain {
+            let pattern = self.patterns.iter().find(|pattern| pattern.matches(proxy));
+            let allowed = match pattern {
+                Some(_) => Ok(()),
+                None => {
+                    let what = format!("proxy {proxy} matches no pattern of caspt_proxies");
+                    Err(Failure::new(Reason::ProxyNotAllowed, what))
+                }
+            };
+            let told = |_: Option<&()>| {
+                let patterns = self
+                    .patterns
+                    .iter()
+                    .filter(|one| pattern.is_none_or(|p| p == *one));
+                let patterns: Vec<String> = patterns.map(Pattern::to_string).collect();
+                Told::found(quoted(proxy)).wanted(patterns.join(" "))
+            };
+            checks.check(Step::Proxy, told, allowed)?;
         }
+        Ok(())
     }
 }
 
@@ -107,6 +125,16 @@ impl Pattern {
     }
 }
 
+/// As it is written.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(url) => f.write_str(url),
+            Self::Beginning(beginning) => write!(f, "{beginning}*"),
+        }
+    }
+}
+
 /// Whether a URL has dot segments (RFC 3986, section 3.3), plain or encoded, by
 /// which it leaves the path that it begins with.
 fn climbs(url: &str) -> bool {
@@ -124,6 +152,7 @@ fn climbs(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::witness::Witness;
 
     fn policy(patterns: &[&str], allow_direct: bool) -> ProxyPolicy {
         let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
@@ -134,7 +163,8 @@ mod tests {
 
     fn verdict(policy: &ProxyPolicy, chain: &[&str]) -> Option<Reason> {
         let chain: Vec<String> = chain.iter().map(|p| (*p).to_owned()).collect();
-        policy.judge(&chain).err().map(|failure| failure.reason())
+        let judged = policy.judge(&chain, &mut Checks::new(Witness::NOBODY));
+        judged.err().map(|failure| failure.reason())
     }
 
     const WEBMAIL: &str = "https://webmail.univ.fr/cas/callback";

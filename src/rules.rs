@@ -8,6 +8,10 @@
 
 use std::borrow::Cow;
 
+use crate::log::listed;
+use crate::outcome::Failure;
+use crate::witness::{Checks, Step, Told};
+
 /// Conditions, all of which must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules(Vec<Condition>);
@@ -34,12 +38,30 @@ impl Rules {
         (Self(conditions), problems)
     }
 
-    /// The first condition that does not hold, given the values of each
-    /// attribute; `None` if all hold.
-    pub fn unmet<'v>(&self, values: impl Fn(&str) -> Vec<Cow<'v, str>>) -> Option<&Condition> {
-        self.0
-            .iter()
-            .find(|condition| !condition.holds(&values(&condition.attribute)))
+    /// Checks each condition, given the values of each attribute.
+    ///
+    /// # Errors
+    /// What `unmet` makes of one that does not hold.
+    pub fn judge<'v>(
+        &self,
+        checks: &mut Checks<'_>,
+        values: impl Fn(&str) -> Vec<Cow<'v, str>>,
+        unmet: impl Fn(&Condition) -> Failure,
+    ) -> Result<(), Failure> {
+        for condition in &self.0 {
+            let values = values(&condition.attribute);
+            let result = match condition.holds(&values) {
+                true => Ok(()),
+                false => Err(unmet(condition)),
+            };
+            let told = |_: Option<&()>| {
+                let mut values = values.clone();
+                values.dedup();
+                Told::found(listed(&values)).wanted(condition.to_string())
+            };
+            checks.check(Step::Rule, told, result)?;
+        }
+        Ok(())
     }
 
     /// The conditions, as they were written.
@@ -100,19 +122,19 @@ impl std::fmt::Display for Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Reason;
+    use crate::witness::Witness;
 
     fn unmet(rules: &str, attributes: &[(&str, &'static str)]) -> Option<String> {
         let (rules, problems) = Rules::parse(rules);
         assert_eq!(problems, Vec::<String>::new());
-        rules
-            .unmet(|name| {
-                attributes
-                    .iter()
-                    .filter(|(key, _)| *key == name)
-                    .map(|(_, value)| Cow::Borrowed(*value))
-                    .collect()
-            })
-            .map(ToString::to_string)
+        let values = |name: &str| {
+            let of_name = attributes.iter().filter(|(key, _)| *key == name);
+            of_name.map(|(_, value)| Cow::Borrowed(*value)).collect()
+        };
+        let unmet = |condition: &Condition| Failure::new(Reason::RuleNotMet, condition.to_string());
+        let judged = rules.judge(&mut Checks::new(Witness::NOBODY), values, unmet);
+        judged.err().map(|failure| failure.detail().to_owned())
     }
 
     #[test]

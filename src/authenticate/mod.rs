@@ -18,6 +18,7 @@ use crate::outcome::{self, Failure, Reason};
 use crate::principal::Principal;
 use crate::session::{self, Access, Bounds, Key, Known, Lifetimes, Sessions};
 use crate::wire::Hint;
+use crate::witness::Witness;
 use tickets::CasSide;
 use tokens::{JwtSide, TOKEN_LIFETIMES};
 
@@ -96,12 +97,21 @@ pub struct Attempt<'a> {
     pub deadline: &'a Deadline<'a>,
     /// Where troubles are told.
     pub log: &'a dyn Log,
+    /// Who looks on.
+    pub witness: Witness<'a>,
 }
 
 impl Engine {
     /// Opens nothing: that is for the first credential to bring about.
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
         let sessions = Arc::new(Sessions::new(config.sessions.clone(), clock));
+        Self::with_sessions(config, sessions)
+    }
+
+    /// One that changes nothing on the host: what is known there is read, and what
+    /// it finds out stays in its own memory.
+    pub fn observing(config: Config, clock: Arc<dyn Clock>) -> Self {
+        let sessions = Arc::new(Sessions::observing(config.sessions.clone(), clock));
         Self::with_sessions(config, sessions)
     }
 
@@ -191,12 +201,53 @@ impl Engine {
         {
             return Verdict::known(key, known);
         }
+        self.find_out(&sessions, key, credential, attempt)
+    }
+
+    /// What is known of a credential, which is neither spent nor asked about by
+    /// that; and whether the host's processes were asked what they know.
+    ///
+    /// # Errors
+    /// [`Reason::InternalError`].
+    pub fn recall(
+        &self,
+        credential: &Credential,
+        attempt: &Attempt<'_>,
+    ) -> Result<(Option<Verdict>, bool), Failure> {
+        let sessions = self.sessions.open(attempt.log)?;
+        let known =
+            self.key(&sessions, credential, attempt.service)
+                .and_then(|(key, lifetimes)| {
+                    let known = sessions.known(credential.kind(), &key, lifetimes)?;
+                    Some(Verdict::known(key, known))
+                });
+        Ok((known, sessions.has_host()))
+    }
+
+    /// Decides on a credential as if nothing were known of it.
+    pub fn decide_anew(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
+        match self.sessions.open(attempt.log) {
+            Ok(sessions) => {
+                let key = self.key(&sessions, credential, attempt.service);
+                self.find_out(&sessions, key, credential, attempt)
+            }
+            Err(failure) => Verdict::from(failure),
+        }
+    }
+
+    fn find_out(
+        &self,
+        sessions: &Access<'_>,
+        key: Option<(Key, &Lifetimes)>,
+        credential: &Credential,
+        attempt: &Attempt<'_>,
+    ) -> Verdict {
         match (key, credential, &self.cas, &self.jwt) {
             (Some((key, _)), Credential::Ticket(ticket), Some(side), _) => {
-                side.decide(&sessions, key, ticket, attempt)
+                side.decide(sessions, key, ticket, attempt)
             }
             (Some((key, _)), Credential::Token(token), _, Some(side)) => {
-                side.decide(&sessions, key, token, attempt)
+                side.decide(sessions, key, token, attempt)
             }
             _ => {
                 let what = "credentials of this kind are not configured";

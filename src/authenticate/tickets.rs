@@ -11,6 +11,7 @@ use crate::credential::{Kind, Ticket};
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 use crate::session::{self, Access, Bounds, Key, Lifetimes};
+use crate::witness::{Step, Told};
 
 /// How long a login waits before it looks again whether another one has
 /// validated the same credential: short beside any answer of an SSO server.
@@ -79,6 +80,7 @@ impl CasSide {
             client,
             claimed,
             deadline,
+            witness,
             ..
         } = *attempt;
         let CasConfig {
@@ -93,10 +95,20 @@ impl CasSide {
             return Err(Failure::new(Reason::ServerTimeout, what));
         }
         let payer = &session::payer(client, claimed);
-        sessions.may_spend(payer, *budget)?;
         let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
-        sessions.may_ask(&breaker)?;
-        let result = self.validator.validate(ticket, service, deadline);
+        let may_ask = sessions
+            .may_spend(payer, *budget)
+            .and_then(|()| sessions.may_ask(&breaker));
+        let told = |may_ask: Option<&()>| {
+            let whose = match (client, claimed) {
+                (None, None) => "all",
+                _ => payer.as_str(),
+            };
+            let found = may_ask.map_or("CAS is not asked", |()| "CAS may be asked");
+            Told::found(found).wanted(format!("caspt_budget of {whose}, and not silent of late"))
+        };
+        witness.see(Step::Server, told, may_ask)?;
+        let result = self.validator.validate(ticket, service, deadline, witness);
         match result.as_ref().map_err(Failure::reason) {
             // A server that had little time, because others had taken it, is
             // not to blame.

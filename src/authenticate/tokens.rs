@@ -45,8 +45,14 @@ impl JwtSide {
         token: &Token,
         attempt: &Attempt<'_>,
     ) -> Verdict {
-        let Attempt { deadline, log, .. } = *attempt;
-        match self.validator.validate(token, sessions, deadline, log) {
+        let Attempt {
+            deadline,
+            log,
+            witness,
+            ..
+        } = *attempt;
+        let validator = &self.validator;
+        match validator.validate(token, sessions, deadline, log, witness) {
             Ok((principal, bounds)) => Verdict {
                 unwritten: Some(Unwritten::Session {
                     key,

@@ -4,9 +4,11 @@
 
 mod probe;
 mod reply;
+mod told;
 mod xml;
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use url::Url;
 
@@ -14,9 +16,11 @@ use crate::config::CasConfig;
 use crate::credential::Ticket;
 use crate::deadline::Deadline;
 use crate::http::{Client, Response};
+use crate::log::quoted;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
-use crate::rules::words;
+use crate::rules::{Condition, words};
+use crate::witness::{Checks, Step, Told, Witness};
 pub use probe::{Answer, Said};
 
 /// Where a ticket is validated: with attributes (CAS protocol 3.0, section
@@ -58,10 +62,12 @@ impl Cas {
         ticket: &Ticket,
         service: &str,
         deadline: &Deadline<'_>,
+        witness: Witness<'_>,
     ) -> Result<Principal, Failure> {
-        self.ask(ticket, service, deadline)
-            .and_then(|response| reply::read(&response.body))
-            .and_then(|success| self.judge(&success))
+        let mut checks = Checks::new(witness);
+        self.ask(ticket, service, deadline, witness)
+            .and_then(|response| checks.must(Step::Reply, told::reply, reply::read(&response.body)))
+            .and_then(|success| self.judge(&success, checks))
             .map_err(|failure| {
                 // CAS quotes tickets, and so may the parts it is read with.
                 Failure::new(failure.reason(), ticket.masked_in(failure.detail()))
@@ -75,22 +81,24 @@ impl Cas {
         ticket: &Ticket,
         service: &str,
         deadline: &Deadline<'_>,
+        witness: Witness<'_>,
     ) -> Result<Response, Failure> {
         let mut last = None;
         for base in &self.config.urls {
-            match self.ask_server(base, ticket, service, deadline) {
+            match self.ask_server(base, ticket, service, deadline, witness) {
                 Err(error) if error.nothing_written => last = Some(error.failure),
-                Err(error) => return Err(error.failure),
+                Err(error) => return witness.see(Step::Request, told::nothing, Err(error.failure)),
                 Ok(response) if response.status == 200 => return Ok(response),
                 Ok(response) => {
-                    return Err(Failure::new(
-                        Reason::ReplyUnusable,
-                        format!("{base} answers with HTTP status {}", response.status),
-                    ));
+                    let what = format!("{base} answers with HTTP status {}", response.status);
+                    let failure = Failure::new(Reason::ReplyUnusable, what);
+                    return witness.see(Step::Request, told::nothing, Err(failure));
                 }
             }
         }
-        Err(last.unwrap_or_else(|| Failure::new(Reason::ServerUnreachable, "no server to ask")))
+        let none = || Failure::new(Reason::ServerUnreachable, "no server to ask");
+        let failure = last.unwrap_or_else(none);
+        witness.see(Step::Request, told::nothing, Err(failure))
     }
 
     /// Asks one server, by the older path if it does not have the newer.
@@ -100,46 +108,65 @@ impl Cas {
         ticket: &Ticket,
         service: &str,
         deadline: &Deadline<'_>,
+        witness: Witness<'_>,
     ) -> Result<Response, crate::http::Error> {
-        let [newer, older] = PATHS.map(|path| request(base, path, ticket, service));
-        let response = self.http.get(newer, LONGEST_REPLY, deadline)?;
+        let get = |path| {
+            let start = Instant::now();
+            let url = request(base, path, ticket.expose(), service);
+            let answer = self.http.get(url, LONGEST_REPLY, deadline);
+            witness.tell(Step::Request, || {
+                let url = request(base, path, ticket.shown(), service);
+                told::request(&url, answer.as_ref(), start.elapsed())
+            });
+            answer
+        };
+        let [newer, older] = PATHS;
+        let response = get(newer)?;
         if response.status != 404 {
             return Ok(response);
         }
-        self.http.get(older, LONGEST_REPLY, deadline)
+        get(older)
     }
 
-    fn judge(&self, success: &reply::Success) -> Result<Principal, Failure> {
-        self.config.proxies.judge(&success.proxies)?;
+    fn judge(
+        &self,
+        success: &reply::Success,
+        mut checks: Checks<'_>,
+    ) -> Result<Principal, Failure> {
+        self.config.proxies.judge(&success.proxies, &mut checks)?;
         let values = |name: &str| match success.values(name)[..] {
             [single] => words(single).collect(),
             ref several => several.iter().copied().map(Cow::Borrowed).collect(),
         };
-        if let Some(condition) = self.config.require.unmet(values) {
-            return Err(Failure::new(
-                Reason::RuleNotMet,
-                format!("the user does not meet {condition}"),
-            ));
-        }
-        let Some(attribute) = &self.config.user_attribute else {
-            return Principal::validated(&success.user);
+        let unmet = |condition: &Condition| {
+            let what = format!("the user does not meet {condition}");
+            Failure::new(Reason::RuleNotMet, what)
         };
-        let user = success.only_value(attribute).map_err(|values| {
-            Failure::new(
-                Reason::UserAttributeMissing,
-                format!("the user has {values} values of {attribute}, not one that is a text"),
-            )
-        })?;
-        Principal::validated(user)
+        self.config.require.judge(&mut checks, values, unmet)?;
+        let user = match &self.config.user_attribute {
+            None => Ok(success.user.as_str()),
+            Some(attribute) => success.only_value(attribute).map_err(|values| {
+                Failure::new(
+                    Reason::UserAttributeMissing,
+                    format!("the user has {values} values of {attribute}, not one that is a text"),
+                )
+            }),
+        };
+        let told = |_: Option<&&str>| told::user(success, self.config.user_attribute.as_deref());
+        let user = checks.must(Step::UserClaim, told, user)?;
+        let told = |_: Option<&Principal>| Told::found(quoted(user));
+        let principal = checks.must(Step::Principal, told, Principal::validated(user))?;
+        checks.verdict()?;
+        Ok(principal)
     }
 }
 
-fn request(base: &Url, path: &str, ticket: &Ticket, service: &str) -> Url {
+fn request(base: &Url, path: &str, ticket: &str, service: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
     url.query_pairs_mut()
         .append_pair("service", service)
-        .append_pair("ticket", ticket.expose());
+        .append_pair("ticket", ticket);
     url
 }
 
@@ -152,13 +179,13 @@ mod tests {
         let base = Url::parse("https://cas.univ.fr/cas").unwrap();
         let ticket = Ticket::parse("PT-1&service=x#%2F+é".trim_end_matches('é')).unwrap();
         assert_eq!(
-            request(&base, PATHS[0], &ticket, "imap://mail.univ.fr").as_str(),
+            request(&base, PATHS[0], ticket.expose(), "imap://mail.univ.fr").as_str(),
             "https://cas.univ.fr/cas/p3/proxyValidate\
              ?service=imap%3A%2F%2Fmail.univ.fr&ticket=PT-1%26service%3Dx%23%252F%2B"
         );
         let root = Url::parse("https://cas.univ.fr").unwrap();
         assert!(
-            request(&root, PATHS[1], &ticket, "x")
+            request(&root, PATHS[1], ticket.expose(), "x")
                 .as_str()
                 .starts_with("https://cas.univ.fr/proxyValidate?")
         );

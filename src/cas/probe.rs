@@ -53,7 +53,7 @@ impl Cas {
     ) -> Result<Answer, Failure> {
         let ticket = impossible_ticket()?;
         let get = |path: &str| {
-            let url = request(base, path, &ticket, service);
+            let url = request(base, path, ticket.expose(), service);
             let response = self.http.get(url, LONGEST_REPLY, deadline);
             response.map_err(|error| error.failure)
         };

@@ -35,6 +35,12 @@ impl Success {
         }
     }
 
+    /// All attributes.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let pairs = self.attributes.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
     fn all<'s>(&'s self, name: &str) -> impl Iterator<Item = Option<&'s str>> {
         let of_name = self.attributes.iter().filter(move |(key, _)| key == name);
         of_name.map(|(_, value)| value.as_deref())

@@ -7,6 +7,8 @@ mod check;
 mod completions;
 mod conf_file;
 mod console;
+mod explain;
+mod host;
 mod login;
 mod serve;
 
@@ -28,6 +30,7 @@ struct Program {
 #[derive(Subcommand)]
 enum Order {
     Check(check::Arguments),
+    Explain(explain::Arguments),
     Login(login::Arguments),
     Serve(serve::Arguments),
     Completions(completions::Arguments),
@@ -67,6 +70,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut console = Console::of_process();
     let status = match &program.order {
         Order::Check(arguments) => check::run(arguments, &mut console),
+        Order::Explain(arguments) => explain::run(arguments, &mut console),
         Order::Login(arguments) => login::run(arguments, &mut console),
         Order::Serve(arguments) => serve::run(arguments, &mut console),
         Order::Completions(arguments) => completions::run(arguments, &mut console),

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Group, Uid, User, getgroups, gethostname, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Group, getgroups};
 
 use super::Status;
-use super::conf_file::{self, ConfFile, Format};
+use super::conf_file::{self, ConfFile};
 use super::console::Console;
-use crate::config::{Config, Options, is_on};
+use super::host::{become_user, host_name, host_names};
+use crate::config::{Config, Options};
 use crate::daemon::{self, Journal, Place, Settings};
-use crate::identity::HostNames;
 use crate::log::{Level, Log};
 
 /// The group that Debian lets connect to saslauthd.
@@ -79,7 +79,7 @@ fn serve(orders: &Arguments, journal: &Journal) -> Result<(), String> {
     umask(Mode::from_bits_truncate(0o077));
     let given = Place::given()?;
     let conf = read_file(orders)?;
-    become_user(orders, &conf)?;
+    become_user("--user", orders.user.as_deref(), &conf)?;
     let place = match given {
         Some(given) => given,
         None => Place::Made {
@@ -138,33 +138,6 @@ fn socket_path(orders: &Arguments, conf: &ConfFile) -> Result<PathBuf, String> {
     }
 }
 
-/// As Cyrus does, what is started by root goes on as the user of the mail system:
-/// the sessions are that user's.
-fn become_user(orders: &Arguments, conf: &ConfFile) -> Result<(), String> {
-    let of_conf = match conf.format() {
-        Format::Imapd => Some(conf.of_host("cyrus_user").unwrap_or("cyrus")),
-        Format::Sasl => None,
-    };
-    let Some(name) = orders.user.as_deref().or(of_conf) else {
-        return match Uid::effective().is_root() {
-            true => Err("as root? Use --user with the user of the server".to_owned()),
-            false => Ok(()),
-        };
-    };
-    let unknown = || format!("there is no user {name}; set cyrus_user, or use --user");
-    let user = User::from_name(name).ok().flatten().ok_or_else(unknown)?;
-    if user.uid == Uid::effective() {
-        return Ok(());
-    }
-    let become_it = || -> nix::Result<()> {
-        let name = std::ffi::CString::new(name).map_err(|_| nix::errno::Errno::EINVAL)?;
-        initgroups(&name, user.gid)?;
-        setgid(user.gid)?;
-        setuid(user.uid)
-    };
-    become_it().map_err(|error| format!("cannot go on as {name}: {error}; start it as {name}"))
-}
-
 /// The group of the socket, if not our own: as ordered, or Debian's if we are in it.
 fn find_group(name: Option<&str>, journal: &Journal) -> Result<Option<Gid>, String> {
     let find = |name: &str| Group::from_name(name).ok().flatten().map(|group| group.gid);
@@ -181,27 +154,4 @@ fn find_group(name: Option<&str>, journal: &Journal) -> Result<Option<Gid>, Stri
         journal.write(Level::Warning, &line);
     }
     Ok(group.filter(|gid| ours.contains(gid)))
-}
-
-/// The name that imapd, or libsasl2 for other hosts, goes by.
-pub(super) fn host_name(conf: &ConfFile) -> Result<String, Vec<String>> {
-    if let Some(name) = conf.of_host("servername") {
-        return Ok(name.to_owned());
-    }
-    let unknown = || vec!["the host has no name; set servername".to_owned()];
-    let name = gethostname().map_err(|_| unknown())?;
-    name.into_string().map_err(|_| unknown())
-}
-
-/// How imapd writes names; of other hosts it is not known.
-fn host_names(conf: &ConfFile) -> HostNames {
-    if conf.format() == Format::Sasl {
-        return HostNames::default();
-    }
-    let is_no = |name: &str, default| is_on(conf.of_host(name).unwrap_or(default)) == Some(false);
-    let default_domain = conf.of_host("defaultdomain").unwrap_or("internal");
-    HostNames {
-        lower_case: !is_no("username_tolower", "yes"),
-        default_domain: (!is_no("virtdomains", "off")).then(|| default_domain.to_owned()),
-    }
 }

@@ -25,6 +25,7 @@ use crate::log::{Level, Log};
 use crate::outcome::{self, Failure, Reason};
 use crate::principal::Principal;
 use crate::wire::saslauthd::{NO, OK, Request};
+use crate::witness::Witness;
 
 /// How many credentials may be decided on at once, beyond those that are known.
 pub(super) const WORKERS: usize = 64;
@@ -179,6 +180,7 @@ impl Desk {
                 claimed: Some(&login.name),
                 deadline: &deadline,
                 log: &journal,
+                witness: Witness::NOBODY,
             };
             let verdict = login.office.engine.decide(&login.credential, &attempt);
             (login, verdict)

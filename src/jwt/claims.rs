@@ -23,6 +23,11 @@ impl<'t> Claims<'t> {
         self.0.get(name).is_some()
     }
 
+    /// The claim of this name, whatever it says.
+    pub(super) fn member(&self, name: &str) -> Option<&Json<'t>> {
+        self.0.get(name)
+    }
+
     /// The claim at `path`: a dot descends into an object, or is part of a name.
     /// If both lead to a claim, there is none: which is meant, nobody can tell.
     pub(super) fn at(&self, path: &str) -> Option<&Json<'t>> {

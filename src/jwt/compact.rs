@@ -7,9 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::json::{self, Json, Object};
+use super::told;
 use crate::algorithm::Algorithm;
 use crate::credential::Token;
 use crate::outcome::{Failure, Reason};
+use crate::witness::{Checks, Step};
 
 /// The three parts of a token, as bytes.
 pub(super) struct Parts<'t> {
@@ -47,15 +49,19 @@ const FOREIGN_KEYS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
 impl<'t> Parts<'t> {
     /// # Errors
     /// [`Reason::TokenMalformed`].
-    pub(super) fn decode(token: &'t Token) -> Result<Self, Failure> {
+    pub(super) fn decode(token: &'t Token, checks: &mut Checks<'_>) -> Result<Self, Failure> {
         let (signed, signature) = token.expose().rsplit_once('.').unwrap_or_default();
         let (header, claims) = signed.split_once('.').unwrap_or_default();
-        Ok(Self {
-            header: decode("header", header)?,
-            claims: decode("payload", claims)?,
-            signature: decode("signature", signature)?,
-            signed,
-        })
+        let decode = || {
+            Ok(Self {
+                header: decode("header", header)?,
+                claims: decode("payload", claims)?,
+                signature: decode("signature", signature)?,
+                signed,
+            })
+        };
+        let told = |_: Option<&Self>| told::form(&[header, claims, signature]);
+        checks.must(Step::Form, told, decode())
     }
 }
 
@@ -63,14 +69,22 @@ impl<'t> Compact<'t> {
     /// # Errors
     /// [`Reason::TokenMalformed`], [`Reason::HeaderNotAllowed`],
     /// [`Reason::AlgorithmNotAllowed`] or [`Reason::ClaimsMalformed`].
-    pub(super) fn parse(parts: &'t Parts<'_>) -> Result<Self, Failure> {
-        let header = json::object(&parts.header)
-            .map_err(|what| Failure::new(Reason::TokenMalformed, format!("its header {what}")))?;
-        let header = Header::read(&header)?;
+    pub(super) fn parse(parts: &'t Parts<'_>, checks: &mut Checks<'_>) -> Result<Self, Failure> {
+        let object = json::object(&parts.header);
+        let read = match &object {
+            Ok(object) => Header::read(object),
+            Err(what) => Err(Failure::new(
+                Reason::TokenMalformed,
+                format!("its header {what}"),
+            )),
+        };
+        let told = |_: Option<&Header>| told::members(object.as_ref().ok());
+        let header = checks.must(Step::Header, told, read)?;
         let claims = json::object(&parts.claims).map_err(|what| {
             let what = format!("the token's payload {what}");
             Failure::new(Reason::ClaimsMalformed, what)
-        })?;
+        });
+        let claims = checks.must(Step::Claims, told::members, claims)?;
         Ok(Self {
             header,
             claims,
@@ -139,15 +153,24 @@ fn text(header: &Object<'_>, name: &str) -> Result<Option<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::witness::Witness;
 
     fn token(header: &str, claims: &str) -> Token {
         let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
         Token::parse(&format!("{header}.{claims}.c2ln")).unwrap()
     }
 
+    fn decoded(token: &Token) -> Result<Parts<'_>, Failure> {
+        Parts::decode(token, &mut Checks::new(Witness::NOBODY))
+    }
+
+    fn parsed<'t>(parts: &'t Parts<'_>) -> Result<Compact<'t>, Failure> {
+        Compact::parse(parts, &mut Checks::new(Witness::NOBODY))
+    }
+
     fn failure(token: &Token) -> Failure {
-        let parts = Parts::decode(token);
-        let result = parts.and_then(|parts| Compact::parse(&parts).map(drop));
+        let parts = decoded(token);
+        let result = parts.and_then(|parts| parsed(&parts).map(drop));
         result.expect_err(token.expose())
     }
 
@@ -159,8 +182,8 @@ mod tests {
     #[test]
     fn a_token_comes_apart() {
         let token = token(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, r#"{"a":1}"#);
-        let parts = Parts::decode(&token).unwrap();
-        let compact = Compact::parse(&parts).unwrap();
+        let parts = decoded(&token).unwrap();
+        let compact = parsed(&parts).unwrap();
         assert_eq!(compact.header.algorithm, Algorithm::Es256);
         assert_eq!(compact.header.kid.as_deref(), Some("k"));
         assert_eq!(compact.header.typ.as_deref(), Some("at+jwt"));
@@ -225,8 +248,8 @@ mod tests {
     #[test]
     fn a_key_that_the_token_brings_is_noted_and_nothing_else() {
         let token = token(r#"{"alg":"RS256","jku":"https://evil.example/"}"#, "{}");
-        let parts = Parts::decode(&token).unwrap();
-        let compact = Compact::parse(&parts).unwrap();
+        let parts = decoded(&token).unwrap();
+        let compact = parsed(&parts).unwrap();
         assert_eq!(compact.header.foreign_key, Some("jku"));
     }
 }

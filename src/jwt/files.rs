@@ -73,6 +73,11 @@ impl Files {
         self.look(now, Duration::ZERO, log)
     }
 
+    /// Where they are, for people.
+    pub(super) fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
     /// What is in the files now, with all that is wrong with them.
     pub(super) fn examine(&self) -> KeySet {
         let mut set = match stamps(&self.path) {
@@ -149,7 +154,9 @@ fn read(stamps: &[Stamp]) -> KeySet {
         } else {
             pem::read(&bytes)
         };
-        all.keys.extend(set.keys);
+        let origin: Arc<str> = path.to_string().into();
+        let keys = set.keys.into_iter();
+        all.keys.extend(keys.map(|key| key.of_file(&origin)));
         let complaints = set.complaints.iter();
         all.complaints
             .extend(complaints.map(|complaint| format!("{path}: {complaint}")));

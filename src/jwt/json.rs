@@ -48,6 +48,11 @@ impl<'t> Object<'t> {
         Some(value)
     }
 
+    /// Its members, in the order of the text.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Json<'t>)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
     fn has_a_member_twice(&self) -> bool {
         let names = self.0.iter().map(|(name, _)| name.as_ref());
         if self.0.len() <= Self::FEW {
@@ -67,6 +72,32 @@ impl Json<'_> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+/// As JSON, but for how a text is escaped: a text at the top stands without quotes.
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(switch) => write!(f, "{switch}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+            Self::Array(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if index > 0 { ", " } else { "" })?;
+                }
+                f.write_str("]")
+            }
+            Self::Object(object) => {
+                f.write_str("{")?;
+                for (index, (name, value)) in object.members().enumerate() {
+                    write!(f, "{}{name}: {value}", if index > 0 { ", " } else { "" })?;
+                }
+                f.write_str("}")
+            }
         }
     }
 }

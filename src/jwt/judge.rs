@@ -4,30 +4,46 @@
 
 use super::claims::Claims;
 use super::compact::Header;
+use super::times::judge_times;
+use super::told;
 use crate::clock::WallTime;
 use crate::config::{Expected, IssuerConfig, media_type};
 use crate::log::quoted;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 use crate::rules::Condition;
+use crate::witness::{Checks, Step, Told};
 
 /// Whether the header alone is acceptable.
 ///
 /// # Errors
 /// [`Reason::TypeNotAllowed`] or [`Reason::AlgorithmNotAllowed`].
-pub(super) fn judge_header(issuer: &IssuerConfig, header: &Header) -> Result<(), Failure> {
+pub(super) fn judge_header(
+    issuer: &IssuerConfig,
+    header: &Header,
+    checks: &mut Checks<'_>,
+) -> Result<(), Failure> {
     // A missing one counts as JWT.
     let typ = header.typ.as_deref().map_or("jwt".to_owned(), media_type);
-    if !issuer.types.contains(&typ) {
-        let what = format!("typ is {}, which is not in jwt_types", quoted(&typ));
-        return Err(Failure::new(Reason::TypeNotAllowed, what));
-    }
+    let is_taken = match issuer.types.contains(&typ) {
+        true => Ok(()),
+        false => {
+            let what = format!("typ is {}, which is not in jwt_types", quoted(&typ));
+            Err(Failure::new(Reason::TypeNotAllowed, what))
+        }
+    };
+    let told = |_: Option<&()>| told::typ(issuer, header);
+    checks.check(Step::Type, told, is_taken)?;
     let algorithm = header.algorithm;
-    let is_taken = |taken: &Vec<_>| taken.contains(&algorithm);
-    if !issuer.algorithms.as_ref().is_none_or(is_taken) {
-        let what = format!("{algorithm} is not in jwt_algorithms");
-        return Err(Failure::new(Reason::AlgorithmNotAllowed, what));
-    }
+    let is_taken = match &issuer.algorithms {
+        Some(taken) if !taken.contains(&algorithm) => {
+            let what = format!("{algorithm} is not in jwt_algorithms");
+            Err(Failure::new(Reason::AlgorithmNotAllowed, what))
+        }
+        _ => Ok(()),
+    };
+    let told = |_: Option<&()>| told::algorithm(issuer, algorithm);
+    checks.check(Step::Algorithm, told, is_taken)?;
     Ok(())
 }
 
@@ -39,18 +55,36 @@ pub(super) fn judge(
     issuer: &IssuerConfig,
     claims: &Claims<'_>,
     now: WallTime,
+    mut checks: Checks<'_>,
 ) -> Result<(Principal, WallTime), Failure> {
-    judge_audience(&issuer.audience, claims)?;
-    let end = judge_times(issuer, claims, now)?;
-    judge_purpose(claims)?;
-    let user = user(issuer, claims)?;
-    if !issuer.allow_clients {
-        judge_client(claims, user)?;
+    let told = |_: Option<&()>| told::audience(&issuer.audience, claims);
+    let audience = judge_audience(&issuer.audience, claims);
+    checks.check(Step::Audience, told, audience)?;
+    let end = judge_times(issuer, claims, now, &mut checks)?;
+    let told = |_: Option<&()>| told::purpose(claims);
+    checks.check(Step::Purpose, told, judge_purpose(claims))?;
+    let told = |_: Option<&&str>| told::user(issuer, claims);
+    let user = checks.check(Step::UserClaim, told, user(issuer, claims))?;
+    if let (false, Some(user)) = (issuer.allow_clients, user) {
+        let told = |_: Option<&()>| told::client(claims);
+        checks.check(Step::Person, told, judge_client(claims, user))?;
     }
-    if let Some(condition) = issuer.require.unmet(|name| claims.set(name)) {
-        return Err(unmet(condition));
-    }
-    Ok((Principal::validated(user)?, end))
+    let values = |name: &str| claims.set(name);
+    issuer.require.judge(&mut checks, values, unmet)?;
+    let principal = match user {
+        Some(user) => {
+            let told = |_: Option<&Principal>| Told::found(quoted(user));
+            checks.check(Step::Principal, told, Principal::validated(user))?
+        }
+        None => None,
+    };
+    checks.verdict()?;
+    principal.zip(end).ok_or_else(undecided)
+}
+
+/// What cannot be: a check that failed, and no failure.
+pub(super) fn undecided() -> Failure {
+    Failure::new(Reason::InternalError, "the judgement has no result")
 }
 
 /// RFC 7519, section 4.1.3: one value, or an array of them.
@@ -71,61 +105,6 @@ fn judge_audience(expected: &Expected, claims: &Claims<'_>) -> Result<(), Failur
     }
     let values = quoted(&values.join(" ")).into_owned();
     refuse(format!("aud is {values}, none of jwt_audience"))
-}
-
-/// The times of RFC 7519, sections 4.1.4 to 4.1.6. Clocks may differ by the
-/// leeway; a session's end is exact all the same.
-fn judge_times(
-    issuer: &IssuerConfig,
-    claims: &Claims<'_>,
-    now: WallTime,
-) -> Result<WallTime, Failure> {
-    let leeway = issuer.leeway;
-    let missing = |name: &str, remedy: &str| {
-        Failure::new(
-            Reason::ClaimMissing,
-            format!("the token has no {name}{remedy}"),
-        )
-    };
-    let (exp, nbf) = (claims.time("exp")?, claims.time("nbf")?);
-    let iat = claims.time("iat")?.ok_or_else(|| missing("iat", ""))?;
-    if let Some(exp) = exp
-        && now >= exp.plus(leeway)
-    {
-        let what = format!("the token's time was over {} ago", seconds(exp, now));
-        return Err(Failure::new(Reason::TokenExpired, what));
-    }
-    if let Some(nbf) = nbf
-        && now.plus(leeway) < nbf
-    {
-        let what = format!("the token's time begins in {}", seconds(now, nbf));
-        return Err(Failure::new(Reason::TokenNotYetValid, what));
-    }
-    if now.plus(leeway) < iat {
-        let what = format!(
-            "the token is issued in {}; compare clocks",
-            seconds(now, iat)
-        );
-        return Err(Failure::new(Reason::TokenFromTheFuture, what));
-    }
-    let oldest = issuer.max_age.map(|age| iat.plus(age));
-    if let Some(oldest) = oldest
-        && now >= oldest.plus(leeway)
-    {
-        let what = format!(
-            "the token was issued {} ago, see jwt_max_age",
-            seconds(iat, now)
-        );
-        return Err(Failure::new(Reason::TokenTooOld, what));
-    }
-    exp.into_iter()
-        .chain(oldest)
-        .min()
-        .ok_or_else(|| missing("exp", ", and jwt_max_age does not bound it"))
-}
-
-fn seconds(from: WallTime, to: WallTime) -> String {
-    format!("{} s", from.until(to).as_secs())
 }
 
 /// Whether it is an access token, and one that whoever has it may use.

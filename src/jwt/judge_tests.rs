@@ -4,6 +4,7 @@ use super::*;
 use crate::algorithm::Algorithm;
 use crate::config::KeysAt;
 use crate::rules::Rules;
+use crate::witness::Witness;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -48,9 +49,14 @@ fn with(changes: Value) -> Claims<'static> {
 }
 
 fn judged(policy: &IssuerConfig, changes: Value) -> Result<(String, u64), Reason> {
-    judge(policy, &with(changes), WallTime::from_millis(NOW * 1_000))
-        .map(|(user, end)| (user.as_str().to_owned(), end.as_millis() / 1_000))
-        .map_err(|failure| failure.reason())
+    judge(
+        policy,
+        &with(changes),
+        WallTime::from_millis(NOW * 1_000),
+        Checks::new(Witness::NOBODY),
+    )
+    .map(|(user, end)| (user.as_str().to_owned(), end.as_millis() / 1_000))
+    .map_err(|failure| failure.reason())
 }
 
 fn refused(changes: Value) -> Reason {
@@ -270,7 +276,12 @@ fn the_header_is_judged_by_type_and_algorithm() {
         foreign_key: None,
     };
     let judged = |policy: &IssuerConfig, typ| {
-        judge_header(policy, &header(Algorithm::Rs256, typ)).map_err(|failure| failure.reason())
+        judge_header(
+            policy,
+            &header(Algorithm::Rs256, typ),
+            &mut Checks::new(Witness::NOBODY),
+        )
+        .map_err(|failure| failure.reason())
     };
     for typ in [
         None,

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::PublicEncryptingKey;
@@ -17,6 +17,8 @@ use crate::algorithm::{Algorithm, Family};
 /// A key that signatures are verified with.
 pub(super) struct Key {
     kid: Option<String>,
+    /// The file that it is from, if it is from one.
+    file: Option<Arc<str>>,
     uses: Vec<Use>,
     material: Material,
 }
@@ -91,6 +93,7 @@ impl Key {
         }
         Ok(Self {
             kid: None,
+            file: None,
             uses,
             material: Material::Secret(Zeroizing::new(secret.to_vec())),
         })
@@ -99,6 +102,7 @@ impl Key {
     fn public(family: Family, bytes: &[u8]) -> Self {
         Self {
             kid: None,
+            file: None,
             uses: Algorithm::of_family(family).map(Use::new).collect(),
             material: Material::Public(bytes.to_vec()),
         }
@@ -112,6 +116,14 @@ impl Key {
         }
     }
 
+    /// The same, from a file.
+    pub(super) fn of_file(self, file: &Arc<str>) -> Self {
+        Self {
+            file: Some(Arc::clone(file)),
+            ..self
+        }
+    }
+
     /// The same for one algorithm only, or `None` if it does not work with that.
     pub(super) fn only(mut self, algorithm: Algorithm) -> Option<Self> {
         self.uses.retain(|used| used.algorithm == algorithm);
@@ -121,6 +133,16 @@ impl Key {
     /// Its name in the issuer's set.
     pub(super) fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// The file that it is from, if it is from one.
+    pub(super) fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// The algorithms that it may be used with.
+    pub(super) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.uses.iter().map(|used| used.algorithm)
     }
 
     /// Whether it may be used with `algorithm`.
@@ -158,7 +180,7 @@ impl Use {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let algorithms: Vec<Algorithm> = self.uses.iter().map(|used| used.algorithm).collect();
+        let algorithms: Vec<Algorithm> = self.algorithms().collect();
         write!(f, "Key({:?} {algorithms:?})", self.kid)
     }
 }

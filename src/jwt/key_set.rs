@@ -55,6 +55,19 @@ impl KeySet {
         })
     }
 
+    /// Whether a key may be the token's and, if not, why.
+    pub(super) fn why_not_by(&self, key: &Key, header: &Header) -> Option<&'static str> {
+        let named = self.named(header);
+        let is_one = self
+            .candidates(header, named)
+            .any(|one| std::ptr::eq(one, key));
+        match key.fits(header.algorithm) {
+            _ if is_one => None,
+            true => Some("its kid is another"),
+            false => Some("not for this algorithm"),
+        }
+    }
+
     /// Whether the token's key is named, and in this set.
     fn named(&self, header: &Header) -> bool {
         let is_named = |key: &Key| key.kid().is_some() && key.kid() == header.kid.as_deref();

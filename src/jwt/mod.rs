@@ -20,6 +20,8 @@ mod key;
 mod key_set;
 mod pem;
 mod published;
+mod times;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,12 +35,14 @@ use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 use crate::session::{Access, Bounds};
 use crate::wire::Hint;
+use crate::witness::{Checks, Step, Told, Witness};
 use claims::Claims;
 use compact::{Compact, Parts};
 use files::Files;
 pub use inspect::{KeyReport, SetReport, check_keys, inspect_published};
+use json::Json;
 use key_set::KeySet;
-use published::Published;
+use published::{Dated, Published};
 
 /// The validator of tokens.
 pub struct Jwt {
@@ -102,26 +106,32 @@ impl Jwt {
         sessions: &Access<'_>,
         deadline: &Deadline<'_>,
         log: &dyn Log,
+        witness: Witness<'_>,
     ) -> Result<(Principal, Bounds), Failure> {
-        let parts = Parts::decode(token)?;
-        let token = Compact::parse(&parts)?;
-        let issuer = self.issuer(&token)?;
-        judge::judge_header(&issuer.config, &token.header)?;
+        let mut checks = Checks::new(witness);
+        let parts = Parts::decode(token, &mut checks)?;
+        let token = Compact::parse(&parts, &mut checks)?;
+        let issuer = self.issuer(&token, &mut checks)?;
+        judge::judge_header(&issuer.config, &token.header, &mut checks)?;
         let deadline = deadline.within(issuer.config.timeout);
-        let holds = issuer.verify(&token, sessions, &deadline, log)?;
+        let holds = issuer.verify(&token, sessions, &deadline, log, &mut checks)?;
         let claims = Claims::new(token.claims);
-        let (principal, expires) = judge::judge(&issuer.config, &claims, sessions.wall())?;
+        let now = sessions.wall();
+        let (principal, expires) = judge::judge(&issuer.config, &claims, now, checks)?;
+        let holds = holds.ok_or_else(judge::undecided)?;
         Ok((principal, Bounds { holds, expires }))
     }
 
     /// The issuer that the token says it is of.
-    fn issuer(&self, token: &Compact<'_>) -> Result<&Issuer, Failure> {
+    fn issuer(&self, token: &Compact<'_>, checks: &mut Checks<'_>) -> Result<&Issuer, Failure> {
         let iss = match token.claims.get("iss") {
             None => None,
-            Some(iss) => Some(
-                iss.as_text()
-                    .ok_or_else(|| Failure::new(Reason::ClaimsMalformed, "iss is not a text"))?,
-            ),
+            Some(Json::Text(iss)) => Some(iss.as_ref()),
+            Some(other) => {
+                let failure = Failure::new(Reason::ClaimsMalformed, "iss is not a text");
+                let told = |_: Option<&_>| Told::found(quoted(&other.to_string()));
+                return checks.must(Step::Issuer, told, Err(failure));
+            }
         };
         let named = |issuer: &&Issuer| match &issuer.config.issuer {
             Expected::OneOf(values) => iss.is_some_and(|iss| values.iter().any(|v| v == iss)),
@@ -129,7 +139,7 @@ impl Jwt {
         };
         let any = |issuer: &&Issuer| issuer.config.issuer == Expected::Any;
         let found = self.issuers.iter().find(named);
-        found
+        let found = found
             .or_else(|| self.issuers.iter().find(any))
             .ok_or_else(|| {
                 let what = match iss {
@@ -137,7 +147,12 @@ impl Jwt {
                     None => "the token has no iss".to_owned(),
                 };
                 Failure::new(Reason::IssuerNotAllowed, what)
-            })
+            });
+        let told = |found: Option<&&Issuer>| match found {
+            Some(found) => told::issuer(iss, std::iter::once(&found.config)),
+            None => told::issuer(iss, self.issuers.iter().map(|issuer| &issuer.config)),
+        };
+        checks.must(Step::Issuer, told, found)
     }
 }
 
@@ -153,55 +168,74 @@ impl Issuer {
     }
 
     /// Verifies the signature, and says until when that holds without looking
-    /// at the keys again.
+    /// at the keys again; nothing if that failed and somebody looks on.
     fn verify(
         &self,
         token: &Compact<'_>,
         sessions: &Access<'_>,
         deadline: &Deadline<'_>,
         log: &dyn Log,
-    ) -> Result<Moment, Failure> {
+        checks: &mut Checks<'_>,
+    ) -> Result<Option<Moment>, Failure> {
+        let now = sessions.now();
+        let header = &token.header;
         match &self.keys {
             Keys::Files(files) => {
-                let now = sessions.now();
-                let current = files.current(now, log)?;
-                verify(&current, token, || {
+                let told = |set: Option<&Arc<KeySet>>| {
+                    told::keys(set.map(|set| &**set), header, &files.place())
+                };
+                let Some(current) = checks.check(Step::Keys, told, files.current(now, log))? else {
+                    return Ok(None);
+                };
+                let holds = now.plus(self.config.keys_refresh);
+                let newer = || {
                     let newest = files.newest(now, log)?;
-                    Ok((!Arc::ptr_eq(&newest, &current)).then_some(newest))
-                })?;
-                Ok(now.plus(self.config.keys_refresh))
+                    Ok((!Arc::ptr_eq(&newest, &current)).then_some((newest, holds)))
+                };
+                verify((&current, holds), token, newer, checks)
             }
             Keys::Published(keys) => {
-                let current = keys.current(sessions, deadline, log)?;
-                let mut holds = current.holds;
-                verify(&current.set, token, || {
+                let told = |dated: Option<&Dated>| {
+                    let place = keys.place(dated, now);
+                    told::keys(dated.map(|dated| &*dated.set), header, &place)
+                };
+                let current = keys.current(sessions, deadline, log);
+                let Some(current) = checks.check(Step::Keys, told, current)? else {
+                    return Ok(None);
+                };
+                let newer = || {
                     let newer = keys.newer(&current, sessions, deadline, log)?;
-                    Ok(newer.map(|newer| {
-                        holds = newer.holds;
-                        newer.set
-                    }))
-                })?;
-                Ok(holds)
+                    Ok(newer.map(|newer| (newer.set, newer.holds)))
+                };
+                verify((&current.set, current.holds), token, newer, checks)
             }
         }
     }
 }
 
-/// Verifies with a set of keys or, if it lacks the key, with a newer one.
-fn verify<S: AsRef<KeySet>>(
-    set: &KeySet,
+/// Verifies with a set of keys or, if it lacks the key, with a newer one; and says
+/// until when the one holds that did.
+fn verify(
+    (set, holds): (&KeySet, Moment),
     token: &Compact<'_>,
-    newer: impl FnOnce() -> Result<Option<S>, Failure>,
-) -> Result<(), Failure> {
-    let Err(old) = set.verify(token) else {
-        return Ok(());
-    };
-    match newer() {
-        Ok(Some(set)) => set
-            .as_ref()
-            .verify(token)
-            .map_err(|unverified| unverified.failure),
-        Err(unavailable) if old.is_unknown => Err(unavailable),
-        Ok(None) | Err(_) => Err(old.failure),
-    }
+    newer: impl FnOnce() -> Result<Option<(Arc<KeySet>, Moment)>, Failure>,
+    checks: &mut Checks<'_>,
+) -> Result<Option<Moment>, Failure> {
+    let verified = set.verify(token).map(|()| holds);
+    let verified = verified.or_else(|old| {
+        let newer = newer();
+        checks.witness.tell(Step::Keys, || {
+            told::newer(newer.as_ref().map(Option::as_ref), &token.header)
+        });
+        match newer {
+            Ok(Some((set, holds))) => set
+                .verify(token)
+                .map(|()| holds)
+                .map_err(|unverified| unverified.failure),
+            Err(unavailable) if old.is_unknown => Err(unavailable),
+            Ok(None) | Err(_) => Err(old.failure),
+        }
+    });
+    let told = |_: Option<&Moment>| told::signature(token);
+    checks.check(Step::Signature, told, verified)
 }

@@ -121,6 +121,24 @@ impl Published {
         }
     }
 
+    /// Where they are, and how old, for people.
+    pub(super) fn place(&self, dated: Option<&Dated>, now: Moment) -> String {
+        let address = match &self.at {
+            KeysAt::Discovery { document, .. } => format!("{document} (jwks_uri)"),
+            KeysAt::Url(url) => url.to_string(),
+            KeysAt::Path(path) => path.display().to_string(),
+        };
+        match dated.and_then(|dated| now.since(dated.fetched)) {
+            Some(age) if age > self.refresh => {
+                format!("{address}, the last copy, {} s old", age.as_secs())
+            }
+            Some(age) if !age.is_zero() => {
+                format!("{address}, got {} s ago", age.as_secs())
+            }
+            _ => format!("{address}, asked just now"),
+        }
+    }
+
     /// Keys that are newer than `old`, which do not have what they should, or
     /// `None` if there are none.
     ///

@@ -20,6 +20,7 @@ use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 use crate::wire::plain::Plain;
 use crate::wire::{Message, caspt, oauthbearer, xoauth2};
+use crate::witness::Witness;
 
 /// One exchange of one connection.
 pub(super) struct Exchange {
@@ -215,6 +216,7 @@ impl Exchange {
                 claimed: message.authcid.as_deref(),
                 deadline,
                 log: &connection.utils(),
+                witness: Witness::NOBODY,
             };
             self.engine.decide(&credential, &attempt)
         });

@@ -38,6 +38,11 @@ impl Access<'_> {
         self.sessions.clock.wall()
     }
 
+    /// Whether what all processes of the host know is known here.
+    pub fn has_host(&self) -> bool {
+        self.tiers.host.is_some()
+    }
+
     /// The key of a credential of `kind`, good for `service` under `policy`.
     pub fn key(&self, kind: Kind, service: &str, policy: &[u8; 32], credential: &str) -> Key {
         self.tiers.secret.key(&[
@@ -290,7 +295,9 @@ impl Access<'_> {
         source: Source,
         mut what: impl FnMut(&dyn Tier) -> Result<T, Trouble>,
     ) -> Option<(T, Source)> {
-        if let (Source::Host, Some(host)) = (source, &self.tiers.host) {
+        if let (Source::Host, Some(host), false) =
+            (source, &self.tiers.host, self.sessions.observes)
+        {
             match what(host) {
                 Ok(done) => return Some((done, Source::Host)),
                 Err(trouble) => {

@@ -11,6 +11,7 @@ mod host;
 mod key;
 mod locks;
 mod memory;
+mod observing;
 mod record;
 mod shelf;
 mod state_dir;
@@ -57,6 +58,9 @@ pub struct Sessions {
     complained: Mutex<Option<Moment>>,
     /// Whether the store was found to be no longer the one by its name.
     was_replaced: AtomicBool,
+    /// Whether nothing is made or written for other processes: what they know is
+    /// read, and what is found out stays in memory.
+    observes: bool,
 }
 
 /// What is opened with the first credential: most programs that load the plugin
@@ -93,6 +97,15 @@ impl Sessions {
             }),
             complained: Mutex::new(None),
             was_replaced: AtomicBool::new(false),
+            observes: false,
+        }
+    }
+
+    /// The same for who only looks on: nothing of the host's is changed.
+    pub fn observing(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            observes: true,
+            ..Self::new(config, clock)
         }
     }
 
@@ -149,8 +162,17 @@ impl Sessions {
     }
 
     fn open_host(&self, log: &dyn Log) -> Option<Host> {
-        match Host::open(&self.config.state_dir, self.config.capacity) {
-            Ok(host) => Some(host),
+        let directory = &self.config.state_dir;
+        let is_there = match self.observes {
+            true => observing::is_there(directory),
+            false => Ok(true),
+        };
+        let open = |is_there: bool| {
+            let open = || Host::open(directory, self.config.capacity);
+            is_there.then(open).transpose()
+        };
+        match is_there.and_then(open) {
+            Ok(host) => host,
             Err(trouble) => {
                 self.complain(&trouble, log);
                 None
@@ -163,7 +185,8 @@ impl Sessions {
             host,
             memory: Memory::new(self.config.capacity),
             secret: Secret::new(secret),
-            fell_back: AtomicBool::new(false),
+            // What an observer has found out is newer than what the host has.
+            fell_back: AtomicBool::new(self.observes),
         }
     }
 
@@ -177,13 +200,13 @@ impl Sessions {
             return;
         }
         *complained = Some(now);
-        log.write(
-            Level::Error,
-            &format!(
-                "sso: sessions are not shared between processes, and users will be asked \
-                 for new tickets: {trouble}"
-            ),
-        );
+        let what = match self.observes {
+            true => "what the host knows cannot be looked up",
+            false => {
+                "sessions are not shared between processes, and users will be asked for new tickets"
+            }
+        };
+        log.write(Level::Error, &format!("sso: {what}: {trouble}"));
     }
 
     /// Where they are and how many, as configured.

@@ -6,13 +6,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is not run here, and the test that proves it: a file, and a word in it.
-const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[];
+const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "apt install ./target/deb/*.deb",
+        LIFE_OF_PACKAGES.0,
+        LIFE_OF_PACKAGES.1,
+    ),
+    (
+        "apt purge sasl-sso libsasl2-modules-sso",
+        LIFE_OF_PACKAGES.0,
+        LIFE_OF_PACKAGES.1,
+    ),
+];
+
+/// The packages in a Debian of their own.
+const LIFE_OF_PACKAGES: (&str, &str) = (
+    "tests/package_lifecycle.rs",
+    "fn installed_used_upgraded_removed_and_purged_they_leave_nothing_and_harm_nothing()",
+);
 
 /// What is documented already and comes with the next commits.
 const NOT_YET: &[&str] = &[
-    "make deb",
-    "apt install",
-    "apt purge",
     "sasl-sso check --online",
     "sasl-sso explain",
     "sasl-sso login",
@@ -44,7 +58,13 @@ pub fn run(site: &Site, place: &str, line: &str) -> String {
         ("sasl-sso", None) => site.sasl_sso(place, &words[1..]),
         ("make", None) => make(site, place, &words[1..]),
         ("systemctl", None) => systemctl(site, place, &words[1..]),
+        ("journalctl", None) => {
+            let name = format!("{}.service", words[words.len() - 1]);
+            assert!(unit(site, &name).is_some(), "{place}: no unit {name}");
+            String::new()
+        }
         ("install", None) => install(site, place, &words[1..]),
+        ("apt", None) => apt(site, place, &words[1..]),
         _ => panic!("{place}: nobody proves \"{command}\""),
     }
 }
@@ -56,7 +76,7 @@ fn make(site: &Site, place: &str, words: &[&str]) -> String {
     make.args(["--no-print-directory", "-C"]).arg(root());
     make.args(words);
     match words {
-        ["install"] => make.arg(format!("DESTDIR={}", site.root().display())),
+        ["install" | "uninstall"] => make.arg(format!("DESTDIR={}", site.root().display())),
         [_] => make.arg("--dry-run"),
         _ => panic!("{place}: make with more than a target"),
     };
@@ -109,4 +129,14 @@ fn install(site: &Site, place: &str, words: &[&str]) -> String {
     install.arg(site.root().join(path.trim_start_matches('/')));
     fs::create_dir_all(site.root().join("run")).expect("a directory");
     site.scratch.run("install", install, "")
+}
+
+/// Packages of Debian that this machine has, for the tests are built and run by them.
+fn apt(site: &Site, place: &str, words: &[&str]) -> String {
+    let ("install", packages) = (words[0], &words[1..]) else {
+        panic!("{place}: apt {}", words[0]);
+    };
+    let mut query = site.scratch.command("dpkg-query");
+    query.arg("--status").args(packages);
+    site.scratch.run("dpkg-query", query, "")
 }

@@ -163,6 +163,21 @@ pub fn page(name: &str) -> Page {
     Page::read(root().join(name))
 }
 
+/// The block of this name.
+pub fn named(wanted: &str) -> Block {
+    let blocks = page("README.md").blocks.into_iter();
+    let mut blocks =
+        blocks.filter(|block| matches!(&block.kind, Kind::Conf(_, name) if name == wanted));
+    blocks.next().expect(wanted)
+}
+
+/// The blocks of this file.
+pub fn configurations(wanted: &str) -> Vec<Block> {
+    let blocks = pages().into_iter().flat_map(|page| page.blocks);
+    let of_file = |block: &Block| matches!(&block.kind, Kind::Conf(file, _) if file == wanted);
+    blocks.filter(of_file).collect()
+}
+
 fn blocks(page: &str, text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<(Block, usize)> = None;

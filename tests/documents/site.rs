@@ -12,7 +12,7 @@ use crate::harness::portal::Portal;
 use crate::harness::scratch::Scratch;
 use crate::libsasl2;
 use crate::libsasl2::token_site::oauthbearer;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// For which service webmails fetch tickets here.
 const SERVICE: &str = "imap://localhost";
@@ -106,28 +106,40 @@ impl Site {
         self.scratch.create_dir("root")
     }
 
-    /// Runs the program with the files of the site in the place of those in `/etc`, and returns
-    /// what it printed as if it had been these.
+    /// Runs the program with what is here in the place of what is named there, and returns what it
+    /// printed.
     pub fn sasl_sso(&self, place: &str, words: &[&str]) -> String {
-        let program = libsasl2::plugin().with_file_name("sasl-sso");
-        let conf = self.cyrus.imapd_conf();
-        let files = [
-            ("/etc/imapd.conf", conf.as_path()),
-            (
-                "/etc/postfix/sasl/smtpd.conf",
-                &self.scratch.join("smtpd.conf"),
-            ),
-        ];
-        let mut command = self.scratch.command(program);
+        let mut command = self.scratch.command(program());
         for word in words {
-            let file = files.iter().find(|(name, _)| name == word);
-            command.arg(file.map_or(Path::new(word), |(_, path)| path));
+            match *word {
+                "/etc/postfix/sasl/smtpd.conf" => command.arg(self.scratch.join("smtpd.conf")),
+                "mail.univ.example" => command.arg(format!("localhost:{}", self.cyrus.imap_port())),
+                "ticket" => command.arg(self.file("ticket", &self.ticket("alice"))),
+                "token" => {
+                    let token = self.provider.access_token("alice", "RS256");
+                    command.arg(self.file("token", &token))
+                }
+                _ => command.arg(word),
+            };
         }
-        if !words.contains(&"--config") {
+        let conf = self.cyrus.imapd_conf();
+        if words[0] == "login" {
+            command.arg("--ca-file").arg(self.scratch.join("ca.pem"));
+        } else if !words.contains(&"--config") && words[0] != "completions" {
             command.arg("--config").arg(&conf);
         }
         let (success, printed) = self.scratch.attempt("sasl-sso", command, "");
         assert!(success, "{place}: sasl-sso {}\n{printed}", words.join(" "));
         printed.replace(&conf.display().to_string(), "/etc/imapd.conf")
     }
+
+    /// A file with a credential.
+    fn file(&self, name: &str, credential: &str) -> PathBuf {
+        self.scratch.write_private(name, format!("{credential}\n"))
+    }
+}
+
+/// The program as it is shipped.
+pub fn program() -> PathBuf {
+    libsasl2::plugin().with_file_name("sasl-sso")
 }

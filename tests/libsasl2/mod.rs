@@ -123,6 +123,23 @@ impl Kit {
     }
 }
 
+/// The options of a driver as an imapd.conf, of a host that writes names as the driver does.
+fn conf(scratch: &Scratch, site: &[(String, String)], other: &[(&str, &str)]) -> PathBuf {
+    let is_other = |name: &str| other.iter().any(|(changed, _)| *changed == name);
+    let of_site = site.iter().filter(|(name, _)| !is_other(name));
+    let of_site = of_site.map(|(name, value)| (name.as_str(), value.as_str()));
+    let set = of_site.chain(other.iter().copied());
+    let lines: String = set
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("sasl_{name}: {value}\n"))
+        .collect();
+    // The driver has no other user than us.
+    let us = nix::unistd::User::from_uid(nix::unistd::geteuid());
+    let us = us.ok().flatten().expect("an account of one's own").name;
+    let host = format!("servername: localhost\ncyrus_user: {us}\nusername_tolower: no\n");
+    scratch.write("imapd.conf", host + &lines)
+}
+
 /// A SASL server that does as it is told. It ends with its input.
 pub struct Driver {
     child: Child,

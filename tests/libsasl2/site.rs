@@ -4,6 +4,7 @@ use super::{Driver, Kit};
 use crate::harness::authority::Authority;
 use crate::harness::faulty_cas::FaultyCas;
 use crate::harness::scratch::Scratch;
+use std::path::PathBuf;
 
 /// The proxy that the site lets present users.
 pub const PROXY: &str = "https://webmail.example/callback";
@@ -48,6 +49,11 @@ impl Site {
     /// A server whose options are the site's, but for these.
     pub fn driver(&self, other: &[(&str, &str)]) -> Driver {
         self.driver_under(&[], other)
+    }
+
+    /// The site's options, but for these, as an imapd.conf.
+    pub fn conf(&self, other: &[(&str, &str)]) -> PathBuf {
+        super::conf(&self.scratch, &self.options, other)
     }
 
     /// The same under another program, such as valgrind.

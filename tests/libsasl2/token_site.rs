@@ -7,6 +7,7 @@ use crate::harness::key_server::KeyServer;
 use crate::harness::mint::{SigningKey, now};
 use crate::harness::scratch::Scratch;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// What the site calls the mail server.
 pub const AUDIENCE: &str = "https://mail.example";
@@ -59,6 +60,11 @@ impl TokenSite {
     pub fn driver_under(&self, wrapper: &[&str], other: &[(&str, &str)]) -> Driver {
         self.kit
             .driver_of(&self.scratch, wrapper, &self.options, other)
+    }
+
+    /// The site's options, but for these, as an imapd.conf; an empty one is not set.
+    pub fn conf(&self, other: &[(&str, &str)]) -> PathBuf {
+        super::conf(&self.scratch, &self.options, other)
     }
 
     /// A server with several issuers by name: none of the site's own options for its only one.

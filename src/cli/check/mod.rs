@@ -51,7 +51,7 @@ use serde_json::json;
 use super::Status;
 use super::conf_file::{ConfFile, Format, Place};
 use super::console::Console;
-use super::serve::host_name;
+use super::host::host_name;
 use crate::config::{Config, Options};
 use cyrus_conf::CyrusConf;
 use finding::{Finding, Offer, Report, Severity};

@@ -70,11 +70,11 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, ignore_case = true, value_name = "NAME")]
     mechanism: Option<Mechanism>,
     /// Who logs in; tickets and tokens say so themselves, but not with LOGIN
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = name)]
-    user: String,
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    user: Option<String>,
     /// Whom to act as, if not as oneself
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = name)]
-    authzid: String,
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    authzid: Option<String>,
     /// The file with the credential, - for standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -182,8 +182,8 @@ impl Arguments {
             "that is neither a ticket nor a token; to send it as a password, say --mechanism PLAIN",
         )?;
         let names = Names {
-            user: self.user.clone(),
-            authzid: self.authzid.clone(),
+            user: self.user.clone().unwrap_or_default(),
+            authzid: self.authzid.clone().unwrap_or_default(),
             host: place.host.clone(),
             port: place.port,
         };

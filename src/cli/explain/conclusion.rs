@@ -1,0 +1,82 @@
+//! What a case came to.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::authenticate::Source;
+use crate::outcome::{Failure, Reason};
+use crate::session::Key;
+
+/// What it came to.
+pub(super) struct Conclusion {
+    /// The mail user, or why there is none; nothing if a ticket was not asked about.
+    pub(super) user: Option<Result<String, Failure>>,
+    pub(super) source: Option<Source>,
+    pub(super) key: Option<Key>,
+    pub(super) elapsed: Duration,
+    /// Whether the digest is the host's, as it stands in the log.
+    pub(super) has_host: bool,
+    /// Whether CAS was asked about a ticket.
+    pub(super) is_asked: bool,
+    /// Whether what is known is not what would be found out now.
+    pub(super) differs: bool,
+}
+
+impl Conclusion {
+    /// A ticket that was not asked about.
+    pub(super) const NOT_ASKED: Self = Self {
+        user: None,
+        source: None,
+        key: None,
+        elapsed: Duration::ZERO,
+        has_host: false,
+        is_asked: false,
+        differs: false,
+    };
+
+    /// One that did not come as far as a name.
+    pub(super) fn of(failure: Failure) -> Self {
+        Self {
+            user: Some(Err(failure)),
+            ..Self::NOT_ASKED
+        }
+    }
+
+    /// What is to be known beside the verdict.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.user.is_none() {
+            let what = "CAS was not asked, for that would use the ticket up; say --yes";
+            notes.push(what.to_owned());
+        }
+        if self.is_asked {
+            notes.push(self.what_became_of_the_ticket().to_owned());
+        }
+        if self.differs {
+            let what = "this is what the host knows; what would be found out now is another \
+                        thing, and will be when its session ends";
+            notes.push(what.to_owned());
+        }
+        notes
+    }
+
+    /// After CAS was to be asked about it.
+    fn what_became_of_the_ticket(&self) -> &'static str {
+        let failure = self.user.as_ref().and_then(|user| user.as_ref().err());
+        match failure.map(Failure::reason) {
+            // Before a connection stood, or instead of one.
+            Some(
+                Reason::ServerUnreachable
+                | Reason::ServerUntrusted
+                | Reason::TrustUnusable
+                | Reason::ServerAvoided
+                | Reason::BudgetSpent,
+            ) => "the ticket did not come to CAS: it is not used up",
+            Some(Reason::ServerTimeout | Reason::ReplyUnusable) => {
+                "the ticket may be used up, and no session was opened for it"
+            }
+            _ => "the ticket is used up, and no session was opened for it: log in with another one",
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! `sasl-sso explain`: what the plugin would decide on a credential, step by step.
+
+#![forbid(unsafe_code)]
+
+mod conclusion;
+mod given;
+mod name;
+mod remedy;
+mod report;
+mod steps;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use nix::unistd::Uid;
+
+use super::Status;
+use super::conf_file::{Format, Place};
+use super::console::Console;
+use super::host::{become_user, host_name, host_names};
+use crate::authenticate::{Attempt, Engine, Verdict};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::credential::{Credential, Kind};
+use crate::deadline::Deadline;
+use crate::log::{Level, Log};
+use crate::outcome::Failure;
+use crate::principal::Principal;
+use crate::witness::{Outcome, Seen, Step, Told, Witness};
+use conclusion::Conclusion;
+use given::Given;
+use name::Names;
+use report::Report;
+
+/// Why is a ticket or a token taken or refused here, now? Step by step.
+///
+/// The credential comes on standard input or from a file, never as an argument. It is
+/// judged by the code and the configuration that the mail server judges it by, as
+/// its user (cyrus_user) if started by root, and nothing on the host is changed: no session is
+/// opened, no refusal remembered. But CAS uses a ticket up by being asked about it:
+/// it is only asked if you say so. Exit status: 0 if it is taken, 1 if it is refused,
+/// 2 if that could not be found out.
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// Where the credential is; - is standard input. A line end behind it is not
+    /// part of it
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// Who the client says it is, if it says so
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// What the server calls its service to libsasl2: imap, pop, sieve, lmtp, smtp
+    /// [default: imap; with a file of SASL itself smtp]
+    #[arg(long, value_name = "NAME")]
+    sasl_service: Option<String>,
+    /// What the server calls its host [default: servername of the file, or the
+    /// host's name]
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// The client's address, whose budget of refused tickets counts
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<String>,
+    /// The user of the mail server, as whom to look if started by root [default:
+    /// cyrus_user of the file; with a file of SASL itself it must be said]
+    #[arg(long, value_name = "NAME")]
+    run_as: Option<String>,
+    /// Ask CAS about a ticket without asking you, which uses it up
+    #[arg(long)]
+    yes: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Status {
+    match explain(arguments, console) {
+        Ok(report) => {
+            if arguments.json {
+                console.line(report.json());
+            } else {
+                report.print(console);
+            }
+            report.status()
+        }
+        Err(problem) => {
+            for line in problem.lines() {
+                console.complain(format_args!("explain: {line}"));
+            }
+            Status::Unusable
+        }
+    }
+}
+
+fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, String> {
+    let conf = arguments.place.read()?;
+    let given = Given::read(&arguments.file, console)?;
+    // Files and sessions as the mail server finds them.
+    if Uid::effective().is_root() {
+        become_user("--run-as", arguments.run_as.as_deref(), &conf)?;
+    }
+    let prefix = conf.format().prefix();
+    let config = Config::read(&conf).map_err(|faults| {
+        let faults = faults.iter().map(|fault| format!("{prefix}{fault}"));
+        faults.collect::<Vec<_>>().join("\n")
+    })?;
+    let kind = given.kind(&config, prefix)?;
+    let host = match &arguments.host {
+        Some(host) => host.clone(),
+        None => host_name(&conf).map_err(|problems| problems.join("\n"))?,
+    };
+    let service = arguments.sasl_service.as_deref();
+    let service = service.unwrap_or(match conf.format() {
+        Format::Imapd => "imap",
+        Format::Sasl => "smtp",
+    });
+    let engine = Engine::observing(config, Arc::new(SystemClock));
+    let case = Case {
+        service: engine.service(kind, service, &host),
+        names: Names {
+            of_host: host_names(&conf),
+            is_of_host: conf.format() == Format::Imapd,
+            claimed: arguments.user.clone(),
+        },
+        client: arguments.client.clone(),
+        seen: RefCell::default(),
+        notes: RefCell::default(),
+        engine,
+        kind,
+    };
+    let conclusion = case.decide(&given, &mut |question| {
+        arguments.yes || given::is_agreed(question, console)
+    });
+    Ok(Report::new(case, conclusion, &given))
+}
+
+/// A credential before the judge, and all that was seen of it.
+struct Case {
+    engine: Engine,
+    kind: Kind,
+    service: String,
+    client: Option<String>,
+    names: Names,
+    seen: RefCell<Vec<Seen>>,
+    notes: RefCell<Vec<String>>,
+}
+
+/// What the plugin would write to the log on the way.
+impl Log for Case {
+    fn write(&self, _: Level, line: &str) {
+        self.notes.borrow_mut().push(line.to_owned());
+    }
+}
+
+impl Case {
+    /// As the plugin decides. `may_spend` is asked before a ticket is used up.
+    fn decide(&self, given: &Given, may_spend: &mut dyn FnMut(&str) -> bool) -> Conclusion {
+        let tell = |seen: Seen| self.seen.borrow_mut().push(seen);
+        let witness = Witness::new(&tell);
+        let credential = Credential::parse(self.kind, given.bytes());
+        let told = |_: Option<&_>| {
+            let wanted = match self.kind {
+                Kind::Ticket => "PT- or ST-, 5 to 256 visible characters of ASCII",
+                Kind::Token => "three parts of base64url, at most 21847 bytes",
+            };
+            Told::found(format!("{} bytes", given.bytes().len())).wanted(wanted)
+        };
+        // Of a token more is told when it is taken apart.
+        let credential = match (credential, self.kind) {
+            (Ok(credential), Kind::Token) => Ok(credential),
+            (parsed, _) => witness.see(Step::Form, told, parsed),
+        };
+        match credential {
+            Ok(credential) => self.judge(&credential, witness, may_spend),
+            Err(failure) => Conclusion::of(failure),
+        }
+    }
+
+    fn judge(
+        &self,
+        credential: &Credential,
+        witness: Witness<'_>,
+        may_spend: &mut dyn FnMut(&str) -> bool,
+    ) -> Conclusion {
+        let known = self.attempt(witness, |attempt| self.engine.recall(credential, attempt));
+        let (known, has_host) = match known {
+            Ok(known) => known,
+            Err(failure) => return Conclusion::of(failure),
+        };
+        self.tell_session(known.as_ref(), has_host, witness);
+        let is_ticket = self.kind == Kind::Ticket;
+        if is_ticket && known.is_none() && !may_spend(&self.question()) {
+            return Conclusion::NOT_ASKED;
+        }
+        let start = Instant::now();
+        let anew = (!is_ticket || known.is_none()).then(|| {
+            self.attempt(witness, |attempt| {
+                self.engine.decide_anew(credential, attempt)
+            })
+        });
+        let elapsed = start.elapsed();
+        let is_asked = is_ticket && known.is_none();
+        let differs = match (&known, &anew) {
+            (Some(known), Some(anew)) => known.result != anew.result,
+            _ => false,
+        };
+        let Some(verdict) = known.or(anew) else {
+            return Conclusion::NOT_ASKED;
+        };
+        let mapping = self.engine.mapping();
+        let named = |principal: Principal| {
+            let principal = principal.as_str();
+            self.names.judge(mapping, principal, witness)
+        };
+        Conclusion {
+            user: Some(verdict.result.and_then(named)),
+            source: verdict.source,
+            key: verdict.key,
+            elapsed,
+            has_host,
+            is_asked,
+            differs,
+        }
+    }
+
+    /// Says what the host knows, which is asked first.
+    fn tell_session(&self, known: Option<&Verdict>, has_host: bool, witness: Witness<'_>) {
+        match known.map(|known| (&known.result, known.source)) {
+            Some((result, source)) => {
+                let source = source.map_or("", |source| source.code());
+                let told = |principal: Option<&_>| match principal {
+                    Some(_) => Told::found(format!("known ({source}): taken without asking")),
+                    None => Told::found(format!("refused a moment ago ({source})")),
+                };
+                // What came of it is the verdict's to say.
+                let _ = witness.see(Step::Session, told, result.clone());
+            }
+            None => witness.tell(Step::Session, || {
+                Told::found(match has_host {
+                    true => "not known on this host",
+                    false => "nothing is known here: there is no store to look into",
+                })
+            }),
+        }
+    }
+
+    /// What is asked before CAS is.
+    fn question(&self) -> String {
+        let cas = self.engine.cas().and_then(|cas| cas.urls.first());
+        let cas = cas.map(ToString::to_string).unwrap_or_default();
+        format!("CAS uses a ticket up by being asked about it. Ask {cas}?")
+    }
+
+    fn attempt<T>(&self, witness: Witness<'_>, with: impl FnOnce(&Attempt<'_>) -> T) -> T {
+        let patience = self.engine.timeout(self.kind).unwrap_or_default();
+        let deadline = Deadline::new(patience, &|| false);
+        with(&Attempt {
+            service: &self.service,
+            client: self.client.as_deref(),
+            claimed: self.names.claimed.as_deref(),
+            deadline: &deadline,
+            log: self,
+            witness,
+        })
+    }
+}
+
+/// The failure that decided, of all that were seen.
+fn deciding(seen: &[Seen]) -> Option<(Step, &Failure)> {
+    seen.iter().find_map(|seen| match &seen.outcome {
+        Outcome::Failed(failure) => Some((seen.step, failure)),
+        Outcome::Good | Outcome::Noted => None,
+    })
+}

@@ -1,0 +1,59 @@
+//! The mail server whose file is read: as which user it runs, and how it writes names.
+
+#![forbid(unsafe_code)]
+
+use nix::unistd::{Uid, User, gethostname, initgroups, setgid, setuid};
+
+use super::conf_file::{ConfFile, Format};
+use crate::config::is_on;
+use crate::identity::HostNames;
+
+/// As Cyrus does, what is started by root goes on as the user of the mail system:
+/// the sessions are that user's. `option` is the command line's, in which `user` is.
+pub(super) fn become_user(option: &str, user: Option<&str>, conf: &ConfFile) -> Result<(), String> {
+    let of_conf = match conf.format() {
+        Format::Imapd => Some(conf.of_host("cyrus_user").unwrap_or("cyrus")),
+        Format::Sasl => None,
+    };
+    let Some(name) = user.or(of_conf) else {
+        return match Uid::effective().is_root() {
+            true => Err(format!("as root? Use {option} with the user of the server")),
+            false => Ok(()),
+        };
+    };
+    let unknown = || format!("there is no user {name}; set cyrus_user, or use {option}");
+    let user = User::from_name(name).ok().flatten().ok_or_else(unknown)?;
+    if user.uid == Uid::effective() {
+        return Ok(());
+    }
+    let become_it = || -> nix::Result<()> {
+        let name = std::ffi::CString::new(name).map_err(|_| nix::errno::Errno::EINVAL)?;
+        initgroups(&name, user.gid)?;
+        setgid(user.gid)?;
+        setuid(user.uid)
+    };
+    become_it().map_err(|error| format!("cannot go on as {name}: {error}; start it as {name}"))
+}
+
+/// The name that imapd, or libsasl2 for other hosts, goes by.
+pub(super) fn host_name(conf: &ConfFile) -> Result<String, Vec<String>> {
+    if let Some(name) = conf.of_host("servername") {
+        return Ok(name.to_owned());
+    }
+    let unknown = || vec!["the host has no name; set servername".to_owned()];
+    let name = gethostname().map_err(|_| unknown())?;
+    name.into_string().map_err(|_| unknown())
+}
+
+/// How imapd writes names; of other hosts it is not known.
+pub(super) fn host_names(conf: &ConfFile) -> HostNames {
+    if conf.format() == Format::Sasl {
+        return HostNames::default();
+    }
+    let is_no = |name: &str, default| is_on(conf.of_host(name).unwrap_or(default)) == Some(false);
+    let default_domain = conf.of_host("defaultdomain").unwrap_or("internal");
+    HostNames {
+        lower_case: !is_no("username_tolower", "yes"),
+        default_domain: (!is_no("virtdomains", "off")).then(|| default_domain.to_owned()),
+    }
+}

@@ -1,0 +1,91 @@
+//! What is named in passing exists, and links lead somewhere.
+
+use crate::documents::site::program;
+use crate::documents::{commands, links, page, pages, root};
+use crate::harness::examples;
+use std::fs;
+use std::process::Command;
+
+#[test]
+fn links_lead_somewhere() {
+    let broken: Vec<String> = pages().iter().flat_map(links::broken).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn the_readme_leads_to_every_page() {
+    let readme = page("README.md").text;
+    for page in pages().iter().skip(1) {
+        let is_there = readme.contains(&format!("({})", page.name));
+        assert!(
+            is_there || page.name == "docs/performance.md",
+            "{}",
+            page.name
+        );
+    }
+}
+
+#[test]
+fn what_is_named_in_passing_exists() {
+    let options = page("docs/options.md").text;
+    let mut named = 0;
+    for page in pages() {
+        for (number, span) in page.code_spans() {
+            let place = format!("{}:{number}: {span}", page.name);
+            if let Some(name) = option_in(&span) {
+                assert!(options.contains(&format!("\n| `{name}` |")), "{place}");
+                named += 1;
+            }
+            if ["src/", "docs/", "tests/", "cyrus-conf-examples/"]
+                .iter()
+                .any(|dir| span.starts_with(dir))
+            {
+                assert!(root().join(&span).exists(), "{place}");
+            }
+            is_real_command(&place, &span);
+        }
+    }
+    assert!(named >= 100, "{named} options");
+    for path in examples::all() {
+        let text = fs::read_to_string(&path).expect("an example");
+        for line in text.lines() {
+            for span in line.split('`').skip(1).step_by(2) {
+                is_real_command(&format!("{}: {span}", path.display()), span);
+            }
+        }
+    }
+}
+
+/// The option of ours that a span is about, in the spelling of the reference.
+fn option_in(span: &str) -> Option<&str> {
+    let word = span.split([':', ' ']).next()?;
+    let word = word.strip_prefix("pop3_").unwrap_or(word);
+    let word = word.strip_prefix("sasl_").unwrap_or(word);
+    let is_ours = ["caspt_", "jwt_", "sso_"]
+        .iter()
+        .any(|prefix| word.starts_with(prefix));
+    // That of issuer `x`.
+    (is_ours && !word.starts_with("jwt_x_") && !word.ends_with('_')).then_some(word)
+}
+
+/// What is said in passing about the program is a command with such arguments.
+fn is_real_command(place: &str, span: &str) {
+    let Some(words) = span.strip_prefix("sasl-sso ") else {
+        return;
+    };
+    if commands::is_coming(span) {
+        return;
+    }
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let commands = words
+        .iter()
+        .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+    let mut help = Command::new(program());
+    let output = help.args(commands).arg("--help").output();
+    let output = output.expect("sasl-sso: run `make build`");
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{place}: {output:?}");
+    for option in words.iter().filter(|word| word.starts_with("--")) {
+        assert!(help.contains(option), "{place}");
+    }
+}

@@ -49,8 +49,9 @@ impl Filling {
         for _ in 0..count {
             self.written += 1;
             let key = random_key(self.written);
-            // Used at the boot, opened, used, two bounds, name, seal: nobody will ever read that.
-            let record = [0; 8 + 8 + 8 + 8 + 8 + 5 + 16];
+            // Used at the boot, opened, used, two bounds, what was flushed before, mechanism and
+            // service with their lengths, name, seal: nobody will ever read that.
+            let record = [0; 8 + 8 + 8 + 8 + 8 + 4 + 2 + 5 + 16 + 5 + 16];
             let place = [&[0; 8][..], &key].concat();
             self.sessions
                 .put(&mut transaction, &key, &record)

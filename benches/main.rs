@@ -15,6 +15,7 @@ mod libsasl2;
 
 mod cached_saslauthd;
 mod callers;
+mod counting;
 mod daemon;
 mod filling;
 mod first_ticket;
@@ -35,6 +36,7 @@ fn main() {
     }
     let mail = mail::Mail::start();
     let mut rows = known_session::rows(&mail);
+    rows.extend(counting::rows(&mail));
     rows.extend(imap_logins::rows(&mail));
     rows.extend(daemon::rows(&mail));
     // The others are for one process at a time.

@@ -1,7 +1,7 @@
 //! Stores with as many sessions in them as wanted.
 
 use crate::filling::Filling;
-use crate::harness::scratch::Scratch;
+use crate::harness::scratch::{Scratch, set_mode};
 use crate::libsasl2::site::PROXY;
 use crate::libsasl2::{Driver, Kit};
 use crate::mail::Mail;
@@ -50,6 +50,22 @@ impl Maker<'_> {
             ("caspt_proxies", PROXY.to_owned()),
         ];
         self.filled(name, count, "CASPT", &messages, options.to_vec())
+    }
+
+    /// The same of one session in a directory where there is something else in the place of the
+    /// counters, as there is in that of `other`: no login is counted.
+    pub fn of_tickets_uncounted(&self, mail: &Mail, name: &str, other: &str) -> Store {
+        let entries = std::fs::read_dir(self.scratch.join(format!("state-{other}")));
+        let names = entries.expect("a state directory").map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            name.into_string().expect("a name")
+        });
+        let mut counters = names.filter(|name| name.starts_with("counters-"));
+        let counters = counters.next().expect("counters");
+        let state = self.scratch.create_dir(format!("state-{name}"));
+        set_mode(&state, 0o700);
+        std::fs::create_dir(state.join(counters)).expect("something in their place");
+        self.of_tickets(mail, name, 1)
     }
 
     /// A store with `count` sessions. The tokens that will be used were validated.

@@ -5,8 +5,9 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use crate::authenticate::Source;
-use crate::log::{Level, quoted};
+use crate::authenticate::{Engine, Source};
+use crate::credential;
+use crate::log::{Level, Log, quoted};
 use crate::outcome::{Failure, Kind, Reason};
 use crate::session::Key;
 
@@ -24,6 +25,8 @@ pub struct Decision<'d> {
     pub source: Option<Source>,
     /// The credential's digest, if there is one.
     pub key: Option<Key>,
+    /// Of what kind the credential is, if there is one.
+    pub kind: Option<credential::Kind>,
     /// From the client's message to the decision.
     pub elapsed: Duration,
 }
@@ -37,6 +40,12 @@ impl Decision<'_> {
             Err(Kind::Unavailable) => Level::Warning,
             Err(Kind::Internal) => Level::Error,
         }
+    }
+
+    /// Counts it, which is for whoever writes its line to do.
+    pub fn count(&self, engine: &Engine, log: &dyn Log) {
+        let failure = self.outcome.err().map(Failure::reason);
+        engine.count(self.kind, self.source, failure, log);
     }
 
     /// The line, in one allocation.
@@ -69,14 +78,8 @@ impl fmt::Display for Decision<'_> {
         match self.outcome {
             Ok(user) => write!(f, " outcome=accepted user={}", quoted(user))?,
             Err(failure) => {
-                let outcome = match failure.kind() {
-                    Kind::Malformed => "malformed",
-                    Kind::Refused => "refused",
-                    Kind::NotAllowed => "not_allowed",
-                    Kind::Unavailable => "unavailable",
-                    Kind::Internal => "failed",
-                };
-                write!(f, " outcome={outcome} reason={}", failure.reason().code())?;
+                let (outcome, reason) = (failure.kind().code(), failure.reason().code());
+                write!(f, " outcome={outcome} reason={reason}")?;
                 write!(f, " detail={}", quoted(failure.detail()))?;
             }
         }
@@ -106,6 +109,7 @@ mod tests {
             outcome,
             source: Some(Source::Validated),
             key: Some(Key::of_test(1)),
+            kind: Some(credential::Kind::Ticket),
             elapsed: Duration::from_millis(12),
         }
     }

@@ -21,7 +21,8 @@
 //! 3. [`authenticate`]: the one path of a login; [`decision`]: its line in the
 //!    log.
 //! 4. `plugin`: the border to libsasl2, the only place of unsafe code but for
-//!    the opening of a memory map in `session`. [`daemon`]: saslauthd's protocol
+//!    the memory maps in `session`: that of the store is opened in `host`, that of
+//!    the counters is in `mapped`. [`daemon`]: saslauthd's protocol
 //!    on a socket. [`cli`]: the program, which starts it. [`stamp`]: which build
 //!    each of them is of.
 //!

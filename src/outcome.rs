@@ -22,6 +22,28 @@ pub enum Kind {
     Internal,
 }
 
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Malformed,
+        Self::Refused,
+        Self::NotAllowed,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The stable word for it in the log.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Refused => "refused",
+            Self::NotAllowed => "not_allowed",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "failed",
+        }
+    }
+}
+
 /// Declares [`Reason`] with its code, kind and memory in one table.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident $code:literal $kind:ident $memory:ident;)+) => {

@@ -16,7 +16,7 @@ use crate::identity::Mapping;
 use crate::log::Log;
 use crate::outcome::{self, Failure, Reason};
 use crate::principal::Principal;
-use crate::session::{self, Access, Bounds, Key, Known, Lifetimes, Sessions};
+use crate::session::{self, Access, Bounds, Decider, Key, Known, Lifetimes, Opening, Sessions};
 use crate::wire::Hint;
 use crate::witness::Witness;
 use tickets::CasSide;
@@ -51,6 +51,8 @@ pub struct Verdict {
     pub source: Option<Source>,
     /// The digest by which the credential goes in the log.
     pub key: Option<Key>,
+    /// Of what kind the credential is.
+    pub kind: Option<Kind>,
     /// What is still to be written.
     pub unwritten: Option<Unwritten>,
 }
@@ -66,6 +68,8 @@ pub enum Unwritten {
         principal: Principal,
         /// Until when.
         bounds: Bounds,
+        /// As it was before the token was verified.
+        opening: Opening,
     },
     /// That a session is used.
     Use {
@@ -87,6 +91,8 @@ pub struct Engine {
 /// How a credential comes.
 #[derive(Clone, Copy)]
 pub struct Attempt<'a> {
+    /// The SASL mechanism.
+    pub mechanism: &'a str,
     /// The service that a ticket must be for: see [`Engine::service`].
     pub service: &'a str,
     /// The client's address, as the host writes it, if the host tells it.
@@ -183,6 +189,7 @@ impl Engine {
         let (known, is_stale) = sessions.known_at_a_glance(kind, &key, lifetimes)?;
         Some(Verdict {
             unwritten: is_stale.then_some(Unwritten::Use { kind, key }),
+            kind: Some(kind),
             ..Verdict::known(key, known)
         })
     }
@@ -191,6 +198,13 @@ impl Engine {
     /// [written](Engine::write) when nobody waits: that takes half as long as to
     /// verify the token, and who comes in between verifies it too.
     pub fn decide(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
+        Verdict {
+            kind: Some(credential.kind()),
+            ..self.judge(credential, attempt)
+        }
+    }
+
+    fn judge(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
         let sessions = match self.sessions.open(attempt.log) {
             Ok(sessions) => sessions,
             Err(failure) => return Verdict::from(failure),
@@ -282,6 +296,23 @@ impl Engine {
         }
     }
 
+    /// Counts a login, once, with what it came to in the end.
+    pub fn count(
+        &self,
+        kind: Option<Kind>,
+        source: Option<Source>,
+        failure: Option<Reason>,
+        log: &dyn Log,
+    ) {
+        let decider = match source {
+            Some(Source::Known(session::Source::Memory)) => Decider::Memory,
+            Some(Source::Known(session::Source::Host)) => Decider::Host,
+            Some(Source::Validated) => Decider::Validation,
+            None => Decider::Nobody,
+        };
+        self.sessions.count(kind, decider, failure, log);
+    }
+
     /// Writes what nobody need wait for, for all processes of the host.
     pub fn write(&self, unwritten: &Unwritten, log: &dyn Log) {
         let Ok(sessions) = self.sessions.open(log) else {
@@ -292,10 +323,11 @@ impl Engine {
                 key,
                 principal,
                 bounds,
+                opening,
             } => {
                 // A token in its leeway has no session.
                 if sessions.now() < bounds.holds && sessions.wall() < bounds.expires {
-                    sessions.begin(Kind::Token, key, principal, *bounds);
+                    sessions.begin(Kind::Token, key, principal, *bounds, opening);
                 }
             }
             Unwritten::Use { kind, key } => {
@@ -313,6 +345,7 @@ impl Verdict {
             result,
             source: Some(Source::Known(source)),
             key: Some(key),
+            kind: None,
             unwritten: None,
         }
     }
@@ -328,6 +361,7 @@ impl Verdict {
             result,
             source,
             key: Some(key),
+            kind: None,
             unwritten: None,
         }
     }
@@ -340,6 +374,7 @@ impl From<Failure> for Verdict {
             result: Err(failure),
             source: None,
             key: None,
+            kind: None,
             unwritten: None,
         }
     }

@@ -60,9 +60,12 @@ impl CasSide {
         if let Some(known) = known() {
             return Verdict::known(key, known);
         }
+        let opening = sessions.opening(attempt.mechanism, attempt.service);
         let result = self.validate(sessions, ticket, attempt);
         match &result {
-            Ok(principal) => sessions.begin(Kind::Ticket, &key, principal, Bounds::NONE),
+            Ok(principal) => {
+                sessions.begin(Kind::Ticket, &key, principal, Bounds::NONE, &opening);
+            }
             Err(failure) => sessions.refuse(Kind::Ticket, &key, failure),
         }
         drop(claim);
@@ -108,7 +111,8 @@ impl CasSide {
             Told::found(found).wanted(format!("caspt_budget of {whose}, and not silent of late"))
         };
         witness.see(Step::Server, told, may_ask)?;
-        let result = self.validator.validate(ticket, service, deadline, witness);
+        let ask = || self.validator.validate(ticket, service, deadline, witness);
+        let result = sessions.timed(Kind::Ticket, ask);
         match result.as_ref().map_err(Failure::reason) {
             // A server that had little time, because others had taken it, is
             // not to blame.

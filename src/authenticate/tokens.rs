@@ -2,8 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
-
 use super::{Attempt, Unwritten, Verdict};
 use crate::config::JwtConfig;
 use crate::credential::{Kind, Token};
@@ -20,10 +18,7 @@ pub(super) struct JwtSide {
 
 /// A token's session is bounded by what its validation says, and by nothing
 /// else.
-pub(super) const TOKEN_LIFETIMES: Lifetimes = Lifetimes {
-    absolute: Duration::MAX,
-    idle: Duration::MAX,
-};
+pub(super) const TOKEN_LIFETIMES: Lifetimes = Lifetimes::OF_BOUNDS;
 
 impl JwtSide {
     pub(super) fn new(config: JwtConfig) -> Self {
@@ -51,13 +46,18 @@ impl JwtSide {
             witness,
             ..
         } = *attempt;
-        let validator = &self.validator;
-        match validator.validate(token, sessions, deadline, log, witness) {
+        let opening = sessions.opening(attempt.mechanism, attempt.service);
+        let verify = || {
+            self.validator
+                .validate(token, sessions, deadline, log, witness)
+        };
+        match sessions.timed(Kind::Token, verify) {
             Ok((principal, bounds)) => Verdict {
                 unwritten: Some(Unwritten::Session {
                     key,
                     principal: principal.clone(),
                     bounds,
+                    opening,
                 }),
                 ..Verdict::found(key, Ok(principal))
             },

@@ -11,6 +11,7 @@ mod explain;
 mod host;
 mod login;
 mod serve;
+mod sessions;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ enum Order {
     Explain(explain::Arguments),
     Login(login::Arguments),
     Serve(serve::Arguments),
+    Sessions(sessions::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -73,6 +75,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Order::Explain(arguments) => explain::run(arguments, &mut console),
         Order::Login(arguments) => login::run(arguments, &mut console),
         Order::Serve(arguments) => serve::run(arguments, &mut console),
+        Order::Sessions(arguments) => sessions::run(arguments, &mut console),
         Order::Completions(arguments) => completions::run(arguments, &mut console),
     };
     ExitCode::from(status as u8)

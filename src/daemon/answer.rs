@@ -175,6 +175,7 @@ impl Desk {
             let left = end.into_std().saturating_duration_since(Instant::now());
             let deadline = Deadline::new(left, &|| false);
             let attempt = Attempt {
+                mechanism: MECHANISM,
                 service: &login.service,
                 client: login.client.as_deref(),
                 claimed: Some(&login.name),
@@ -212,6 +213,7 @@ impl Desk {
             outcome: outcome.as_ref().map(String::as_str),
             source: verdict.source,
             key: verdict.key,
+            kind: verdict.kind,
             elapsed: login.start.elapsed(),
         });
         let of_office = |unwritten| (Arc::clone(&login.office), unwritten);
@@ -236,12 +238,14 @@ impl Desk {
             outcome: Err(failure),
             source: None,
             key: None,
+            kind: None,
             elapsed: start.elapsed(),
         }))
     }
 
     /// Says a decision to the log, and what it comes to for the client.
     fn say(&self, decision: &Decision<'_>) -> &'static [u8] {
+        decision.count(&self.office().engine, &self.journal);
         self.journal.write(decision.level(), &decision.line());
         match decision
             .outcome

@@ -131,11 +131,12 @@ impl Exchange {
     ) -> c_int {
         let start = Instant::now();
         let client = connection.client();
-        let (mut source, mut key, mut unwritten) = (None, None, None);
+        let (mut source, mut key, mut kind, mut unwritten) = (None, None, None, None);
         let outcome = self
             .answer(connection, client.as_deref(), message)
             .and_then(|(message, verdict)| {
-                (source, key, unwritten) = (verdict.source, verdict.key, verdict.unwritten);
+                (source, key) = (verdict.source, verdict.key);
+                (kind, unwritten) = (verdict.kind, verdict.unwritten);
                 self.identify(connection, &verdict.result?, &message, result)
             });
         self.unwritten = unwritten;
@@ -149,8 +150,10 @@ impl Exchange {
             outcome: outcome.as_ref().map(String::as_str),
             source,
             key,
+            kind,
             elapsed: start.elapsed(),
         };
+        decision.count(&self.engine, &connection.utils());
         let level = match decision.level() {
             // Postfix writes nothing that matters less than a warning, not even
             // why a login failed (xsasl_cyrus_log).
@@ -211,6 +214,7 @@ impl Exchange {
         let timeout = self.engine.timeout(credential.kind());
         let verdict = with_deadline(timeout, |deadline| {
             let attempt = Attempt {
+                mechanism: self.mechanism.text(),
                 service: &self.service,
                 client,
                 claimed: message.authcid.as_deref(),

@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use super::counters::Counters;
+use super::flushes::Generation;
 use super::key::Key;
-use super::record::{Bounds, Lifetimes, Refusal, Session};
+use super::record::{Bounds, Lifetimes, Opening, Refusal, Session};
 use super::tier::{Change, Claim, Table, Tier, Trouble};
 use super::{Sessions, Source, Tiers};
 use crate::clock::{Moment, WallTime};
@@ -93,57 +96,93 @@ impl Access<'_> {
     ) -> Option<(Principal, Source)> {
         let (session, source) = self.session(kind, key, lifetimes)?;
         if session.is_stale(self.now(), lifetimes) {
-            self.touch(kind, key, &session, source, lifetimes);
+            self.touch(kind, key, source, lifetimes);
         }
         Some((session.principal, source))
     }
 
     fn session(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) -> Option<(Session, Source)> {
         let (now, wall) = (self.now(), self.wall());
-        self.look_up(Table::of(kind), key, |record| {
-            Session::decode(record).filter(|session| session.is_alive(now, wall, lifetimes))
+        self.find_first(Table::of(kind), key, |record, source| {
+            let session = Session::decode(record)?;
+            let is_alive = session.is_alive(now, wall, lifetimes);
+            // From the store a flush takes what it is about.
+            let is_flushed = || source == Source::Memory && self.is_flushed(&session, key);
+            (is_alive && !is_flushed()).then_some(session)
+        })
+    }
+
+    /// Whether a session of this process's own was flushed. One that cannot ask
+    /// believes nothing of its own.
+    fn is_flushed(&self, session: &Session, key: &Key) -> bool {
+        let Some(host) = &self.tiers.host else {
+            return false;
+        };
+        let found = host.is_flushed(session.since, key, session.principal.as_str());
+        found.unwrap_or_else(|trouble| {
+            self.sessions.complain(&trouble, self.log);
+            true
         })
     }
 
     /// Notes that a session is used. It may have been taken away, or been used
     /// by another process, since it was read.
-    fn touch(
-        &self,
-        kind: Kind,
-        key: &Key,
-        session: &Session,
-        source: Source,
-        lifetimes: &Lifetimes,
-    ) {
-        let now = self.now();
-        let used = |session: Session| {
-            Change::Put(
-                Session {
-                    used: now,
-                    ..session
-                }
-                .encode(),
-            )
+    fn touch(&self, kind: Kind, key: &Key, source: Source, lifetimes: &Lifetimes) {
+        let (now, table) = (self.now(), Table::of(kind));
+        let is_stale = |record: &&[u8]| {
+            let session = Session::decode(record);
+            session.is_some_and(|session| session.is_stale(now, lifetimes))
         };
-        let touched = self.change_in(source, Table::of(kind), key, |before| {
-            match before.and_then(Session::decode) {
-                Some(session) if session.is_stale(now, lifetimes) => used(session),
-                _ => Change::Keep,
-            }
+        let used = |record: &[u8]| Change::Put(Session::used_at(record, now));
+        let touched = self.change_in(source, table, key, |before| {
+            before.filter(is_stale).map_or(Change::Keep, used)
         });
         // The host does not take it: from now on it is used here.
-        if (source, touched) == (Source::Host, Some(Source::Memory)) {
-            self.change_in(Source::Memory, Table::of(kind), key, |_| {
-                used(session.clone())
-            });
+        if (source, touched) == (Source::Host, Some(Source::Memory))
+            && let Some(record) = self.record(Source::Host, table, key)
+        {
+            self.change_in(Source::Memory, table, key, |_| used(&record));
             self.tiers.fell_back.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Opens a session: the credential of `key` is good for `principal`.
-    pub fn begin(&self, kind: Kind, key: &Key, principal: &Principal, bounds: Bounds) {
-        let session = Session::new(principal.clone(), self.now(), bounds);
-        self.change(Table::of(kind), key, |_| Change::Put(session.encode()));
+    /// What is to be known of a session before its credential is validated: by which
+    /// mechanism and at which service that is, and what was flushed until now.
+    pub fn opening(&self, mechanism: &str, service: &str) -> Opening {
+        let last = self.tiers.host.as_ref().map(|host| host.generation());
+        let last = last.transpose().unwrap_or_else(|trouble| {
+            self.sessions.complain(&trouble, self.log);
+            None
+        });
+        Opening::new(mechanism, service, last.unwrap_or(Generation::FIRST))
+    }
+
+    /// Does what validates a credential of `kind`, and counts how long that takes.
+    pub fn timed<T>(&self, kind: Kind, validate: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = validate();
+        let took = start.elapsed();
+        let count = |counters: &Counters| counters.count_validation(kind, took);
+        self.sessions.with_counters(self.log, count);
+        result
+    }
+
+    /// Opens a session: the credential of `key` is good for `principal`. If it was
+    /// flushed since `opening`, it stays closed.
+    pub fn begin(
+        &self,
+        kind: Kind,
+        key: &Key,
+        principal: &Principal,
+        bounds: Bounds,
+        opening: &Opening,
+    ) {
+        let session = Session::new(principal.clone(), self.now(), bounds, opening.since);
+        self.change(Table::of(kind), key, |_| Change::Open {
+            record: session.encode(opening),
+            since: opening.since,
+            name: principal.as_str().to_owned(),
+        });
     }
 
     /// Why the credential of `key` was refused a moment ago, if it was.
@@ -217,6 +256,16 @@ impl Access<'_> {
         key: &Key,
         read: impl Fn(&[u8]) -> Option<T>,
     ) -> Option<(T, Source)> {
+        self.find_first(table, key, |record, _| read(record))
+    }
+
+    /// The same, with the tier that the record is from.
+    fn find_first<T>(
+        &self,
+        table: Table,
+        key: &Key,
+        read: impl Fn(&[u8], Source) -> Option<T>,
+    ) -> Option<(T, Source)> {
         // What the host did not take is newer than what it has.
         let order = if self.tiers.fell_back.load(Ordering::Relaxed) {
             [Source::Memory, Source::Host]
@@ -225,7 +274,7 @@ impl Access<'_> {
         };
         order.into_iter().find_map(|source| {
             let record = self.record(source, table, key)?;
-            Some((read(&record)?, source))
+            Some((read(&record, source)?, source))
         })
     }
 
@@ -270,12 +319,26 @@ impl Access<'_> {
             is_changed = !matches!(change, Change::Keep);
             match change {
                 Change::Put(record) => Change::Put(secret.sealed(key, record)),
-                other => other,
+                Change::Open {
+                    record,
+                    since,
+                    name,
+                } => Change::Open {
+                    record: secret.sealed(key, record),
+                    since,
+                    name,
+                },
+                Change::Keep | Change::Remove => change,
             }
         };
         let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
         let (_, changed) = self.on_tiers(source, &mut update)?;
-        if is_changed && source == Source::Host && self.tiers.host.is_some() {
+        if let (true, Source::Host, Some(host)) = (is_changed, source, &self.tiers.host) {
+            let evicted = host.take_evicted();
+            if evicted > 0 {
+                let count = |counters: &Counters| counters.count_evicted(evicted);
+                self.sessions.with_counters(self.log, count);
+            }
             let fell_back = &self.tiers.fell_back;
             if changed == Source::Memory {
                 fell_back.store(true, Ordering::Relaxed);

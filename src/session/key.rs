@@ -20,6 +20,11 @@ impl Key {
     /// In bytes.
     pub const LENGTH: usize = 32;
 
+    /// The key of these bytes, if they are as many as a key has.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8; Self::LENGTH] {
         &self.0

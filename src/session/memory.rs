@@ -72,7 +72,8 @@ impl Tier for Memory {
         let change = change(records.peek(key).map(Vec::as_slice));
         match change {
             Change::Keep => {}
-            Change::Put(record) => {
+            // Whether it was flushed is asked when it is found.
+            Change::Put(record) | Change::Open { record, .. } => {
                 records.put(*key, record);
             }
             Change::Remove => {

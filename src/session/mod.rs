@@ -6,35 +6,47 @@
 
 mod access;
 mod breaker;
+mod buckets;
 mod budget;
+mod counters;
+mod counting;
+mod flushes;
 mod host;
 mod key;
 mod locks;
+mod mapped;
 mod memory;
 mod observing;
 mod record;
 mod shelf;
 mod state_dir;
+mod store;
 mod store_file;
 mod tier;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 pub use access::{Access, Known};
+pub use buckets::Durations;
 pub use budget::payer;
+pub use counters::{CREDENTIALS, Counters, Decider};
+pub use flushes::Selector;
 pub use key::{Key, digest};
-pub use record::{Bounds, Lifetimes};
+pub use record::{Bounds, Lifetimes, Opening};
 pub use state_dir::examine as examine_state_dir;
+pub use store::{Flushed, Listed, Store, Usage};
 pub use tier::Claim;
 
 use crate::clock::{Clock, Moment};
 use crate::config::SessionsConfig;
+use crate::credential::Kind;
 use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
+use counting::Counting;
 use host::Host;
 use key::Secret;
 use memory::Memory;
@@ -58,6 +70,9 @@ pub struct Sessions {
     complained: Mutex<Option<Moment>>,
     /// Whether the store was found to be no longer the one by its name.
     was_replaced: AtomicBool,
+    /// When that was last looked at, in milliseconds since boot.
+    looked: AtomicU64,
+    counting: Counting,
     /// Whether nothing is made or written for other processes: what they know is
     /// read, and what is found out stays in memory.
     observes: bool,
@@ -82,6 +97,9 @@ struct Tiers {
 /// For so long what is wrong with the host tier is not said again.
 const SILENCE: Duration = Duration::from_secs(600);
 
+/// How often it is looked at whether the store is still the one by its name.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// After so long a process that could not open the host tier tries again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -97,6 +115,8 @@ impl Sessions {
             }),
             complained: Mutex::new(None),
             was_replaced: AtomicBool::new(false),
+            looked: AtomicU64::new(0),
+            counting: Counting::default(),
             observes: false,
         }
     }
@@ -113,7 +133,8 @@ impl Sessions {
     /// or writing is needed to go on with them.
     pub fn opened<'s>(&'s self, log: &'s dyn Log) -> Option<Access<'s>> {
         let tiers = self.opened.try_lock()?.tiers.clone()?;
-        let is_current = tiers.host.is_some() && !self.was_replaced.load(Ordering::Relaxed);
+        self.look_after(tiers.host.as_ref()?, self.clock.now());
+        let is_current = !self.was_replaced.load(Ordering::Relaxed);
         is_current.then_some(Access {
             sessions: self,
             tiers,
@@ -128,10 +149,14 @@ impl Sessions {
     pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
         let mut opened = self.opened.lock();
         let now = self.clock.now();
+        if let Some(host) = opened.tiers.as_ref().and_then(|tiers| tiers.host.as_ref()) {
+            self.look_after(host, now);
+        }
         if self.was_replaced.swap(false, Ordering::Relaxed) {
             // Let go of first: LMDB opens no store twice in a process.
             opened.tiers = None;
             opened.retry = now;
+            self.counting.begin_anew();
         }
         let has_host = opened
             .tiers
@@ -139,6 +164,8 @@ impl Sessions {
             .is_some_and(|tiers| tiers.host.is_some());
         if !has_host && now >= opened.retry {
             opened.retry = now.plus(RETRY);
+            self.looked.store(now.as_millis(), Ordering::Relaxed);
+            self.counting.try_again();
             // What a process remembered by itself is lost when it finds the
             // host tier after all, for its keys are others. That is a new
             // ticket for some, against refusals for all who come to it later.
@@ -159,6 +186,45 @@ impl Sessions {
             tiers: opened.tiers.clone().ok_or_else(nothing)?,
             log,
         })
+    }
+
+    /// Looks, now and then, whether the store is still the one by its name: in one
+    /// that was removed nothing is ever flushed.
+    fn look_after(&self, host: &Host, now: Moment) {
+        let last = Moment::from_millis(self.looked.load(Ordering::Relaxed));
+        if now.since(last).is_some_and(|age| age >= LOOK) {
+            self.looked.store(now.as_millis(), Ordering::Relaxed);
+            if !host.is_current() {
+                self.was_replaced.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Counts one login, which came to `failure` or was accepted.
+    pub fn count(
+        &self,
+        kind: Option<Kind>,
+        decider: Decider,
+        failure: Option<Reason>,
+        log: &dyn Log,
+    ) {
+        self.with_counters(log, |counters| counters.count(kind, decider, failure));
+    }
+
+    /// Counts, if there are counters.
+    fn with_counters(&self, log: &dyn Log, count: impl Fn(&Counters)) {
+        if self.observes {
+            return;
+        }
+        // Where there is no store either, that was said.
+        let is_known = || self.complained.lock().is_some();
+        let directory = &self.config.state_dir;
+        self.counting.count(directory, count, |trouble| {
+            if !is_known() {
+                let line = format!("sso: logins are not counted: {trouble}");
+                log.write(Level::Warning, &line);
+            }
+        });
     }
 
     fn open_host(&self, log: &dyn Log) -> Option<Host> {
@@ -216,5 +282,6 @@ impl Sessions {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+mod flush_tests;
+#[cfg(test)]
 mod tests;

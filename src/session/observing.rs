@@ -15,7 +15,7 @@ use super::tier::Trouble;
 
 /// Whether there is a store of this boot in `directory`, and it is ours to read.
 pub(super) fn is_there(directory: &Path) -> Result<bool, Trouble> {
-    let Some((name, _)) = store_name() else {
+    let Some(name) = store_name() else {
         return Ok(false);
     };
     let store = directory.join(name);

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::flushes::Generation;
 use crate::clock::{Moment, WallTime};
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
@@ -19,6 +20,12 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// No longer than the bounds of the session say.
+    pub const OF_BOUNDS: Self = Self {
+        absolute: Duration::MAX,
+        idle: Duration::MAX,
+    };
+
     /// Uses closer together than this are one use: a session that is used many
     /// times a second is written a few times in its idle lifetime.
     fn granularity(&self) -> Duration {
@@ -47,6 +54,30 @@ impl Bounds {
     };
 }
 
+/// How a session comes to be: noted before its credential is validated, so that
+/// what is flushed meanwhile is not opened after all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    mechanism: String,
+    service: String,
+    pub(super) since: Generation,
+}
+
+impl Opening {
+    /// So much of either word is kept, in bytes: they are for people to read.
+    const LONGEST: usize = 80;
+
+    /// By which SASL mechanism, at which service, and what was flushed before.
+    pub(super) fn new(mechanism: &str, service: &str, since: Generation) -> Self {
+        let short = |text: &str| text[..text.floor_char_boundary(Self::LONGEST)].to_owned();
+        Self {
+            mechanism: short(mechanism),
+            service: short(service),
+            since,
+        }
+    }
+}
+
 /// The record that a credential was good, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
@@ -54,15 +85,25 @@ pub(super) struct Session {
     pub(super) opened: Moment,
     pub(super) used: Moment,
     pub(super) bounds: Bounds,
+    pub(super) since: Generation,
 }
 
 impl Session {
-    pub(super) fn new(principal: Principal, now: Moment, bounds: Bounds) -> Self {
+    /// In bytes: where the moment of the last use stands in a record.
+    const USED: std::ops::Range<usize> = 8..16;
+
+    pub(super) fn new(
+        principal: Principal,
+        now: Moment,
+        bounds: Bounds,
+        since: Generation,
+    ) -> Self {
         Self {
             principal,
             opened: now,
             used: now,
             bounds,
+            since,
         }
     }
 
@@ -83,29 +124,79 @@ impl Session {
             .is_some_and(|age| age >= lifetimes.granularity())
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(96);
+    /// The moment from which on it is none any more, as far as moments say: the
+    /// credential itself may end before.
+    pub(super) fn end(&self, lifetimes: &Lifetimes) -> Moment {
+        let absolute = self.opened.plus(lifetimes.absolute);
+        let idle = self.used.plus(lifetimes.idle);
+        absolute.min(idle).min(self.bounds.holds)
+    }
+
+    /// As bytes, with what only people want to know.
+    pub(super) fn encode(&self, opening: &Opening) -> Vec<u8> {
+        let Opening {
+            mechanism, service, ..
+        } = opening;
+        let mut bytes = Vec::with_capacity(160);
         bytes.extend_from_slice(&self.opened.as_millis().to_be_bytes());
         bytes.extend_from_slice(&self.used.as_millis().to_be_bytes());
         bytes.extend_from_slice(&self.bounds.holds.as_millis().to_be_bytes());
         bytes.extend_from_slice(&self.bounds.expires.as_millis().to_be_bytes());
-        bytes.extend_from_slice(self.principal.as_str().as_bytes());
+        bytes.extend_from_slice(&self.since.to_bytes());
+        for word in [mechanism, service] {
+            // None is longer than `Opening::LONGEST`.
+            bytes.push(u8::try_from(word.len()).unwrap_or(0));
+        }
+        for word in [mechanism, service, self.principal.as_str()] {
+            bytes.extend_from_slice(word.as_bytes());
+        }
         bytes
     }
 
+    /// What a login needs to know; it passes over what only people want.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (opened, rest) = moment(bytes)?;
         let (used, rest) = moment(rest)?;
         let (holds, rest) = moment(rest)?;
-        let (expires, name) = rest.split_first_chunk()?;
-        let expires = WallTime::from_millis(u64::from_be_bytes(*expires));
+        let (expires, rest) = moment(rest)?;
+        let (since, rest) = rest.split_first_chunk()?;
+        let (lengths, rest) = rest.split_first_chunk::<2>()?;
+        let name = rest.get(lengths.map(usize::from).iter().sum()..)?;
+        let expires = WallTime::from_millis(expires.as_millis());
         let principal = Principal::validated(std::str::from_utf8(name).ok()?).ok()?;
         Some(Self {
             principal,
             opened,
             used,
             bounds: Bounds { holds, expires },
+            since: Generation::from_bytes(*since),
         })
+    }
+
+    /// The last flush before its validation, of a record with or without its seal.
+    pub(super) fn since(bytes: &[u8]) -> Option<Generation> {
+        let since = bytes.get(4 * 8..)?.first_chunk()?;
+        Some(Generation::from_bytes(*since))
+    }
+
+    /// The mechanism and the service of a record.
+    pub(super) fn opening(bytes: &[u8]) -> Option<(&str, &str)> {
+        let (_, rest) = bytes.split_at_checked(4 * 8 + Generation::LENGTH)?;
+        let (lengths, rest) = rest.split_first_chunk::<2>()?;
+        let [mechanism, service] = lengths.map(usize::from);
+        let (mechanism, rest) = rest.split_at_checked(mechanism)?;
+        let mechanism = std::str::from_utf8(mechanism).ok()?;
+        let service = std::str::from_utf8(rest.get(..service)?).ok()?;
+        Some((mechanism, service))
+    }
+
+    /// The same record of a session that is used at `now`.
+    pub(super) fn used_at(bytes: &[u8], now: Moment) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        if let Some(used) = bytes.get_mut(Self::USED) {
+            used.copy_from_slice(&now.as_millis().to_be_bytes());
+        }
+        bytes
     }
 }
 
@@ -170,13 +261,29 @@ mod tests {
 
     fn session() -> Session {
         let alice = Principal::validated("alice").unwrap();
-        Session::new(alice, Moment::from_millis(1_000), Bounds::NONE)
+        let since = Generation::of_test(3);
+        Session::new(alice, Moment::from_millis(1_000), Bounds::NONE, since)
+    }
+
+    fn opening() -> Opening {
+        Opening::new("CASPT", "imap://mail.univ.fr", Generation::of_test(3))
     }
 
     #[test]
     fn records_come_back_as_they_were() {
         let session = session();
-        assert_eq!(Session::decode(&session.encode()), Some(session));
+        let bytes = session.encode(&opening());
+        assert_eq!(Session::decode(&bytes), Some(session.clone()));
+        assert_eq!(
+            Session::opening(&bytes),
+            Some(("CASPT", "imap://mail.univ.fr"))
+        );
+        let now = Moment::from_millis(2_000);
+        let used = Session {
+            used: now,
+            ..session
+        };
+        assert_eq!(Session::used_at(&bytes, now), used.encode(&opening()));
         let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
         let refusal = Refusal::new(&failure, Moment::from_millis(5));
         assert_eq!(Refusal::decode(&refusal.encode()), Some(refusal));
@@ -191,8 +298,8 @@ mod tests {
 
     #[test]
     fn half_a_record_is_none() {
-        let bytes = session().encode();
-        for length in 0..=32 {
+        let bytes = session().encode(&opening());
+        for length in 0..=62 {
             assert_eq!(Session::decode(&bytes[..length]), None);
             assert_eq!(Refusal::decode(&bytes[..length]), None);
         }
@@ -235,6 +342,14 @@ mod tests {
         assert!(alive(1_049, 699));
         assert!(!alive(1_050, 699));
         assert!(!alive(1_049, 700));
+    }
+
+    #[test]
+    fn a_client_cannot_make_a_record_long() {
+        let long = Opening::new("CASPT", &"é".repeat(10_000), Generation::of_test(0));
+        let bytes = session().encode(&long);
+        assert!(bytes.len() < 150);
+        assert!(Session::decode(&bytes).is_some());
     }
 
     #[test]

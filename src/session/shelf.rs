@@ -1,18 +1,20 @@
-//! What is in the store: for each table its records and their order of use, and
-//! the host's secret.
+//! What is in the store: for each table its records and their order of use, what
+//! was flushed, and the host's secret.
 
 #![forbid(unsafe_code)]
 
 use heed::types::{Bytes, Unit};
 use heed::{CommitOrAbort, Database, Env, MdbError, RwTxn, WithTls};
 
+use super::flushes::Flushes;
 use super::key::{Key, Secret};
 use super::record::moment;
 use super::tier::Table;
 use crate::clock::Moment;
 
-/// How many databases of LMDB that is: two a table, and one for the secret.
-pub(super) const DATABASES: u32 = 2 * Table::ALL.len() as u32 + 1;
+/// How many databases of LMDB that is: two a table, one for what was flushed, and
+/// one for the secret.
+pub(super) const DATABASES: u32 = 2 * Table::ALL.len() as u32 + 2;
 
 /// How many records one write takes out at most, if `sso_sessions` was lowered.
 const AT_ONCE: usize = 64;
@@ -34,6 +36,8 @@ pub(super) struct Shelf {
 /// Everything that is in the store.
 pub(super) struct Shelves {
     pub(super) all: [Shelf; Table::ALL.len()],
+    /// What was flushed.
+    pub(super) flushes: Flushes,
     /// The host's secret.
     pub(super) secret: [u8; Secret::LENGTH],
 }
@@ -41,16 +45,22 @@ pub(super) struct Shelves {
 impl Shelves {
     /// Opens them; `None` if there are none, or not all of them.
     pub(super) fn open(env: &Env<WithTls>) -> Result<Option<Self>, heed::Error> {
-        let Some((all, secrets)) = open_tables(env)? else {
+        let Some((all, flushes, secrets)) = open_tables(env)? else {
             return Ok(None);
         };
+        let flushes = Flushes(flushes);
         let secret = read_secret(env, secrets)?;
-        Ok(secret.map(|secret| Self { all, secret }))
+        Ok(secret.map(|secret| Self {
+            all,
+            flushes,
+            secret,
+        }))
     }
 
     /// Makes those that are missing. Nobody else must be at it.
     pub(super) fn make(env: &Env<WithTls>) -> Result<Self, heed::Error> {
-        let (all, secrets) = create_tables(env)?;
+        let (all, flushes, secrets) = create_tables(env)?;
+        let flushes = Flushes(flushes);
         if read_secret(env, secrets)?.is_none() {
             let secret = Secret::random();
             let secret = secret.map_err(|error| heed::Error::Encoding(Box::new(error)))?;
@@ -59,12 +69,16 @@ impl Shelves {
             transaction.commit()?;
         }
         let secret = read_secret(env, secrets)?.ok_or(heed::Error::Mdb(MdbError::Problem))?;
-        Ok(Self { all, secret })
+        Ok(Self {
+            all,
+            flushes,
+            secret,
+        })
     }
 }
 
-/// The tables, and where the secret is.
-type Opened = ([Shelf; Table::ALL.len()], Records);
+/// The tables, where it is noted what was flushed, and where the secret is.
+type Opened = ([Shelf; Table::ALL.len()], Records, Records);
 
 impl From<(Records, Order)> for Shelf {
     fn from((records, order): (Records, Order)) -> Self {
@@ -104,18 +118,19 @@ impl Shelf {
 
     /// Takes out the least recently used records until there is room for one
     /// more, and those that are of no use any more as they come; but not more
-    /// than [`AT_ONCE`], for the others wait meanwhile.
+    /// than [`AT_ONCE`], for the others wait meanwhile. How many had to make room.
     pub(super) fn make_room(
         self,
         transaction: &mut RwTxn<'_>,
         capacity: usize,
         table: Table,
         now: Moment,
-    ) -> Result<(), heed::Error> {
+    ) -> Result<u64, heed::Error> {
+        let mut evicted = 0;
         for _ in 0..AT_ONCE {
             let held = usize::try_from(self.records.len(transaction)?).unwrap_or(usize::MAX);
             let Some((place, ())) = self.order.first(transaction)? else {
-                return Ok(());
+                break;
             };
             let outlived = table.keeps().is_some_and(|keeps| {
                 moment(place)
@@ -123,13 +138,14 @@ impl Shelf {
                     .is_some_and(|age| age > keeps)
             });
             if held < capacity.max(1) && !outlived {
-                return Ok(());
+                break;
             }
+            evicted += u64::from(!outlived);
             let place = place.to_vec();
             self.order.delete(transaction, &place)?;
             self.records.delete(transaction, &place[8..])?;
         }
-        Ok(())
+        Ok(evicted)
     }
 }
 
@@ -156,9 +172,10 @@ fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
             Ok(records.zip(order))
         };
         let [tickets, tokens, refusals, breakers, budgets, notes] = Table::ALL.map(shelf);
+        let flushes = opener.open_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
         let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
         let all = (
-            tickets?, tokens?, refusals?, breakers?, budgets?, notes?, secrets,
+            tickets?, tokens?, refusals?, breakers?, budgets?, notes?, flushes, secrets,
         );
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
@@ -170,10 +187,11 @@ fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
             Some(breakers),
             Some(budgets),
             Some(notes),
+            Some(flushes),
             Some(secrets),
         ) => {
             let shelves = [tickets, tokens, refusals, breakers, budgets, notes];
-            Some((shelves.map(Shelf::from), secrets))
+            Some((shelves.map(Shelf::from), flushes, secrets))
         }
         _ => None,
     }))
@@ -188,17 +206,18 @@ fn create_tables(env: &Env<WithTls>) -> Result<Opened, heed::Error> {
             Ok((records, order))
         };
         let [tickets, tokens, refusals, breakers, budgets, notes] = Table::ALL.map(shelf);
+        let flushes = opener.create_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
         let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
         let all = (
-            tickets?, tokens?, refusals?, breakers?, budgets?, notes?, secrets,
+            tickets?, tokens?, refusals?, breakers?, budgets?, notes?, flushes, secrets,
         );
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
-    let (tickets, tokens, refusals, breakers, budgets, notes, secrets) = created
+    let (tickets, tokens, refusals, breakers, budgets, notes, flushes, secrets) = created
         .commit()
         .ok_or(heed::Error::Mdb(MdbError::Problem))?;
     let shelves = [tickets, tokens, refusals, breakers, budgets, notes];
-    Ok((shelves.map(Shelf::from), secrets))
+    Ok((shelves.map(Shelf::from), flushes, secrets))
 }
 
 fn read_secret(

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
@@ -21,6 +21,11 @@ pub(super) fn prepare(path: &Path) -> Result<(), Trouble> {
             return Err(trouble(path, &error, &remedy));
         }
     }
+    check(path)
+}
+
+/// Makes sure that `path`, which is there, is such a directory.
+pub(super) fn check(path: &Path) -> Result<(), Trouble> {
     let metadata = fs::symlink_metadata(path)
         .map_err(|error| trouble(path, &error, "make it a readable directory"))?;
     check_rights(path, &metadata, Some(Uid::effective()))
@@ -70,15 +75,18 @@ pub(super) fn check_file(path: &Path) -> Result<(), Trouble> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(trouble(path, &error, "look to its rights")),
     };
+    let remedy = "remove its directory with all that is in it";
+    check_opened(&metadata).map_err(|error| trouble(path, &error, remedy))
+}
+
+/// The same of a file that is open.
+pub(super) fn check_opened(metadata: &Metadata) -> io::Result<()> {
     let is_ours = metadata.is_file()
         && metadata.uid() == Uid::effective().as_raw()
         && metadata.mode() & 0o077 == 0
         && metadata.nlink() == 1;
-    if is_ours {
-        return Ok(());
-    }
-    let remedy = "remove its directory with all that is in it";
-    Err(trouble(path, &"is not a private file of ours", remedy))
+    let problem = || io::Error::other("is not a private file of ours");
+    is_ours.then_some(()).ok_or_else(problem)
 }
 
 fn owner() -> String {

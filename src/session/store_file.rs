@@ -8,20 +8,23 @@ use std::path::Path;
 use nix::libc;
 
 /// The number of the format of the file. Another number is another file.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
-/// The name of the store of this format and this boot, and the part of it that
-/// stands for the boot. `None` if the boot cannot be told from others: what is
-/// left of an earlier one must never be read.
-pub(super) fn store_name() -> Option<(String, String)> {
+/// The name of the store of this format and this boot.
+pub(super) fn store_name() -> Option<String> {
+    Some(format!("sessions-{FORMAT}{}.mdb", boot_suffix()?))
+}
+
+/// What stands for the boot in the names of files. `None` if it cannot be told from
+/// others: what is left of an earlier one must never be read.
+pub(super) fn boot_suffix() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let boot: String = boot
         .chars()
         .filter(char::is_ascii_hexdigit)
         .take(12)
         .collect();
-    let boot = format!("-{boot}.mdb");
-    (boot.len() == 17).then(|| (format!("sessions-{FORMAT}{boot}"), boot))
+    (boot.len() == 12).then(|| format!("-{boot}"))
 }
 
 /// The pages that LMDB says are in the file.
@@ -89,14 +92,19 @@ pub(super) fn close_on_exec(path: &Path) -> io::Result<()> {
 
 /// Removes what earlier boots left, in whatever format. What cannot be removed is
 /// in nobody's way.
-pub(super) fn remove_other_boots(directory: &Path, boot: &str) {
+pub(super) fn remove_other_boots(directory: &Path) {
+    let Some(boot) = boot_suffix() else {
+        return;
+    };
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with("sessions-") && name.contains(".mdb") && !name.contains(boot) {
+        let is_of_boot = name.contains(&boot);
+        let is_store = name.starts_with("sessions-") && name.contains(".mdb");
+        if !is_of_boot && (is_store || name.starts_with("counters-")) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -13,20 +13,20 @@ use crate::credential::Kind;
 use crate::log::Kept;
 use crate::principal::Principal;
 
-const LIFETIMES: Lifetimes = Lifetimes {
+pub(super) const LIFETIMES: Lifetimes = Lifetimes {
     absolute: Duration::from_secs(28_800),
     idle: Duration::from_secs(3_600),
 };
 
 const POLICY: [u8; 32] = [0; 32];
 
-struct Site {
-    clock: Arc<ManualClock>,
-    sessions: Sessions,
-    log: Kept,
+pub(super) struct Site {
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) sessions: Sessions,
+    pub(super) log: Kept,
 }
 
-fn site(state_dir: &Path) -> Site {
+pub(super) fn site(state_dir: &Path) -> Site {
     let clock = Arc::new(ManualClock::default());
     let config = SessionsConfig {
         state_dir: state_dir.to_owned(),
@@ -40,12 +40,18 @@ fn site(state_dir: &Path) -> Site {
 }
 
 impl Site {
-    fn open(&self) -> Access<'_> {
+    pub(super) fn open(&self) -> Access<'_> {
         self.sessions.open(&self.log).unwrap()
     }
 }
 
-fn alice() -> Principal {
+/// Opens a session of Alice's.
+pub(super) fn begin(access: &Access<'_>, kind: Kind, key: &Key) {
+    let opening = access.opening("CASPT", "imap://m");
+    access.begin(kind, key, &alice(), Bounds::NONE, &opening);
+}
+
+pub(super) fn alice() -> Principal {
     Principal::validated("alice").unwrap()
 }
 
@@ -55,7 +61,7 @@ fn a_session_is_for_one_credential_service_and_policy() {
     let site = site(directory.path());
     let access = site.open();
     let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &key);
     assert_eq!(
         access.find(Kind::Ticket, &key, &LIFETIMES),
         Some((alice(), Source::Host))
@@ -76,7 +82,7 @@ fn a_session_that_is_not_used_ends() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &key);
     site.clock
         .advance(LIFETIMES.idle - Duration::from_millis(1));
     assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_some());
@@ -93,7 +99,7 @@ fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
         let site = site(if shared { directory.path() } else { &file });
         let access = site.open();
         let key = Key::of_test(1);
-        access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+        begin(&access, Kind::Ticket, &key);
         for _ in 0..15 {
             site.clock.advance(Duration::from_secs(1_800));
             assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_some());
@@ -109,10 +115,11 @@ fn a_record_of_another_secret_is_no_session() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &key);
     let host = access.tiers.host.as_ref().unwrap();
     let now = site.clock.now();
-    let forged = Session::new(alice(), now, Bounds::NONE).encode();
+    let opening = access.opening("CASPT", "imap://m");
+    let forged = Session::new(alice(), now, Bounds::NONE, opening.since).encode(&opening);
     let sealed = Secret::new(&[9; 32]).sealed(&key, forged);
     host.update(Table::Tickets, &key, now, &mut |_| {
         Change::Put(sealed.clone())
@@ -128,7 +135,7 @@ fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_on
     for _ in 0..2 {
         let access = site.open();
         let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-        access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+        begin(&access, Kind::Ticket, &key);
         assert_eq!(
             access.find(Kind::Ticket, &key, &LIFETIMES),
             Some((alice(), Source::Memory))
@@ -153,7 +160,7 @@ fn a_process_that_was_alone_finds_the_others_again() {
     let site = site(&state);
     let key = |access: &Access<'_>| access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
     let access = site.open();
-    access.begin(Kind::Ticket, &key(&access), &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &key(&access));
     std::fs::remove_file(&state).unwrap();
     let found = |access: &Access<'_>| {
         access
@@ -164,7 +171,7 @@ fn a_process_that_was_alone_finds_the_others_again() {
     site.clock.advance(RETRY);
     let access = site.open();
     assert_eq!(found(&access), None);
-    access.begin(Kind::Ticket, &key(&access), &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &key(&access));
     assert_eq!(found(&site.open()), Some(Source::Host));
     assert_eq!(site.log.lines().len(), 1);
 }
@@ -178,7 +185,7 @@ fn a_store_that_was_removed_is_let_go_of() {
         let access = site.open();
         let key = access.key(Kind::Ticket, "imap://m", &POLICY, &format!("PT-{number}"));
         drop(access.claim(&key));
-        access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+        begin(&access, Kind::Ticket, &key);
         access
             .find(Kind::Ticket, &key, &LIFETIMES)
             .map(|found| found.1)
@@ -211,7 +218,7 @@ fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
         .map(|number| access.key(Kind::Ticket, "imap://m", &POLICY, &format!("PT-{number}")))
         .collect();
     for key in &keys {
-        access.begin(Kind::Ticket, key, &alice(), Bounds::NONE);
+        begin(&access, Kind::Ticket, key);
     }
     let from = |source| {
         let found = keys
@@ -301,7 +308,7 @@ fn nothing_of_a_credential_is_in_the_state_directory() {
     let access = site.open();
     let credential = "PT-1234-this-must-not-be-found";
     let key = access.key(Kind::Ticket, "imap://m", &POLICY, credential);
-    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &key);
     access.refuse(
         Kind::Ticket,
         &key,
@@ -322,10 +329,10 @@ fn tokens_evict_no_tickets() {
     let site = site(directory.path());
     let access = site.open();
     let ticket = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-    access.begin(Kind::Ticket, &ticket, &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &ticket);
     for number in 0..200 {
         let key = access.key(Kind::Token, "", &POLICY, &number.to_string());
-        access.begin(Kind::Token, &key, &alice(), Bounds::NONE);
+        begin(&access, Kind::Token, &key);
     }
     assert!(access.find(Kind::Ticket, &ticket, &LIFETIMES).is_some());
 }
@@ -336,7 +343,7 @@ fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
     let site = site(directory.path());
     let access = site.open();
     let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &key);
     let locks = Locks::new(directory.path().join("locks"));
     let held = locks.try_lock(What::Writing).unwrap().unwrap();
     for _ in 0..4 {
@@ -345,7 +352,7 @@ fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
     }
     drop(held);
     // Written again, it is the host's.
-    access.begin(Kind::Ticket, &key, &alice(), Bounds::NONE);
+    begin(&access, Kind::Ticket, &key);
     let found = access.find(Kind::Ticket, &key, &LIFETIMES);
     assert_eq!(found, Some((alice(), Source::Host)));
 }

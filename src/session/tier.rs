@@ -6,6 +6,7 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
+use super::flushes::Generation;
 use super::key::Key;
 use crate::clock::Moment;
 use crate::credential::Kind;
@@ -82,6 +83,13 @@ impl Table {
 pub(super) enum Change {
     Keep,
     Put(Vec<u8>),
+    /// As [`Change::Put`], unless it was flushed after `since`.
+    Open {
+        record: Vec<u8>,
+        since: Generation,
+        /// Of whom the record is.
+        name: String,
+    },
     Remove,
 }
 

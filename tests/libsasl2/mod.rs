@@ -35,6 +35,19 @@ pub fn plugin() -> PathBuf {
     plugin.expect("the plugin is not built: run `make build`, or the tests by `make test`")
 }
 
+/// What the program says to these arguments: its exit status, standard output and error.
+pub fn sasl_sso(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let program = plugin().with_file_name("sasl-sso");
+    let output = Command::new(program).args(arguments).output();
+    let output = output.expect("sasl-sso: run `make build`");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
 /// Compiles a C program of the project's against libsasl2, without its -dev package.
 pub fn compile(scratch: &Scratch, source: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -9,6 +9,12 @@ use std::path::PathBuf;
 /// The proxy that the site lets present users.
 pub const PROXY: &str = "https://webmail.example/callback";
 
+/// Options of the plugin as the program reads them.
+pub fn imapd_conf(scratch: &Scratch, options: &[(String, String)]) -> PathBuf {
+    let line = |(name, value): &(String, String)| format!("sasl_{name}: {value}\n");
+    scratch.write("imapd.conf", options.iter().map(line).collect::<String>())
+}
+
 /// A scratch directory with a kit and a CAS that does as it is told.
 pub struct Site {
     pub kit: Kit,
@@ -44,6 +50,11 @@ impl Site {
                 .to_vec(),
             scratch,
         }
+    }
+
+    /// The site's options as an imapd.conf.
+    pub fn imapd_conf(&self) -> PathBuf {
+        imapd_conf(&self.scratch, &self.options)
     }
 
     /// A server whose options are the site's, but for these.

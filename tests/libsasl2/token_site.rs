@@ -1,6 +1,7 @@
 //! A site without a mail server: libsasl2 with the plugin, and an issuer of tokens that does as it
 //! is told.
 
+use super::site::imapd_conf;
 use super::{Answer, Driver, Kit, hex};
 use crate::harness::authority::Authority;
 use crate::harness::key_server::KeyServer;
@@ -49,6 +50,11 @@ impl TokenSite {
                 .to_vec(),
             scratch,
         }
+    }
+
+    /// The site's options as an imapd.conf.
+    pub fn imapd_conf(&self) -> PathBuf {
+        imapd_conf(&self.scratch, &self.options)
     }
 
     /// A server whose options are the site's, but for these; an empty one is not set.

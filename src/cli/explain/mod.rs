@@ -259,6 +259,7 @@ impl Case {
         let patience = self.engine.timeout(self.kind).unwrap_or_default();
         let deadline = Deadline::new(patience, &|| false);
         with(&Attempt {
+            mechanism: mechanism(self.kind),
             service: &self.service,
             client: self.client.as_deref(),
             claimed: self.names.claimed.as_deref(),
@@ -266,6 +267,14 @@ impl Case {
             log: self,
             witness,
         })
+    }
+}
+
+/// By which credentials of a kind usually come.
+fn mechanism(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ticket => "CASPT",
+        Kind::Token => "OAUTHBEARER",
     }
 }
 

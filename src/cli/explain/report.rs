@@ -9,7 +9,7 @@ use super::conclusion::Conclusion;
 use super::given::Given;
 use super::remedy::remedy;
 use super::steps::steps;
-use super::{Case, deciding};
+use super::{Case, deciding, mechanism};
 use crate::cli::Status;
 use crate::cli::console::{Console, styled};
 use crate::credential::Kind;
@@ -44,9 +44,10 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(case: Case, conclusion: Conclusion, given: &Given) -> Self {
         let harmless = |text: &str| given.harmless(text);
-        let (kind, mechanism) = match case.kind {
-            Kind::Ticket => ("ticket", "CASPT"),
-            Kind::Token => ("token", "OAUTHBEARER"),
+        let mechanism = mechanism(case.kind);
+        let kind = match case.kind {
+            Kind::Ticket => "ticket",
+            Kind::Token => "token",
         };
         let seen = case.seen.into_inner();
         let mut lines: Vec<Line> = seen
@@ -94,6 +95,7 @@ impl Report {
             outcome: user.as_ref().map(String::as_str),
             source,
             key: key.filter(|_| has_host),
+            kind: Some(case.kind),
             elapsed,
         });
         let (outcome, status) = match &user {

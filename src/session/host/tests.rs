@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 
+use super::opening::READERS;
 use super::*;
 use crate::session::key::Secret;
+use crate::session::store_file::store_name;
 use crate::session::tier::Change;
 
 fn put(host: &Host, table: Table, number: u32, at: u64, record: &[u8]) -> Result<(), Trouble> {
@@ -138,7 +140,7 @@ fn a_reader_that_stands_still_is_trouble_with_a_remedy_until_it_goes() {
 #[test]
 fn a_foreign_file_is_refused_with_the_remedy() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(store_name().unwrap().0);
+    let path = directory.path().join(store_name().unwrap());
     std::fs::write(&path, vec![b'x'; 65_536]).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let trouble = Host::open(directory.path(), 10).err().unwrap().to_string();
@@ -153,7 +155,7 @@ fn a_file_that_was_cut_short_is_refused_with_the_remedy() {
         put(&host, Table::Tickets, number, 1, &[b'x'; 200]).unwrap();
     }
     close(host);
-    let path = directory.path().join(store_name().unwrap().0);
+    let path = directory.path().join(store_name().unwrap());
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     file.set_len(16_384).unwrap();
     let trouble = Host::open(directory.path(), 1_000)
@@ -167,7 +169,7 @@ fn a_file_that_was_cut_short_is_refused_with_the_remedy() {
 #[test]
 fn a_file_that_is_damaged_inside_is_refused_with_the_remedy() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(store_name().unwrap().0);
+    let path = directory.path().join(store_name().unwrap());
     // From a few pages to several hundred.
     for number in [10, 500, 3_000] {
         let host = Host::open(directory.path(), 10_000).unwrap();
@@ -197,7 +199,7 @@ fn a_store_that_somebody_else_could_have_planted_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = match name {
             "locks" => directory.path().join(name),
-            suffix => directory.path().join(store_name().unwrap().0 + suffix),
+            suffix => directory.path().join(store_name().unwrap() + suffix),
         };
         close(Host::open(directory.path(), 10).unwrap());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();

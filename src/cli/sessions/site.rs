@@ -1,0 +1,127 @@
+//! The state directory that the options name, and whose it is.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
+
+use crate::cli::conf_file::Place;
+use crate::cli::host::host_names;
+use crate::config::Config;
+use crate::credential::Kind;
+use crate::identity::HostNames;
+use crate::session::{Lifetimes, Listed, Store};
+
+/// What the options of a service say of sessions.
+pub(super) struct Site {
+    config: Config,
+    names: HostNames,
+}
+
+impl Site {
+    /// Reads the options, and goes on as who owns the state directory: what is in
+    /// there is that user's, and root is not to stumble over it.
+    ///
+    /// # Errors
+    /// What is wrong, with the remedy.
+    pub(super) fn enter(place: &Place) -> Result<Self, String> {
+        let conf = place.read()?;
+        let sasl = conf.format().prefix();
+        let config = Config::read(&conf).map_err(|faults| {
+            let all: Vec<String> = faults.iter().map(|f| format!("{sasl}{f}")).collect();
+            all.join("\n")
+        })?;
+        if config.cas.is_none() && config.jwt.is_none() {
+            let file = place.config.display();
+            return Err(format!(
+                "{file}: neither {sasl}caspt_url nor {sasl}jwt_keys is set; name the file of \
+                 the mail server by --config, and a service with options of its own by --service"
+            ));
+        }
+        become_owner(&config.sessions.state_dir)?;
+        let names = host_names(&conf);
+        Ok(Self { config, names })
+    }
+
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.config.sessions.state_dir
+    }
+
+    /// The store, which must be there.
+    pub(super) fn store(&self) -> Result<Store, String> {
+        self.find_store()?.ok_or_else(|| self.nothing())
+    }
+
+    /// The store, if there is one.
+    pub(super) fn find_store(&self) -> Result<Option<Store>, String> {
+        Store::open(self.state_dir(), self.config.sessions.capacity)
+    }
+
+    /// What is said where there is nothing.
+    pub(super) fn nothing(&self) -> String {
+        nothing(self.state_dir())
+    }
+
+    /// How long sessions of a kind live.
+    pub(super) fn lifetimes(&self, kind: Kind) -> Lifetimes {
+        match (kind, &self.config.cas) {
+            (Kind::Ticket, Some(cas)) => Lifetimes {
+                absolute: cas.session_ttl,
+                idle: cas.session_idle,
+            },
+            _ => Lifetimes::OF_BOUNDS,
+        }
+    }
+
+    /// The name of a session's user as it is in the log: mapped, and as imapd writes it.
+    pub(super) fn user(&self, listed: &Listed) -> String {
+        let principal = listed.principal.as_str();
+        let user = self.config.mapping.mail_user(principal);
+        self.names.canonical(&user.unwrap_or(principal.to_owned()))
+    }
+
+    /// Whether a session is that of the user of this name, in the log or in the SSO
+    /// world.
+    pub(super) fn is_of(&self, listed: &Listed, name: &str) -> bool {
+        listed.principal.as_str() == name || self.user(listed) == self.names.canonical(name)
+    }
+}
+
+fn nothing(directory: &Path) -> String {
+    format!(
+        "{}: there is nothing: nobody has logged in by single sign-on since the host was \
+         booted, or sso_state_dir of the mail server is another one",
+        directory.display()
+    )
+}
+
+/// Goes on as who owns the directory, for good.
+fn become_owner(directory: &Path) -> Result<(), String> {
+    let path = directory.display();
+    let metadata = fs::symlink_metadata(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => nothing(directory),
+        _ => format!("{path}: {error}; run this as root"),
+    })?;
+    if !metadata.is_dir() {
+        return Err(format!("{path}: is not a directory; see who put it there"));
+    }
+    let owner = Uid::from_raw(metadata.uid());
+    if owner == Uid::effective() {
+        return Ok(());
+    }
+    if !Uid::effective().is_root() {
+        let user = User::from_uid(owner).ok().flatten();
+        let name = user.map_or(format!("uid {owner}"), |user| user.name);
+        return Err(format!(
+            "{path}: belongs to {name}; run this as {name}, or as root"
+        ));
+    }
+    setgroups(&[])
+        .and_then(|()| setgid(Gid::from_raw(metadata.gid())))
+        .and_then(|()| setuid(owner))
+        .map_err(|error| format!("cannot go on as uid {owner}: {error}; run this as that user"))
+}

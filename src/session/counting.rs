@@ -1,0 +1,77 @@
+//! The counters as one process has them: opened with the first decision, and done
+//! without where there are none to be had.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use parking_lot::RwLock;
+
+use super::counters::Counters;
+use super::state_dir;
+use super::tier::Trouble;
+
+/// Whether this process counts.
+#[derive(Default)]
+pub(super) struct Counting(RwLock<State>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    NotYet,
+    /// There was nothing to be had; it is tried again when the store is.
+    Off,
+    On(Counters),
+}
+
+impl Counting {
+    /// Counts in the state directory, if it can be counted there; if it is found that it
+    /// cannot, `complain` hears why. Nothing is waited for.
+    pub(super) fn count(
+        &self,
+        directory: &Path,
+        count: impl Fn(&Counters),
+        complain: impl FnOnce(Trouble),
+    ) {
+        match &*self.0.read() {
+            State::On(counters) => return count(counters),
+            State::Off => return,
+            State::NotYet => {}
+        }
+        let opened = open(directory);
+        let mut state = self.0.write();
+        if matches!(*state, State::NotYet) {
+            *state = match opened {
+                Ok(counters) => State::On(counters),
+                Err(trouble) => {
+                    complain(trouble);
+                    State::Off
+                }
+            };
+        }
+        if let State::On(counters) = &*state {
+            count(counters);
+        }
+    }
+
+    /// If there were no counters to be had: there may be some now.
+    pub(super) fn try_again(&self) {
+        let mut state = self.0.write();
+        if matches!(*state, State::Off) {
+            *state = State::NotYet;
+        }
+    }
+
+    /// The counters may have been removed, as the store was.
+    pub(super) fn begin_anew(&self) {
+        *self.0.write() = State::NotYet;
+    }
+}
+
+fn open(directory: &Path) -> Result<Counters, Trouble> {
+    state_dir::prepare(directory)?;
+    Counters::open_or_make(directory).map_err(|error| {
+        let remedy = "remove it while the mail server is stopped; it is made anew";
+        state_dir::trouble(directory, &error, remedy)
+    })
+}

@@ -1,0 +1,287 @@
+//! The host tier: records in LMDB, shared by every process of the host.
+
+mod opening;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use heed::{Env, MdbError, RoTxn, RwTxn, WithTls};
+
+use super::flushes::{Flushes, Generation};
+use super::key::{Key, Secret};
+use super::locks::{Locks, What};
+use super::record::moment;
+use super::shelf::{Shelf, Shelves};
+use super::state_dir::trouble;
+use super::store_file::identity;
+use super::tier::{Change, Claim, Table, Tier, Trouble};
+use crate::clock::Moment;
+
+/// How long a process waits for another one that writes: thousands of times as
+/// long as a write takes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(in crate::session) struct Host {
+    env: Env<WithTls>,
+    shelves: Shelves,
+    locks: Locks,
+    path: PathBuf,
+    identity: (u64, u64),
+    capacity: usize,
+    /// Sessions that had to make room for others, and were not yet counted.
+    evicted: AtomicU64,
+    /// A child that was forked must not use its parent's map (lmdb.h, caveats).
+    pid: u32,
+}
+
+impl Host {
+    /// The same store as another process has it: one process opens it once.
+    #[cfg(test)]
+    pub(in crate::session) fn of_another_process(&self) -> Self {
+        Self {
+            env: self.env.clone(),
+            shelves: Shelves { ..self.shelves },
+            locks: Locks::new(self.path.with_file_name("locks")),
+            path: self.path.clone(),
+            identity: self.identity,
+            capacity: self.capacity,
+            evicted: AtomicU64::new(0),
+            pid: self.pid,
+        }
+    }
+
+    /// The host's secret.
+    pub(in crate::session) fn secret(&self) -> &[u8; Secret::LENGTH] {
+        &self.shelves.secret
+    }
+
+    pub(in crate::session) fn shelf(&self, table: Table) -> Shelf {
+        self.shelves.all[table as usize]
+    }
+
+    pub(in crate::session) fn flushes(&self) -> Flushes {
+        self.shelves.flushes
+    }
+
+    /// How many records a table may have.
+    pub(in crate::session) fn capacity(&self, table: Table) -> usize {
+        table.capacity(self.capacity)
+    }
+
+    /// The room for all records, in bytes.
+    pub(in crate::session) fn room(&self) -> usize {
+        self.env.info().map_size
+    }
+
+    fn check_process(&self) -> Result<(), Trouble> {
+        if self.pid == std::process::id() {
+            return Ok(());
+        }
+        let remedy = "start the process anew after a fork";
+        Err(trouble(&self.path, &"was opened before a fork", remedy))
+    }
+
+    /// Whether the store is still the one by this name: somebody may have
+    /// removed it, and another process have made a new one.
+    pub(in crate::session) fn is_current(&self) -> bool {
+        identity(&self.path).is_ok_and(|found| found == self.identity)
+    }
+
+    fn check_identity(&self) -> Result<(), Trouble> {
+        if self.is_current() {
+            return Ok(());
+        }
+        let remedy = "nothing need be done: it is opened anew";
+        Err(trouble(&self.path, &"was removed or replaced", remedy))
+    }
+
+    fn trouble(&self, error: &heed::Error) -> Trouble {
+        let remedy = match error {
+            heed::Error::Mdb(MdbError::MapFull) => {
+                "raise sso_sessions, or look for a process that was stopped while it read"
+            }
+            heed::Error::Mdb(MdbError::MapResized) => {
+                "restart the mail server: sso_sessions was changed while it ran"
+            }
+            heed::Error::Io(_) => "make room in its file system and look to its rights",
+            _ => "remove it and restart the mail server; it is made anew",
+        };
+        trouble(&self.path, error, remedy)
+    }
+
+    /// One try of [`Tier::update`].
+    fn change(
+        &self,
+        table: Table,
+        key: &Key,
+        now: Moment,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), heed::Error> {
+        let shelf = self.shelf(table);
+        let mut transaction = self.env.write_txn()?;
+        let before = shelf.records.get(&transaction, key.as_bytes())?;
+        let change = change(before.and_then(moment).map(|(_, record)| record));
+        let record = match change {
+            Change::Keep => return Ok(()),
+            Change::Remove => None,
+            Change::Put(record) => Some(record),
+            Change::Open {
+                record,
+                since,
+                name,
+            } => {
+                // In this transaction: either the flush finds what is written here, or
+                // what is to be written here finds the flush.
+                if self.flushes().has(&transaction, since, key, &name)? {
+                    return Ok(());
+                }
+                Some(record)
+            }
+        };
+        shelf.take_out(&mut transaction, key)?;
+        let mut evicted = 0;
+        if let Some(record) = record {
+            evicted = shelf.make_room(&mut transaction, self.capacity(table), table, now)?;
+            shelf.put_in(&mut transaction, key, now, &record)?;
+        }
+        transaction.commit()?;
+        if matches!(table, Table::Tickets | Table::Tokens) {
+            self.evicted.fetch_add(evicted, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Sessions that had to make room since this was last asked.
+    pub(in crate::session) fn take_evicted(&self) -> u64 {
+        match self.evicted.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.evicted.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Does `what` while no other process writes.
+    fn alone<T>(&self, what: &mut dyn FnMut() -> Result<T, heed::Error>) -> Result<T, Trouble> {
+        self.check_process()?;
+        self.check_identity()?;
+        // LMDB's own lock has no bound: a process that was stopped (SIGSTOP)
+        // while it writes would stop all of them.
+        let _writing = self
+            .locks
+            .lock(What::Writing, PATIENCE)
+            .map_err(busy(&self.path))?;
+        match what() {
+            Err(heed::Error::Mdb(MdbError::MapFull)) => {
+                // A reader that was killed pins old pages.
+                self.env
+                    .clear_stale_readers()
+                    .and_then(|_| what())
+                    .map_err(|error| self.trouble(&error))
+            }
+            answer => answer.map_err(|error| self.trouble(&error)),
+        }
+    }
+
+    /// The number of the last flush.
+    pub(in crate::session) fn generation(&self) -> Result<Generation, Trouble> {
+        self.read(|transaction| self.flushes().last(transaction))
+    }
+
+    /// Whether the session of `key` for `name` was flushed after `since`.
+    pub(in crate::session) fn is_flushed(
+        &self,
+        since: Generation,
+        key: &Key,
+        name: &str,
+    ) -> Result<bool, Trouble> {
+        self.read(|transaction| self.flushes().has(transaction, since, key, name))
+    }
+
+    /// Reads all that `read` reads as it is at one moment.
+    pub(in crate::session) fn read<T>(
+        &self,
+        read: impl Fn(&RoTxn<'_>) -> Result<T, heed::Error>,
+    ) -> Result<T, Trouble> {
+        self.check_process()?;
+        let read = || {
+            let transaction = self.env.read_txn()?;
+            read(&transaction)
+        };
+        with_a_slot(&self.env, read).map_err(|error| self.trouble(&error))
+    }
+
+    /// Writes while nobody else does: all that `write` writes, or nothing of it.
+    pub(in crate::session) fn write<T>(
+        &self,
+        mut write: impl FnMut(&mut RwTxn<'_>) -> Result<T, heed::Error>,
+    ) -> Result<T, Trouble> {
+        self.alone(&mut || {
+            let mut transaction = self.env.write_txn()?;
+            let written = write(&mut transaction)?;
+            transaction.commit()?;
+            Ok(written)
+        })
+    }
+}
+
+impl Tier for Host {
+    fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble> {
+        let records = self.shelf(table).records;
+        self.read(|transaction| {
+            let dated = records.get(transaction, key.as_bytes())?;
+            Ok(dated.and_then(moment).map(|(_, record)| record.to_vec()))
+        })
+    }
+
+    fn update(
+        &self,
+        table: Table,
+        key: &Key,
+        now: Moment,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Trouble> {
+        self.alone(&mut || self.change(table, key, now, change))
+    }
+
+    fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble> {
+        self.check_identity()?;
+        let held = self
+            .locks
+            .try_lock(What::Validating(key))
+            .map_err(|error| {
+                let remedy = "make the directory writable for us";
+                trouble(&self.path, &error, remedy)
+            })?;
+        Ok(held.map(Claim::new))
+    }
+}
+
+/// Reads, once more with the slots of the dead taken away if there is none left.
+fn with_a_slot<T>(
+    env: &Env<WithTls>,
+    read: impl Fn() -> Result<T, heed::Error>,
+) -> Result<T, heed::Error> {
+    match read() {
+        Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
+            env.clear_stale_readers()?;
+            read()
+        }
+        answer => answer,
+    }
+}
+
+/// What a lock that was not to be had comes to.
+fn busy(path: &Path) -> impl Fn(std::io::Error) -> Trouble {
+    move |error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::TimedOut => {
+                "another process is busy with it; if that goes on, end the one that was stopped"
+            }
+            _ => "make its directory writable",
+        };
+        trouble(path, &error, remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,8 @@ fn at_home(scratch: &Scratch, example: &str) -> String {
     let ca = Authority::new().write_ca(scratch).display().to_string();
     let portal = scratch.write("portal.pem", &key).display().to_string();
     scratch.create_dir("jwt-keys");
-    scratch.write("jwt-keys/application.pem", &key);
+    // For RS256, which the example allows alone.
+    scratch.write("jwt-keys/application.pem", SigningKey::rsa().pem());
     let keys = scratch.join("jwt-keys").display().to_string();
     example
         .replace("/etc/ssl/certs/univ-ca.pem", &ca)

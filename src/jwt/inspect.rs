@@ -46,10 +46,10 @@ pub fn check_keys(config: &IssuerConfig) -> Vec<String> {
         && !allowed.iter().any(fits)
     {
         let allowed: Vec<&str> = allowed.iter().map(|algorithm| algorithm.name()).collect();
-        let (path, option) = (path.display(), config.option("algorithms"));
+        let path = path.display();
         complaints.push(format!(
-            "{path} has no key for {}, and no token can be taken; change {option}, or the keys \
-             (a secret must be as long as the digest)",
+            "{path} has no key for {}, which are all that is allowed, so no token is taken; allow \
+             what the keys are for (a secret must be as long as the digest)",
             allowed.join(" ")
         ));
     }

@@ -266,13 +266,15 @@ impl Sessions {
             return;
         }
         *complained = Some(now);
-        let what = match self.observes {
-            true => "what the host knows cannot be looked up",
-            false => {
-                "sessions are not shared between processes, and users will be asked for new tickets"
-            }
+        let line = if self.observes {
+            format!("what the host knows cannot be looked up: {trouble}")
+        } else {
+            format!(
+                "sso: sessions are not shared between processes, and users will be asked \
+                 for new tickets: {trouble}"
+            )
         };
-        log.write(Level::Error, &format!("sso: {what}: {trouble}"));
+        log.write(Level::Error, &line);
     }
 
     /// Where they are and how many, as configured.

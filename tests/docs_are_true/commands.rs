@@ -1,7 +1,7 @@
 //! Commands are run, and print what is said.
 
 use crate::documents::site::Site;
-use crate::documents::{Block, Kind, commands, configurations, named, pages};
+use crate::documents::{Block, Kind, commands, configurations, named, page, pages};
 
 #[test]
 fn every_command_is_run_and_prints_what_is_said() {
@@ -31,12 +31,34 @@ fn every_command_is_run_and_prints_what_is_said() {
                         run += 1;
                     }
                 }
-                Kind::Output if !printed.is_empty() => is_printed(&block, &printed),
+                Kind::Output => is_printed(&block, &printed),
                 _ => {}
             }
         }
     }
     assert!(run >= 20, "{run} commands");
+}
+
+#[test]
+fn every_metric_is_documented_and_no_other_is() {
+    let site = Site::new("metrics", &[&named("cas")]);
+    assert!(site.by_ticket(&site.ticket("alice")).ok);
+    let printed = site.sasl_sso("metrics", &["sessions", "stats", "--prometheus"]);
+    let types = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut metrics: Vec<&str> = types.filter_map(|line| line.split(' ').next()).collect();
+    metrics.sort_unstable();
+    let guide = page("docs/administration.md").text;
+    let rows = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `sasl_sso_"));
+    let mut documented: Vec<String> = rows
+        .filter_map(|row| row.split('`').next())
+        .map(|name| format!("sasl_sso_{name}"))
+        .collect();
+    documented.sort_unstable();
+    assert_eq!(documented, metrics);
 }
 
 /// Whether all lines of a sample were printed in their order, where `…` stands for anything.

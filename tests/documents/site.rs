@@ -128,6 +128,9 @@ impl Site {
         } else if !words.contains(&"--config") && words[0] != "completions" {
             command.arg("--config").arg(&conf);
         }
+        if words[0] == "check" {
+            command.arg("--plugin-dir").arg(self.cyrus.plugin_dir());
+        }
         let (success, printed) = self.scratch.attempt("sasl-sso", command, "");
         assert!(success, "{place}: sasl-sso {}\n{printed}", words.join(" "));
         printed.replace(&conf.display().to_string(), "/etc/imapd.conf")

@@ -5,6 +5,7 @@
  * driver PLUGIN-DIRECTORY [OPTION=VALUE]...
  *
  *   list                       mechs NAME...
+ *   unasked                    unasked OPTION... that nobody has asked for
  *   login MECH MESSAGE [...]   one exchange; messages in hexadecimal, "-" for
  *                              none. Prints: step CODE CHALLENGE, then
  *                              end CODE AUTHID AUTHZID
@@ -33,6 +34,7 @@ static char **options;
 static char *directory;
 static const char *remote, *realm;
 static int is_quiet;
+static char was_asked[64];
 
 static int get_option(void *context, const char *plugin, const char *option,
                       const char **result, unsigned *len)
@@ -42,6 +44,8 @@ static int get_option(void *context, const char *plugin, const char *option,
     for (char **given = options; *given; given++) {
         if (strncmp(*given, option, length) == 0 && (*given)[length] == '=') {
             *result = *given + length + 1;
+            if (given - options < (long)sizeof was_asked)
+                was_asked[given - options] = 1;
             if (len)
                 *len = strlen(*result);
             return SASL_OK;
@@ -196,6 +200,15 @@ static void list(void)
     sasl_dispose(&conn);
 }
 
+static void list_unasked(void)
+{
+    printf("unasked");
+    for (char **given = options; *given; given++)
+        if (given - options < (long)sizeof was_asked && !was_asked[given - options])
+            printf(" %.*s", (int)strcspn(*given, "="), *given);
+    printf("\n");
+}
+
 int main(int count, char **arguments)
 {
     static char line[1 << 20];
@@ -216,6 +229,8 @@ int main(int count, char **arguments)
             *rest++ = '\0';
         if (strcmp(line, "list") == 0)
             list();
+        else if (strcmp(line, "unasked") == 0)
+            list_unasked();
         else if (strcmp(line, "login") == 0)
             login(rest);
         else if (strcmp(line, "fuzz") == 0)

@@ -39,7 +39,11 @@ pub(super) fn check(subject: &mut Subject<'_>, config: &Config) {
     for issuer in issuers {
         let option = issuer.option("keys");
         for complaint in jwt::check_keys(issuer) {
-            subject.say_of_sasl(Severity::Fault, &option, &complaint);
+            let remedy = match complaint.contains("; ") {
+                true => "",
+                false => "; put one there that can be used",
+            };
+            subject.say_of_sasl(Severity::Fault, &option, &format!("{complaint}{remedy}"));
         }
         if let KeysAt::Path(path) = &issuer.keys {
             check_keys(subject, &option, path, who.as_ref());

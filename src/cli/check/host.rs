@@ -186,12 +186,11 @@ fn check_clear_text(subject: &mut Subject<'_>, offered: &[&'static str]) {
     };
     let names = offered.join(", ");
     if allowed {
-        let what = format!("{names} are offered without TLS: tickets and tokens cross in clear");
+        let what = format!("offers {names} without TLS, and tickets and tokens cross in clear");
         let remedy = "set it to no, unless nothing but this host or TLS in front connects";
         subject.say(Severity::Warning, &option, what, remedy);
     } else if subject.is_whole() && conf.of_host("tls_server_cert").is_none() {
-        let what =
-            format!("is not set, so there is no TLS, and without it {names} are not offered");
+        let what = format!("is not set, and without TLS nobody is offered {names}");
         let remedy = "set it and tls_server_key";
         subject.say(Severity::Warning, "tls_server_cert", what, remedy);
     }
@@ -208,9 +207,10 @@ mod tests {
             ("allowplaintext", "YES", false),
             ("allowplaintext", "offline", true),
             ("allowplaintext", "maybe", false),
-            ("popminpoll", "0x10", true),
-            ("popminpoll", "-1", true),
+            ("sasl_minimum_layer", "0x10", true),
+            ("sasl_minimum_layer", "-1", true),
             ("autocreate_quota", "1k", false),
+            ("popminpoll", "often", false),
             ("sasl_minimum_layer", "08", false),
             ("virtdomains", "userid", true),
             ("virtdomains", "Yes", false),

@@ -5,7 +5,8 @@
 //! This command does both.
 //!
 //! - `subject`: what is looked at, a file for a service
-//! - `names`: options that nobody reads
+//! - `target`: which files, and which services
+//! - `names`, `unread`: options that nobody reads
 //! - `host`: options of the host that decide on what is offered
 //! - `files`, `access`, `certificate`: CAs, keys, and the directory of the sessions
 //! - `plugin_dir`: the plugin itself
@@ -42,20 +43,24 @@ mod names;
 mod online;
 mod plugin_dir;
 mod subject;
+mod target;
+mod unread;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
 use super::Status;
-use super::conf_file::{ConfFile, Format, Place};
+use super::conf_file::{ConfFile, Place};
 use super::console::Console;
 use super::host::host_name;
 use crate::config::{Config, Options};
 use cyrus_conf::CyrusConf;
 use finding::{Finding, Offer, Report, Severity};
 use subject::Subject;
+use target::{Target, find_cyrus_conf, of_sasl, targets};
+use unread::{check_names, without_effect};
 
 /// Is the configuration right, before the restart?
 ///
@@ -127,13 +132,6 @@ fn tell(report: &Report, console: &mut Console) {
     }
 }
 
-/// One file for one service, and what SASL calls that service, if it is known.
-struct Target {
-    file: PathBuf,
-    service: Option<String>,
-    of_sasl: Option<&'static str>,
-}
-
 fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
     let main = &arguments.place.config;
     let (conf, _) = ConfFile::examine(main, None)?;
@@ -151,7 +149,8 @@ fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
                     service: target.service.as_deref(),
                     report,
                 };
-                check(&mut subject, arguments, &target, of_cyrus);
+                let has_flaws = flaws.iter().any(|flaw| flaw.is_fault);
+                check(&mut subject, arguments, &target, of_cyrus, has_flaws);
             }
             Err(problem) => report.add(Finding {
                 severity: Severity::Fault,
@@ -167,63 +166,12 @@ fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// The one that was named, or the one beside an imapd.conf if there is one.
-fn find_cyrus_conf(arguments: &Arguments, conf: &ConfFile) -> Result<Option<CyrusConf>, String> {
-    if let Some(path) = &arguments.cyrus_conf {
-        return CyrusConf::read(path).map(Some);
-    }
-    let beside = arguments.place.config.with_file_name("cyrus.conf");
-    match conf.format() == Format::Imapd && beside.is_file() {
-        true => CyrusConf::read(&beside).map(Some),
-        false => Ok(None),
-    }
-}
-
-fn targets(arguments: &Arguments, conf: &ConfFile, cyrus: Option<&CyrusConf>) -> Vec<Target> {
-    let main = &arguments.place.config;
-    let target = |file: &Path, service: Option<&str>| Target {
-        file: file.to_owned(),
-        service: service.map(str::to_ascii_lowercase),
-        of_sasl: service.and_then(|service| {
-            let known = cyrus?.services.iter().find(|one| one.name == service)?;
-            Some(known.of_sasl)
-        }),
-    };
-    let mut targets = vec![target(main, arguments.place.service.as_deref())];
-    if arguments.place.service.is_some() {
-        return targets;
-    }
-    let services = cyrus.map_or(&[][..], |cyrus| &cyrus.services);
-    // Those that name this file, or else those that name none.
-    let named = services
-        .iter()
-        .any(|one| one.config.as_deref() == Some(main));
-    let reads_main = |config: Option<&Path>| match named {
-        true => config == Some(main),
-        false => config.is_none(),
-    };
-    let mut names = conf.services();
-    for service in services {
-        if reads_main(service.config.as_deref()) {
-            names.insert(&service.name);
-        }
-    }
-    targets.extend(names.iter().map(|name| target(main, Some(name))));
-    for service in services {
-        if let Some(config) = &service.config
-            && !named
-        {
-            targets.push(target(config, Some(&service.name)));
-        }
-    }
-    targets
-}
-
 fn check(
     subject: &mut Subject<'_>,
     arguments: &Arguments,
     target: &Target,
     cyrus: Option<&CyrusConf>,
+    has_flaws: bool,
 ) {
     let conf = subject.conf;
     check_names(subject, cyrus);
@@ -235,12 +183,16 @@ fn check(
         }
     }
     let mechanisms = config.as_ref().map_or(Vec::new(), offered);
+    let is_refused = config.is_err() || has_flaws;
     subject.report.offers.push(Offer {
         file: target.file.clone(),
         service: target.service.clone(),
-        mechanisms: mechanisms.clone(),
+        mechanisms: match is_refused {
+            true => Vec::new(),
+            false => mechanisms.clone(),
+        },
         sasl: conf.format().prefix(),
-        is_refused: config.is_err(),
+        is_refused,
     });
     let Ok(config) = config else {
         return;
@@ -273,50 +225,6 @@ fn check(
     }
 }
 
-/// What SASL calls a service that no cyrus.conf explains.
-fn of_sasl(subject: &Subject<'_>) -> &'static str {
-    let service = subject.service.unwrap_or_default();
-    let known = ["pop", "sieve", "http", "lmtp"];
-    match known.into_iter().find(|name| service.starts_with(name)) {
-        Some(name) => name,
-        None if subject.conf.format() == Format::Sasl => "smtp",
-        None => "imap",
-    }
-}
-
-/// Options that nobody reads. Those of a service are looked at for that service,
-/// and those of none once.
-fn check_names(subject: &mut Subject<'_>, cyrus: Option<&CyrusConf>) {
-    let conf = subject.conf;
-    for name in conf.names() {
-        let (service, option) = match name.split_once("_sasl_") {
-            // imapd has some of its own with that in them.
-            Some((service, _)) if names::type_in_imapd(name).is_none() => {
-                (Some(service), &name[service.len() + 1..])
-            }
-            _ => (None, name),
-        };
-        if service.is_some() && service == subject.service || service.is_none() {
-            if let Some(unread) = names::unread(conf, option) {
-                let severity = match unread.is_ours {
-                    true => Severity::Fault,
-                    false => Severity::Warning,
-                };
-                subject.say(severity, name, unread.problem, unread.remedy);
-            }
-        } else if let (Some(service), Some(cyrus)) = (service, cyrus)
-            && !cyrus.has(service)
-        {
-            let what = format!("is read by nobody: cyrus.conf has no service {service}");
-            let remedy = match names::nearest_of(service, cyrus.names()) {
-                Some(near) => format!("is {near} meant?"),
-                None => "take it out, or name one that is there".to_owned(),
-            };
-            subject.say(Severity::Warning, name, what, remedy);
-        }
-    }
-}
-
 /// Which mechanisms the plugin will offer.
 fn offered(config: &Config) -> Vec<&'static str> {
     let all = [
@@ -327,47 +235,6 @@ fn offered(config: &Config) -> Vec<&'static str> {
     ];
     let offered = all.into_iter().filter(|(_, is_offered)| *is_offered);
     offered.map(|(name, _)| name).collect()
-}
-
-/// Options of a mechanism that is not configured: the plugin keeps silent about
-/// them, for it is loaded by programs that have nothing to do with it.
-fn without_effect(
-    conf: &ConfFile,
-    config: &Config,
-    service: Option<&str>,
-) -> Vec<(String, String)> {
-    let sasl = conf.format().prefix();
-    let mut problems = Vec::new();
-    for (prefix, is_configured, missing) in [
-        ("caspt_", config.cas.is_some(), &["caspt_url"][..]),
-        ("jwt_", config.jwt.is_some(), &["jwt_keys", "jwt_issuers"]),
-        (
-            "sso_",
-            config.cas.is_some() || config.jwt.is_some(),
-            &["caspt_url", "jwt_keys", "jwt_issuers"],
-        ),
-    ] {
-        // A service may have what all others lack.
-        let of_some = |name: &str| {
-            missing
-                .iter()
-                .any(|one| name.ends_with(&format!("_{sasl}{one}")))
-        };
-        if is_configured || conf.names().any(of_some) {
-            continue;
-        }
-        let mut names = conf.sasl_names().filter(|name| name.starts_with(prefix));
-        if let Some(option) = names.next().map(|name| conf.written(name))
-            && service.is_none_or(|service| option.starts_with(service))
-        {
-            let needed: Vec<String> = missing.iter().map(|one| format!("{sasl}{one}")).collect();
-            problems.push((
-                option,
-                format!("has no effect without {}", needed.join(" or ")),
-            ));
-        }
-    }
-    problems
 }
 
 #[cfg(test)]

@@ -61,10 +61,30 @@ pub(super) fn unread(conf: &ConfFile, name: &str) -> Option<Unread> {
     {
         return None;
     }
+    if conf.format() == Format::Imapd && type_in_imapd(name).is_some() {
+        return None;
+    }
     misplaced(conf, name)
         .or_else(|| of_no_issuer(conf, name))
         .or_else(|| mistyped(conf, name))
+        .or_else(|| cut_short(conf, name))
 }
+
+/// A name with a colon in the middle: the rest of it is in the value.
+fn cut_short(conf: &ConfFile, name: &str) -> Option<Unread> {
+    let value = conf.as_written(name)?;
+    let (rest, _) = value.split_once(':')?;
+    let sasl = conf.format().prefix();
+    let all = ours(conf).map(|option| format!("{sasl}{option}"));
+    let near = nearest(&format!("{name}:{rest}"), all)?;
+    Some(Unread {
+        is_ours: true,
+        problem: "is an option that nobody reads".to_owned(),
+        remedy: format!("is it {near}?"),
+    })
+}
+
+const NEEDS_PREFIX: &str = "imapd hands only options with sasl_ in front to SASL";
 
 /// With `sasl_` where there must be none, or without it where it must be.
 fn misplaced(conf: &ConfFile, name: &str) -> Option<Unread> {
@@ -74,6 +94,9 @@ fn misplaced(conf: &ConfFile, name: &str) -> Option<Unread> {
             let what = "SASL's own files have its options without sasl_";
             (what, format!("write {option}"), option)
         }
+        Format::Imapd if OF_SASL.contains(&name) && !is_of_imapd(name) => {
+            (NEEDS_PREFIX, format!("write sasl_{name}"), name)
+        }
         Format::Imapd => {
             let (service, option) = match PREFIXES.iter().find(|with| name.starts_with(**with)) {
                 Some(_) => (String::new(), name),
@@ -82,11 +105,14 @@ fn misplaced(conf: &ConfFile, name: &str) -> Option<Unread> {
                     (format!("{service}_"), option)
                 }
             };
-            let what = "imapd hands only options with sasl_ in front to SASL";
-            (what, format!("write {service}sasl_{option}"), option)
+            (
+                NEEDS_PREFIX,
+                format!("write {service}sasl_{option}"),
+                option,
+            )
         }
     };
-    (option.starts_with("mech_list") || is_option(conf, option)).then(|| Unread {
+    (OF_SASL.contains(&option) || is_option(conf, option)).then(|| Unread {
         is_ours: is_option(conf, option),
         problem: format!("is read by nobody: {problem}"),
         remedy,
@@ -120,7 +146,8 @@ fn mistyped(conf: &ConfFile, name: &str) -> Option<Unread> {
     let option = name.strip_prefix(sasl);
     let is_ours = |option: &str| PREFIXES.iter().any(|prefix| option.starts_with(prefix));
     if option.is_some_and(is_ours) {
-        let remedy = match nearest(name, ours()) {
+        // It is clear whose it is: what was meant may be further away.
+        let remedy = match nearest_within(4, name, ours()) {
             Some(near) => format!("is it {near}?"),
             None => "take it out".to_owned(),
         };
@@ -130,10 +157,10 @@ fn mistyped(conf: &ConfFile, name: &str) -> Option<Unread> {
             remedy,
         });
     }
-    if conf.format() == Format::Imapd && is_of_imapd(name) {
+    let near_ours = nearest(name, ours());
+    if near_ours.is_none() && conf.format() == Format::Imapd && is_of_imapd(name) {
         return None;
     }
-    let near_ours = nearest(name, ours());
     let of_sasl = OF_SASL.iter().map(|option| format!("{sasl}{option}"));
     let of_imapd = OF_IMAPD.lines().filter_map(|line| line.split_once(' '));
     let of_imapd = of_imapd
@@ -178,6 +205,10 @@ fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
         4..10 => 1,
         _ => 2,
     };
+    nearest_within(most, name, names)
+}
+
+fn nearest_within(most: usize, name: &str, names: impl Iterator<Item = String>) -> Option<String> {
     names
         .map(|other| (damerau_levenshtein(name, &other), other))
         .filter(|(distance, _)| *distance <= most)
@@ -213,12 +244,17 @@ mod tests {
             ("sasl_jwt_univ_keyz", "is it sasl_jwt_univ_keys?"),
             ("sasl_jwt_unvi_keys", "is it sasl_jwt_univ_keys?"),
             ("sasl_casptt_url", "is it sasl_caspt_url?"),
+            // imapd has an option timeout, and there might be a service of that name.
+            ("sasl0caspt_timeout", "is it sasl_caspt_timeout?"),
             ("sasl-caspt-url", "is it sasl_caspt_url?"),
             ("sasl_mech_lst", "is it sasl_mech_list?"),
             ("allowplaintxt", "is it allowplaintext?"),
             ("caspt_url", "write sasl_caspt_url"),
+            ("http_jwt_max_age", ""),
+            ("http_jwt_require", "write http_sasl_jwt_require"),
             ("pop3_jwt_require", "write pop3_sasl_jwt_require"),
-            ("mech_list", ""),
+            ("mech_list", "write sasl_mech_list"),
+            ("sasl_caspt_proxy", "is it sasl_caspt_proxies?"),
             ("sasl_caspt_url", ""),
             ("sasl_jwt_univ_keys", ""),
             ("sasl_ldapdb_uri", ""),
@@ -228,6 +264,13 @@ mod tests {
             assert_eq!(remedy(&conf, name), near, "{name}");
         }
         assert!(remedy(&conf, "sasl_jwt_portal_keys").starts_with("add portal to"));
+    }
+
+    #[test]
+    fn a_name_with_a_colon_in_it_is_put_together() {
+        let conf = conf("sas:l_caspt_url: x\nsasl: a https://b/\n");
+        assert_eq!(remedy(&conf, "sas"), "is it sasl_caspt_url?");
+        assert_eq!(remedy(&conf, "sasl"), "");
     }
 
     #[test]

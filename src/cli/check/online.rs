@@ -86,7 +86,7 @@ fn ask_cas(subject: &mut Subject<'_>, config: &CasConfig, service: &str) {
         let what = format!(
             "{}; {}",
             failure.detail(),
-            remedy(&failure, "caspt_ca_file")
+            remedy(&failure, &subject.conf.written("caspt_ca_file"))
         );
         subject.say_of_sasl(severity, "caspt_url", &what);
     }
@@ -156,7 +156,7 @@ fn ask_issuer(subject: &mut Subject<'_>, issuer: &IssuerConfig) {
                 .report
                 .online
                 .push((format!("{url}: no keys: {what}"), told));
-            let remedy = remedy(&failure, &issuer.option("ca_file"));
+            let remedy = remedy(&failure, &subject.conf.written(&issuer.option("ca_file")));
             subject.say_of_sasl(Severity::Fault, &option, &format!("{what}; {remedy}"));
         }
         Ok(set) => {

@@ -40,7 +40,11 @@ impl Subject<'_> {
     /// last semicolon of what is wrong.
     pub(super) fn say_of_sasl(&mut self, severity: Severity, name: &str, what: &str) {
         let option = self.conf.written(name);
-        let (problem, remedy) = what.rsplit_once("; ").unwrap_or((what, ""));
+        let (problem, remedy) = match what.rsplit_once("; ") {
+            Some(both) => both,
+            None if severity == Severity::Note => (what, ""),
+            None => (what, "see sasl-sso.conf(5)"),
+        };
         self.say(severity, &option, problem, remedy);
     }
 

@@ -108,7 +108,7 @@ fn a_file_of_sasl_is_read_as_one() {
     assert_eq!(status, Status::Good);
     let (said, _) = check("jwt_keys: discovery\njwt_isuer: x\n");
     assert!(
-        said.starts_with(":2: fault: jwt_isuer: there is no"),
+        said.contains("\n:2: fault: jwt_isuer: there is no"),
         "{said}"
     );
 }
@@ -187,7 +187,7 @@ fn what_is_offered_and_what_is_listed_are_held_against_each_other() {
     assert_eq!(said, "CASPT is offered\n");
     let (said, _) = check(&format!("{cas}allowplaintext: yes\n"));
     assert!(
-        said.starts_with(":2: warning: allowplaintext: CASPT"),
+        said.starts_with(":2: warning: allowplaintext: offers CASPT"),
         "{said}"
     );
     let whole = "configdirectory: /x\npartition-default: /y\n";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::PREFIXES;
 use super::flaw::{Flaw, Spot};
-use super::text::{Format, Line, is_space, whole_lines};
+use super::text::{Format, Line, is_space, swallowed, whole_lines};
 
 /// The longest line that libsasl2 reads of a file of its own, in bytes.
 const LONGEST_LINE: usize = 4_095;
@@ -47,6 +47,11 @@ impl Reading {
     }
 
     fn take(&mut self, path: &Path, text: &str) {
+        for (number, name) in swallowed(text, self.format) {
+            let what = "the line before it ends in \\, and this is a part of that";
+            let spot = Spot::new(path, number);
+            self.fault(&spot, &name, what, "take the \\ out");
+        }
         for line in whole_lines(text, self.format) {
             let spot = Spot::new(path, line.number);
             if line.is_dropped {

@@ -71,43 +71,85 @@ pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
 }
 
+/// A line as it stands.
+struct Piece<'t> {
+    number: usize,
+    text: &'t str,
+    /// Whether the line before it goes on in it.
+    continues: bool,
+    /// Whether it goes on in the next.
+    is_continued: bool,
+}
+
+fn pieces(text: &str, format: Format) -> Vec<Piece<'_>> {
+    let mut continues = false;
+    let lines = text.split_inclusive('\n').enumerate();
+    lines
+        .map(|(index, line)| {
+            // The hosts read C strings: a NUL ends the line, whatever follows it.
+            let (line, is_cut) = match line.split_once('\0') {
+                Some((line, _)) => (line, true),
+                None => (line, false),
+            };
+            let (line, is_ended) = match line.strip_suffix('\n') {
+                Some(line) => (line, true),
+                None => (line, false),
+            };
+            let (text, is_continued) = match line.strip_suffix('\\') {
+                Some(line) if format == Format::Imapd && is_ended && !is_cut => (line, true),
+                _ => (line, false),
+            };
+            Piece {
+                number: index + 1,
+                text,
+                continues: std::mem::replace(&mut continues, is_continued),
+                is_continued,
+            }
+        })
+        .collect()
+}
+
 /// The lines that are neither empty nor comments. A comment is continued like any
 /// other line.
 pub(super) fn whole_lines(text: &str, format: Format) -> Vec<Line> {
     let mut whole: Vec<Line> = Vec::new();
-    let mut goes_on = false;
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        // The hosts read C strings: a NUL ends the line, whatever follows it.
-        let (line, is_cut) = match line.split_once('\0') {
-            Some((line, _)) => (line, true),
-            None => (line, false),
-        };
-        let (line, is_ended) = match line.strip_suffix('\n') {
-            Some(line) => (line, true),
-            None => (line, false),
-        };
-        let (line, continued) = match line.strip_suffix('\\') {
-            Some(line) if format == Format::Imapd && is_ended && !is_cut => (line, true),
-            _ => (line, false),
-        };
+    for piece in pieces(text, format) {
         match whole.last_mut() {
-            Some(begun) if goes_on => begun.text.push_str(line),
+            Some(begun) if piece.continues => begun.text.push_str(piece.text),
             _ => whole.push(Line {
-                number: index + 1,
-                text: line.to_owned(),
+                number: piece.number,
+                text: piece.text.to_owned(),
                 is_dropped: false,
             }),
         }
-        goes_on = continued;
-    }
-    if let Some(last) = whole.last_mut() {
-        last.is_dropped = goes_on;
+        if let Some(last) = whole.last_mut() {
+            // Of the last line it is never taken back.
+            last.is_dropped = piece.is_continued;
+        }
     }
     for line in &mut whole {
         line.text = line.text.trim_start_matches(is_space).to_owned();
     }
     whole.retain(|line| !line.text.is_empty() && !line.text.starts_with('#'));
     whole
+}
+
+/// Options of single sign-on that are part of the line before them, a comment
+/// perhaps, because that ends in `\`: their lines and names.
+pub(super) fn swallowed(text: &str, format: Format) -> Vec<(usize, String)> {
+    let of_single_sign_on = |piece: &Piece<'_>| {
+        let (name, _) = piece.text.trim_start_matches(is_space).split_once(':')?;
+        let name = name.to_ascii_lowercase();
+        let option = match name.strip_prefix("sasl_") {
+            Some(option) => option,
+            None => name.split_once("_sasl_")?.1,
+        };
+        let is_one = PREFIXES.iter().any(|prefix| option.starts_with(prefix));
+        (is_one && !name.contains(is_space)).then_some((piece.number, name))
+    };
+    let pieces = pieces(text, format);
+    let continuing = pieces.iter().filter(|piece| piece.continues);
+    continuing.filter_map(of_single_sign_on).collect()
 }
 
 #[cfg(test)]
@@ -129,6 +171,16 @@ mod tests {
         assert_eq!(imapd("a: 1\\"), ["a: 1\\"]);
         assert_eq!(imapd("\u{b}a: 1\0 2\\\nb: 3\n"), ["a: 1", "b: 3"]);
         assert_eq!(texts("a: 1 \\\nb: 2\n", Format::Sasl), ["a: 1 \\", "b: 2"]);
+    }
+
+    #[test]
+    fn an_option_that_the_line_before_it_takes_in_is_found() {
+        let text = "# no more \\\nsasl_caspt_require: role=mail\n\
+                    sasl_caspt_url: https://a/ \\\n  https://b/ \\\n pop3_sasl_jwt_keys: x\n";
+        let found = [(2, "sasl_caspt_require"), (5, "pop3_sasl_jwt_keys")];
+        let found = found.map(|(line, name)| (line, name.to_owned()));
+        assert_eq!(swallowed(text, Format::Imapd), found);
+        assert_eq!(swallowed(text, Format::Sasl), []);
     }
 
     #[test]

@@ -117,4 +117,21 @@ mod tests {
         assert!(of("INVALID_TICKET").contains("used before"));
         assert_eq!(of("X"), of("Y"));
     }
+
+    /// Those for the codes of CAS are told by what the administrator sees.
+    #[test]
+    fn the_reference_of_the_log_has_the_same_remedies() {
+        let guide = include_str!("../../../docs/log.md").replace('`', "");
+        let row = |reason: &Reason| {
+            let begin = format!("| {} | ", reason.code());
+            guide.lines().find(|line| line.starts_with(&begin)).unwrap()
+        };
+        let of_ours = Reason::ALL
+            .iter()
+            .filter(|reason| **reason != Reason::TicketRefused);
+        for reason in of_ours {
+            let remedy = remedy(&Failure::new(*reason, ""));
+            assert!(row(reason).contains(remedy), "{remedy}\n{}", row(reason));
+        }
+    }
 }

@@ -1,0 +1,262 @@
+//! `sasl-sso check --online` against servers that are right, wrong, and not there.
+
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+mod harness;
+mod libsasl2;
+
+use harness::authority::Authority;
+use harness::cas::CasServer;
+use harness::cas_reply;
+use harness::faulty_cas::{Behaviour, FaultyCas};
+use harness::key_server::KeyServer;
+use harness::mint::SigningKey;
+use harness::oidc::OidcProvider;
+use harness::port::Port;
+use harness::scratch::Scratch;
+use serde_json::{Value, json};
+use std::process::Command;
+
+const P3: &str = "/p3/proxyValidate";
+
+/// What the check says of these lines: its exit status and its document.
+fn check(scratch: &Scratch, lines: &[(&str, &str)]) -> (i32, Value) {
+    let text: String = lines
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\n"))
+        .collect();
+    let conf = scratch.write("imapd.conf", format!("servername: mail.example\n{text}"));
+    let plugin = libsasl2::plugin();
+    let output = Command::new(plugin.with_file_name("sasl-sso"))
+        .args(["check", "--json", "--online", "--plugin-dir"])
+        .arg(plugin.parent().expect("a directory"))
+        .arg("--config")
+        .arg(conf)
+        .output()
+        .expect("sasl-sso: run `make build`");
+    let document = serde_json::from_slice(&output.stdout).expect("a document");
+    (output.status.code().expect("an exit status"), document)
+}
+
+/// The findings of a severity about an option, in one text.
+fn said(document: &Value, severity: &str, option: &str) -> String {
+    let all = document["findings"].as_array().expect("findings").iter();
+    let of_it = all.filter(|one| one["severity"] == severity && one["option"] == option);
+    of_it
+        .map(|one| format!("{}; {}\n", one["problem"], one["remedy"]))
+        .collect()
+}
+
+/// A scratch directory, an authority, and where its certificate is.
+fn site(name: &str) -> (Scratch, Authority, String) {
+    let scratch = Scratch::new(name);
+    let authority = Authority::new();
+    let ca = authority.write_ca(&scratch).display().to_string();
+    (scratch, authority, ca)
+}
+
+#[test]
+fn a_real_cas_is_asked_once_for_each_service_about_a_ticket_that_cannot_exist() {
+    let (scratch, authority, ca) = site("online-cas");
+    let cas = CasServer::start(&scratch, &authority);
+    let (status, document) = check(
+        &scratch,
+        &[
+            ("sasl_caspt_url", &cas.url()),
+            ("sasl_caspt_ca_file", &ca),
+            ("pop3_sasl_caspt_timeout", "4"),
+        ],
+    );
+    assert_eq!(status, 0, "{document}");
+    let services = ["imap://mail.example", "pop://mail.example"];
+    let online = document["online"].as_array().expect("servers");
+    assert_eq!(online.len(), 2, "{document}");
+    for (one, service) in online.iter().zip(services) {
+        assert_eq!(one["service"], service);
+        assert_eq!(
+            (&one["path"], &one["answer"]),
+            (&json!(P3), &json!("INVALID_TICKET"))
+        );
+        assert_eq!(one["certificate"]["issuer"], "CN=SSO test authority");
+        assert!(one["certificate"]["days"].as_i64().expect("days") > 300);
+    }
+    assert_eq!(cas.validations(), 2);
+}
+
+#[test]
+fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
+    let (scratch, authority, ca) = site("online-wrong");
+    let mut cas = FaultyCas::start(&authority);
+    let url = cas.url();
+    let lines = [("sasl_caspt_url", &*url), ("sasl_caspt_ca_file", &*ca)];
+    let html = "<html><body>Welcome</body></html>".to_owned();
+    let forbidden = cas_reply::failure("INVALID_SERVICE", "imap://mail.example is not registered");
+    let accepted = cas_reply::success("alice", &[], &[]);
+    for (behaviour, option, what) in [
+        (
+            Behaviour::Answer(html),
+            "caspt_url",
+            "does not answer as a CAS server",
+        ),
+        (
+            Behaviour::Answer(forbidden),
+            "caspt_service",
+            "register it in CAS",
+        ),
+        (
+            Behaviour::Answer(accepted),
+            "caspt_url",
+            "takes a ticket that nobody issued",
+        ),
+        (
+            Behaviour::Redirect("https://elsewhere.example/".to_owned()),
+            "caspt_url",
+            "HTTP status 302",
+        ),
+        (Behaviour::CloseAfterRequest, "caspt_url", "server"),
+    ] {
+        cas.set(behaviour.clone());
+        let (status, document) = check(&scratch, &lines);
+        let said = said(&document, "fault", &format!("sasl_{option}"));
+        assert_eq!(status, 1, "{behaviour:?}");
+        assert!(said.contains(what), "{behaviour:?}: {document}");
+    }
+    // A server of the protocol's older version is as good.
+    cas.set(Behaviour::NotFoundOnP3);
+    let (status, document) = check(&scratch, &lines);
+    assert_eq!(status, 0, "{document}");
+    assert_eq!(document["online"][0]["path"], "/proxyValidate");
+    // By the system's authorities nobody knows it.
+    let (status, document) = check(&scratch, &lines[..1]);
+    assert_eq!(status, 1);
+    let fault = said(&document, "fault", "sasl_caspt_url");
+    assert!(fault.contains("in sasl_caspt_ca_file"), "{document}");
+    assert_eq!(document["online"][0]["reason"], "server_untrusted");
+    cas.refuse();
+    let (status, document) = check(&scratch, &lines);
+    assert_eq!(status, 1);
+    assert_eq!(document["online"][0]["reason"], "server_unreachable");
+    // No request ever had a ticket that could have been somebody's.
+    let requests = cas.requests();
+    let is_marked = |line: &String| line.contains("ticket=PT-sasl-sso-check-of-the-configuration-");
+    assert!(
+        !requests.is_empty() && requests.iter().all(is_marked),
+        "{requests:?}"
+    );
+}
+
+#[test]
+fn of_several_cas_servers_each_is_asked() {
+    let (scratch, authority, ca) = site("online-several");
+    let cas = FaultyCas::start(&authority);
+    let dead = Port::reserve();
+    let urls = format!("https://localhost:{}/cas {}", dead.number(), cas.url());
+    let (status, document) = check(
+        &scratch,
+        &[("sasl_caspt_url", &urls), ("sasl_caspt_ca_file", &ca)],
+    );
+    assert_eq!(status, 0, "{document}");
+    assert_eq!(document["online"][0]["reason"], "server_unreachable");
+    assert_eq!(document["online"][1]["answer"], "INVALID_TICKET");
+    let said = said(&document, "warning", "sasl_caspt_url");
+    assert!(
+        said.contains(&format!("localhost:{}", dead.number())),
+        "{document}"
+    );
+}
+
+#[test]
+fn a_real_issuer_shows_its_keys_and_must_be_called_by_its_own_name() {
+    let (scratch, authority, ca) = site("online-issuer");
+    let provider = OidcProvider::start(&scratch, &authority);
+    let lines = |issuer: &str| {
+        check(
+            &scratch,
+            &[
+                ("sasl_jwt_issuer", issuer),
+                ("sasl_jwt_keys", "discovery"),
+                ("sasl_jwt_audience", "imap.example"),
+                ("sasl_jwt_ca_file", &ca),
+            ],
+        )
+    };
+    let (status, document) = lines(&provider.issuer());
+    assert_eq!(status, 0, "{document}");
+    let keys = document["online"][0]["keys"].as_array().expect("keys");
+    let kinds: Vec<&str> = keys.iter().filter_map(|key| key["kind"].as_str()).collect();
+    for kind in ["RSA 2048 bits", "EC P-256", "OKP Ed25519"] {
+        assert!(kinds.contains(&kind), "{document}");
+    }
+    assert!(
+        keys.iter().all(|key| key["problem"].is_null()),
+        "{document}"
+    );
+    assert_eq!(
+        document["online"][0]["certificate"]["issuer"],
+        "CN=SSO test authority"
+    );
+    // To the letter.
+    let (status, document) = lines(&format!("{}/", provider.issuer()));
+    assert_eq!(status, 1);
+    let said = said(&document, "fault", "sasl_jwt_keys");
+    assert!(said.contains("is of the issuer"), "{document}");
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_named_with_the_reason() {
+    let (scratch, authority, ca) = site("online-keys");
+    let issuer = KeyServer::start(&authority);
+    let uri = issuer.jwks_uri();
+    let name = issuer.issuer();
+    let lines = [
+        ("sasl_jwt_issuer", &*name),
+        ("sasl_jwt_keys", &*uri),
+        ("sasl_jwt_audience", "imap.example"),
+        ("sasl_jwt_ca_file", &*ca),
+    ];
+    let mut good = SigningKey::p256().jwk();
+    good["kid"] = json!("good");
+    let short = json!({"kty": "RSA", "kid": "short", "n": "AQAB", "e": "AQAB"});
+    let of_others = json!({"kty": "EC", "kid": "enc", "use": "enc"});
+    issuer.set_keys(&[good, short.clone(), of_others]);
+    let (status, document) = check(&scratch, &lines);
+    assert_eq!(status, 0, "{document}");
+    let keys = &document["online"][0]["keys"];
+    assert_eq!(keys[0]["algorithms"], json!(["ES256"]));
+    assert!(
+        keys[1]["problem"]
+            .as_str()
+            .expect("a problem")
+            .contains("RSA"),
+        "{document}"
+    );
+    assert!(
+        keys[2]["problem"]
+            .as_str()
+            .expect("a problem")
+            .contains("something else")
+    );
+    let warned = said(&document, "warning", "sasl_jwt_keys");
+    assert!(
+        warned.contains("the key short") && !warned.contains("the key enc"),
+        "{document}"
+    );
+    // Not one algorithm in common.
+    let algorithms = [&lines[..], &[("sasl_jwt_algorithms", "RS256 PS256")]].concat();
+    let (status, document) = check(&scratch, &algorithms);
+    assert_eq!(status, 1);
+    assert!(
+        !said(&document, "fault", "sasl_jwt_algorithms").is_empty(),
+        "{document}"
+    );
+    issuer.set_keys(&[short]);
+    let (status, document) = check(&scratch, &lines);
+    assert_eq!(status, 1);
+    let fault = said(&document, "fault", "sasl_jwt_keys");
+    assert!(fault.contains("no key that could be used"), "{document}");
+    issuer.set(Behaviour::Answer("<html>".to_owned()));
+    let (status, document) = check(&scratch, &lines);
+    assert_eq!(status, 1);
+    assert_eq!(document["online"][0]["reason"], "reply_unusable");
+}

@@ -99,8 +99,9 @@ install:
 	$(PROGRAM) completions zsh >"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
 	chmod 644 "$(DESTDIR)$(BASHDIR)/sasl-sso" "$(DESTDIR)$(FISHDIR)/sasl-sso.fish" \
 		"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
-	install -d "$(DESTDIR)$(DOCDIR)/examples"
-	install -m 644 README.md $(wildcard docs/*.*) "$(DESTDIR)$(DOCDIR)"
+	install -d "$(DESTDIR)$(DOCDIR)/docs" "$(DESTDIR)$(DOCDIR)/examples"
+	install -m 644 README.md "$(DESTDIR)$(DOCDIR)"
+	install -m 644 docs/* "$(DESTDIR)$(DOCDIR)/docs"
 	install -m 644 cyrus-conf-examples/* "$(DESTDIR)$(DOCDIR)/examples"
 
 # What install brought, and nothing else: options, sessions and what systemd was told

@@ -153,6 +153,13 @@ pub fn check_roots(path: &Path) -> Result<(), String> {
 
 fn roots(path: &Path) -> Result<Vec<reqwest::Certificate>, String> {
     let complain = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
+    // Anything else than a file, such as a pipe, could be waited for for ever.
+    if !std::fs::metadata(path)
+        .map_err(|error| complain(&error))?
+        .is_file()
+    {
+        return Err(complain(&"is not a file"));
+    }
     let pem = std::fs::read(path).map_err(|error| complain(&error))?;
     let roots = reqwest::Certificate::from_pem_bundle(&pem);
     let roots = roots.map_err(|error| complain(&causes(&error)))?;
@@ -277,5 +284,20 @@ fn named(error: Error, server: &str) -> Error {
     Error {
         failure: Failure::new(failure.reason(), detail),
         ..error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_that_could_be_waited_for_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("ca.pem");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(check_roots(&pipe).unwrap_err().ends_with("is not a file"));
+        let missing = check_roots(&directory.path().join("missing")).unwrap_err();
+        assert!(missing.contains("No such file"), "{missing}");
     }
 }

@@ -22,9 +22,9 @@
 //!    log.
 //! 4. `plugin`: the border to libsasl2, the only place of unsafe code but for
 //!    the memory maps in `session`: that of the store is opened in `host`, that of
-//!    the counters is in `mapped`. [`daemon`]: saslauthd's protocol
-//!    on a socket. [`cli`]: the program, which starts it. [`stamp`]: which build
-//!    each of them is of.
+//!    the counters is in `mapped`. [`daemon`]: saslauthd's protocol on a socket.
+//!    [`cli`]: the program, which starts it, and the administrator's tools.
+//!    [`stamp`]: which build each of them is of.
 //!
 //! Nothing below names `plugin`; without the feature of that name the rest
 //! builds without libsasl2's headers.
@@ -41,9 +41,10 @@
 //! or algorithm that may be. Portals are trusted by name (`caspt_proxies`). Other
 //! users of the host are hostile: the state directory is ours alone, and whoever may
 //! connect to the daemon's socket can try passwords and take up its time, and no more.
-//! A process
-//! of the mail system that is taken over is not defended against; but what it
-//! could read in the state directory are keyed digests, and no credential.
+//! A process of the mail system that is taken over is not defended against; but what it
+//! could read in the state directory are keyed digests, and no credential. The
+//! administrator's tools show no credential either, and give up root before they look
+//! into what is another user's.
 
 pub mod algorithm;
 pub mod authenticate;

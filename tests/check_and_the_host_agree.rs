@@ -256,11 +256,17 @@ fn reason(
     if !unasked.is_empty() {
         return Some(format!("nobody asks for {unasked}"));
     }
-    // What is read with the first credential alone.
+    // What is read with the first credential alone: where sessions are kept is no longer
+    // the file's to say, for it may say anything.
+    let state = site.files.join("state").display().to_string();
+    let mut options = given;
+    options.retain(|(name, _)| *name != "sso_state_dir");
+    options.push(("sso_state_dir", &state));
+    let mut driver = site.kit.driver(&site.scratch, &options);
     let changed = |name: &str| read.get(name) != good.get(name) && read.contains_key(name);
     if changed("sasl_caspt_ca_file") && is_set("caspt_url") {
-        let mut options = given.clone();
-        options.retain(|(name, _)| *name != "caspt_url" && *name != "sso_state_dir");
+        let mut options = options.clone();
+        options.retain(|(name, _)| *name != "caspt_url");
         options.push(("caspt_url", &site.url));
         let mut driver = site.kit.driver(&site.scratch, &options);
         if driver.ticket("PT-1-never-issued").reason() == "trust_unusable" {

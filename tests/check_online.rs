@@ -100,7 +100,7 @@ fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
             "does not answer as a CAS server",
         ),
         (
-            Behaviour::Answer(forbidden),
+            Behaviour::Answer(forbidden.clone()),
             "caspt_service",
             "register it in CAS",
         ),
@@ -122,6 +122,20 @@ fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
         assert_eq!(status, 1, "{behaviour:?}");
         assert!(said.contains(what), "{behaviour:?}: {document}");
     }
+    // Who brings no ticket to pop3d has nothing to mend there.
+    cas.set(Behaviour::Answer(forbidden));
+    let pop = ("pop3_sasl_caspt_timeout", "4");
+    let (_, document) = check(&scratch, &[lines[0], lines[1], pop]);
+    let of = |severity| said(&document, severity, "sasl_caspt_service");
+    assert!(
+        of("fault").contains("the service imap://mail.example"),
+        "{document}"
+    );
+    assert!(!of("fault").contains("the service pop://"), "{document}");
+    assert!(
+        of("warning").contains("the service pop://mail.example"),
+        "{document}"
+    );
     // A server of the protocol's older version is as good.
     cas.set(Behaviour::NotFoundOnP3);
     let (status, document) = check(&scratch, &lines);

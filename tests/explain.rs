@@ -326,6 +326,9 @@ fn no_credential_is_shown_and_none_is_an_argument() {
     }
     let said = explain(&conf, b"", &[&token]);
     assert_eq!((said.status, said.out.as_str()), (2, ""));
+    let signature = token.rsplit('.').next().expect("a signature");
+    assert!(!said.err.contains(signature), "{said:?}");
+    assert!(said.err.contains("is no argument"), "{said:?}");
 }
 
 #[test]

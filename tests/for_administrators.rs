@@ -86,7 +86,9 @@ fn every_example_passes_the_check_and_is_a_configuration() {
         let output = sasl_sso(&["check", "--config", &conf]);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(
-            output.status.success() && said.contains(" offered"),
+            output.status.success()
+                && said.ends_with(" offered\n")
+                && !said.contains(": nothing is offered"),
             "{}: {output:?}",
             path.display()
         );

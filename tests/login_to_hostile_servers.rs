@@ -271,6 +271,21 @@ fn what_a_server_says_neither_shows_the_credential_nor_changes_the_terminal() {
 }
 
 #[test]
+fn what_is_cut_off_is_masked_before() {
+    let broken = Played::start(None, |stage, _| {
+        stage.say("\"SASL\" \"CASPT\"\r\nOK\r\n");
+        stage.line();
+        stage.line();
+        let padding = "x".repeat(85);
+        stage.say(&format!("\"{padding}{TICKET}\r\n"));
+        stage.line();
+    });
+    let answer = broken.login_by("--sieve", &["--plaintext"]);
+    answer.is(2).says(&["failed: ", "‹ticket, 29 bytes"]);
+    assert!(!answer.out.contains(&TICKET[..8]), "{}", answer.out);
+}
+
+#[test]
 fn a_message_waits_to_be_asked_for_where_it_must() {
     let waiting = Played::start(None, |stage, _| {
         stage.say("* OK hello\r\n");
@@ -309,10 +324,7 @@ fn what_is_wrong_with_the_question_is_told_before_anybody_is_asked() {
         &server.login(&["--pop3", "localhost"]),
         "cannot be used with",
     );
-    told(
-        &server.login(&["PT-1-as-an-argument"]),
-        "unexpected argument",
-    );
+    told(&server.login(&["PT-1-as-an-argument"]), "is no argument");
     told(&login(&[], TICKET), "--imap");
     told(
         &login(&["--imap", "localhost:1"], "password"),

@@ -17,13 +17,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const README: &str = include_str!("../README.md");
+const GUIDE: &str = include_str!("../docs/administration.md");
 
 #[test]
 fn lintian_has_nothing_to_say() {
     let scratch = Scratch::new("lintian");
     let packages = Deb::both(&scratch).map(|deb| deb.path);
     let mut lintian = Command::new("lintian");
+    // It leaves files there.
+    lintian.env("TMPDIR", scratch.path());
     lintian.args([
         "--allow-root",
         "--display-info",
@@ -97,16 +99,25 @@ fn installing_enables_and_starts_nothing_and_writes_no_configuration() {
     }
     assert_eq!(plugin.script("postinst"), "");
     let postinst = program.script("postinst");
-    let invoked: Vec<&str> = postinst
-        .lines()
-        .map(str::trim)
-        .filter(|line| line.starts_with("deb-systemd-invoke"))
-        .collect();
+    let invoked = |script: &str| -> Vec<String> {
+        let lines = script.lines().map(str::trim);
+        let invoked = lines.filter(|line| line.starts_with("deb-systemd-invoke"));
+        invoked.map(str::to_owned).collect()
+    };
     // An upgrade has a daemon that runs started again, and leaves the socket alone.
     assert_eq!(
-        invoked,
-        ["deb-systemd-invoke try-restart 'sasl-sso.service' >/dev/null || true"]
+        invoked(&postinst),
+        ["deb-systemd-invoke try-restart sasl-sso.service >/dev/null || true"]
     );
+    assert_eq!(
+        invoked(&program.script("prerm")),
+        ["deb-systemd-invoke stop sasl-sso.socket sasl-sso.service >/dev/null || true"]
+    );
+    assert!(invoked(&program.script("preinst")).is_empty());
+    // Only what the administrator had enabled before.
+    let enabling = postinst.matches("deb-systemd-helper enable").count();
+    let asking = postinst.matches("deb-systemd-helper --quiet was-enabled");
+    assert_eq!(enabling, asking.count());
 }
 
 #[test]
@@ -140,13 +151,13 @@ fn newest_glibc(binary: &Path) -> (u32, u32) {
 fn it_runs_from_those_versions_on_that_are_promised() {
     let scratch = Scratch::new("packages");
     let [plugin, program] = Deb::both(&scratch);
-    let words: Vec<&str> = README.split_whitespace().collect();
-    let readme = words.join(" ");
+    let words: Vec<&str> = GUIDE.split_whitespace().collect();
+    let guide = words.join(" ");
     for (deb, binary) in [(&plugin, "libsso.so"), (&program, "sasl-sso")] {
         let (major, minor) = newest_glibc(&root().join("target/release").join(binary));
         let floor = format!("{major}.{minor}");
         assert!(
-            readme.contains(&format!("glibc from {floor} on")),
+            guide.contains(&format!("glibc from {floor} on")),
             "{binary} needs {floor}"
         );
         let depends = deb.field("Depends");
@@ -155,7 +166,7 @@ fn it_runs_from_those_versions_on_that_are_promised() {
             "{binary}: {depends}"
         );
     }
-    assert!(readme.contains("libsasl2 from 2.1.28 on"));
+    assert!(guide.contains("libsasl2 from 2.1.28 on"));
     let depends = plugin.field("Depends");
     assert!(depends.contains("libsasl2-2 (>= 2.1.28)"), "{depends}");
 }

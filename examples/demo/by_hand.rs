@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::desk::Desk;
+use super::harness::daemon::program;
 use super::harness::scratch::set_mode;
 use super::harness::syslog::Line;
 use super::harness::wait::{PATIENCE, wait_until};
@@ -58,6 +59,10 @@ fn install(site: &Site, desk: &Desk) {
         let script = format!("#!/bin/sh\nexec /usr/bin/python3 -I {program} \"$@\"\n");
         set_mode(&site.scratch.write(name, script), 0o755);
     }
+    let (program, conf) = (program(), site.cyrus.imapd_conf());
+    let (program, conf) = (program.display(), conf.display());
+    let script = format!("#!/bin/sh\nexec {program} \"$@\" --config {conf}\n");
+    set_mode(&site.scratch.write("sasl-sso", script), 0o755);
 }
 
 /// Does what the reader is told to do: what does not work is not offered.
@@ -77,6 +82,15 @@ fn try_out(site: &Site, log: &Path) -> Outcome {
     };
     let bearer = curl("erin:", &["--oauth2-bearer", &run("token", &["erin"])]);
     let password = curl(&format!("frank:{}", run("ticket", &["frank"])), &[]);
+    let explained = {
+        let mut command = site.scratch.command(site.scratch.join("sasl-sso"));
+        command.arg("explain");
+        site.scratch
+            .run("explain", command, &run("token", &["grace"]))
+    };
+    if !explained.contains("\naccepted: grace\n") {
+        return Err(format!("the commands to try do not work: {explained}").into());
+    }
     for (answer, sign, user) in [
         (run("login", &[&ticket]), "\nimapd  OK ", "carol"),
         (run("login", &[&token]), "\nimapd  OK ", "dave"),
@@ -92,7 +106,13 @@ fn try_out(site: &Site, log: &Path) -> Outcome {
             return Err(format!("the commands to try do not work: {answer}").into());
         }
     }
-    Ok(())
+    let listed = run("sasl-sso", &["sessions", "list", "--user", "carol"]);
+    let flushed = run("sasl-sso", &["sessions", "flush", "--user", "carol"]);
+    let is_flushed = flushed.starts_with("flushed 1 session of tickets");
+    match listed.contains("CASPT") && is_flushed {
+        true => Ok(()),
+        false => Err(format!("the commands to try do not work: {listed} {flushed}").into()),
+    }
 }
 
 fn print(site: &Site, page: &Page) -> Outcome {
@@ -120,6 +140,22 @@ fn print(site: &Site, page: &Page) -> Outcome {
         ("cat", "cyrus/imapd.conf", "shows the configuration"),
     ] {
         page.command(&format!("{program} {dir}/{file}"), what)?;
+    }
+    page.paragraph("As the administrator:")?;
+    for (command, what) in [
+        (
+            "{}/sasl-sso check --plugin-dir {}/cyrus/sasl",
+            "is the configuration right?",
+        ),
+        ("{}/sasl-sso sessions list", "who is known"),
+        ("{}/sasl-sso sessions flush --user alice", "out with her"),
+        ("{}/sasl-sso sessions stats", "what was counted"),
+        (
+            "{}/token alice | {}/sasl-sso explain",
+            "what would be decided, and why",
+        ),
+    ] {
+        page.command(&command.replace("{}", &dir.to_string()), what)?;
     }
     page.paragraph(
         "Or by a program that has never heard of this plugin, with a token and with a ticket for a \

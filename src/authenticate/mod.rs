@@ -327,7 +327,8 @@ impl Engine {
             } => {
                 // A token in its leeway has no session.
                 if sessions.now() < bounds.holds && sessions.wall() < bounds.expires {
-                    sessions.begin(Kind::Token, key, principal, *bounds, opening);
+                    let lifetimes = &TOKEN_LIFETIMES;
+                    sessions.begin(Kind::Token, key, principal, *bounds, lifetimes, opening);
                 }
             }
             Unwritten::Use { kind, key } => {

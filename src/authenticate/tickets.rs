@@ -64,7 +64,8 @@ impl CasSide {
         let result = self.validate(sessions, ticket, attempt);
         match &result {
             Ok(principal) => {
-                sessions.begin(Kind::Ticket, &key, principal, Bounds::NONE, &opening);
+                let (bounds, lifetimes) = (Bounds::NONE, &self.lifetimes);
+                sessions.begin(Kind::Ticket, &key, principal, bounds, lifetimes, &opening);
             }
             Err(failure) => sessions.refuse(Kind::Ticket, &key, failure),
         }

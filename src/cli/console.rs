@@ -9,6 +9,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anstream::AutoStream;
 use anstyle::Style;
 
+use crate::log::is_hidden;
+
 /// What goes to the terminal. Whether somebody is left to read it is no matter.
 pub(super) struct Console {
     out: Box<dyn Write>,
@@ -54,6 +56,19 @@ pub(super) fn styled(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// `text`, which others have written perhaps, as it may go to a terminal: on one line,
+/// without what is not seen, and bounded.
+pub(super) fn plain(text: &str) -> String {
+    const LONGEST: usize = 2_000;
+    let mut chars = text.chars();
+    let seen = chars.by_ref().take(LONGEST);
+    let mut plain: String = seen.map(|c| if is_hidden(c) { '?' } else { c }).collect();
+    if chars.next().is_some() {
+        plain.push('…');
+    }
+    plain
+}
+
 /// What was written, for tests to read.
 #[cfg(test)]
 #[derive(Clone, Default)]
@@ -95,5 +110,18 @@ impl Console {
             can_ask: false,
         };
         (console, out, err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_written_stays_on_its_line_and_changes_no_terminal() {
+        assert_eq!(plain("a\x1b[31m\r\nb\u{202e}\u{9b}é"), "a?[31m??b??é");
+        assert_eq!(plain(&"é".repeat(2_001)).chars().count(), 2_001);
+        assert!(plain(&"é".repeat(2_001)).ends_with('…'));
+        assert_eq!(plain(&"é".repeat(2_000)).chars().count(), 2_000);
     }
 }

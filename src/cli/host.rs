@@ -11,11 +11,7 @@ use crate::identity::HostNames;
 /// As Cyrus does, what is started by root goes on as the user of the mail system:
 /// the sessions are that user's. `option` is the command line's, in which `user` is.
 pub(super) fn become_user(option: &str, user: Option<&str>, conf: &ConfFile) -> Result<(), String> {
-    let of_conf = match conf.format() {
-        Format::Imapd => Some(conf.of_host("cyrus_user").unwrap_or("cyrus")),
-        Format::Sasl => None,
-    };
-    let Some(name) = user.or(of_conf) else {
+    let Some(name) = user.or_else(|| of_conf(conf)) else {
         return match Uid::effective().is_root() {
             true => Err(format!("as root? Use {option} with the user of the server")),
             false => Ok(()),
@@ -33,6 +29,28 @@ pub(super) fn become_user(option: &str, user: Option<&str>, conf: &ConfFile) -> 
         setuid(user.uid)
     };
     become_it().map_err(|error| format!("cannot go on as {name}: {error}; start it as {name}"))
+}
+
+/// What is to be known of an answer if we are neither root nor the user of the mail
+/// server: files look different to it.
+pub(super) fn as_somebody_else(user: Option<&str>, conf: &ConfFile) -> Option<String> {
+    let name = user.or_else(|| of_conf(conf))?;
+    let user = User::from_name(name).ok().flatten()?;
+    let ours = Uid::effective();
+    (user.uid != ours).then(|| {
+        format!(
+            "this is how it looks to uid {ours}; {name}, as whom the mail server runs, may \
+             read other files: start it as root"
+        )
+    })
+}
+
+/// The user of imapd; that of other hosts is not in the file.
+fn of_conf(conf: &ConfFile) -> Option<&str> {
+    match conf.format() {
+        Format::Imapd => Some(conf.of_host("cyrus_user").unwrap_or("cyrus")),
+        Format::Sasl => None,
+    }
 }
 
 /// The name that imapd, or libsasl2 for other hosts, goes by.
@@ -55,5 +73,31 @@ pub(super) fn host_names(conf: &ConfFile) -> HostNames {
     HostNames {
         lower_case: !is_no("username_tolower", "yes"),
         default_domain: (!is_no("virtdomains", "off")).then(|| default_domain.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_looks_as_somebody_else_is_told_so() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let us = User::from_uid(Uid::effective()).unwrap().unwrap().name;
+        let other = if Uid::effective().is_root() {
+            "nobody"
+        } else {
+            "root"
+        };
+        let of = |text: &str, user| {
+            std::fs::write(file.path(), text).unwrap();
+            as_somebody_else(user, &ConfFile::read(file.path(), None).unwrap())
+        };
+        let imapd = |name: &str| format!("configdirectory: /x\ncyrus_user: {name}\n");
+        assert_eq!(of(&imapd(&us), None), None);
+        assert!(of(&imapd(other), None).unwrap().contains(other));
+        assert_eq!(of(&imapd(other), Some(&us)), None);
+        // Of others it is not known.
+        assert_eq!(of("mech_list: PLAIN\n", None), None);
     }
 }

@@ -10,14 +10,17 @@ mod console;
 mod explain;
 mod host;
 mod login;
+mod prompt;
 mod serve;
 mod sessions;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, Parser, Subcommand};
 
+use crate::credential::Kind;
 use console::Console;
 
 /// Single sign-on for Cyrus IMAP: the daemon, and the administrator's tools.
@@ -56,9 +59,16 @@ enum Status {
 
 /// Runs the program with these arguments, the program's own name before them.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let program = match Program::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    let mut console = Console::of_process();
+    if arguments.iter().any(is_credential) {
+        console.complain(NO_ARGUMENT);
+        return ExitCode::from(Status::Unusable as u8);
+    }
+    let program = match Program::try_parse_from(&arguments) {
         Ok(program) => program,
         Err(answer) => {
+            let answer = discreet(answer, &arguments);
             // Help and the version too; nobody is left if it cannot be written.
             let _ = answer.print();
             let status = if answer.use_stderr() {
@@ -69,7 +79,6 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(status as u8);
         }
     };
-    let mut console = Console::of_process();
     let status = match &program.order {
         Order::Check(arguments) => check::run(arguments, &mut console),
         Order::Explain(arguments) => explain::run(arguments, &mut console),
@@ -81,9 +90,75 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(status as u8)
 }
 
+/// What is said of a credential on the command line, and not which it is.
+const NO_ARGUMENT: &str = "error: a ticket or a token is no argument: everybody on this host sees \
+                           those, and the shell keeps them. It comes on standard input, or by \
+                           --file (a file of such a name: ./NAME)";
+
+/// Whether it is a credential, also behind the name of an option.
+fn is_credential(argument: &OsString) -> bool {
+    let argument = argument.to_string_lossy();
+    let value = match argument.split_once('=') {
+        Some((option, value)) if option.starts_with('-') => value,
+        _ => argument.trim_start_matches('-'),
+    };
+    Kind::of_password(value.as_bytes()).is_some()
+}
+
+/// The answer to a wrong command line. Where a credential is asked for, a word that
+/// is out of place may be a password, and is not said again.
+fn discreet(mut answer: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let asks = arguments
+        .get(1)
+        .is_some_and(|order| order == "explain" || order == "login");
+    let is_word = |value: &ContextValue| match value {
+        ContextValue::String(word) => !word.starts_with('-'),
+        _ => false,
+    };
+    if asks
+        && answer.kind() == ErrorKind::UnknownArgument
+        && answer.get(ContextKind::InvalidArg).is_some_and(is_word)
+    {
+        let hidden = ContextValue::String("…".to_owned());
+        answer.insert(ContextKind::InvalidArg, hidden);
+    }
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_credential_is_known_wherever_it_stands_among_the_arguments() {
+        for argument in [
+            "PT-12345",
+            "--file=ST-1-abc",
+            "--PT-12345",
+            "e30.e30.c2ln",
+            "Bearer e30.e30.c2ln",
+        ] {
+            assert!(is_credential(&argument.into()), "{argument}");
+        }
+        for argument in ["login", "--imap", "mail.univ.fr:143", "./PT-12345", "-"] {
+            assert!(!is_credential(&argument.into()), "{argument}");
+        }
+    }
+
+    #[test]
+    fn a_word_out_of_place_is_not_said_again_where_it_may_be_a_password() {
+        let said = |order: &str| {
+            let arguments = ["sasl-sso", order, "pa55word"].map(OsString::from);
+            let answer = Program::try_parse_from(&arguments).err().unwrap();
+            discreet(answer, &arguments).to_string()
+        };
+        for order in ["explain", "login"] {
+            let said = said(order);
+            assert!(said.contains("unexpected argument"), "{said}");
+            assert!(!said.contains("pa55word"), "{said}");
+        }
+        assert!(said("check").contains("pa55word"));
+    }
 
     #[test]
     fn the_command_line_is_without_contradiction() {

@@ -7,11 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::json::{self, Json, Object};
-use super::told;
 use crate::algorithm::Algorithm;
 use crate::credential::Token;
+use crate::log::quoted;
 use crate::outcome::{Failure, Reason};
-use crate::witness::{Checks, Step};
+use crate::witness::{Checks, Step, Told};
 
 /// The three parts of a token, as bytes.
 pub(super) struct Parts<'t> {
@@ -60,7 +60,7 @@ impl<'t> Parts<'t> {
                 signed,
             })
         };
-        let told = |_: Option<&Self>| told::form(&[header, claims, signature]);
+        let told = |_: Option<&Self>| form(&[header, claims, signature]);
         checks.must(Step::Form, told, decode())
     }
 }
@@ -78,13 +78,13 @@ impl<'t> Compact<'t> {
                 format!("its header {what}"),
             )),
         };
-        let told = |_: Option<&Header>| told::members(object.as_ref().ok());
+        let told = |_: Option<&Header>| members(object.as_ref().ok());
         let header = checks.must(Step::Header, told, read)?;
         let claims = json::object(&parts.claims).map_err(|what| {
             let what = format!("the token's payload {what}");
             Failure::new(Reason::ClaimsMalformed, what)
         });
-        let claims = checks.must(Step::Claims, told::members, claims)?;
+        let claims = checks.must(Step::Claims, members, claims)?;
         Ok(Self {
             header,
             claims,
@@ -148,6 +148,25 @@ fn text(header: &Object<'_>, name: &str) -> Result<Option<String>, Failure> {
             format!("{name} in its header is not a text"),
         )),
     }
+}
+
+/// The lengths of a token's parts.
+fn form(parts: &[&str; 3]) -> Told {
+    let [header, claims, signature] = parts.map(str::len);
+    Told::found(format!(
+        "header of {header}, claims of {claims}, signature of {signature} characters"
+    ))
+    .wanted("base64url without padding")
+}
+
+/// All that an object says.
+fn members(object: Option<&Object<'_>>) -> Told {
+    let members = object.into_iter().flat_map(Object::members);
+    let members = members.map(|(name, value)| {
+        let value = value.to_string();
+        format!("{}={}", quoted(name), quoted(&value))
+    });
+    Told::found(members.collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]

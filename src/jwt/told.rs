@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::claims::Claims;
 use super::compact::{Compact, Header};
-use super::json::Object;
 use super::key::Key;
 use super::key_set::KeySet;
 use crate::algorithm::Algorithm;
@@ -16,25 +15,6 @@ use crate::config::{Expected, IssuerConfig};
 use crate::log::{listed, quoted};
 use crate::outcome::Failure;
 use crate::witness::Told;
-
-/// The lengths of a token's parts.
-pub(super) fn form(parts: &[&str; 3]) -> Told {
-    let [header, claims, signature] = parts.map(str::len);
-    Told::found(format!(
-        "header of {header}, claims of {claims}, signature of {signature} characters"
-    ))
-    .wanted("base64url without padding")
-}
-
-/// All that an object says.
-pub(super) fn members(object: Option<&Object<'_>>) -> Told {
-    let members = object.into_iter().flat_map(Object::members);
-    let members = members.map(|(name, value)| {
-        let value = value.to_string();
-        format!("{}={}", quoted(name), quoted(&value))
-    });
-    Told::found(members.collect::<Vec<_>>().join(" "))
-}
 
 /// The issuer, of those that are configured.
 pub(super) fn issuer<'i>(

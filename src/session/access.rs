@@ -1,5 +1,4 @@
-//! The sessions as one login uses them: which tier is asked, and which takes what
-//! the other does not.
+//! The sessions as one login uses them.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +9,8 @@ use std::time::Instant;
 use super::counters::Counters;
 use super::flushes::Generation;
 use super::key::Key;
-use super::record::{Bounds, Lifetimes, Opening, Refusal, Session};
-use super::tier::{Change, Claim, Table, Tier, Trouble};
+use super::record::{Bounds, Ending, Lifetimes, Opening, Refusal, Session};
+use super::tier::{Change, Claim, Table};
 use super::{Sessions, Source, Tiers};
 use crate::clock::{Moment, WallTime};
 use crate::credential::Kind;
@@ -175,13 +174,19 @@ impl Access<'_> {
         key: &Key,
         principal: &Principal,
         bounds: Bounds,
+        lifetimes: &Lifetimes,
         opening: &Opening,
     ) {
+        let ending = Ending {
+            wall: self.wall(),
+            lifetimes: *lifetimes,
+        };
         let session = Session::new(principal.clone(), self.now(), bounds, opening.since);
         self.change(Table::of(kind), key, |_| Change::Open {
             record: session.encode(opening),
             since: opening.since,
             name: principal.as_str().to_owned(),
+            ending,
         });
     }
 
@@ -246,132 +251,5 @@ impl Access<'_> {
     /// Writes a note, in the place of an older one.
     pub fn put_note(&self, key: &Key, note: Vec<u8>) {
         self.change(Table::Notes, key, |_| Change::Put(note.clone()));
-    }
-
-    /// What `read` makes of the record of `key`, in the first tier of which it makes
-    /// anything.
-    pub(super) fn look_up<T>(
-        &self,
-        table: Table,
-        key: &Key,
-        read: impl Fn(&[u8]) -> Option<T>,
-    ) -> Option<(T, Source)> {
-        self.find_first(table, key, |record, _| read(record))
-    }
-
-    /// The same, with the tier that the record is from.
-    fn find_first<T>(
-        &self,
-        table: Table,
-        key: &Key,
-        read: impl Fn(&[u8], Source) -> Option<T>,
-    ) -> Option<(T, Source)> {
-        // What the host did not take is newer than what it has.
-        let order = if self.tiers.fell_back.load(Ordering::Relaxed) {
-            [Source::Memory, Source::Host]
-        } else {
-            [Source::Host, Source::Memory]
-        };
-        order.into_iter().find_map(|source| {
-            let record = self.record(source, table, key)?;
-            Some((read(&record, source)?, source))
-        })
-    }
-
-    /// The record of `key` in one tier, without its seal; one without our seal is
-    /// none.
-    fn record(&self, source: Source, table: Table, key: &Key) -> Option<Vec<u8>> {
-        let tier: &dyn Tier = match source {
-            Source::Memory => &self.tiers.memory,
-            Source::Host => self.tiers.host.as_ref()?,
-        };
-        let found = tier.find(table, key);
-        let found = found.map_err(|trouble| self.sessions.complain(&trouble, self.log));
-        let mut sealed = found.ok()??;
-        let length = self.tiers.secret.opened(key, &sealed)?.len();
-        sealed.truncate(length);
-        Some(sealed)
-    }
-
-    pub(super) fn change(
-        &self,
-        table: Table,
-        key: &Key,
-        change: impl FnMut(Option<&[u8]>) -> Change,
-    ) {
-        self.change_in(Source::Host, table, key, change);
-    }
-
-    /// Changes a record in the tier asked for or, if that is the host's and fails,
-    /// in memory; and says in which.
-    fn change_in(
-        &self,
-        source: Source,
-        table: Table,
-        key: &Key,
-        mut change: impl FnMut(Option<&[u8]>) -> Change,
-    ) -> Option<Source> {
-        let now = self.now();
-        let secret = &self.tiers.secret;
-        let mut is_changed = false;
-        let mut sealed_change = |before: Option<&[u8]>| {
-            let change = change(before.and_then(|sealed| secret.opened(key, sealed)));
-            is_changed = !matches!(change, Change::Keep);
-            match change {
-                Change::Put(record) => Change::Put(secret.sealed(key, record)),
-                Change::Open {
-                    record,
-                    since,
-                    name,
-                } => Change::Open {
-                    record: secret.sealed(key, record),
-                    since,
-                    name,
-                },
-                Change::Keep | Change::Remove => change,
-            }
-        };
-        let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
-        let (_, changed) = self.on_tiers(source, &mut update)?;
-        if let (true, Source::Host, Some(host)) = (is_changed, source, &self.tiers.host) {
-            let evicted = host.take_evicted();
-            if evicted > 0 {
-                let count = |counters: &Counters| counters.count_evicted(evicted);
-                self.sessions.with_counters(self.log, count);
-            }
-            let fell_back = &self.tiers.fell_back;
-            if changed == Source::Memory {
-                fell_back.store(true, Ordering::Relaxed);
-            } else if fell_back.load(Ordering::Relaxed) {
-                // The host takes it again: what was kept here is out of date.
-                let mut remove = |_: Option<&[u8]>| Change::Remove;
-                let _ = self.tiers.memory.update(table, key, now, &mut remove);
-            }
-        }
-        Some(changed)
-    }
-
-    /// Does `what` on the tier asked for or, if that is the host's and fails,
-    /// on the memory tier; and says on which.
-    fn on_tiers<T>(
-        &self,
-        source: Source,
-        mut what: impl FnMut(&dyn Tier) -> Result<T, Trouble>,
-    ) -> Option<(T, Source)> {
-        if let (Source::Host, Some(host), false) =
-            (source, &self.tiers.host, self.sessions.observes)
-        {
-            match what(host) {
-                Ok(done) => return Some((done, Source::Host)),
-                Err(trouble) => {
-                    self.sessions.complain(&trouble, self.log);
-                    if !host.is_current() {
-                        self.sessions.was_replaced.store(true, Ordering::Relaxed);
-                    }
-                }
-            }
-        }
-        let done = what(&self.tiers.memory).ok()?;
-        Some((done, Source::Memory))
     }
 }

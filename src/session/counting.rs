@@ -4,12 +4,16 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
 use super::counters::Counters;
 use super::state_dir;
 use super::tier::Trouble;
+
+/// After so long it is tried again, and said again: a daemon lives for months.
+const AGAIN: Duration = Duration::from_secs(600);
 
 /// Whether this process counts.
 #[derive(Default)]
@@ -19,9 +23,20 @@ pub(super) struct Counting(RwLock<State>);
 enum State {
     #[default]
     NotYet,
-    /// There was nothing to be had; it is tried again when the store is.
-    Off,
+    /// There was nothing to be had at that time; it is tried again when the store is, or
+    /// after a while.
+    Off(Instant),
     On(Counters),
+}
+
+impl State {
+    fn is_due(&self) -> bool {
+        match self {
+            Self::NotYet => true,
+            Self::Off(when) => when.elapsed() >= AGAIN,
+            Self::On(_) => false,
+        }
+    }
 }
 
 impl Counting {
@@ -35,17 +50,17 @@ impl Counting {
     ) {
         match &*self.0.read() {
             State::On(counters) => return count(counters),
-            State::Off => return,
-            State::NotYet => {}
+            state if !state.is_due() => return,
+            _ => {}
         }
         let opened = open(directory);
         let mut state = self.0.write();
-        if matches!(*state, State::NotYet) {
+        if state.is_due() {
             *state = match opened {
                 Ok(counters) => State::On(counters),
                 Err(trouble) => {
                     complain(trouble);
-                    State::Off
+                    State::Off(Instant::now())
                 }
             };
         }
@@ -57,7 +72,7 @@ impl Counting {
     /// If there were no counters to be had: there may be some now.
     pub(super) fn try_again(&self) {
         let mut state = self.0.write();
-        if matches!(*state, State::Off) {
+        if matches!(*state, State::Off(_)) {
             *state = State::NotYet;
         }
     }

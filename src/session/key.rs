@@ -116,6 +116,11 @@ impl Secret {
     }
 }
 
+/// The record without its seal, whosever that is: nothing must depend on it but a count.
+pub(super) fn unsealed(sealed: &[u8]) -> Option<&[u8]> {
+    sealed.get(..sealed.len().checked_sub(SEAL)?)
+}
+
 /// The length of a seal, in bytes.
 const SEAL: usize = 16;
 

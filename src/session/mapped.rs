@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 use memmap2::MmapRaw;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, posix_fallocate, renameat2};
 
+use super::key::Secret;
 use super::state_dir::check_opened;
 
 /// Numbers in a file, all 0 in a new one.
@@ -75,7 +76,11 @@ fn length(count: usize) -> io::Result<u64> {
 /// Makes the file, whole from the first moment that it goes by its name; if another
 /// process makes it meanwhile, that one stays.
 fn make(path: &Path, count: usize) -> io::Result<()> {
-    let unfinished = path.with_extension(format!("new-{}", std::process::id()));
+    // Nobody else's: a process is not alone with its threads, nor with its number.
+    let random =
+        Secret::random().map_err(|failure| io::Error::other(failure.detail().to_owned()))?;
+    let name = u64::from_ne_bytes(std::array::from_fn(|place| random[place]));
+    let unfinished = path.with_extension(format!("new-{name:016x}"));
     let made = fill(&unfinished, count).and_then(|()| {
         let flags = RenameFlags::RENAME_NOREPLACE;
         match renameat2(AT_FDCWD, &unfinished, AT_FDCWD, path, flags) {
@@ -98,8 +103,6 @@ fn make(path: &Path, count: usize) -> io::Result<()> {
 /// A file of zeros, with all its blocks: on a file system that is full later, memory
 /// without one would end the process (SIGBUS).
 fn fill(path: &Path, count: usize) -> io::Result<()> {
-    // Of a process of the same number that did not come to its end.
-    let _ = std::fs::remove_file(path);
     let file: File = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -138,6 +141,26 @@ mod tests {
         Numbers::open(&path, 10).unwrap()[0].fetch_add(1, Relaxed);
         make(&path, 10).unwrap();
         assert_eq!(Numbers::open(&path, 10).unwrap()[0].load(Relaxed), 1);
+    }
+
+    #[test]
+    fn threads_that_make_it_at_once_have_one() {
+        let directory = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let path = &directory.path().join(format!("numbers-{round}"));
+            let start = std::sync::Barrier::new(8);
+            let add = || {
+                start.wait();
+                Numbers::open_or_make(path, 10).unwrap()[0].fetch_add(1, Relaxed);
+            };
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(add);
+                }
+            });
+            assert_eq!(Numbers::open(path, 10).unwrap()[0].load(Relaxed), 8);
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 50);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! reason, the memory tier of the process takes and tells, and the log says why.
 
 mod access;
+mod both_tiers;
 mod breaker;
 mod buckets;
 mod budget;

@@ -78,6 +78,13 @@ impl Opening {
     }
 }
 
+/// What ends a session, beside the present moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    pub(super) wall: WallTime,
+    pub(super) lifetimes: Lifetimes,
+}
+
 /// The record that a credential was good, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
@@ -116,6 +123,12 @@ impl Session {
             && within(self.used, lifetimes.idle)
             && now < self.bounds.holds
             && wall < self.bounds.expires
+    }
+
+    /// Whether a record is that of a session that is still one.
+    pub(super) fn is_alive_in(bytes: &[u8], now: Moment, ending: &Ending) -> bool {
+        let Ending { wall, lifetimes } = ending;
+        Self::decode(bytes).is_some_and(|session| session.is_alive(now, *wall, lifetimes))
     }
 
     /// Whether its last use is long enough ago to be written anew.

@@ -118,13 +118,15 @@ impl Shelf {
 
     /// Takes out the least recently used records until there is room for one
     /// more, and those that are of no use any more as they come; but not more
-    /// than [`AT_ONCE`], for the others wait meanwhile. How many had to make room.
+    /// than [`AT_ONCE`], for the others wait meanwhile. How many had to make room that
+    /// were still a session; those that were over are in the store until then.
     pub(super) fn make_room(
         self,
         transaction: &mut RwTxn<'_>,
         capacity: usize,
         table: Table,
         now: Moment,
+        is_session: impl Fn(&[u8]) -> bool,
     ) -> Result<u64, heed::Error> {
         let mut evicted = 0;
         for _ in 0..AT_ONCE {
@@ -140,8 +142,10 @@ impl Shelf {
             if held < capacity.max(1) && !outlived {
                 break;
             }
-            evicted += u64::from(!outlived);
             let place = place.to_vec();
+            let dated = self.records.get(transaction, &place[8..])?;
+            let record = dated.and_then(moment).map(|(_, record)| record);
+            evicted += u64::from(record.is_some_and(&is_session));
             self.order.delete(transaction, &place)?;
             self.records.delete(transaction, &place[8..])?;
         }

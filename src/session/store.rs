@@ -5,6 +5,7 @@
 
 use std::ops::Bound;
 use std::path::Path;
+use std::time::Duration;
 
 use super::flushes::{Generation, Selector};
 use super::host::Host;
@@ -17,6 +18,9 @@ use crate::principal::Principal;
 
 /// How many records are looked at in one go: others wait while a flush writes.
 const AT_ONCE: usize = 2_000;
+
+/// Between two writes of a flush: those who wait to write ask at least so often.
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// The store of the host.
 pub struct Store {
@@ -67,12 +71,7 @@ pub struct Usage {
 impl Listed {
     /// Whether it is still a session by these lifetimes, and how long it will be one if
     /// it is not used.
-    pub fn left(
-        &self,
-        now: Moment,
-        wall: WallTime,
-        lifetimes: &Lifetimes,
-    ) -> Option<std::time::Duration> {
+    pub fn left(&self, now: Moment, wall: WallTime, lifetimes: &Lifetimes) -> Option<Duration> {
         let is_alive = self.session.is_alive(now, wall, lifetimes);
         let left = self.session.end(lifetimes).since(now)?;
         is_alive.then(|| left.min(wall.until(self.session.bounds.expires)))
@@ -111,17 +110,21 @@ impl Store {
         }
     }
 
-    /// Every session that is in the store, also those that are over.
+    /// What `choose` makes of every session that is in the store, also of those that are
+    /// over. There may be millions, and memory for those that are chosen alone.
     ///
     /// # Errors
     /// Why it cannot be read, with the remedy.
-    pub fn sessions(&self) -> Result<Vec<Listed>, String> {
+    pub fn sessions<T>(
+        &self,
+        mut choose: impl FnMut(Listed) -> Option<T>,
+    ) -> Result<Vec<T>, String> {
         let mut all = Vec::new();
         for kind in [Kind::Ticket, Kind::Token] {
             let mut after = None;
             while let Some(page) = self.page(kind, after)? {
                 after = page.last;
-                all.extend(page.sessions);
+                all.extend(page.sessions.into_iter().filter_map(&mut choose));
             }
         }
         Ok(all)
@@ -245,7 +248,7 @@ impl Host {
             return Ok(0);
         }
         let shelf = self.shelf(table);
-        self.write(|transaction| {
+        let taken = self.write(|transaction| {
             let mut taken = 0;
             for key in keys {
                 let dated = shelf.records.get(transaction, key.as_bytes())?;
@@ -258,6 +261,8 @@ impl Host {
                 }
             }
             Ok(taken)
-        })
+        });
+        std::thread::sleep(PAUSE);
+        taken
     }
 }

@@ -48,7 +48,7 @@ impl Site {
 /// Opens a session of Alice's.
 pub(super) fn begin(access: &Access<'_>, kind: Kind, key: &Key) {
     let opening = access.opening("CASPT", "imap://m");
-    access.begin(kind, key, &alice(), Bounds::NONE, &opening);
+    access.begin(kind, key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
 }
 
 pub(super) fn alice() -> Principal {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::flushes::Generation;
 use super::key::Key;
+use super::record::Ending;
 use crate::clock::Moment;
 use crate::credential::Kind;
 
@@ -89,6 +90,8 @@ pub(super) enum Change {
         since: Generation,
         /// Of whom the record is.
         name: String,
+        /// By what it is told whether those that make room for it were still sessions.
+        ending: Ending,
     },
     Remove,
 }

@@ -13,7 +13,7 @@ use std::process::{Command, ExitStatus};
 
 /// The program as it is shipped. Tests, benches and examples are two directories below the target
 /// directory.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let ours = std::env::current_exe().expect("our own path");
     let target = ours.ancestors().nth(3);
     let program = target.map(|target| target.join("release/sasl-sso"));

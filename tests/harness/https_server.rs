@@ -3,6 +3,7 @@
 use super::authority::Identity;
 use super::port::Port;
 use super::tls;
+use super::wait::{PATIENCE, wait_until};
 use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -95,8 +96,17 @@ impl Server {
 
     fn listen(&mut self) {
         *lock(&self.shared.refusing) = false;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port.number()))
-            .expect("listening on the reserved port");
+        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, self.port.number()));
+        let mut listener = bind();
+        // A program that another test is just starting may still hold the socket by which the
+        // port was found to be free.
+        wait_until(PATIENCE, || {
+            if listener.is_err() {
+                listener = bind();
+            }
+            listener.is_ok()
+        });
+        let listener = listener.expect("listening on the reserved port");
         let shared = Arc::clone(&self.shared);
         self.acceptor = Some(thread::spawn(move || shared.accept(&listener)));
     }

@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command};
 
-use super::roff::{bold, italic, prose};
+use super::roff::{bold, italic, literal, prose};
 
 /// Every command, and those below it, with all that each can be told.
 pub fn commands() -> String {
@@ -21,7 +21,7 @@ fn tell(command: &Command, roff: &mut String) {
         return;
     }
     let name = command.get_bin_name().unwrap_or_default();
-    roff.push_str(&format!(".SS \"{}\"\n", super::roff::literal(name)));
+    roff.push_str(&format!(".SS \"{}\"\n", literal(name)));
     let arguments: Vec<&Arg> = command
         .get_arguments()
         .filter(|argument| !argument.is_hide_set() && argument.get_id() != "help")
@@ -29,9 +29,11 @@ fn tell(command: &Command, roff: &mut String) {
     // Where there are commands below it, it does nothing itself.
     if !command.has_subcommands() {
         let mut synopsis = bold(name);
+        synopsis.push_str(&choices(command));
         for argument in &arguments {
             synopsis.push_str(&match argument.is_required_set() {
                 true => format!("\n{}", usage(argument)),
+                false if is_choice(command, argument) => continue,
                 false => format!("\n[{}]", usage(argument)),
             });
         }
@@ -45,9 +47,57 @@ fn tell(command: &Command, roff: &mut String) {
         roff.push_str(&format!(".TP\n{}\n", usage(argument)));
         roff.push_str(&prose(&meaning(argument)));
     }
+    if let Some(after) = command.get_after_help() {
+        roff.push_str(&format!(".PP\n{}", with_examples(&after.to_string())));
+    }
     for below in command.get_subcommands() {
         tell(below, roff);
     }
+}
+
+/// Those of which one must be said.
+fn choices(command: &Command) -> String {
+    let groups = command.get_groups().filter(|group| group.is_required_set());
+    let one_of = |group: &clap::ArgGroup| {
+        let members = group.get_args();
+        let found = members.filter_map(|id| command.get_arguments().find(|a| a.get_id() == id));
+        let usages: Vec<String> = found.map(usage).collect();
+        format!("\n{{{}}}", usages.join(" |\n"))
+    };
+    groups.map(one_of).collect()
+}
+
+fn is_choice(command: &Command, argument: &Arg) -> bool {
+    let mut groups = command.get_groups().filter(|group| group.is_required_set());
+    groups.any(|group| group.get_args().any(|id| id == argument.get_id()))
+}
+
+/// What is indented is to be typed.
+fn with_examples(text: &str) -> String {
+    let mut roff = String::new();
+    let mut is_example = false;
+    for line in text.lines() {
+        match line.strip_prefix("  ") {
+            Some(typed) => {
+                if !is_example {
+                    roff.push_str(".PP\n.RS\n.EX\n");
+                }
+                is_example = true;
+                roff.push_str(&format!("{}\n", literal(typed)));
+            }
+            None => {
+                if is_example {
+                    roff.push_str(".EE\n.RE\n");
+                }
+                is_example = false;
+                roff.push_str(&prose(line));
+            }
+        }
+    }
+    if is_example {
+        roff.push_str(".EE\n.RE\n");
+    }
+    roff
 }
 
 /// The argument as it is written.
@@ -81,7 +131,8 @@ fn meaning(argument: &Arg) -> String {
     if takes_value && !values.is_empty() {
         text.push_str(&format!(" ({})", values.join(", ")));
     }
-    if let ([default], true) = (argument.get_default_values(), takes_value) {
+    let tells_default = takes_value && !argument.is_hide_default_value_set();
+    if let ([default], true) = (argument.get_default_values(), tells_default) {
         text.push_str(&format!(" [default: `{}`]", default.to_string_lossy()));
     }
     text

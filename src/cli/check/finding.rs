@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use crate::cli::conf_file::{Flaw, Spot};
-use crate::cli::console::styled;
+use crate::cli::console::{plain, styled};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,10 +100,11 @@ impl fmt::Display for Finding {
         if let Some(option) = &self.option {
             write!(f, "{option}: ")?;
         }
-        write!(f, "{}", self.problem)?;
+        // What servers say is in some of them.
+        write!(f, "{}", plain(&self.problem))?;
         match &*self.remedy {
             "" => Ok(()),
-            remedy => write!(f, "; {remedy}"),
+            remedy => write!(f, "; {}", plain(remedy)),
         }
     }
 }
@@ -117,6 +118,8 @@ pub(super) struct Offer {
     pub(super) sasl: &'static str,
     /// Whether the plugin refuses the options as a whole.
     pub(super) is_refused: bool,
+    /// Whether there are any, listed or not.
+    pub(super) is_configured: bool,
 }
 
 impl Offer {
@@ -134,6 +137,9 @@ impl fmt::Display for Offer {
         let sasl = self.sasl;
         match &self.mechanisms[..] {
             [] if self.is_refused => write!(f, "nothing is offered as long as there are faults"),
+            [] if self.is_configured => {
+                write!(f, "nothing is offered: {sasl}mech_list has none of it")
+            }
             [] => write!(
                 f,
                 "nothing is offered: neither {sasl}caspt_url nor {sasl}jwt_keys is set"

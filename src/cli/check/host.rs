@@ -6,7 +6,7 @@
 use super::finding::Severity;
 use super::names::{nearest_of, type_in_imapd};
 use super::subject::Subject;
-use crate::cli::conf_file::Format;
+use crate::cli::conf_file::{ConfFile, Format};
 use crate::config::{Config, Options, is_on};
 
 /// What keeps imapd from starting, as far as it is known here: types of values,
@@ -127,6 +127,16 @@ pub(super) fn check_offer(subject: &mut Subject<'_>, config: &Config, offered: &
             subject.say(Severity::Warning, &option, what, "take it out");
         }
     }
+}
+
+/// Those that the host lets the plugin offer.
+pub(super) fn listed(conf: &ConfFile, offered: &[&'static str]) -> Vec<&'static str> {
+    let list = conf.get("mech_list");
+    let is_listed = |name: &&&str| {
+        let mut words = list.iter().flat_map(|list| list.split_whitespace());
+        list.is_none() || words.any(|word| word.eq_ignore_ascii_case(name))
+    };
+    offered.iter().filter(is_listed).copied().collect()
 }
 
 fn check_mech_list(subject: &mut Subject<'_>, config: &Config, offered: &[&'static str]) {

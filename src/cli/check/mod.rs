@@ -25,7 +25,7 @@
 //!   `service` (null if it is not of one service alone), `problem`, and `remedy`
 //!   (empty if the problem says it)
 //! - `offered`: for each file and service (null: those without options of their
-//!   own) the `mechanisms` that the plugin offers
+//!   own) the `mechanisms` that the plugin offers, less those that mech_list lacks
 //! - `online`: with `--online`, each server asked: `kind` (`cas`, `issuer`), `url`,
 //!   `service`, `answer`, `certificate` (`subject`, `issuer`, `days` left) or null;
 //!   of CAS the `path` that it answered at; of an issuer its `keys`, each with
@@ -53,7 +53,7 @@ use serde_json::json;
 
 use super::Status;
 use super::conf_file::{ConfFile, Place};
-use super::console::Console;
+use super::console::{Console, plain};
 use super::host::host_name;
 use crate::config::{Config, Options};
 use cyrus_conf::CyrusConf;
@@ -120,7 +120,7 @@ fn tell(report: &Report, console: &mut Console) {
         console.line(finding);
     }
     for (line, _) in &report.online {
-        console.line(line);
+        console.line(plain(line));
     }
     let mut told: Vec<&Offer> = Vec::new();
     for offer in &report.offers {
@@ -189,10 +189,11 @@ fn check(
         service: target.service.clone(),
         mechanisms: match is_refused {
             true => Vec::new(),
-            false => mechanisms.clone(),
+            false => host::listed(conf, &mechanisms),
         },
         sasl: conf.format().prefix(),
         is_refused,
+        is_configured: !mechanisms.is_empty(),
     });
     let Ok(config) = config else {
         return;

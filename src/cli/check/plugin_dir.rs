@@ -28,7 +28,7 @@ pub(super) fn check(subject: &mut Subject<'_>, directory: Option<&Path>) {
             .map(|path| path.display().to_string())
             .collect();
         let what = format!(
-            "there is no {NAME} in {}, and nothing is offered",
+            "there is no {NAME} in {}, and without it nothing is offered",
             places.join(", ")
         );
         let remedy = "install it, or name the directory by --plugin-dir";
@@ -68,8 +68,14 @@ pub(super) fn check(subject: &mut Subject<'_>, directory: Option<&Path>) {
 
 /// Where Debian's libsasl2 looks, and where those of others do.
 fn places() -> Vec<PathBuf> {
-    let arch = std::env::consts::ARCH;
-    let debian = PathBuf::from(format!("/usr/lib/{arch}-linux-gnu/sasl2"));
+    // Debian's names for them are not always those of the compiler.
+    let triplet = match std::env::consts::ARCH {
+        "arm" => "arm-linux-gnueabihf".to_owned(),
+        "powerpc64" => "powerpc64le-linux-gnu".to_owned(),
+        "x86" => "i386-linux-gnu".to_owned(),
+        arch => format!("{arch}-linux-gnu"),
+    };
+    let debian = PathBuf::from(format!("/usr/lib/{triplet}/sasl2"));
     if debian.is_dir() {
         return vec![debian];
     }

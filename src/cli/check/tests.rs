@@ -177,7 +177,10 @@ fn what_is_offered_and_what_is_listed_are_held_against_each_other() {
         said.starts_with(":2: warning: sasl_mech_list: lacks CASPT"),
         "{said}"
     );
+    assert!(said.ends_with("nothing is offered: sasl_mech_list has none of it\n"));
     assert_eq!(status, Status::Good);
+    let of_both = format!("{cas}sasl_sso_plain: yes\nsasl_mech_list: GSSAPI PLAIN\n");
+    assert!(check(&of_both).0.ends_with("\nPLAIN is offered\n"));
     let (said, _) = check("sasl_mech_list: PLAIN CASPT\n");
     assert!(
         said.starts_with(":1: warning: sasl_mech_list: names CASPT, but"),
@@ -203,4 +206,28 @@ fn a_file_that_cannot_be_read_is_no_good_configuration() {
     let (mut console, _, _) = Console::of_test("");
     let status = run(&of(Path::new("/missing/imapd.conf")), &mut console);
     assert_eq!(status, Status::Unusable);
+}
+
+#[test]
+fn what_a_server_says_does_not_reach_the_terminal_as_it_is() {
+    let mut report = Report::default();
+    report.add(Finding {
+        severity: Severity::Warning,
+        file: PathBuf::from("imapd.conf"),
+        line: None,
+        option: None,
+        service: None,
+        problem: "the key \u{1b}]0;title\u{7}".to_owned(),
+        remedy: "tell\nthe issuer".to_owned(),
+    });
+    let key = "https://op.univ.fr: key \u{1b}[2J".to_owned();
+    report.online.push((key, serde_json::Value::Null));
+    let (mut console, out, _) = Console::of_test("");
+    tell(&report, &mut console);
+    let said = out.text();
+    assert!(
+        said.contains("the key ?]0;title?; tell?the issuer\n"),
+        "{said}"
+    );
+    assert!(said.contains("key ?[2J\n"), "{said}");
 }

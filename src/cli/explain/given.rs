@@ -8,16 +8,13 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::cli::console::Console;
+use crate::cli::console::{Console, plain};
+use crate::cli::prompt;
 use crate::config::Config;
 use crate::credential::Kind;
-use crate::log::is_hidden;
 
 /// The longest credential that is read, in bytes: much longer than any that is taken.
 const LONGEST: u64 = 1 << 20;
-
-/// The longest text that is shown, in characters.
-const LONGEST_SHOWN: usize = 2_000;
 
 /// What was given. It wipes itself.
 pub(super) struct Given(Zeroizing<Vec<u8>>);
@@ -34,11 +31,8 @@ impl Given {
             let file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
             file.take(LONGEST + 1).read_to_end(&mut bytes)
         } else if console.can_ask() {
-            console.complain("The ticket or the token, on a line:");
-            console
-                .input()
-                .take(LONGEST + 1)
-                .read_until(b'\n', &mut bytes)
+            bytes = prompt::read_hidden(console)?;
+            Ok(bytes.len())
         } else {
             console.input().take(LONGEST + 1).read_to_end(&mut bytes)
         };
@@ -99,12 +93,7 @@ impl Given {
                 text.clear();
             }
         }
-        let shown = text.chars().map(|c| if is_hidden(c) { '?' } else { c });
-        let mut shown: String = shown.take(LONGEST_SHOWN).collect();
-        if text.chars().nth(LONGEST_SHOWN).is_some() {
-            shown.push('…');
-        }
-        shown
+        plain(&text)
     }
 }
 

@@ -20,7 +20,7 @@ use nix::unistd::Uid;
 use super::Status;
 use super::conf_file::{Format, Place};
 use super::console::Console;
-use super::host::{become_user, host_name, host_names};
+use super::host::{as_somebody_else, become_user, host_name, host_names};
 use crate::authenticate::{Attempt, Engine, Verdict};
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -103,6 +103,7 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
     if Uid::effective().is_root() {
         become_user("--run-as", arguments.run_as.as_deref(), &conf)?;
     }
+    let note = as_somebody_else(arguments.run_as.as_deref(), &conf);
     let prefix = conf.format().prefix();
     let config = Config::read(&conf).map_err(|faults| {
         let faults = faults.iter().map(|fault| format!("{prefix}{fault}"));
@@ -128,7 +129,7 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         },
         client: arguments.client.clone(),
         seen: RefCell::default(),
-        notes: RefCell::default(),
+        notes: RefCell::new(note.into_iter().collect()),
         engine,
         kind,
     };

@@ -5,10 +5,13 @@
 use std::time::{Duration, Instant};
 
 use super::address::{Protocol, Security};
-use super::dialect::{self, Capabilities, Dialect};
+use super::dialect::{Capabilities, Dialect};
+use super::imap::Imap;
 use super::link::Link;
 use super::meaning::{Ending, Outcome};
 use super::mechanism::Login;
+use super::pop3::Pop3;
+use super::sieve::Sieve;
 use super::transcript::{Entry, Transcript};
 use super::trust::Trust;
 use crate::cli::console::Console;
@@ -87,7 +90,7 @@ fn converse(
     let end = begin + place.timeout;
     let mut link = Link::connect(&place.host, place.port, end, transcript)?;
     times.connect = Some(begin.elapsed());
-    let mut dialect = dialect::of(place.protocol);
+    let mut dialect = conversation(place.protocol);
     if place.security == Security::Tls {
         secure(&mut link, place, times)?;
     }
@@ -162,4 +165,13 @@ fn without_starttls(protocol: Protocol) -> String {
         "the server offers no TLS, and nothing was sent in the clear: set tls_server_cert and \
          tls_server_key ({usual}; --plaintext would send the credential as it is)"
     )
+}
+
+/// A conversation in this protocol, from its beginning.
+fn conversation(protocol: Protocol) -> Box<dyn Dialect> {
+    match protocol {
+        Protocol::Imap => Box::new(Imap::default()),
+        Protocol::Pop3 => Box::new(Pop3),
+        Protocol::Sieve => Box::new(Sieve),
+    }
 }

@@ -2,12 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::address::Protocol;
-use super::imap::Imap;
 use super::link::Link;
 use super::mechanism::{Login, Mechanism};
-use super::pop3::Pop3;
-use super::sieve::Sieve;
 
 /// What a server says that it can do.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -74,19 +70,9 @@ pub(super) trait Dialect {
 /// How often a server may challenge: none of our mechanisms needs more than two.
 pub(super) const MOST_CHALLENGES: usize = 5;
 
-/// A conversation in this protocol, from its beginning.
-pub(super) fn of(protocol: Protocol) -> Box<dyn Dialect> {
-    match protocol {
-        Protocol::Imap => Box::new(Imap::default()),
-        Protocol::Pop3 => Box::new(Pop3),
-        Protocol::Sieve => Box::new(Sieve),
-    }
-}
-
 /// The complaint about a server that says something else than it should.
 pub(super) fn unexpected<T>(expected: &str, line: &str) -> Result<T, String> {
-    // Who reads it has the whole line before.
-    let line: String = line.chars().take(100).collect();
+    // All of it: of a credential that was cut off nobody would see what it is.
     Err(format!(
         "the server should say {expected}, and says \"{line}\""
     ))

@@ -11,7 +11,6 @@ mod link;
 mod meaning;
 mod mechanism;
 mod pop3;
-mod prompt;
 mod report;
 mod secret;
 mod sieve;

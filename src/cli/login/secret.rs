@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::prompt;
 use crate::cli::console::Console;
+use crate::cli::prompt;
 use crate::credential::Kind;
 
 /// More than any server takes, in bytes.
@@ -77,6 +77,11 @@ impl Secret {
     /// before and behind it: a server may send back what it got.
     pub(super) fn masked_in(&self, text: &str) -> String {
         let mut text = text.replace(&**self.text, &self.to_string());
+        // As it stands between quotes, in a command and in JSON.
+        if self.text.contains(['\\', '"']) {
+            let quoted = self.text.replace('\\', "\\\\").replace('"', "\\\"");
+            text = text.replace(&*Zeroizing::new(quoted), &self.to_string());
+        }
         for encoded in self.in_base64() {
             text = text.replace(&**encoded, &self.to_string());
         }
@@ -161,6 +166,9 @@ mod tests {
             secret.masked_in("NO PT-1-qj7w2mZx9Kd4vT1p?"),
             format!("NO {name}?")
         );
+        let awkward = of(r#"pa"ss\word"#).unwrap();
+        let echoed = awkward.masked_in(r#"BAD LOGIN "alice" "pa\"ss\\word""#);
+        assert_eq!(echoed, r#"BAD LOGIN "alice" "‹password›""#);
         for around in ["", "a", "ab", "abc", "alice\0"] {
             let encoded = STANDARD.encode(format!("{around}{}{around}", secret.expose()));
             let masked = secret.masked_in(&encoded);

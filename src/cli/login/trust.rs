@@ -33,8 +33,9 @@ impl Trust {
             .with_no_client_auth();
         Ok(Self {
             config: Arc::new(config),
-            name: ServerName::try_from(name.to_owned())
-                .map_err(|_| format!("{name} can be no name in a certificate"))?,
+            name: ServerName::try_from(name.to_owned()).map_err(|_| {
+                format!("{name} can be no name in a certificate; say --server-name NAME")
+            })?,
         })
     }
 

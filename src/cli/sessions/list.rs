@@ -43,15 +43,13 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Status
     let site = Site::enter(&arguments.place)?;
     let store = site.store()?;
     let present = Present::new(&SystemClock);
-    let mut shown: Vec<(Listed, Duration)> = Vec::new();
-    for listed in store.sessions()? {
+    let wanted = arguments.user.as_ref();
+    let mut shown = store.sessions(|listed| {
         let lifetimes = site.lifetimes(listed.kind);
-        let wanted = arguments.user.as_ref();
+        let left = listed.left(present.moment, present.wall, &lifetimes)?;
         let is_wanted = wanted.is_none_or(|name| site.is_of(&listed, name));
-        if is_wanted && let Some(left) = listed.left(present.moment, present.wall, &lifetimes) {
-            shown.push((listed, left));
-        }
-    }
+        is_wanted.then_some((listed, left))
+    })?;
     shown.sort_by_key(|(listed, _)| std::cmp::Reverse(listed.used.as_millis()));
     if arguments.json {
         let all: Vec<_> = shown

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod counted;
 mod flush;
 mod list;
 mod prometheus;

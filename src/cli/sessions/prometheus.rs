@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::stats::{Stats, Sums, outcomes, word};
+use super::counted::{Stats, Sums, outcomes, word};
 use crate::credential::Kind;
 use crate::outcome::Reason;
 use crate::session::{CREDENTIALS, Counters, Decider, Usage};

@@ -5,6 +5,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::counted::{Stats, Sums, failures, outcomes, word};
 use super::site::Site;
 use super::times::to_three_digits;
 use super::{prometheus, table};
@@ -12,8 +13,8 @@ use crate::cli::Status;
 use crate::cli::conf_file::Place;
 use crate::cli::console::Console;
 use crate::credential::Kind;
-use crate::outcome::{self, Reason};
-use crate::session::{CREDENTIALS, Counters, Decider, Durations, Usage};
+use crate::outcome::Reason;
+use crate::session::{CREDENTIALS, Counters, Decider, Durations};
 
 /// Counts of all logins since boot, how long validations take, and the store.
 ///
@@ -30,12 +31,6 @@ pub(super) struct Arguments {
     /// Prometheus' text format, for node exporter's textfile collector
     #[arg(long)]
     prometheus: bool,
-}
-
-/// All that there is to tell.
-pub(super) struct Stats {
-    pub(super) counters: Option<Counters>,
-    pub(super) usage: Option<Usage>,
 }
 
 /// The percentiles that are shown.
@@ -72,59 +67,6 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Status
         stats.write(console);
     }
     Ok(status)
-}
-
-/// The word for what a credential is.
-pub(super) fn word(kind: Option<Kind>) -> &'static str {
-    match kind {
-        Some(Kind::Ticket) => "ticket",
-        Some(Kind::Token) => "token",
-        None => "none",
-    }
-}
-
-/// How logins that did not fail, and those that did, add up.
-pub(super) struct Sums<'c>(pub(super) &'c Counters);
-
-impl Sums<'_> {
-    /// Of a credential, what it came to.
-    pub(super) fn of_outcome(&self, kind: Option<Kind>, outcome: Option<outcome::Kind>) -> u64 {
-        let has_it = |failure: &Option<Reason>| failure.map(Reason::kind) == outcome;
-        let failures = failures().filter(has_it);
-        failures.map(|failure| self.of(kind, None, failure)).sum()
-    }
-
-    /// Of a credential, what decided, whatever it came to.
-    pub(super) fn of_decider(&self, kind: Option<Kind>, decider: Decider) -> u64 {
-        failures()
-            .map(|failure| self.0.logins(kind, decider, failure))
-            .sum()
-    }
-
-    /// Of a reason, whatever the credential.
-    pub(super) fn of_reason(&self, reason: Reason) -> u64 {
-        let of = |kind| self.of(kind, None, Some(reason));
-        CREDENTIALS.into_iter().map(of).sum()
-    }
-
-    fn of(&self, kind: Option<Kind>, decider: Option<Decider>, failure: Option<Reason>) -> u64 {
-        let deciders = Decider::ALL.into_iter();
-        let meant = deciders.filter(|one| decider.is_none_or(|decider| decider == *one));
-        meant
-            .map(|decider| self.0.logins(kind, decider, failure))
-            .sum()
-    }
-}
-
-/// Accepted, and every reason not to be.
-fn failures() -> impl Iterator<Item = Option<Reason>> {
-    std::iter::once(None).chain(Reason::ALL.iter().copied().map(Some))
-}
-
-/// What a login may come to: accepted, or one of the kinds of failures.
-pub(super) fn outcomes() -> impl Iterator<Item = (Option<outcome::Kind>, &'static str)> {
-    let failures = outcome::Kind::ALL.into_iter();
-    std::iter::once((None, "accepted")).chain(failures.map(|kind| (Some(kind), kind.code())))
 }
 
 impl Stats {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use heed::{Env, MdbError, RoTxn, RwTxn, WithTls};
 
 use super::flushes::{Flushes, Generation};
-use super::key::{Key, Secret};
+use super::key::{Key, Secret, unsealed};
 use super::locks::{Locks, What};
-use super::record::moment;
+use super::record::{Ending, Session, moment};
 use super::shelf::{Shelf, Shelves};
 use super::state_dir::trouble;
 use super::store_file::identity;
@@ -122,6 +122,7 @@ impl Host {
         let mut transaction = self.env.write_txn()?;
         let before = shelf.records.get(&transaction, key.as_bytes())?;
         let change = change(before.and_then(moment).map(|(_, record)| record));
+        let mut ends = None;
         let record = match change {
             Change::Keep => return Ok(()),
             Change::Remove => None,
@@ -130,25 +131,31 @@ impl Host {
                 record,
                 since,
                 name,
+                ending,
             } => {
                 // In this transaction: either the flush finds what is written here, or
                 // what is to be written here finds the flush.
                 if self.flushes().has(&transaction, since, key, &name)? {
                     return Ok(());
                 }
+                ends = Some(ending);
                 Some(record)
             }
         };
         shelf.take_out(&mut transaction, key)?;
         let mut evicted = 0;
         if let Some(record) = record {
-            evicted = shelf.make_room(&mut transaction, self.capacity(table), table, now)?;
+            // Only who opens a session can tell, and only that makes room in earnest.
+            let is_session = |sealed: &[u8]| {
+                let ending = ends.as_ref();
+                ending.is_some_and(|ending| is_session(sealed, now, ending))
+            };
+            let capacity = self.capacity(table);
+            evicted = shelf.make_room(&mut transaction, capacity, table, now, is_session)?;
             shelf.put_in(&mut transaction, key, now, &record)?;
         }
         transaction.commit()?;
-        if matches!(table, Table::Tickets | Table::Tokens) {
-            self.evicted.fetch_add(evicted, Ordering::Relaxed);
-        }
+        self.evicted.fetch_add(evicted, Ordering::Relaxed);
         Ok(())
     }
 
@@ -254,6 +261,11 @@ impl Tier for Host {
             })?;
         Ok(held.map(Claim::new))
     }
+}
+
+/// Whether a record with its seal is that of a session that is still one.
+fn is_session(sealed: &[u8], now: Moment, ending: &Ending) -> bool {
+    unsealed(sealed).is_some_and(|record| Session::is_alive_in(record, now, ending))
 }
 
 /// Reads, once more with the slots of the dead taken away if there is none left.

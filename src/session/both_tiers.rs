@@ -1,0 +1,142 @@
+//! Which tier is asked, and which takes what the other does not.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+
+use super::Source;
+use super::access::Access;
+use super::counters::Counters;
+use super::key::Key;
+use super::tier::{Change, Table, Tier, Trouble};
+
+impl Access<'_> {
+    /// What `read` makes of the record of `key`, in the first tier of which it makes
+    /// anything.
+    pub(super) fn look_up<T>(
+        &self,
+        table: Table,
+        key: &Key,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Option<(T, Source)> {
+        self.find_first(table, key, |record, _| read(record))
+    }
+
+    /// The same, with the tier that the record is from.
+    pub(super) fn find_first<T>(
+        &self,
+        table: Table,
+        key: &Key,
+        read: impl Fn(&[u8], Source) -> Option<T>,
+    ) -> Option<(T, Source)> {
+        // What the host did not take is newer than what it has.
+        let order = if self.tiers.fell_back.load(Ordering::Relaxed) {
+            [Source::Memory, Source::Host]
+        } else {
+            [Source::Host, Source::Memory]
+        };
+        order.into_iter().find_map(|source| {
+            let record = self.record(source, table, key)?;
+            Some((read(&record, source)?, source))
+        })
+    }
+
+    /// The record of `key` in one tier, without its seal; one without our seal is
+    /// none.
+    pub(super) fn record(&self, source: Source, table: Table, key: &Key) -> Option<Vec<u8>> {
+        let tier: &dyn Tier = match source {
+            Source::Memory => &self.tiers.memory,
+            Source::Host => self.tiers.host.as_ref()?,
+        };
+        let found = tier.find(table, key);
+        let found = found.map_err(|trouble| self.sessions.complain(&trouble, self.log));
+        let mut sealed = found.ok()??;
+        let length = self.tiers.secret.opened(key, &sealed)?.len();
+        sealed.truncate(length);
+        Some(sealed)
+    }
+
+    pub(super) fn change(
+        &self,
+        table: Table,
+        key: &Key,
+        change: impl FnMut(Option<&[u8]>) -> Change,
+    ) {
+        self.change_in(Source::Host, table, key, change);
+    }
+
+    /// Changes a record in the tier asked for or, if that is the host's and fails,
+    /// in memory; and says in which.
+    pub(super) fn change_in(
+        &self,
+        source: Source,
+        table: Table,
+        key: &Key,
+        mut change: impl FnMut(Option<&[u8]>) -> Change,
+    ) -> Option<Source> {
+        let now = self.now();
+        let secret = &self.tiers.secret;
+        let mut is_changed = false;
+        let mut sealed_change = |before: Option<&[u8]>| {
+            let change = change(before.and_then(|sealed| secret.opened(key, sealed)));
+            is_changed = !matches!(change, Change::Keep);
+            match change {
+                Change::Put(record) => Change::Put(secret.sealed(key, record)),
+                Change::Open {
+                    record,
+                    since,
+                    name,
+                    ending,
+                } => Change::Open {
+                    record: secret.sealed(key, record),
+                    since,
+                    name,
+                    ending,
+                },
+                Change::Keep | Change::Remove => change,
+            }
+        };
+        let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
+        let (_, changed) = self.on_tiers(source, &mut update)?;
+        if let (true, Source::Host, Some(host)) = (is_changed, source, &self.tiers.host) {
+            let evicted = host.take_evicted();
+            if evicted > 0 {
+                let count = |counters: &Counters| counters.count_evicted(evicted);
+                self.sessions.with_counters(self.log, count);
+            }
+            let fell_back = &self.tiers.fell_back;
+            if changed == Source::Memory {
+                fell_back.store(true, Ordering::Relaxed);
+            } else if fell_back.load(Ordering::Relaxed) {
+                // The host takes it again: what was kept here is out of date.
+                let mut remove = |_: Option<&[u8]>| Change::Remove;
+                let _ = self.tiers.memory.update(table, key, now, &mut remove);
+            }
+        }
+        Some(changed)
+    }
+
+    /// Does `what` on the tier asked for or, if that is the host's and fails,
+    /// on the memory tier; and says on which.
+    pub(super) fn on_tiers<T>(
+        &self,
+        source: Source,
+        mut what: impl FnMut(&dyn Tier) -> Result<T, Trouble>,
+    ) -> Option<(T, Source)> {
+        if let (Source::Host, Some(host), false) =
+            (source, &self.tiers.host, self.sessions.observes)
+        {
+            match what(host) {
+                Ok(done) => return Some((done, Source::Host)),
+                Err(trouble) => {
+                    self.sessions.complain(&trouble, self.log);
+                    if !host.is_current() {
+                        self.sessions.was_replaced.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+        let done = what(&self.tiers.memory).ok()?;
+        Some((done, Source::Memory))
+    }
+}

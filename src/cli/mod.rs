@@ -79,15 +79,20 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(status as u8);
         }
     };
-    let status = match &program.order {
-        Order::Check(arguments) => check::run(arguments, &mut console),
-        Order::Explain(arguments) => explain::run(arguments, &mut console),
-        Order::Login(arguments) => login::run(arguments, &mut console),
-        Order::Serve(arguments) => serve::run(arguments, &mut console),
-        Order::Sessions(arguments) => sessions::run(arguments, &mut console),
-        Order::Completions(arguments) => completions::run(arguments, &mut console),
-    };
-    ExitCode::from(status as u8)
+    ExitCode::from(program.order.run(&mut console) as u8)
+}
+
+impl Order {
+    fn run(&self, console: &mut Console) -> Status {
+        match self {
+            Self::Check(arguments) => check::run(arguments, console),
+            Self::Explain(arguments) => explain::run(arguments, console),
+            Self::Login(arguments) => login::run(arguments, console),
+            Self::Serve(arguments) => serve::run(arguments, console),
+            Self::Sessions(arguments) => sessions::run(arguments, console),
+            Self::Completions(arguments) => completions::run(arguments, console),
+        }
+    }
 }
 
 /// What is said of a credential on the command line, and not which it is.
@@ -158,6 +163,23 @@ mod tests {
             assert!(!said.contains("pa55word"), "{said}");
         }
         assert!(said("check").contains("pa55word"));
+    }
+
+    #[test]
+    fn who_wants_json_has_it_also_if_nothing_could_be_done() {
+        for line in [
+            &["check", "--config", "/missing/imapd.conf"][..],
+            &["explain", "--config", "/missing/imapd.conf"],
+            &["login", "--imap", "localhost", "--file", "/missing/ticket"],
+        ] {
+            let words = ["sasl-sso"].iter().chain(line).chain(&["--json"]);
+            let program = Program::try_parse_from(words).ok().unwrap();
+            let (mut console, out, _) = Console::of_test("");
+            assert_eq!(program.order.run(&mut console), Status::Unusable);
+            let said: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
+            let problem = said["problem"].as_str().unwrap();
+            assert!(problem.contains("/missing/"), "{said}");
+        }
     }
 
     #[test]

@@ -103,18 +103,30 @@ impl Config {
     /// # Errors
     /// Every fault found.
     pub fn read(options: &dyn Options) -> Result<Self, Vec<Fault>> {
+        let (config, faults) = Self::examine(options);
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The same, with what is right even if something is wrong: for who tells what
+    /// else is, and for nobody else. Half a policy lets nobody in.
+    pub(crate) fn examine(options: &dyn Options) -> (Self, Vec<Fault>) {
         let mut reader = Reader::new(options);
         let cas = CasConfig::read(&mut reader);
         let jwt = JwtConfig::read(&mut reader);
         if cas.is_none() && jwt.is_none() {
-            return Ok(Self {
+            let nothing = Self {
                 cas,
                 jwt,
                 sessions: SessionsConfig::default(),
                 mapping: Mapping::default(),
                 plain: false,
                 fallback: None,
-            });
+            };
+            return (nothing, Vec::new());
         }
         let config = Self {
             cas,
@@ -124,7 +136,7 @@ impl Config {
             plain: reader.switch("sso_plain"),
             fallback: reader.path("sso_fallback_socket"),
         };
-        reader.finish(config)
+        (config, reader.faults())
     }
 }
 

@@ -29,13 +29,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `config`, unless a fault was found while it was read.
-    pub(super) fn finish<T>(self, config: T) -> Result<T, Vec<Fault>> {
-        if self.faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(self.faults)
-        }
+    /// What was found to be wrong.
+    pub(super) fn faults(self) -> Vec<Fault> {
+        self.faults
     }
 
     /// What `read` reads of the options of one issuer among several, or of the

@@ -18,7 +18,8 @@ use crate::http;
 use crate::jwt;
 use crate::session::examine_state_dir;
 
-pub(super) fn check(subject: &mut Subject<'_>, config: &Config) {
+/// `is_sound` says of an option that it could be read.
+pub(super) fn check(subject: &mut Subject<'_>, config: &Config, is_sound: &dyn Fn(&str) -> bool) {
     let who = find_user(subject);
     let mut ca_files = Vec::new();
     if let Some(cas) = &config.cas {
@@ -33,11 +34,15 @@ pub(super) fn check(subject: &mut Subject<'_>, config: &Config) {
         let file = issuer.ca_file.clone();
         ca_files.extend(file.map(|path| (issuer.option("ca_file"), path)));
     }
+    ca_files.retain(|(option, _)| is_sound(option));
     for (option, path) in ca_files {
         check_ca_file(subject, &option, &path, who.as_ref());
     }
     for issuer in issuers {
         let option = issuer.option("keys");
+        if !is_sound(&option) || !is_sound(&issuer.option("algorithms")) {
+            continue;
+        }
         for complaint in jwt::check_keys(issuer) {
             let remedy = match complaint.contains("; ") {
                 true => "",
@@ -49,7 +54,7 @@ pub(super) fn check(subject: &mut Subject<'_>, config: &Config) {
             check_keys(subject, &option, path, who.as_ref());
         }
     }
-    if config.cas.is_some() || config.jwt.is_some() {
+    if (config.cas.is_some() || config.jwt.is_some()) && is_sound("sso_state_dir") {
         check_state_dir(subject, &config.sessions.state_dir, who.as_ref());
     }
 }

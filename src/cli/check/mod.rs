@@ -176,14 +176,12 @@ fn check(
     let conf = subject.conf;
     check_names(subject, cyrus);
     host::check_imapd(subject);
-    let config = Config::read(conf);
-    if let Err(faults) = &config {
-        for fault in faults {
-            subject.say_of_sasl(Severity::Fault, &fault.option, &fault.problem);
-        }
+    let (config, faults) = Config::examine(conf);
+    for fault in &faults {
+        subject.say_of_sasl(Severity::Fault, &fault.option, &fault.problem);
     }
-    let mechanisms = config.as_ref().map_or(Vec::new(), offered);
-    let is_refused = config.is_err() || has_flaws;
+    let mechanisms = offered(&config);
+    let is_refused = !faults.is_empty() || has_flaws;
     subject.report.offers.push(Offer {
         file: target.file.clone(),
         service: target.service.clone(),
@@ -195,14 +193,16 @@ fn check(
         is_refused,
         is_configured: !mechanisms.is_empty(),
     });
-    let Ok(config) = config else {
-        return;
-    };
     for (option, what) in without_effect(conf, &config, subject.service) {
         subject.say(Severity::Fault, &option, what, "set it, or take this out");
     }
-    files::check(subject, &config);
-    if let Some(what) = conf.asks_itself(&config) {
+    // What is wrong with an option itself was said.
+    let is_sound = |option: &str| !faults.iter().any(|fault| fault.option == option);
+    files::check(subject, &config, &is_sound);
+    if let Some(what) = conf
+        .asks_itself(&config)
+        .filter(|_| is_sound("sso_fallback_socket"))
+    {
         let what = what.split_once(": ").map_or(&*what, |(_, what)| what);
         subject.say_of_sasl(Severity::Fault, "sso_fallback_socket", what);
     }
@@ -216,7 +216,7 @@ fn check(
     if !mechanisms.is_empty() {
         plugin_dir::check(subject, arguments.plugin_dir.as_deref());
     }
-    if arguments.online {
+    if arguments.online && faults.is_empty() {
         let services = [target.of_sasl.unwrap_or_else(|| of_sasl(subject))];
         // Of others no user brings a ticket.
         let asks = ["imap", "pop", "sieve", "http", "smtp"].contains(&services[0]);

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use clap::Args;
 use nix::unistd::Uid;
+use serde_json::json;
 
 use super::Status;
 use super::conf_file::{Format, Place};
@@ -88,6 +89,9 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Status {
             report.status()
         }
         Err(problem) => {
+            if arguments.json {
+                console.line(json!({ "outcome": "unusable", "problem": problem }));
+            }
             for line in problem.lines() {
                 console.complain(format_args!("explain: {line}"));
             }

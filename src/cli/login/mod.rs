@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
 use super::Status;
 use super::console::Console;
@@ -109,6 +110,9 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Status {
     match log_in(arguments, console) {
         Ok(status) => status,
         Err(problem) => {
+            if arguments.json {
+                console.line(json!({ "attempts": [], "problem": problem }));
+            }
             console.complain(format_args!("login: {problem}"));
             Status::Unusable
         }

@@ -28,10 +28,7 @@ impl CasSide {
     pub(super) fn new(config: CasConfig) -> Self {
         Self {
             policy: session::digest(&config.policy()),
-            lifetimes: Lifetimes {
-                absolute: config.session_ttl,
-                idle: config.session_idle,
-            },
+            lifetimes: Lifetimes::of_tickets(&config),
             validator: Cas::new(config),
         }
     }

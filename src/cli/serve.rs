@@ -12,7 +12,7 @@ use super::Status;
 use super::conf_file::{self, ConfFile};
 use super::console::Console;
 use super::host::{become_user, host_name, host_names};
-use crate::config::{Config, Options};
+use crate::config::Options;
 use crate::daemon::{self, Journal, Place, Settings};
 use crate::log::{Level, Log};
 
@@ -78,7 +78,7 @@ fn read_mode(text: &str) -> Result<u32, String> {
 fn serve(orders: &Arguments, journal: &Journal) -> Result<(), String> {
     umask(Mode::from_bits_truncate(0o077));
     let given = Place::given()?;
-    let conf = read_file(orders)?;
+    let conf = orders.place.read()?;
     become_user("--user", orders.user.as_deref(), &conf)?;
     let place = match given {
         Some(given) => given,
@@ -94,18 +94,11 @@ fn serve(orders: &Arguments, journal: &Journal) -> Result<(), String> {
     daemon::run(&place, settings, move || read_settings(&again), journal)
 }
 
-fn read_file(orders: &Arguments) -> Result<ConfFile, String> {
-    orders.place.read()
-}
-
 /// All that the files say, or all that is wrong with it.
 fn read_settings(orders: &Arguments) -> Result<Settings, Vec<String>> {
-    let conf = read_file(orders).map_err(|problem| vec![problem])?;
+    let conf = orders.place.read().map_err(|problem| vec![problem])?;
     let sasl = conf.format().prefix();
-    let config = Config::read(&conf).map_err(|faults| {
-        let with_prefix = faults.iter().map(|fault| format!("{sasl}{fault}"));
-        with_prefix.collect::<Vec<_>>()
-    })?;
+    let config = conf.config()?;
     if config.cas.is_none() && config.jwt.is_none() {
         let what = format!("neither {sasl}caspt_url nor {sasl}jwt_keys is set; set one");
         return Err(vec![what]);

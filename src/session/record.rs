@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::flushes::Generation;
 use crate::clock::{Moment, WallTime};
+use crate::config::CasConfig;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 
@@ -25,6 +26,14 @@ impl Lifetimes {
         absolute: Duration::MAX,
         idle: Duration::MAX,
     };
+
+    /// Those of tickets.
+    pub fn of_tickets(config: &CasConfig) -> Self {
+        Self {
+            absolute: config.session_ttl,
+            idle: config.session_idle,
+        }
+    }
 
     /// Uses closer together than this are one use: a session that is used many
     /// times a second is written a few times in its idle lifetime.

@@ -92,6 +92,18 @@ impl ConfFile {
         Ok((conf, reading.flaws))
     }
 
+    /// The options of single sign-on, checked.
+    ///
+    /// # Errors
+    /// Every fault, each with the option as the file spells it.
+    pub(super) fn config(&self) -> Result<Config, Vec<String>> {
+        let prefix = self.format.prefix();
+        Config::read(self).map_err(|faults| {
+            let with_prefix = faults.iter().map(|fault| format!("{prefix}{fault}"));
+            with_prefix.collect()
+        })
+    }
+
     /// The names of all options, as they are written, but in lower case.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)

@@ -24,7 +24,6 @@ use super::console::Console;
 use super::host::{as_somebody_else, become_user, host_name, host_names};
 use crate::authenticate::{Attempt, Engine, Verdict};
 use crate::clock::SystemClock;
-use crate::config::Config;
 use crate::credential::{Credential, Kind};
 use crate::deadline::Deadline;
 use crate::log::{Level, Log};
@@ -109,10 +108,7 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
     }
     let note = as_somebody_else(arguments.run_as.as_deref(), &conf);
     let prefix = conf.format().prefix();
-    let config = Config::read(&conf).map_err(|faults| {
-        let faults = faults.iter().map(|fault| format!("{prefix}{fault}"));
-        faults.collect::<Vec<_>>().join("\n")
-    })?;
+    let config = conf.config().map_err(|faults| faults.join("\n"))?;
     let kind = given.kind(&config, prefix)?;
     let host = match &arguments.host {
         Some(host) => host.clone(),

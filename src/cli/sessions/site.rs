@@ -31,10 +31,7 @@ impl Site {
     pub(super) fn enter(place: &Place) -> Result<Self, String> {
         let conf = place.read()?;
         let sasl = conf.format().prefix();
-        let config = Config::read(&conf).map_err(|faults| {
-            let all: Vec<String> = faults.iter().map(|f| format!("{sasl}{f}")).collect();
-            all.join("\n")
-        })?;
+        let config = conf.config().map_err(|faults| faults.join("\n"))?;
         if config.cas.is_none() && config.jwt.is_none() {
             let file = place.config.display();
             return Err(format!(
@@ -69,10 +66,7 @@ impl Site {
     /// How long sessions of a kind live.
     pub(super) fn lifetimes(&self, kind: Kind) -> Lifetimes {
         match (kind, &self.config.cas) {
-            (Kind::Ticket, Some(cas)) => Lifetimes {
-                absolute: cas.session_ttl,
-                idle: cas.session_idle,
-            },
+            (Kind::Ticket, Some(cas)) => Lifetimes::of_tickets(cas),
             _ => Lifetimes::OF_BOUNDS,
         }
     }

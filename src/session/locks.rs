@@ -47,6 +47,7 @@ impl What<'_> {
 }
 
 /// The lock file.
+#[derive(Clone)]
 pub(super) struct Locks(PathBuf);
 
 /// A lock; it ends when this is dropped.

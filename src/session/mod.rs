@@ -11,6 +11,7 @@ mod buckets;
 mod budget;
 mod counters;
 mod counting;
+mod crashes;
 mod flushes;
 mod host;
 mod key;
@@ -189,9 +190,13 @@ impl Sessions {
         })
     }
 
-    /// Looks, now and then, whether the store is still the one by its name: in one
-    /// that was removed nothing is ever flushed.
+    /// Looks whether the store is whole and, now and then, whether it is still the one
+    /// by its name: in one that was removed nothing is ever flushed.
     fn look_after(&self, host: &Host, now: Moment) {
+        if !host.is_whole() {
+            self.was_replaced.store(true, Ordering::Relaxed);
+            return;
+        }
         let last = Moment::from_millis(self.looked.load(Ordering::Relaxed));
         if now.since(last).is_some_and(|age| age >= LOOK) {
             self.looked.store(now.as_millis(), Ordering::Relaxed);
@@ -229,22 +234,25 @@ impl Sessions {
     }
 
     fn open_host(&self, log: &dyn Log) -> Option<Host> {
-        let directory = &self.config.state_dir;
-        let is_there = match self.observes {
-            true => observing::is_there(directory),
-            false => Ok(true),
+        let SessionsConfig {
+            state_dir,
+            capacity,
+        } = &self.config;
+        let opened = match self.observes {
+            true => observing::open(state_dir, *capacity),
+            false => Host::open(state_dir, *capacity).map(Some),
         };
-        let open = |is_there: bool| {
-            let open = || Host::open(directory, self.config.capacity);
-            is_there.then(open).transpose()
-        };
-        match is_there.and_then(open) {
-            Ok(host) => host,
-            Err(trouble) => {
-                self.complain(&trouble, log);
-                None
-            }
+        let host = opened.unwrap_or_else(|trouble| {
+            self.complain(&trouble, log);
+            None
+        });
+        if let Some(trouble) = host.as_ref().and_then(Host::mended) {
+            let line = format!(
+                "sso: all sessions are lost, and users will be asked for new tickets: {trouble}"
+            );
+            log.write(Level::Error, &line);
         }
+        host
     }
 
     fn tiers(&self, host: Option<Host>, secret: &[u8; Secret::LENGTH]) -> Tiers {

@@ -9,12 +9,21 @@ use std::path::Path;
 
 use nix::unistd::Uid;
 
+use super::host::Host;
 use super::state_dir::trouble;
 use super::store_file::store_name;
 use super::tier::Trouble;
 
+/// The store of this boot in `directory`, if there is one.
+pub(super) fn open(directory: &Path, capacity: usize) -> Result<Option<Host>, Trouble> {
+    match is_there(directory)? {
+        true => Host::open_existing(directory, capacity),
+        false => Ok(None),
+    }
+}
+
 /// Whether there is a store of this boot in `directory`, and it is ours to read.
-pub(super) fn is_there(directory: &Path) -> Result<bool, Trouble> {
+fn is_there(directory: &Path) -> Result<bool, Trouble> {
     let Some(name) = store_name() else {
         return Ok(false);
     };
@@ -34,7 +43,6 @@ pub(super) fn is_there(directory: &Path) -> Result<bool, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::host::Host;
 
     #[test]
     fn a_look_makes_nothing() {

@@ -196,7 +196,7 @@ struct Page {
 
 impl Host {
     fn usage(&self) -> Result<Usage, Trouble> {
-        self.read(|transaction| {
+        self.read(None, |transaction| {
             let (mut records, mut pages, mut page_size) = (Vec::new(), 0, 0);
             for table in Table::ALL {
                 let shelf = self.shelf(table);
@@ -221,7 +221,7 @@ impl Host {
     /// Records with their seals, in the order of their keys, from behind `after` on.
     fn records(&self, table: Table, after: Option<Key>) -> Result<Vec<(Key, Vec<u8>)>, Trouble> {
         let records = self.shelf(table).records;
-        self.read(|transaction| {
+        self.read(None, |transaction| {
             let start = match &after {
                 Some(after) => Bound::Excluded(&after.as_bytes()[..]),
                 None => Bound::Unbounded,

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::libc;
 
 /// The number of the format of the file. Another number is another file.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// The name of the store of this format and this boot.
 pub(super) fn store_name() -> Option<String> {
@@ -104,7 +104,8 @@ pub(super) fn remove_other_boots(directory: &Path) {
         let name = name.to_string_lossy();
         let is_of_boot = name.contains(&boot);
         let is_store = name.starts_with("sessions-") && name.contains(".mdb");
-        if !is_of_boot && (is_store || name.starts_with("counters-")) {
+        let is_ours = |name: &str| name.starts_with("counters-") || name.starts_with("crashes-");
+        if !is_of_boot && (is_store || is_ours(&name)) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

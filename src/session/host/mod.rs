@@ -1,13 +1,17 @@
 //! The host tier: records in LMDB, shared by every process of the host.
 
+mod damage;
 mod opening;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use heed::{Env, MdbError, RoTxn, RwTxn, WithTls};
 
+use super::crashes::Crashes;
 use super::flushes::{Flushes, Generation};
 use super::key::{Key, Secret, unsealed};
 use super::locks::{Locks, What};
@@ -17,6 +21,7 @@ use super::state_dir::trouble;
 use super::store_file::identity;
 use super::tier::{Change, Claim, Table, Tier, Trouble};
 use crate::clock::Moment;
+use damage::is_damage;
 
 /// How long a process waits for another one that writes: thousands of times as
 /// long as a write takes.
@@ -27,10 +32,18 @@ pub(in crate::session) struct Host {
     shelves: Shelves,
     locks: Locks,
     path: PathBuf,
+    file: File,
     identity: (u64, u64),
+    /// In bytes: how much of the file is mapped, and must be there.
+    room: u64,
     capacity: usize,
     /// Sessions that had to make room for others, and were not yet counted.
     evicted: AtomicU64,
+    crashes: Option<Arc<Crashes>>,
+    /// Whether nothing is made or taken away by this process.
+    only_looks: bool,
+    /// What was wrong with the store in the place of which this one was made.
+    mended: Option<Trouble>,
     /// A child that was forked must not use its parent's map (lmdb.h, caveats).
     pid: u32,
 }
@@ -42,11 +55,16 @@ impl Host {
         Self {
             env: self.env.clone(),
             shelves: Shelves { ..self.shelves },
-            locks: Locks::new(self.path.with_file_name("locks")),
+            locks: self.locks.clone(),
             path: self.path.clone(),
+            file: self.file.try_clone().unwrap(),
             identity: self.identity,
+            room: self.room,
             capacity: self.capacity,
             evicted: AtomicU64::new(0),
+            crashes: self.crashes.clone(),
+            only_looks: self.only_looks,
+            mended: None,
             pid: self.pid,
         }
     }
@@ -74,6 +92,11 @@ impl Host {
         self.env.info().map_size
     }
 
+    /// What was wrong with the store in the place of which this one was made.
+    pub(in crate::session) fn mended(&self) -> Option<&Trouble> {
+        self.mended.as_ref()
+    }
+
     fn check_process(&self) -> Result<(), Trouble> {
         if self.pid == std::process::id() {
             return Ok(());
@@ -85,7 +108,7 @@ impl Host {
     /// Whether the store is still the one by this name: somebody may have
     /// removed it, and another process have made a new one.
     pub(in crate::session) fn is_current(&self) -> bool {
-        identity(&self.path).is_ok_and(|found| found == self.identity)
+        self.is_whole() && identity(&self.path).is_ok_and(|found| found == self.identity)
     }
 
     fn check_identity(&self) -> Result<(), Trouble> {
@@ -93,10 +116,14 @@ impl Host {
             return Ok(());
         }
         let remedy = "nothing need be done: it is opened anew";
-        Err(trouble(&self.path, &"was removed or replaced", remedy))
+        let problem = "was removed, replaced or cut short";
+        Err(trouble(&self.path, &problem, remedy))
     }
 
     fn trouble(&self, error: &heed::Error) -> Trouble {
+        if is_damage(error) {
+            return self.condemn(error);
+        }
         let remedy = match error {
             heed::Error::Mdb(MdbError::MapFull) => {
                 "raise sso_sessions, or look for a process that was stopped while it read"
@@ -105,7 +132,7 @@ impl Host {
                 "restart the mail server: sso_sessions was changed while it ran"
             }
             heed::Error::Io(_) => "make room in its file system and look to its rights",
-            _ => "remove it and restart the mail server; it is made anew",
+            _ => "restart the mail server",
         };
         trouble(&self.path, error, remedy)
     }
@@ -168,7 +195,11 @@ impl Host {
     }
 
     /// Does `what` while no other process writes.
-    fn alone<T>(&self, what: &mut dyn FnMut() -> Result<T, heed::Error>) -> Result<T, Trouble> {
+    fn alone<T>(
+        &self,
+        key: Option<&Key>,
+        what: &mut dyn FnMut() -> Result<T, heed::Error>,
+    ) -> Result<T, Trouble> {
         self.check_process()?;
         self.check_identity()?;
         // LMDB's own lock has no bound: a process that was stopped (SIGSTOP)
@@ -177,6 +208,7 @@ impl Host {
             .locks
             .lock(What::Writing, PATIENCE)
             .map_err(busy(&self.path))?;
+        let _inside = self.enter(key)?;
         match what() {
             Err(heed::Error::Mdb(MdbError::MapFull)) => {
                 // A reader that was killed pins old pages.
@@ -191,7 +223,7 @@ impl Host {
 
     /// The number of the last flush.
     pub(in crate::session) fn generation(&self) -> Result<Generation, Trouble> {
-        self.read(|transaction| self.flushes().last(transaction))
+        self.read(None, |transaction| self.flushes().last(transaction))
     }
 
     /// Whether the session of `key` for `name` was flushed after `since`.
@@ -201,15 +233,19 @@ impl Host {
         key: &Key,
         name: &str,
     ) -> Result<bool, Trouble> {
-        self.read(|transaction| self.flushes().has(transaction, since, key, name))
+        let has = |transaction: &RoTxn<'_>| self.flushes().has(transaction, since, key, name);
+        self.read(None, has)
     }
 
-    /// Reads all that `read` reads as it is at one moment.
+    /// Reads all that `read` reads as it is at one moment: the record of `key`, or
+    /// something else.
     pub(in crate::session) fn read<T>(
         &self,
+        key: Option<&Key>,
         read: impl Fn(&RoTxn<'_>) -> Result<T, heed::Error>,
     ) -> Result<T, Trouble> {
         self.check_process()?;
+        let _inside = self.enter(key)?;
         let read = || {
             let transaction = self.env.read_txn()?;
             read(&transaction)
@@ -222,7 +258,7 @@ impl Host {
         &self,
         mut write: impl FnMut(&mut RwTxn<'_>) -> Result<T, heed::Error>,
     ) -> Result<T, Trouble> {
-        self.alone(&mut || {
+        self.alone(None, &mut || {
             let mut transaction = self.env.write_txn()?;
             let written = write(&mut transaction)?;
             transaction.commit()?;
@@ -234,7 +270,7 @@ impl Host {
 impl Tier for Host {
     fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble> {
         let records = self.shelf(table).records;
-        self.read(|transaction| {
+        self.read(Some(key), |transaction| {
             let dated = records.get(transaction, key.as_bytes())?;
             Ok(dated.and_then(moment).map(|(_, record)| record.to_vec()))
         })
@@ -247,7 +283,7 @@ impl Tier for Host {
         now: Moment,
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), Trouble> {
-        self.alone(&mut || self.change(table, key, now, change))
+        self.alone(Some(key), &mut || self.change(table, key, now, change))
     }
 
     fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble> {
@@ -295,5 +331,7 @@ fn busy(path: &Path) -> impl Fn(std::io::Error) -> Trouble {
     }
 }
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

@@ -8,13 +8,19 @@
 //! as long as nobody but LMDB changes what is mapped, which the directory's
 //! owner and mode provide (`state_dir`).
 
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use heed::{EnvFlags, EnvOpenOptions};
+use heed::{Env, EnvFlags, EnvOpenOptions, WithTls};
+use nix::sys::resource::{Resource, getrlimit};
 
+use super::damage::{is_damage, lock_file, remove};
 use super::{Host, PATIENCE, busy, with_a_slot};
-use crate::session::locks::{Locks, What};
+use crate::session::crashes::Crashes;
+use crate::session::locks::{Held, Locks, What};
 use crate::session::shelf::{DATABASES, Shelves};
 use crate::session::state_dir::{self, trouble};
 use crate::session::store_file::{Pages, close_on_exec, identity, remove_other_boots, store_name};
@@ -37,8 +43,8 @@ const ROOM_PER_RECORD: usize = 1_024;
 const SLACK: usize = 32 << 20;
 
 impl Host {
-    /// Opens the store in `directory`, with room for `capacity` sessions, and
-    /// makes it if it is not there yet.
+    /// Opens the store in `directory`, with room for `capacity` sessions. It is made
+    /// if it is not there yet, and anew if it is damaged.
     pub(in crate::session) fn open(directory: &Path, capacity: usize) -> Result<Self, Trouble> {
         Self::open_with_room(directory, capacity, room(capacity))
     }
@@ -49,10 +55,18 @@ impl Host {
         room: usize,
     ) -> Result<Self, Trouble> {
         state_dir::prepare(directory)?;
-        Self::open_at(&store_path(directory)?, directory, capacity, room)
+        let mut place = Place::new(directory, capacity)?;
+        check_limit(&place.path, room)?;
+        place.room = room.next_multiple_of(64 << 10);
+        place.crashes = Crashes::open(directory).map(Arc::new);
+        let mut making = None;
+        match place.open(&mut making) {
+            Err(Fault::Damage(_)) => place.mend(making),
+            opened => opened.map_err(|fault| place.trouble(fault)),
+        }
     }
 
-    /// Opens the store if there is one.
+    /// Opens the store if there is one, to look at it. Nothing is made.
     pub(in crate::session) fn open_existing(
         directory: &Path,
         capacity: usize,
@@ -61,48 +75,132 @@ impl Host {
             return Ok(None);
         }
         state_dir::check(directory)?;
-        let path = store_path(directory)?;
-        if !path.exists() {
+        let mut place = Place::new(directory, capacity)?;
+        place.only_looks = true;
+        // As it is, or as little as it is.
+        place.room = usize::try_from(place.length()).unwrap_or(0);
+        if place.room == 0 {
             return Ok(None);
         }
-        Self::open_at(&path, directory, capacity, room(capacity)).map(Some)
+        let opened = place.open(&mut None);
+        opened.map(Some).map_err(|fault| place.trouble(fault))
     }
+}
 
-    fn open_at(
-        path: &Path,
-        directory: &Path,
-        capacity: usize,
-        room: usize,
-    ) -> Result<Self, Trouble> {
-        let lock_path = directory.join("locks");
-        for file in [path, &path.with_extension("mdb-lock"), &lock_path] {
+/// Why a store cannot be opened.
+enum Fault {
+    Trouble(Trouble),
+    /// What is there is no store, or none any more.
+    Damage(String),
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// Where a store is to be, and how large.
+struct Place {
+    path: PathBuf,
+    locks: Locks,
+    capacity: usize,
+    /// In bytes: how much of the file is mapped at least.
+    room: usize,
+    crashes: Option<Arc<Crashes>>,
+    only_looks: bool,
+}
+
+impl Place {
+    fn new(directory: &Path, capacity: usize) -> Result<Self, Trouble> {
+        let (path, lock_path) = (store_path(directory)?, directory.join("locks"));
+        for file in [&path, &lock_file(&path), &lock_path] {
             state_dir::check_file(file)?;
         }
-        let locks = Locks::new(lock_path);
-        // One process makes the store, and the others wait. Once it is there,
-        // nobody waits for anybody: all of imapd may start at once.
-        let mut making = None;
-        if !path.exists() {
-            making = Some(locks.lock(What::Making, PATIENCE).map_err(busy(path))?);
-            remove_other_boots(directory);
-            if !path.exists() {
-                // Of a store that was removed: it is still that of its users.
-                let _ = std::fs::remove_file(path.with_extension("mdb-lock"));
+        Ok(Self {
+            path,
+            locks: Locks::new(lock_path),
+            capacity,
+            room: 0,
+            crashes: None,
+            only_looks: false,
+        })
+    }
+
+    /// Opens the store, and makes it if nothing is there. For that one process takes
+    /// the lock, and the others wait. Once it is there, in its whole length, nobody
+    /// waits for anybody: all of imapd may start at once.
+    fn open(&self, making: &mut Option<Held>) -> Result<Host, Fault> {
+        if self.length() < self.room as u64 {
+            self.lock(making)?;
+            remove_other_boots(self.path.parent().unwrap_or(&self.path));
+            if self.length() == 0 {
+                // LMDB's other file may be of a store that was removed, and is still
+                // that of its users. And of a file that was emptied it would make a
+                // new store under those who have it mapped.
+                self.remove().map_err(|error| self.unusable(&error))?;
             }
         }
+        let inside = self.crashes.as_ref().map(|crashes| crashes.enter(None));
+        let inside = inside.transpose().map_err(Fault::Damage)?;
+        let (env, shelves, room) = self.environment(making)?;
+        drop(inside);
+        let file = OpenOptions::new().write(true).open(&self.path);
+        let file = file.map_err(|error| self.unusable(&error))?;
+        if making.is_some() && self.length() < room {
+            // In its whole length from the start, with no blocks there yet: one that
+            // is shorter was cut short, and who looks behind its end is ended.
+            file.set_len(room).map_err(|error| self.unusable(&error))?;
+        }
+        let identity = identity(&self.path).map_err(|error| self.unusable(&error))?;
+        Ok(Host {
+            env,
+            shelves,
+            locks: self.locks.clone(),
+            path: self.path.clone(),
+            file,
+            identity,
+            room,
+            capacity: self.capacity,
+            evicted: AtomicU64::new(0),
+            crashes: self.crashes.clone(),
+            only_looks: self.only_looks,
+            mended: None,
+            pid: std::process::id(),
+        })
+    }
+
+    /// Makes a store anew that is damaged.
+    fn mend(&self, mut making: Option<Held>) -> Result<Host, Trouble> {
+        self.lock(&mut making)?;
+        // Somebody else may have done so meanwhile.
+        let damage = match self.open(&mut making) {
+            Err(Fault::Damage(damage)) => damage,
+            opened => return opened.map_err(|fault| self.trouble(fault)),
+        };
+        self.remove().map_err(|error| self.unusable(&error))?;
+        self.crashes.iter().for_each(|crashes| crashes.forget());
+        let made = self.open(&mut making);
+        let mut host = made.map_err(|fault| self.trouble(fault))?;
+        host.mended = Some(trouble(
+            &self.path,
+            &damage,
+            "nothing need be done: it was made anew",
+        ));
+        Ok(host)
+    }
+
+    /// The environment of LMDB, what is in it, and how long its file must be.
+    fn environment(
+        &self,
+        making: &mut Option<Held>,
+    ) -> Result<(Env<WithTls>, Shelves, u64), Fault> {
         // LMDB opens a store that has outgrown its map, and then finds no room
         // to take anything out.
-        let room = match std::fs::metadata(path) {
-            Ok(file) => room.max(usize::try_from(file.len()).unwrap_or(0) + SLACK),
-            Err(_) => room,
-        };
-        let broken = |problem: &dyn std::fmt::Display| {
-            let remedy = "remove it and restart the mail server; it is made anew";
-            trouble(path, problem, remedy)
-        };
+        let room = self.room.max(usize::try_from(self.length()).unwrap_or(0));
         let mut options = EnvOpenOptions::new().read_txn_with_tls();
         options
-            .map_size(room.next_multiple_of(64 << 10))
+            .map_size(room)
             .max_readers(READERS)
             .max_dbs(DATABASES);
         // SAFETY: these flags only leave out flushing to the disk, which the
@@ -111,41 +209,89 @@ impl Host {
         // SAFETY: LMDB needs a file that nothing but LMDB changes. The
         // directory is ours and nobody else may write it, and the file's name
         // is this format's own.
-        let env = unsafe { options.open(path) }.map_err(|error| match error {
+        let env = unsafe { options.open(&self.path) }.map_err(|error| match error {
             heed::Error::EnvAlreadyOpened => {
-                trouble(path, &error, "wait until this process has let go of it")
+                let remedy = "wait until this process has let go of it";
+                trouble(&self.path, &error, remedy).into()
             }
-            error => broken(&error),
+            error => self.fault(&error),
         })?;
-        close_on_exec(path).map_err(|error| broken(&error))?;
-        let identity = identity(path).map_err(|error| broken(&error))?;
+        close_on_exec(&self.path).map_err(|error| self.unusable(&error))?;
         let pages = Pages {
             size: u64::from(env.unnamed_database_stat().page_size),
             count: env.info().last_page_number as u64 + 1,
         };
-        pages.check(path).map_err(|error| broken(&error))?;
+        pages
+            .check(&self.path)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => Fault::Damage(error.to_string()),
+                _ => self.unusable(&error).into(),
+            })?;
         let opened = with_a_slot(&env, || Shelves::open(&env));
-        let shelves = match opened.map_err(|error| broken(&error))? {
+        let shelves = match opened.map_err(|error| self.fault(&error))? {
             Some(shelves) => shelves,
+            None if self.only_looks => {
+                return Err(trouble(&self.path, &"is being made", "ask again").into());
+            }
             None => {
                 // Its maker is at it, or has died of it.
-                if making.is_none() {
-                    making = Some(locks.lock(What::Making, PATIENCE).map_err(busy(path))?);
-                }
-                Shelves::make(&env).map_err(|error| broken(&error))?
+                self.lock(making)?;
+                Shelves::make(&env).map_err(|error| self.fault(&error))?
             }
         };
-        drop(making);
-        Ok(Self {
-            env,
-            shelves,
-            locks,
-            path: path.to_owned(),
-            identity,
-            capacity,
-            evicted: AtomicU64::new(0),
-            pid: std::process::id(),
-        })
+        Ok((env, shelves, room as u64))
+    }
+
+    /// In bytes; 0 if there is none.
+    fn length(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    /// Takes the lock for making the store, if it is not held yet.
+    fn lock(&self, making: &mut Option<Held>) -> Result<(), Trouble> {
+        if making.is_none() {
+            let held = self.locks.lock(What::Making, PATIENCE);
+            *making = Some(held.map_err(busy(&self.path))?);
+        }
+        Ok(())
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        remove(&self.path)
+    }
+
+    fn fault(&self, error: &heed::Error) -> Fault {
+        if is_damage(error) {
+            return Fault::Damage(error.to_string());
+        }
+        let remedy = "look to its rights, and to the memory that the process may have";
+        trouble(&self.path, error, remedy).into()
+    }
+
+    fn unusable(&self, error: &io::Error) -> Trouble {
+        trouble(&self.path, error, "look to its rights")
+    }
+
+    fn trouble(&self, fault: Fault) -> Trouble {
+        match fault {
+            Fault::Trouble(trouble) => trouble,
+            Fault::Damage(damage) => {
+                let remedy = "nothing need be done: the next login makes it anew";
+                trouble(&self.path, &damage, remedy)
+            }
+        }
+    }
+}
+
+/// Writing behind the greatest length of files that a process may have ends it.
+fn check_limit(path: &Path, room: usize) -> Result<(), Trouble> {
+    match getrlimit(Resource::RLIMIT_FSIZE) {
+        Ok((limit, _)) if limit < room as u64 => {
+            let problem = format!("would be longer than files may be here ({limit} bytes)");
+            let remedy = format!("raise that limit (LimitFSIZE=) to {room}, or lower sso_sessions");
+            Err(trouble(path, &problem, &remedy))
+        }
+        _ => Ok(()),
     }
 }
 

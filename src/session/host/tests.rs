@@ -9,7 +9,13 @@ use crate::session::key::Secret;
 use crate::session::store_file::store_name;
 use crate::session::tier::Change;
 
-fn put(host: &Host, table: Table, number: u32, at: u64, record: &[u8]) -> Result<(), Trouble> {
+pub(super) fn put(
+    host: &Host,
+    table: Table,
+    number: u32,
+    at: u64,
+    record: &[u8],
+) -> Result<(), Trouble> {
     host.update(
         table,
         &Key::of_test(number),
@@ -18,13 +24,13 @@ fn put(host: &Host, table: Table, number: u32, at: u64, record: &[u8]) -> Result
     )
 }
 
-fn has(host: &Host, number: u32) -> bool {
+pub(super) fn has(host: &Host, number: u32) -> bool {
     let found = host.find(Table::Tickets, &Key::of_test(number));
     found.unwrap().is_some()
 }
 
 /// Ends the store in this process, as the end of a process does.
-fn close(host: Host) {
+pub(super) fn close(host: Host) {
     host.env.prepare_for_closing().wait();
 }
 
@@ -135,62 +141,6 @@ fn a_reader_that_stands_still_is_trouble_with_a_remedy_until_it_goes() {
     });
     drop(reading);
     churn(&host).unwrap();
-}
-
-#[test]
-fn a_foreign_file_is_refused_with_the_remedy() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(store_name().unwrap());
-    std::fs::write(&path, vec![b'x'; 65_536]).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let trouble = Host::open(directory.path(), 10).err().unwrap().to_string();
-    assert!(trouble.contains("remove it"), "{trouble}");
-}
-
-#[test]
-fn a_file_that_was_cut_short_is_refused_with_the_remedy() {
-    let directory = tempfile::tempdir().unwrap();
-    let host = Host::open(directory.path(), 1_000).unwrap();
-    for number in 0..500 {
-        put(&host, Table::Tickets, number, 1, &[b'x'; 200]).unwrap();
-    }
-    close(host);
-    let path = directory.path().join(store_name().unwrap());
-    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-    file.set_len(16_384).unwrap();
-    let trouble = Host::open(directory.path(), 1_000)
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(trouble.contains("shorter"), "{trouble}");
-    assert!(trouble.contains("remove it"), "{trouble}");
-}
-
-#[test]
-fn a_file_that_is_damaged_inside_is_refused_with_the_remedy() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(store_name().unwrap());
-    // From a few pages to several hundred.
-    for number in [10, 500, 3_000] {
-        let host = Host::open(directory.path(), 10_000).unwrap();
-        for session in 0..number {
-            put(&host, Table::Tickets, session, 1, &[b'x'; 200]).unwrap();
-        }
-        close(host);
-        // It is good as LMDB left it.
-        close(Host::open(directory.path(), 10_000).unwrap());
-        let mut bytes = std::fs::read(&path).unwrap();
-        let half = bytes.len() / 2 / 4_096 * 4_096;
-        bytes[half..].fill(0xa5);
-        std::fs::write(&path, bytes).unwrap();
-        let trouble = Host::open(directory.path(), 10_000)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(trouble.contains("damaged at page"), "{trouble}");
-        assert!(trouble.contains("remove it"), "{trouble}");
-        std::fs::remove_file(&path).unwrap();
-    }
 }
 
 #[test]

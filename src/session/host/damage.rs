@@ -1,0 +1,74 @@
+//! A store that is not as LMDB left it: cut short, overwritten, or what ends those who
+//! look into it. Its sessions are lost; what is to be saved is who comes next.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use heed::MdbError;
+
+use super::{Host, PATIENCE};
+use crate::session::crashes::Inside;
+use crate::session::key::Key;
+use crate::session::locks::What;
+use crate::session::state_dir::trouble;
+use crate::session::tier::Trouble;
+
+impl Host {
+    /// Whether the file that is mapped still has a name and its whole length: who looks
+    /// behind the end of a file is ended (SIGBUS).
+    pub(in crate::session) fn is_whole(&self) -> bool {
+        let whole = |file: std::fs::Metadata| file.nlink() > 0 && file.len() >= self.room;
+        self.file.metadata().is_ok_and(whole)
+    }
+
+    /// Begins a look into the store, for the record of `key` or for something else.
+    pub(super) fn enter(&self, key: Option<&Key>) -> Result<Option<Inside<'_>>, Trouble> {
+        match &self.crashes {
+            Some(crashes) => crashes.enter(key).map_err(|damage| self.condemn(&damage)),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes the store away, if it is still the one by its name: the next login makes
+    /// another. Who only looks on takes nothing away.
+    pub(super) fn condemn(&self, damage: &dyn std::fmt::Display) -> Trouble {
+        if !self.only_looks
+            && let Ok(_making) = self.locks.lock(What::Making, PATIENCE)
+            && self.is_current()
+            && remove(&self.path).is_ok()
+        {
+            self.crashes.iter().for_each(|crashes| crashes.forget());
+        }
+        trouble(&self.path, damage, "nothing need be done: it is made anew")
+    }
+}
+
+/// Whether an error means that what is in the file is not what LMDB wrote.
+pub(super) fn is_damage(error: &heed::Error) -> bool {
+    use MdbError::{Corrupted, CursorFull, Invalid, PageFull, PageNotFound, VersionMismatch};
+    matches!(
+        error,
+        heed::Error::Mdb(
+            Corrupted | CursorFull | Invalid | PageFull | PageNotFound | VersionMismatch
+        )
+    )
+}
+
+/// Removes a store, with the file that LMDB has beside it.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    for file in [path, &lock_file(path)] {
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where LMDB has its slots and its own lock.
+pub(super) fn lock_file(path: &Path) -> PathBuf {
+    path.with_extension("mdb-lock")
+}

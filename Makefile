@@ -20,7 +20,7 @@ PROGRAM := target/release/sasl-sso
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: build compile deb demo test test-package soak lint bench install uninstall clean \
+.PHONY: build compile deb demo test test-package soak faults lint bench install uninstall clean \
 	packages-build packages-deb packages-test
 
 packages-build:
@@ -66,6 +66,10 @@ test-package: build deb packages-test
 # What takes too long for every change: minutes of silence and of nonsense.
 soak: build packages-test
 	cargo test --locked --test daemon_survives -- --ignored --nocapture
+
+# The same of faults: a thousand kills, minutes of stress. SSO_STRESS_SECONDS says of how many.
+faults: build packages-test
+	cargo test --locked --test faults_of_the_store --test faults_of_the_host -- --ignored --nocapture
 
 # What a change must pass before it is looked at.
 lint: packages-build

@@ -10,6 +10,7 @@ mod harness;
 mod libsasl2;
 
 use harness::authority::Authority;
+use harness::dice::Dice;
 use harness::mint::{SigningKey, now};
 use harness::port::Port;
 use harness::scratch::{Scratch, cyrus_user};
@@ -22,30 +23,6 @@ use std::process::{Command, Stdio};
 const CYR_INFO: &str = "/usr/lib/cyrus/bin/cyr_info";
 
 const MUTATIONS: usize = 1_000;
-
-/// `SSO_TEST_SEED` is for looking for more.
-fn seed() -> u64 {
-    let given = std::env::var("SSO_TEST_SEED").ok();
-    given
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(20_260_511)
-}
-
-/// xorshift64*: the same numbers for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % sides
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.roll(of.len())]
-    }
-}
 
 /// What may be spoilt: one option a line.
 fn good_lines(files: &Path, port: u16, several: bool) -> Vec<String> {
@@ -338,7 +315,7 @@ impl Site {
         let conf = write(&good);
         let read = read_by_cyrus(&self.scratch, &conf).expect("a good file");
         assert_eq!(self.check(&conf), (0, String::new()), "the good file");
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let mut verdicts = [0, 0];
         let mut disagreements = Vec::new();
         for number in 0..count {
@@ -385,7 +362,7 @@ impl Site {
 
 #[test]
 fn on_a_thousand_spoilt_files_the_check_says_what_the_host_says() {
-    let seed = seed();
+    let seed = Dice::seed(20_260_511);
     println!("seed {seed}");
     let sites = [
         ("spoilt-one", false, seed),

@@ -28,18 +28,23 @@ const ALL: u64 = 10;
 struct Spent(u64);
 
 impl Spent {
+    /// What is still to be refilled at `now`. More than there is room for was noted by
+    /// another clock, and is not believed.
+    fn owed(self, now: Moment) -> u64 {
+        let owed = self.0.saturating_sub(micros(now));
+        if owed <= MINUTE { owed } else { 0 }
+    }
+
     /// Whether there is something left of `budget` refusals a minute.
     fn leaves(self, budget: u64, now: Moment) -> bool {
-        let owed = self.0.saturating_sub(micros(now));
-        owed + MINUTE / budget.max(1) <= MINUTE
+        self.owed(now) + MINUTE / budget.max(1) <= MINUTE
     }
 
     /// One more refusal at `now`.
     fn more(before: Option<Self>, budget: u64, now: Moment) -> Self {
-        let start = before.map_or(0, |spent| spent.0).max(micros(now));
+        let owed = before.map_or(0, |spent| spent.owed(now)) + MINUTE / budget.max(1);
         // Those that were under way together may spend more than there was.
-        let most = micros(now) + MINUTE;
-        Self((start + MINUTE / budget.max(1)).min(most))
+        Self(micros(now) + owed.min(MINUTE))
     }
 
     /// One less, because a ticket was good.
@@ -49,7 +54,7 @@ impl Spent {
 
     /// Whether there is anything still to be refilled.
     fn owes(self, now: Moment) -> bool {
-        self.0 > micros(now)
+        self.owed(now) > 0
     }
 
     fn encode(self) -> Vec<u8> {
@@ -167,6 +172,16 @@ mod tests {
         // What was overspent is forgotten: nobody is locked out for longer.
         let overspent = Spent::more(Some(spent), 60, at(5_000));
         assert!(overspent.leaves(60, at(6_000)));
+    }
+
+    #[test]
+    fn what_was_spent_by_another_clock_locks_nobody_out() {
+        let spent = (0..60).fold(None, |spent, _| Some(Spent::more(spent, 60, at(9_000_000))));
+        let spent = spent.unwrap();
+        assert!(!spent.leaves(60, at(9_000_000)));
+        assert!(spent.leaves(60, at(5_000)) && !spent.owes(at(5_000)));
+        let next = Spent::more(Some(spent), 60, at(5_000));
+        assert_eq!(next, Spent::more(None, 60, at(5_000)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! only as we do, by atomic operations. The directory's owner and mode provide that
 //! nobody else can (`state_dir`).
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,10 +12,11 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use memmap2::MmapRaw;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, posix_fallocate, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 
 use super::key::Secret;
 use super::state_dir::check_opened;
+use super::store_file::make_whole;
 
 /// Numbers in a file, all 0 in a new one.
 pub(super) struct Numbers {
@@ -81,7 +82,8 @@ fn make(path: &Path, count: usize) -> io::Result<()> {
         Secret::random().map_err(|failure| io::Error::other(failure.detail().to_owned()))?;
     let name = u64::from_ne_bytes(std::array::from_fn(|place| random[place]));
     let unfinished = path.with_extension(format!("new-{name:016x}"));
-    let made = fill(&unfinished, count).and_then(|()| {
+    let made = length(count).and_then(|length| {
+        make_whole(&unfinished, length)?;
         let flags = RenameFlags::RENAME_NOREPLACE;
         match renameat2(AT_FDCWD, &unfinished, AT_FDCWD, path, flags) {
             Ok(()) => Ok(()),
@@ -98,18 +100,6 @@ fn make(path: &Path, count: usize) -> io::Result<()> {
             }
         }
     }
-}
-
-/// A file of zeros, with all its blocks: on a file system that is full later, memory
-/// without one would end the process (SIGBUS).
-fn fill(path: &Path, count: usize) -> io::Result<()> {
-    let file: File = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let length = length(count)?.try_into().map_err(io::Error::other)?;
-    Ok(posix_fallocate(&file, 0, length)?)
 }
 
 #[cfg(test)]

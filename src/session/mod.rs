@@ -159,6 +159,8 @@ impl Sessions {
             opened.tiers = None;
             opened.retry = now;
             self.counting.begin_anew();
+            // That it is opened anew was said; if that fails, it is another trouble.
+            *self.complained.lock() = None;
         }
         let has_host = opened
             .tiers

@@ -1,10 +1,11 @@
 //! The file of the store: its name, its leftovers, its descriptor.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::fcntl::posix_fallocate;
 use nix::libc;
 
 /// The number of the format of the file. Another number is another file.
@@ -25,6 +26,29 @@ pub(super) fn boot_suffix() -> Option<String> {
         .take(12)
         .collect();
     (boot.len() == 12).then(|| format!("-{boot}"))
+}
+
+/// Makes a file of ours alone: zeros, with all its blocks. It is for a memory map: on a
+/// file system that is full later, memory without a block would end the process (SIGBUS).
+pub(super) fn make_whole(path: &Path, length: u64) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let length = length.try_into().map_err(io::Error::other)?;
+    posix_fallocate(&file, 0, length).map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        error.into()
+    })
+}
+
+/// How long LMDB's lock file is for so many readers, in bytes: each has a cache line, and
+/// two are before the first (`MDB_txninfo` in mdb.c). If it is longer after all, LMDB
+/// appends what is missing, and that is on the last page.
+pub(super) fn lock_file_length(readers: u32) -> u64 {
+    const LINE: u64 = 64;
+    (u64::from(readers) + 2) * LINE
 }
 
 /// The pages that LMDB says are in the file.
@@ -108,5 +132,30 @@ pub(super) fn remove_other_boots(directory: &Path) {
         if !is_of_boot && (is_store || is_ours(&name)) {
             let _ = std::fs::remove_file(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_mapped_has_all_its_blocks() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        make_whole(&path, 1 << 20).unwrap();
+        let metadata = std::fs::metadata(path).unwrap();
+        assert_eq!(metadata.len(), 1 << 20);
+        assert!(metadata.blocks() * 512 >= metadata.len());
+    }
+
+    #[test]
+    fn a_file_of_ours_replaces_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        make_whole(&path, 100).unwrap();
+        let error = make_whole(&path, 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), [0; 100]);
     }
 }

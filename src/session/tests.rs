@@ -210,6 +210,28 @@ fn a_store_that_was_removed_is_let_go_of() {
 }
 
 #[test]
+fn a_store_that_cannot_be_opened_anew_is_another_trouble_with_another_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let site = site(&state);
+    let use_it = || {
+        let access = site.open();
+        drop(access.claim(&access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1")));
+    };
+    use_it();
+    std::fs::rename(&state, directory.path().join("aside")).unwrap();
+    std::fs::write(&state, "in the way").unwrap();
+    for _ in 0..5 {
+        use_it();
+        site.clock.advance(RETRY);
+    }
+    let lines = site.log.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].1.contains("was removed, replaced"), "{lines:?}");
+    assert!(lines[1].1.contains("remove it"), "{lines:?}");
+}
+
+#[test]
 fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());

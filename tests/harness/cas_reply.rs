@@ -25,6 +25,11 @@ pub fn success(user: &str, proxies: &[&str], attributes: &[(&str, &str)]) -> Str
     ))
 }
 
+/// Whether a reply is one of those.
+pub fn is_success(reply: &str) -> bool {
+    reply.contains("<cas:authenticationSuccess>")
+}
+
 /// `cas:authenticationFailure`.
 pub fn failure(code: &str, text: &str) -> String {
     envelope(&format!(

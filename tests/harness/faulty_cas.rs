@@ -3,7 +3,7 @@
 use super::authority::{Authority, Identity, self_signed_certificate};
 use super::behaviour::{self, State};
 use super::https_server::{Server, lock};
-use super::strict_cas::{Ticket, Tickets};
+use super::strict_cas::{Answer, Ticket, Tickets};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -96,6 +96,11 @@ impl FaultyCas {
     /// The request lines so far, of complete requests only.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.state).requests.clone()
+    }
+
+    /// What a correct CAS answered about a ticket, in this order.
+    pub fn answers_about(&self, ticket: &str) -> Vec<Answer> {
+        lock(&self.state).service.answers_about(ticket)
     }
 
     /// How many connections it has accepted.

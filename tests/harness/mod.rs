@@ -19,6 +19,7 @@ pub mod clients;
 pub mod cyrus;
 pub mod cyrus_conf;
 pub mod daemon;
+pub mod dice;
 pub mod examples;
 pub mod faulty_cas;
 pub mod faulty_saslauthd;

@@ -4,13 +4,24 @@ use super::behaviour::Service;
 use super::cas_reply;
 use super::http::{self, Request};
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// A table of armed tickets.
 #[derive(Default)]
 pub struct Tickets {
     armed: HashMap<String, Ticket>,
+    answers: HashMap<String, Vec<Answer>>,
     /// What every `service` parameter must be; anything goes without.
     pub service: Option<String>,
+}
+
+/// What was answered about a ticket.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// When that was decided.
+    pub at: Instant,
+    /// Whether the ticket was good, and is spent now.
+    pub is_yes: bool,
 }
 
 /// What validating a ticket yields.
@@ -29,8 +40,25 @@ impl Tickets {
         self.armed.insert(value.to_owned(), ticket);
     }
 
+    /// What was answered so far about a ticket, in this order.
+    pub fn answers_about(&self, ticket: &str) -> Vec<Answer> {
+        self.answers.get(ticket).cloned().unwrap_or_default()
+    }
+
     /// The answer to a validation, which spends the ticket, whatever the answer is.
     pub fn validate(&mut self, request: &Request) -> String {
+        let reply = self.decide(request);
+        if let Some(ticket) = request.parameter("ticket") {
+            let answer = Answer {
+                at: Instant::now(),
+                is_yes: cas_reply::is_success(&reply),
+            };
+            self.answers.entry(ticket).or_default().push(answer);
+        }
+        reply
+    }
+
+    fn decide(&mut self, request: &Request) -> String {
         let (Some(value), Some(service)) =
             (request.parameter("ticket"), request.parameter("service"))
         else {

@@ -163,7 +163,7 @@ impl Syslog {
 }
 
 /// Builds a library from a source in C, for `LD_PRELOAD`; `name` is its path without an extension.
-pub(super) fn build_preload(scratch: &Scratch, name: &Path, source: &str) -> PathBuf {
+pub fn build_preload(scratch: &Scratch, name: &Path, source: &str) -> PathBuf {
     let source = scratch.write(name.with_extension("c"), source);
     let library = scratch.join(name.with_extension("so"));
     let mut cc = scratch.command("cc");

@@ -256,6 +256,12 @@ impl Driver {
 
     /// The answer to a command.
     pub fn answer(&mut self) -> Answer {
+        let answer = self.answer_or_end();
+        answer.unwrap_or_else(|answer| panic!("the driver ended after {answer:?}"))
+    }
+
+    /// The answer to a command; if the driver ended instead, what it said before that.
+    pub fn answer_or_end(&mut self) -> Result<Answer, Answer> {
         let mut answer = Answer::default();
         loop {
             let mut line = String::new();
@@ -263,7 +269,9 @@ impl Driver {
                 .output
                 .read_line(&mut line)
                 .expect("a driver that writes text");
-            assert!(read > 0, "the driver ended after {answer:?}");
+            if read == 0 {
+                return Err(answer);
+            }
             let line = line.trim_end_matches('\n');
             let mut words = line.splitn(3, ' ');
             match (words.next(), words.next(), words.next()) {
@@ -280,7 +288,7 @@ impl Driver {
                 }
                 _ => {
                     answer.last = line.split(' ').map(str::to_owned).collect();
-                    return answer;
+                    return Ok(answer);
                 }
             }
         }

@@ -23,7 +23,9 @@ use crate::session::crashes::Crashes;
 use crate::session::locks::{Held, Locks, What};
 use crate::session::shelf::{DATABASES, Shelves};
 use crate::session::state_dir::{self, trouble};
-use crate::session::store_file::{Pages, close_on_exec, identity, remove_other_boots, store_name};
+use crate::session::store_file::{
+    Pages, close_on_exec, identity, lock_file_length, make_whole, remove_other_boots, store_name,
+};
 use crate::session::tier::{Table, Trouble};
 
 /// How many processes may have read, until the slots of those that have ended
@@ -42,6 +44,12 @@ const ROOM_PER_RECORD: usize = 1_024;
 /// Room in any case, in bytes: for the notes, some of which are long.
 const SLACK: usize = 32 << 20;
 
+/// The room is in whole pages, however large a system's are.
+const GRAIN: usize = 64 << 10;
+
+/// What is to be done about the file system.
+const MAKE_ROOM: &str = "make room in its file system and look to its rights";
+
 impl Host {
     /// Opens the store in `directory`, with room for `capacity` sessions. It is made
     /// if it is not there yet, and anew if it is damaged.
@@ -57,7 +65,7 @@ impl Host {
         state_dir::prepare(directory)?;
         let mut place = Place::new(directory, capacity)?;
         check_limit(&place.path, room)?;
-        place.room = room.next_multiple_of(64 << 10);
+        place.room = room - room % GRAIN;
         place.crashes = Crashes::open(directory).map(Arc::new);
         let mut making = None;
         match place.open(&mut making) {
@@ -139,6 +147,10 @@ impl Place {
                 // that of its users. And of a file that was emptied it would make a
                 // new store under those who have it mapped.
                 self.remove().map_err(|error| self.unusable(&error))?;
+                // LMDB maps it, and would leave holes in it.
+                let lock_file = lock_file(&self.path);
+                make_whole(&lock_file, lock_file_length(READERS))
+                    .map_err(|error| trouble(&lock_file, &error, MAKE_ROOM))?;
             }
         }
         let inside = self.crashes.as_ref().map(|crashes| crashes.enter(None));
@@ -261,15 +273,22 @@ impl Place {
     }
 
     fn fault(&self, error: &heed::Error) -> Fault {
-        if is_damage(error) {
-            return Fault::Damage(error.to_string());
-        }
-        let remedy = "look to its rights, and to the memory that the process may have";
-        trouble(&self.path, error, remedy).into()
+        let fault = match error {
+            error if is_damage(error) => return Fault::Damage(error.to_string()),
+            // Of 32 bits, or under a limit (RLIMIT_AS).
+            heed::Error::Io(reason) if reason.kind() == io::ErrorKind::OutOfMemory => {
+                let problem = format!("{error}: {} MiB at one place", self.room >> 20);
+                let remedy = "lower sso_sessions, or let processes have more address space";
+                trouble(&self.path, &problem, remedy)
+            }
+            heed::Error::Io(_) => trouble(&self.path, error, MAKE_ROOM),
+            _ => trouble(&self.path, error, "restart the mail server"),
+        };
+        fault.into()
     }
 
     fn unusable(&self, error: &io::Error) -> Trouble {
-        trouble(&self.path, error, "look to its rights")
+        trouble(&self.path, error, MAKE_ROOM)
     }
 
     fn trouble(&self, fault: Fault) -> Trouble {

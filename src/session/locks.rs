@@ -27,8 +27,8 @@ pub(super) enum What<'k> {
     Making,
     /// Writing to the store.
     Writing,
-    /// Validating a credential. Two of them share a byte once in 2^62; the one
-    /// then waits for the other.
+    /// Validating a credential. Two of them share a byte once in 2^62, or in 2^30
+    /// where offsets have 32 bits; the one then waits for the other.
     Validating(&'k Key),
 }
 
@@ -38,8 +38,8 @@ impl What<'_> {
             Self::Making => 0,
             Self::Writing => 1,
             Self::Validating(key) => {
-                let mut head = [0; 8];
-                head.copy_from_slice(&key.as_bytes()[..8]);
+                let mut head = [0; size_of::<libc::off_t>()];
+                head.copy_from_slice(&key.as_bytes()[..size_of::<libc::off_t>()]);
                 (libc::off_t::from_be_bytes(head) & (libc::off_t::MAX >> 1)) | 2
             }
         }

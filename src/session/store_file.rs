@@ -66,9 +66,9 @@ impl Pages {
     /// LMDB's. LMDB believes what it reads: a page of something else could end
     /// the process.
     ///
-    /// Each page begins with its own number (`MDB_page` in mdb.c), but for one
-    /// that was never written and the two that describe the store, which LMDB
-    /// looks at itself. Of a large file, pages at equal distances are taken.
+    /// Each page begins with its own number, as wide as a pointer (`MDB_page` in
+    /// mdb.c), but for one that was never written and the two that describe the
+    /// store, which LMDB looks at itself. Of a large file, pages at equal distances are taken.
     pub(super) fn check(&self, path: &Path) -> io::Result<()> {
         let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         let file = File::open(path)?;
@@ -78,9 +78,9 @@ impl Pages {
         let stride = self.count.div_ceil(Self::SAMPLE).max(1);
         let sample = (2..self.count).step_by(usize::try_from(stride).unwrap_or(usize::MAX));
         for number in sample.chain(self.count.checked_sub(1).filter(|last| *last >= 2)) {
-            let mut head = [0; 8];
+            let mut head = [0; size_of::<usize>()];
             file.read_exact_at(&mut head, number * self.size)?;
-            let found = u64::from_ne_bytes(head);
+            let found = usize::from_ne_bytes(head) as u64;
             if found != number && found != 0 {
                 return wrong(format!("is damaged at page {number}"));
             }

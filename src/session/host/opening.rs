@@ -314,10 +314,14 @@ fn check_limit(path: &Path, room: usize) -> Result<(), Trouble> {
     }
 }
 
-/// The room for so many sessions, in bytes.
+/// The room for so many sessions, in bytes; at most all that can be counted, which no
+/// process has.
 fn room(capacity: usize) -> usize {
     let capacities = Table::ALL.map(|table| table.capacity(capacity));
-    capacities.iter().sum::<usize>() * ROOM_PER_RECORD + SLACK
+    let records = capacities.iter().sum::<usize>();
+    records
+        .saturating_mul(ROOM_PER_RECORD)
+        .saturating_add(SLACK)
 }
 
 /// Where the store of this boot is.
@@ -330,4 +334,36 @@ fn store_path(directory: &Path) -> Result<PathBuf, Trouble> {
     store_name()
         .map(|name| directory.join(name))
         .ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Most processes of 32 bits have no room for the most sessions.
+    #[test]
+    fn there_is_room_for_all_sessions_or_the_remedy_is_named() {
+        const MOST: usize = 10_000_000;
+        let directory = tempfile::tempdir().unwrap();
+        match Host::open(directory.path(), MOST) {
+            Ok(host) => assert!(host.room() / ROOM_PER_RECORD >= 2 * MOST),
+            Err(trouble) => {
+                assert!(size_of::<usize>() < 8, "{trouble}");
+                let trouble = trouble.to_string();
+                assert!(trouble.contains("; lower sso_sessions"), "{trouble}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_process_has_room_for_is_not_opened_and_the_remedy_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        for room in [usize::MAX / 2, usize::MAX] {
+            let opened = Host::open_with_room(directory.path(), 10, room);
+            let trouble = opened.err().unwrap().to_string();
+            assert!(trouble.contains("; lower sso_sessions"), "{trouble}");
+        }
+        // It may be lowered: nothing is left that keeps it from being opened.
+        Host::open(directory.path(), 10).unwrap();
+    }
 }

@@ -20,8 +20,8 @@ PROGRAM := target/release/sasl-sso
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: build compile deb demo test test-package soak faults lint bench install uninstall clean \
-	packages-build packages-deb packages-test
+.PHONY: build compile deb demo test test-package soak faults lint bench instructions install \
+	uninstall clean packages-build packages-deb packages-test
 
 packages-build:
 	@scripts/install-packages build
@@ -38,9 +38,12 @@ packages-test:
 build: packages-build compile
 
 # NODELETE: a thread or thread-local state may outlive a dlclose of the plugin.
+# gcc_eh: the plugin has what unwinds a panic in itself. Many programs have no libgcc_s.so, and
+# to load that would take them as long as to load the plugin.
 compile:
 	cargo build --release --locked --bin sasl-sso
-	cargo rustc --release --locked --lib --crate-type cdylib -- -Clink-arg=-Wl,-z,nodelete
+	cargo rustc --release --locked --lib --crate-type cdylib -- -Clink-arg=-Wl,-z,nodelete \
+		-L native=$(dir $(shell gcc -print-file-name=libgcc_eh.a)) -l static=gcc_eh
 
 demo: build packages-test
 	cargo build --locked --example demo
@@ -82,6 +85,10 @@ lint: packages-build
 # and building benches for release would not leave it alone.
 bench: build packages-test
 	cargo bench --locked --profile dev --bench benches
+
+# What logins and loading cost in instructions, which the tests hold to: written anew.
+instructions: build packages-test
+	SSO_RENEW_INSTRUCTIONS=1 cargo test --locked --test instructions -- --nocapture
 
 # By rename: a process that has the old plugin mapped goes on with it.
 # No dependency on build: one builds as oneself and installs as root.

@@ -12,6 +12,8 @@ use harness::faulty_cas::Behaviour;
 use harness::scratch::Scratch;
 use libsasl2::site::{PROXY, Site};
 use libsasl2::{Kit, caspt, code, hex, plugin};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 fn output(program: &str, arguments: &[&str]) -> String {
@@ -321,6 +323,25 @@ fn random_messages_crash_nothing_and_open_nothing() {
         .count();
     assert!(deep > 100, "only {deep} messages came as far as CAS");
     assert_eq!(driver.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn no_other_library_is_loaded_with_the_plugin() {
+    let scratch = Scratch::new("libraries");
+    let kit = Kit::new(&scratch);
+    let libraries = |plugins: &Path| {
+        let mut driver = kit.driver_in(&scratch, plugins, &[], &[]);
+        driver.ask("list");
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", driver.pid()));
+        let maps = maps.expect("what is mapped");
+        let names = maps.lines().filter_map(|line| line.rsplit('/').next());
+        let libraries = names.filter(|name| name.contains(".so"));
+        libraries.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let without = libraries(&scratch.create_dir("empty"));
+    let mut with = libraries(kit.directory());
+    assert!(with.remove("libsso.so"), "{with:?}");
+    assert_eq!(with, without);
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Engine {
     pub fn service(&self, kind: Kind, service: &str, host: &str) -> String {
         match (kind, self.cas()) {
             (Kind::Ticket, Some(config)) => config.service.name(service, host),
-            _ => format!("{service}://{host}"),
+            _ => [service, "://", host].concat(),
         }
     }
 

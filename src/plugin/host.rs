@@ -273,6 +273,8 @@ fn text(pointer: *const c_char) -> Option<String> {
 
 /// `text` up to its first NUL.
 fn c_string(text: &str) -> CString {
-    let end = text.find('\0').unwrap_or(text.len());
-    CString::new(&text[..end]).unwrap_or_default()
+    CString::new(text).unwrap_or_else(|error| {
+        let end = error.nul_position();
+        CString::new(&text[..end]).unwrap_or_default()
+    })
 }

@@ -72,9 +72,10 @@ impl Access<'_> {
         key: &Key,
         lifetimes: &Lifetimes,
     ) -> Option<(Known, bool)> {
-        match self.session(kind, key, lifetimes) {
+        let now = self.now();
+        match self.session(kind, key, now, lifetimes) {
             Some((session, source)) => {
-                let is_stale = session.is_stale(self.now(), lifetimes);
+                let is_stale = session.is_stale(now, lifetimes);
                 Some(((Ok(session.principal), source), is_stale))
             }
             None => Some((self.known_refusal(kind, key)?, false)),
@@ -93,15 +94,23 @@ impl Access<'_> {
         key: &Key,
         lifetimes: &Lifetimes,
     ) -> Option<(Principal, Source)> {
-        let (session, source) = self.session(kind, key, lifetimes)?;
-        if session.is_stale(self.now(), lifetimes) {
+        let now = self.now();
+        let (session, source) = self.session(kind, key, now, lifetimes)?;
+        if session.is_stale(now, lifetimes) {
             self.touch(kind, key, source, lifetimes);
         }
         Some((session.principal, source))
     }
 
-    fn session(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) -> Option<(Session, Source)> {
-        let (now, wall) = (self.now(), self.wall());
+    /// The session of `key`, if it is one at this moment.
+    fn session(
+        &self,
+        kind: Kind,
+        key: &Key,
+        now: Moment,
+        lifetimes: &Lifetimes,
+    ) -> Option<(Session, Source)> {
+        let wall = self.wall();
         self.find_first(Table::of(kind), key, |record, source| {
             let session = Session::decode(record)?;
             let is_alive = session.is_alive(now, wall, lifetimes);

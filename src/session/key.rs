@@ -6,7 +6,6 @@
 use std::fmt;
 
 use aws_lc_rs::{constant_time, digest, hmac, rand};
-use zeroize::Zeroize;
 
 use crate::outcome::{Failure, Reason};
 
@@ -77,7 +76,8 @@ impl Secret {
     }
 
     /// The key of the parts, each of which counts with its length, so that no
-    /// two lists of parts have one key.
+    /// two lists of parts have one key. A credential must be the last of them: the
+    /// others are copied.
     pub fn key(&self, parts: &[&[u8]]) -> Key {
         let mut bytes = [0; Key::LENGTH];
         bytes.copy_from_slice(self.tag(parts).as_ref());
@@ -85,17 +85,20 @@ impl Secret {
     }
 
     fn tag(&self, parts: &[&[u8]]) -> hmac::Tag {
-        // In one piece: a context for each part costs more than the copy. Of its
-        // whole length from the start: what it outgrew would not be wiped.
-        let length = parts.iter().map(|part| 8 + part.len()).sum();
-        let mut message = Vec::with_capacity(length);
-        for part in parts {
-            message.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            message.extend_from_slice(part);
+        let mut context = hmac::Context::with_key(&self.0);
+        if let Some((last, others)) = parts.split_last() {
+            // In one piece, for each call has its price; but not the last part: it is the
+            // longest, and if there is a credential among them, it is that.
+            let mut head = Vec::with_capacity(128);
+            for part in others {
+                head.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                head.extend_from_slice(part);
+            }
+            head.extend_from_slice(&(last.len() as u64).to_be_bytes());
+            context.update(&head);
+            context.update(last);
         }
-        let tag = hmac::sign(&self.0, &message);
-        message.zeroize();
-        tag
+        context.sign()
     }
 
     /// Puts a seal behind `record`, by which [`Secret::opened`] knows it as
@@ -149,6 +152,12 @@ mod tests {
         assert_ne!(key(&["a", "b"]), key(&["ab", ""]));
         assert_ne!(key(&["a", "b"]), key(&["", "ab"]));
         assert_ne!(key(&["a"]), key(&["a", ""]));
+    }
+
+    #[test]
+    fn the_keys_of_a_store_are_those_of_the_build_before() {
+        let key = secret().key(&[b"tickets", b"imap://mail.example", b"", b"PT-1"]);
+        assert_eq!(key.to_string(), "056928ebed3d");
     }
 
     #[test]

@@ -123,8 +123,19 @@ impl Kit {
         wrapper: &[&str],
         options: &[(&str, &str)],
     ) -> Driver {
+        self.driver_in(scratch, &self.directory, wrapper, options)
+    }
+
+    /// The same with another plugin directory.
+    pub fn driver_in(
+        &self,
+        scratch: &Scratch,
+        plugins: &Path,
+        wrapper: &[&str],
+        options: &[(&str, &str)],
+    ) -> Driver {
         let mut words = wrapper.iter().map(PathBuf::from).collect::<Vec<_>>();
-        words.extend([self.program.clone(), self.directory.clone()]);
+        words.extend([self.program.clone(), plugins.to_path_buf()]);
         let mut command = scratch.command(words.remove(0));
         command.args(words).args(
             options

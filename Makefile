@@ -20,8 +20,9 @@ PROGRAM := target/release/sasl-sso
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: build compile deb demo test test-package soak faults lint bench instructions install \
-	uninstall clean packages-build packages-deb packages-test
+.PHONY: build compile deb demo test test-package soak faults lint bench instructions \
+	install uninstall clean sandbox asan soak-hour test-portability timing packages-build \
+	packages-deb packages-test
 
 packages-build:
 	@scripts/install-packages build
@@ -61,10 +62,17 @@ test: build deb packages-test
 	cargo test --locked
 
 # The packages' whole life, beside a Cyrus in a Debian of its own: as root, and with
-# what debootstrap fetches.
+# what debootstrap fetches. SSO_DEBIAN=trixie, say, is another release than this machine's.
 test-package: build deb packages-test
 	@scripts/install-packages package-test
 	cargo test --locked --test package_lifecycle -- --ignored --nocapture
+
+# The oldest libsasl2 and the newest, 32 bits, and another processor: as root, with what
+# debootstrap fetches, and with an hour for the first time.
+PORTABILITY ?= oldest newest i386 arm64
+test-portability: build
+	@scripts/install-packages portability
+	@scripts/test-portability $(PORTABILITY)
 
 # What takes too long for every change: minutes of silence and of nonsense.
 soak: build packages-test
@@ -73,6 +81,39 @@ soak: build packages-test
 # The same of faults: a thousand kills, minutes of stress. SSO_STRESS_SECONDS says of how many.
 faults: build packages-test
 	cargo test --locked --test faults_of_the_store --test faults_of_the_host -- --ignored --nocapture
+
+# What the unit of the daemon promises, tried from inside: as root, under a systemd in
+# namespaces of its own.
+sandbox: build packages-test
+	cargo test --locked --test sandbox_from_inside -- --ignored --nocapture
+
+# The C border by a plugin and a host that watch themselves, LMDB and all other C code in
+# it included. rustc has the flag, and wants to be told that one knows that it may change.
+RUST_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+asan: build packages-test
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+	CFLAGS_$(subst -,_,$(RUST_HOST))="-fsanitize=address -fno-omit-frame-pointer" \
+	cargo rustc --locked --lib --crate-type cdylib --target $(RUST_HOST) --target-dir target/asan
+	rm -f target/asan/report.*
+	SSO_TEST_PLUGIN=target/asan/$(RUST_HOST)/debug/libsso.so \
+	SSO_TEST_SANITIZER=-fsanitize=address \
+	ASAN_OPTIONS=verify_asan_link_order=0:log_path=$(CURDIR)/target/asan/report \
+	cargo test --locked --test plugin_in_libsasl2 --test tokens_in_libsasl2 \
+		--test faults_of_the_host -- --nocapture --test-threads 2 $(ASAN_SKIPS)
+	@! grep -H . target/asan/report.* 2>/dev/null
+
+# Other tools, limits that the sanitizer itself does not fit into, and how fast it all is.
+ASAN_SKIPS := --skip valgrind --skip exported --skip saslpluginviewer --skip memory:: \
+	--skip growth:: --skip reloads:: --skip slow:: --skip dns:: --skip descriptors::
+
+# An hour of forty connections while all servers are stopped, killed and started again;
+# SSO_SOAK_SECONDS is for less, SSO_TEST_SEED for another order.
+soak-hour: build packages-test
+	cargo test --locked --test soak_for_an_hour -- --ignored --nocapture
+
+# Whether the time of a refusal tells anything: on a machine with nothing else to do.
+timing: build packages-test
+	cargo test --locked --test time_tells_nothing -- --ignored --nocapture
 
 # What a change must pass before it is looked at.
 lint: packages-build
@@ -111,7 +152,7 @@ install:
 	chmod 644 "$(DESTDIR)$(BASHDIR)/sasl-sso" "$(DESTDIR)$(FISHDIR)/sasl-sso.fish" \
 		"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
 	install -d "$(DESTDIR)$(DOCDIR)/docs" "$(DESTDIR)$(DOCDIR)/examples"
-	install -m 644 README.md "$(DESTDIR)$(DOCDIR)"
+	install -m 644 README.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
 	install -m 644 docs/* "$(DESTDIR)$(DOCDIR)/docs"
 	install -m 644 cyrus-conf-examples/* "$(DESTDIR)$(DOCDIR)/examples"
 

@@ -4,6 +4,9 @@ use heed::types::{Bytes, Unit};
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 use std::path::Path;
 
+/// Sessions of one transaction at most.
+const AT_ONCE: usize = 50_000;
+
 /// Another process's hold on a store.
 pub struct Filling {
     env: Env<WithoutTls>,
@@ -43,8 +46,17 @@ impl Filling {
         }
     }
 
-    /// Writes so many sessions, as long as real ones and at places as random, in one transaction.
-    pub fn write(&mut self, count: usize) {
+    /// Writes so many sessions, as long as real ones and at places as random, in transactions of
+    /// no more than LMDB keeps in memory.
+    pub fn write(&mut self, mut count: usize) {
+        while count > 0 {
+            let some = count.min(AT_ONCE);
+            self.write_some(some);
+            count -= some;
+        }
+    }
+
+    fn write_some(&mut self, count: usize) {
         let mut transaction = self.env.write_txn().expect("a transaction");
         for _ in 0..count {
             self.written += 1;

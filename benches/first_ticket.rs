@@ -1,24 +1,29 @@
 //! A ticket that nobody has seen: the plugin asks the CAS. Beside curl, which asks the same server
-//! the same, so that the server's own time is in both.
+//! the same: with the server's own time in both, and less what it used of the processor.
 
 use crate::harness::authority::Authority;
 use crate::harness::faulty_cas::FaultyCas;
 use crate::harness::scratch::Scratch;
 use crate::libsasl2::site::PROXY;
 use crate::libsasl2::{Driver, Kit, hex};
-use crate::measure::rounds;
+use crate::measure::{Series, rounds};
 use crate::table::{Better, Row};
 use std::cell::RefCell;
+use std::time::Duration;
 
 const ROUNDS: usize = 21;
 
 /// One server, asked by the one and by the other.
-struct Pair {
+struct Pair<'k> {
     cas: FaultyCas,
     driver: Driver,
+    kit: &'k Kit,
+    options: [(&'static str, String); 4],
     scratch: Scratch,
     authority: String,
     asked: usize,
+    /// What the plugin and curl took, less the server's own time, in milliseconds.
+    own: [Series; 2],
 }
 
 /// The rows of the table.
@@ -31,55 +36,51 @@ pub fn rows() -> Vec<Row> {
         pair(FaultyCas::start_plain()),
         pair(FaultyCas::start(&authority)),
     );
-    let [us, curl, us_tls, curl_tls] = rounds(
+    let [us, curl, us_tls, curl_tls, first] = rounds(
         ROUNDS,
         [
             &mut || plain.borrow_mut().log_in(),
             &mut || plain.borrow_mut().curl(),
             &mut || tls.borrow_mut().log_in(),
             &mut || tls.borrow_mut().curl(),
+            &mut || tls.borrow_mut().log_in_anew(),
         ],
     );
+    let (plain, tls) = (plain.into_inner(), tls.into_inner());
+    let [own, curl_own] = plain.own.map(Series::warmed_up);
+    let [own_tls, curl_own_tls] = tls.own.map(Series::warmed_up);
+    let row = |what, ours: &Series, other: &Series| {
+        Row::new(what, "ms", ours, ("curl", other), Better::Less)
+    };
     vec![
-        Row::new(
-            "unknown ticket, CAS by http",
-            "ms",
-            &us,
-            ("curl", &curl),
-            Better::Less,
-        ),
-        Row::new(
-            "… by https",
-            "ms",
-            &us_tls,
-            ("curl", &curl_tls),
-            Better::Less,
-        ),
+        row("unknown ticket, CAS by http", &us, &curl),
+        row("… less the server's time", &own, &curl_own),
+        row("… by https", &us_tls, &curl_tls),
+        row("… less the server's time", &own_tls, &curl_own_tls),
+        row("… the first of a process", &first, &curl_tls),
     ]
 }
 
-impl Pair {
-    fn new(cas: FaultyCas, scratch: &Scratch, kit: &Kit, authority: &Authority) -> Self {
+impl<'k> Pair<'k> {
+    fn new(cas: FaultyCas, scratch: &Scratch, kit: &'k Kit, authority: &Authority) -> Self {
         let ca = authority.write_ca(scratch).display().to_string();
         let state = scratch.join("state").display().to_string();
         let options = [
-            ("caspt_url", cas.url().as_str()),
-            ("caspt_ca_file", &ca),
-            ("caspt_proxies", PROXY),
-            ("sso_state_dir", &state),
-        ]
-        .map(|(name, value)| (name, value.to_owned()));
-        let options = options
-            .each_ref()
-            .map(|(name, value)| (*name, value.as_str()));
-        let mut driver = kit.driver(scratch, &options);
-        driver.ask("quiet 1");
+            ("caspt_url", cas.url()),
+            ("caspt_ca_file", ca.clone()),
+            ("caspt_proxies", PROXY.to_owned()),
+            ("sso_state_dir", state),
+        ];
+        let driver = driver(kit, scratch, &options);
         Self {
             cas,
             driver,
+            kit,
+            options,
             scratch: scratch.clone(),
             authority: ca,
             asked: 0,
+            own: [Series::default(), Series::default()],
         }
     }
 
@@ -91,11 +92,25 @@ impl Pair {
         ticket
     }
 
+    /// The first login of a process, in milliseconds.
+    fn log_in_anew(&mut self) -> f64 {
+        let command = self.login();
+        let mut driver = driver(self.kit, &self.scratch, &self.options);
+        driver.median(&command).as_secs_f64() * 1e3
+    }
+
+    fn login(&mut self) -> String {
+        let message = format!("\0\0{}", self.next());
+        format!("time CASPT 1 {}", hex(message.as_bytes()))
+    }
+
     /// A login, in milliseconds.
     fn log_in(&mut self) -> f64 {
-        let message = format!("\0\0{}", self.next());
-        let command = format!("time CASPT 1 {}", hex(message.as_bytes()));
-        self.driver.median(&command).as_secs_f64() * 1e3
+        let command = self.login();
+        let before = self.cas.worked();
+        let time = self.driver.median(&command).as_secs_f64() * 1e3;
+        self.note_own(0, time, before);
+        time
     }
 
     /// The same question by curl, from its first to its last byte, in milliseconds.
@@ -109,12 +124,31 @@ impl Pair {
         command
             .args(["-sS", "-w", "\n%{time_total}", "--cacert"])
             .args([&self.authority, &question]);
+        let before = self.cas.worked();
         let output = self.scratch.run("curl", command, "");
         assert!(output.contains("user1"), "{output}");
         let seconds = output
             .lines()
             .last()
             .and_then(|line| line.parse::<f64>().ok());
-        seconds.expect("the time that curl took") * 1e3
+        let time = seconds.expect("the time that curl took") * 1e3;
+        self.note_own(1, time, before);
+        time
     }
+
+    /// Notes what was left of `time` without what the server worked since it had worked so long.
+    fn note_own(&mut self, whose: usize, time: f64, before: Duration) {
+        let server = self.cas.worked() - before;
+        self.own[whose].push(time - server.as_secs_f64() * 1e3);
+    }
+}
+
+fn driver(kit: &Kit, scratch: &Scratch, options: &[(&'static str, String)]) -> Driver {
+    let options: Vec<(&str, &str)> = options
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let mut driver = kit.driver(scratch, &options);
+    driver.ask("quiet 1");
+    driver
 }

@@ -1,5 +1,7 @@
-//! Logins over IMAP with known tickets, beside those with passwords in sasldb.
+//! Logins over IMAP with known tickets, beside those with passwords in sasldb, and with passwords
+//! that saslauthd has in its cache.
 
+use crate::cached_saslauthd::CachedSaslauthd;
 use crate::harness::cyrus::Options;
 use crate::harness::imap::Imap;
 use crate::libsasl2::site::PROXY;
@@ -14,12 +16,24 @@ const LOGINS: usize = 40;
 
 /// The rows of the table.
 pub fn rows(mail: &Mail) -> Vec<Row> {
-    let (_scratch, stock, _) = mail::cyrus("bench-stock", Options::default());
+    let (scratch, stock, _) = mail::cyrus("bench-stock", Options::default());
+    let saslauthd = CachedSaslauthd::start(&scratch, &stock);
+    let asking = [
+        ("sasl_pwcheck_method", "saslauthd".to_owned()),
+        ("sasl_saslauthd_path", saslauthd.mux()),
+    ];
+    let options = Options {
+        imapd_conf: asking
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec(),
+        ..Options::default()
+    };
+    let (_other_scratch, asking, _) = mail::cyrus("bench-asking", options);
     for user in &mail.users {
         mail.cas.arm(&ticket(user), user, &[PROXY]);
     }
     let port = mail.cyrus.imap_port();
-    let [tickets, passwords, without] = rounds(
+    let [tickets, passwords, without, cached] = rounds(
         ROUNDS,
         [
             &mut || {
@@ -29,12 +43,14 @@ pub fn rows(mail: &Mail) -> Vec<Row> {
             },
             &mut || log_in(port, &mail.users, "PLAIN", password),
             &mut || log_in(stock.imap_port(), &mail.users, "PLAIN", password),
+            &mut || log_in(asking.imap_port(), &mail.users, "PLAIN", password),
         ],
     );
     let row = |what, beside, other| Row::new(what, "/s", &tickets, (beside, other), Better::More);
     vec![
         row("IMAP logins, known tickets", "PLAIN, sasldb", &passwords),
         row("IMAP logins, known tickets", "… without us", &without),
+        row("IMAP logins, known tickets", "saslauthd, cached", &cached),
     ]
 }
 

@@ -6,7 +6,7 @@ use crate::harness::scratch::Scratch;
 use crate::libsasl2::{Driver, Kit};
 use crate::mail::{Mail, PASSWORD};
 use crate::measure::{Series, rounds};
-use crate::store::{Maker, USED};
+use crate::store::{Maker, Size, Store, USED};
 use crate::table::{Better, Row};
 use crate::tokens::Tokens;
 
@@ -15,8 +15,8 @@ const ROUNDS: usize = 41;
 const KNOWN: usize = 5_000;
 const CACHED: usize = 1_000;
 
-/// The rows of the table.
-pub fn rows(mail: &Mail) -> Vec<Row> {
+/// The rows of the table, and what stores of so many sessions take.
+pub fn rows(mail: &Mail) -> (Vec<Row>, Vec<Size>) {
     let scratch = Scratch::new("bench-known");
     let kit = Kit::new(&scratch);
     let saslauthd = CachedSaslauthd::start(&mail.scratch, &mail.cyrus);
@@ -31,9 +31,10 @@ pub fn rows(mail: &Mail) -> Vec<Row> {
         kit: &kit,
     };
     let store = |name, count| stores.of_tickets(mail, name, count);
-    let (mut hundred_thousand, mut written) = (store("c", 100_000), store("d", 100_000));
-    let (mut one, mut ten_thousand) = (store("a", 1), store("b", 10_000));
-    let mut aloud = store("e", 1);
+    let (mut million, mut written) = (store("d", 1_000_000), store("e", 100_000));
+    let (mut ten_thousand, mut hundred_thousand) = (store("b", 10_000), store("c", 100_000));
+    let (mut one, mut thousand) = (store("i", 1), store("a", 1_000));
+    let mut aloud = store("j", 1);
     let mut rate = Series::default();
     let tokens = Tokens::minted("RS256", USED);
     let [
@@ -46,8 +47,10 @@ pub fn rows(mail: &Mail) -> Vec<Row> {
     let [
         cached,
         first,
+        of_thousand,
         second,
         third,
+        of_million,
         contended,
         logged,
         token,
@@ -58,8 +61,10 @@ pub fn rows(mail: &Mail) -> Vec<Row> {
         [
             &mut || check(&mut asking, &mail.users[0], CACHED),
             &mut || one.walk(KNOWN),
+            &mut || thousand.walk(KNOWN),
             &mut || ten_thousand.walk(KNOWN),
             &mut || hundred_thousand.walk(KNOWN),
+            &mut || million.walk(KNOWN),
             &mut || {
                 let (time, opened) = written.walk_beside_a_writer(KNOWN);
                 rate.push(opened);
@@ -76,16 +81,20 @@ pub fn rows(mail: &Mail) -> Vec<Row> {
         Row::new(what, "µs", times, beside, Better::Less)
     };
     let beside_writer = format!("… while {:.0} a second open", rate.median());
-    vec![
+    let sizes = [one, thousand, ten_thousand, hundred_thousand, million];
+    let rows = vec![
         row("known ticket, 1 session", &first),
+        row("… 1,000 sessions", &of_thousand),
         row("… 10,000 sessions", &second),
         row("… 100,000 sessions", &third),
+        row("… 1,000,000 sessions", &of_million),
         row(&beside_writer, &contended),
         row("… 1, and its line to the log", &logged),
         row("known token, 1 session", &token),
         row("… 10,000 sessions", &token_second),
         row("… 100,000 sessions", &token_third),
-    ]
+    ];
+    (rows, sizes.iter().map(Store::size).collect())
 }
 
 /// So many checks of a password: the median in microseconds.

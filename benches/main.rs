@@ -25,6 +25,7 @@ mod known_session;
 mod loading;
 mod mail;
 mod measure;
+mod processes;
 mod store;
 mod table;
 mod tokens;
@@ -35,8 +36,9 @@ fn main() {
         return;
     }
     let mail = mail::Mail::start();
-    let mut rows = known_session::rows(&mail);
+    let (mut rows, sizes) = known_session::rows(&mail);
     rows.extend(counting::rows(&mail));
+    rows.extend(processes::rows(&mail));
     rows.extend(imap_logins::rows(&mail));
     rows.extend(daemon::rows(&mail));
     // The others are for one process at a time.
@@ -44,5 +46,5 @@ fn main() {
     rows.extend(first_ticket::rows());
     rows.extend(first_token::rows());
     rows.extend(loading::rows());
-    print!("{}", table::text(&rows));
+    print!("{}{}", table::text(&rows), table::sizes(&sizes));
 }

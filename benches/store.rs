@@ -6,12 +6,17 @@ use crate::libsasl2::site::PROXY;
 use crate::libsasl2::{Driver, Kit};
 use crate::mail::Mail;
 use crate::tokens::Tokens;
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// So many of the credentials in a store are used, one after the other: more than a processor's
 /// cache keeps the way to.
 pub const USED: usize = 1_000;
+
+/// `sso_sessions` by default.
+const DEFAULT: usize = 100_000;
 
 /// Where stores are made.
 pub struct Maker<'m> {
@@ -23,6 +28,20 @@ pub struct Maker<'m> {
 pub struct Store {
     host: Host,
     filling: Filling,
+    state: PathBuf,
+    count: usize,
+}
+
+/// What a store takes, and the host that has it open.
+pub struct Size {
+    /// Sessions in it.
+    pub sessions: usize,
+    /// Of the host's memory, in kB: what is its own.
+    pub private: usize,
+    /// And what other processes have as well, such as the pages of the store.
+    pub shared: usize,
+    /// Of the file system, in kB.
+    pub disk: u64,
 }
 
 /// A process with the plugin, and the mechanism of the credentials that are used.
@@ -55,7 +74,7 @@ impl Maker<'_> {
     /// The same of one session in a directory where there is something else in the place of the
     /// counters, as there is in that of `other`: no login is counted.
     pub fn of_tickets_uncounted(&self, mail: &Mail, name: &str, other: &str) -> Store {
-        let entries = std::fs::read_dir(self.scratch.join(format!("state-{other}")));
+        let entries = fs::read_dir(self.scratch.join(format!("state-{other}")));
         let names = entries.expect("a state directory").map(|entry| {
             let name = entry.expect("an entry").file_name();
             name.into_string().expect("a name")
@@ -64,7 +83,7 @@ impl Maker<'_> {
         let counters = counters.next().expect("counters");
         let state = self.scratch.create_dir(format!("state-{name}"));
         set_mode(&state, 0o700);
-        std::fs::create_dir(state.join(counters)).expect("something in their place");
+        fs::create_dir(state.join(counters)).expect("something in their place");
         self.of_tickets(mail, name, 1)
     }
 
@@ -85,6 +104,8 @@ impl Maker<'_> {
     ) -> Store {
         let state = self.scratch.join(format!("state-{name}"));
         options.push(("sso_state_dir", state.display().to_string()));
+        // As by default, or as many as there are, and one that opens another.
+        options.push(("sso_sessions", (count + 1_000).max(DEFAULT).to_string()));
         let options: Vec<(&str, &str)> = options
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
@@ -101,7 +122,12 @@ impl Maker<'_> {
         };
         let mut filling = Filling::of(&state, table);
         filling.write(count - used);
-        Store { host, filling }
+        Store {
+            host,
+            filling,
+            state,
+            count,
+        }
     }
 }
 
@@ -119,10 +145,30 @@ impl Store {
         time
     }
 
+    /// What it takes.
+    pub fn size(&self) -> Size {
+        let path = format!("/proc/{}/smaps_rollup", self.host.driver.pid());
+        let text = fs::read_to_string(path).expect("a process");
+        let fields = |begin: &str| {
+            let lines = text.lines().filter(|line| line.starts_with(begin));
+            let numbers =
+                lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
+            numbers.sum::<usize>()
+        };
+        let entries = fs::read_dir(&self.state).expect("the state directory");
+        let blocks = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.blocks()));
+        Size {
+            sessions: self.count,
+            private: fields("Private_"),
+            shared: fields("Shared_"),
+            disk: blocks.sum::<u64>() / 2,
+        }
+    }
+
     /// The same while this process opens sessions as fast as it can, in a transaction each, as the
     /// plugin does. How many a second comes second.
     pub fn walk_beside_a_writer(&mut self, count: usize) -> (f64, f64) {
-        let Self { host, filling } = self;
+        let Self { host, filling, .. } = self;
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| host.walk(count));
             let (start, before) = (Instant::now(), filling.written());

@@ -1,6 +1,7 @@
 //! The table, in plain text.
 
 use crate::measure::Series;
+use crate::store::Size;
 
 /// Which way is good.
 #[derive(Clone, Copy)]
@@ -87,6 +88,24 @@ fn in_words(series: &Series) -> (String, String) {
     let (least, greatest) = series.range();
     let range = format!("({}–{})", number(least), number(greatest));
     (number(series.median()), range)
+}
+
+/// What stores take, by the number of sessions in them.
+pub fn sizes(sizes: &[Size]) -> String {
+    let mut text =
+        String::from("\n sessions   a process' own memory   shared with others   on the disk\n");
+    for Size {
+        sessions,
+        private,
+        shared,
+        disk,
+    } in sizes
+    {
+        text.push_str(&format!(
+            "{sessions:>9} {private:>20} kB {shared:>17} kB {disk:>10} kB\n"
+        ));
+    }
+    text
 }
 
 /// With as many digits as mean something.

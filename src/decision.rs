@@ -66,6 +66,7 @@ impl Decision<'_> {
                     | Reason::TrustUnusable
                     | Reason::KeysUnusable
                     | Reason::FallbackUnusable
+                    | Reason::ProcessExhausted
             )
         )
     }

@@ -11,19 +11,27 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use parking_lot::Mutex;
 use url::Url;
 
 use crate::deadline::Deadline;
+use crate::descriptors;
 use crate::outcome::{Failure, Reason};
+use crate::trust;
+use crate::wiping::wipe_stack;
 
 /// How often a waiting caller looks whether its host wants to end.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How many descriptors a request takes, with some to spare: tokio panics where it
+/// finds none, and a resolver says that there is no such name.
+const DESCRIPTORS: usize = 12;
 
 /// What a server answered.
 #[derive(Debug)]
@@ -87,6 +95,10 @@ impl Client {
     ) -> Result<Response, Error> {
         let end = tokio::time::Instant::from_std(deadline.end());
         let server = origin(&url);
+        if !descriptors::are_left(DESCRIPTORS) {
+            let what = "too few descriptors are left for a request";
+            return Err(not_written(Reason::ProcessExhausted, what.to_owned()));
+        }
         let client = self.client()?;
         let (sender, receiver) = mpsc::sync_channel(1);
         spawn(move || {
@@ -123,7 +135,10 @@ impl Client {
     }
 
     fn build(&self) -> Result<reqwest::Client, Error> {
-        let mut builder = reqwest::Client::builder()
+        let tls = trust::config(self.ca_file.as_deref())
+            .map_err(|what| not_written(Reason::TrustUnusable, what))?;
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .connect_timeout(self.connect_timeout)
             .http1_only()
             .no_proxy()
@@ -132,59 +147,38 @@ impl Client {
             .referer(false)
             .retry(reqwest::retry::never())
             .tls_info(true)
-            .user_agent(concat!("sasl-sso/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &self.ca_file {
-            let roots = roots(path).map_err(|what| not_written(Reason::TrustUnusable, what))?;
-            builder = builder.tls_certs_only(roots);
-        }
-        builder
+            .user_agent(concat!("sasl-sso/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| not_written(Reason::TrustUnusable, causes(&error)))
     }
 }
 
-/// Whether `path` holds CAs that a [`Client`] could trust.
-///
-/// # Errors
-/// A sentence that names the file and what is wrong with it.
-pub fn check_roots(path: &Path) -> Result<(), String> {
-    roots(path).map(drop)
-}
-
-fn roots(path: &Path) -> Result<Vec<reqwest::Certificate>, String> {
-    let complain = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
-    // Anything else than a file, such as a pipe, could be waited for for ever.
-    if !std::fs::metadata(path)
-        .map_err(|error| complain(&error))?
-        .is_file()
-    {
-        return Err(complain(&"is not a file"));
-    }
-    let pem = std::fs::read(path).map_err(|error| complain(&error))?;
-    let roots = reqwest::Certificate::from_pem_bundle(&pem);
-    let roots = roots.map_err(|error| complain(&causes(&error)))?;
-    if roots.is_empty() {
-        return Err(complain(&"has no certificate in it"));
-    }
-    Ok(roots)
-}
-
 /// Runs `work` in a thread in which all signals are blocked from its first
 /// instruction on.
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let unusable = |error: &dyn std::fmt::Display| {
-        let detail = format!("no thread for the request: {error}");
-        not_written(Reason::InternalError, detail)
+    let unusable = |reason, error: &dyn std::fmt::Display| {
+        not_written(reason, format!("no thread for the request: {error}"))
     };
     let before = SigSet::all()
         .thread_swap_mask(SigmaskHow::SIG_SETMASK)
-        .map_err(|error| unusable(&error))?;
+        .map_err(|error| unusable(Reason::InternalError, &error))?;
     let spawned = std::thread::Builder::new()
         .name("sso-http".to_owned())
-        .spawn(work);
+        .spawn(|| {
+            on_the_stack(work);
+            // The stack of a thread is kept for the next one: with pieces of the request
+            // and of the reply.
+            wipe_stack::<{ 64 << 10 }>();
+        });
     let restored = before.thread_set_mask();
-    spawned.map_err(|error| unusable(&error))?;
-    restored.map_err(|error| unusable(&error))
+    spawned.map_err(|error| unusable(Reason::ProcessExhausted, &error))?;
+    restored.map_err(|error| unusable(Reason::InternalError, &error))
+}
+
+/// Does it in a frame of its own.
+#[inline(never)]
+fn on_the_stack(work: impl FnOnce()) {
+    work();
 }
 
 fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -192,7 +186,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
         .enable_io()
         .enable_time()
         .build()
-        .map_err(|error| not_written(Reason::InternalError, format!("no runtime: {error}")))?;
+        .map_err(|error| not_written(Reason::ProcessExhausted, format!("no runtime: {error}")))?;
     let answer = runtime.block_on(future);
     // Does not wait for a resolver that hangs.
     runtime.shutdown_background();
@@ -227,6 +221,7 @@ fn classify(error: reqwest::Error) -> Error {
         () if !error.is_connect() && error.is_timeout() => Reason::ServerTimeout,
         () if !error.is_connect() => Reason::ReplyUnusable,
         () if error.is_timeout() => Reason::ServerTimeout,
+        () if is_exhausted(&error) => Reason::ProcessExhausted,
         () if is_tls(&error) => Reason::ServerUntrusted,
         () => Reason::ServerUnreachable,
     };
@@ -234,6 +229,19 @@ fn classify(error: reqwest::Error) -> Error {
         failure: Failure::new(reason, detail),
         nothing_written: error.is_connect(),
     }
+}
+
+/// Whether the system refused what a connection takes: that says nothing about the
+/// server.
+fn is_exhausted(error: &reqwest::Error) -> bool {
+    let is_lack = |error: &std::io::Error| {
+        let code = error.raw_os_error().map(Errno::from_raw);
+        matches!(
+            code,
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)
+        )
+    };
+    chain(error).any(|cause| cause.downcast_ref().is_some_and(is_lack))
 }
 
 /// rustls reports what it finds wrong with its peer as invalid data.
@@ -284,20 +292,5 @@ fn named(error: Error, server: &str) -> Error {
     Error {
         failure: Failure::new(failure.reason(), detail),
         ..error
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ca_file_that_could_be_waited_for_is_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let pipe = directory.path().join("ca.pem");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(check_roots(&pipe).unwrap_err().ends_with("is not a file"));
-        let missing = check_roots(&directory.path().join("missing")).unwrap_err();
-        assert!(missing.contains("No such file"), "{missing}");
     }
 }

@@ -12,17 +12,18 @@
 //!
 //! Arrows point one way, from the bottom of this list to its top:
 //!
-//! 1. [`credential`], [`principal`], [`clock`], [`deadline`], [`log`],
-//!    [`outcome`], [`witness`]: the words that all others speak.
+//! 1. [`credential`], [`principal`], [`clock`], [`deadline`], [`descriptors`], [`log`],
+//!    [`outcome`], [`witness`]: the words that all others speak. `wiping`: what is
+//!    freed is wiped.
 //! 2. [`algorithm`], [`identity`], [`proxies`], [`rules`], [`service`]: what the
 //!    administrator decides, and [`config`]: how it is written. [`wire`]: what
-//!    clients send. [`http`], [`session`]: asking a server, and remembering.
+//!    clients send. [`trust`], [`http`], [`session`]: asking a server, and remembering.
 //!    [`cas`], [`jwt`]: what a ticket and a token are worth.
 //! 3. [`authenticate`]: the one path of a login; [`decision`]: its line in the
 //!    log.
 //! 4. `plugin`: the border to libsasl2, the only place of unsafe code but for
-//!    the memory maps in `session`: that of the store is opened in `host`, that of
-//!    the counters is in `mapped`. [`daemon`]: saslauthd's protocol on a socket.
+//!    the memory maps in `session` (that of the store is opened in `host`, that of
+//!    the counters is in `mapped`) and the allocator, `wiping`. [`daemon`]: saslauthd's protocol on a socket.
 //!    [`cli`]: the program, which starts it, and the administrator's tools.
 //!    [`stamp`]: which build each of them is of.
 //!
@@ -44,7 +45,7 @@
 //! A process of the mail system that is taken over is not defended against; but what it
 //! could read in the state directory are keyed digests, and no credential. The
 //! administrator's tools show no credential either, and give up root before they look
-//! into what is another user's.
+//! into what is another user's. How each of this is shown is in `SECURITY.md`.
 
 pub mod algorithm;
 pub mod authenticate;
@@ -56,6 +57,7 @@ pub mod credential;
 pub mod daemon;
 pub mod deadline;
 pub mod decision;
+pub mod descriptors;
 pub mod http;
 pub mod identity;
 pub mod jwt;
@@ -69,5 +71,7 @@ pub mod rules;
 pub mod service;
 pub mod session;
 pub mod stamp;
+pub mod trust;
+mod wiping;
 pub mod wire;
 pub mod witness;

@@ -1,5 +1,5 @@
-//! README.md and `docs/` say what is so: every configuration in them is loaded, every command run,
-//! every link followed.
+//! README.md, `docs/` and SECURITY.md say what is so: every configuration in them is loaded, every
+//! command run, every link followed, every test found.
 
 // clippy sees no tests outside of #[test] functions.
 #![allow(clippy::expect_used)]
@@ -14,5 +14,7 @@ mod commands;
 mod configurations;
 #[path = "docs_are_true/log.rs"]
 mod log;
+#[path = "docs_are_true/threats.rs"]
+mod threats;
 #[path = "docs_are_true/words.rs"]
 mod words;

@@ -87,7 +87,10 @@ fn a_ticket_may_be_the_password_and_is_the_session_of_caspt() {
     let plain_site = PlainSite::new("plain");
     let cas = &plain_site.site.cas;
     let mut driver = plain_site.driver(&[]);
-    assert_eq!(driver.ask("list").last, ["mechs", "PLAIN", "CASPT"]);
+    // libsasl2 2.1.27 has them in another order.
+    let mut offered = driver.ask("list").last;
+    offered.sort();
+    assert_eq!(offered, ["CASPT", "PLAIN", "mechs"]);
     cas.arm("PT-1-alice", "alice", &[PROXY]);
     let answer = plain(&mut driver, b"\0alice\0PT-1-alice");
     assert_eq!((answer.code(), answer.authid()), (code::OK, "alice"));

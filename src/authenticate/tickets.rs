@@ -119,7 +119,12 @@ impl CasSide {
                 sessions.asked(&breaker, false);
             }
             // These say nothing about the server.
-            Err(Reason::Interrupted | Reason::TrustUnusable | Reason::InternalError) => {}
+            Err(
+                Reason::Interrupted
+                | Reason::TrustUnusable
+                | Reason::ProcessExhausted
+                | Reason::InternalError,
+            ) => {}
             _ => sessions.asked(&breaker, true),
         }
         match result.as_ref().map_err(Failure::reason) {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
+use nix::sys::resource::rlim_t;
 use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::time::TimeSpec;
 use tokio::net::UnixStream;
@@ -31,7 +32,7 @@ use crate::outcome::{Failure, Reason};
 const CONNECTIONS: usize = 4_096;
 
 /// How many descriptors that takes at most: each may be passed on.
-pub(super) const DESCRIPTORS: u64 = 2 * CONNECTIONS as u64 + 512;
+pub(super) const DESCRIPTORS: rlim_t = 2 * CONNECTIONS as rlim_t + 512;
 
 /// How long a connection is waited for before it is handed over.
 const MOMENT: TimeSpec = TimeSpec::from_duration(Duration::from_micros(200));

@@ -223,7 +223,10 @@ impl Published {
     /// process or the little time that it had `left`.
     fn is_the_issuers(&self, failure: &Failure, left: Duration) -> bool {
         match failure.reason() {
-            Reason::Interrupted | Reason::TrustUnusable | Reason::InternalError => false,
+            Reason::Interrupted
+            | Reason::TrustUnusable
+            | Reason::ProcessExhausted
+            | Reason::InternalError => false,
             Reason::ServerTimeout => left >= self.timeout / 2,
             _ => true,
         }

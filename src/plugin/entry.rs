@@ -75,7 +75,8 @@ const fn plug(mechanism: Mechanism) -> sasl::sasl_server_plug_t {
 
 /// libsasl2 sorts the mechanisms of one name by strength, of which this is a part
 /// that it uses for nothing else (sasl.h, `SASL_SET_HASH_STRENGTH_BITS(8)`): our
-/// PLAIN goes before libplain.so's whichever of the two is loaded first.
+/// PLAIN goes before libplain.so's whichever of the two is loaded first. 2.1.27 does
+/// not look at it, and goes by the order of loading.
 const AHEAD_OF_OTHERS: c_uint = 1 << 16;
 
 /// What a panic comes to: a failed login, and a line that names the place.

@@ -1,5 +1,5 @@
-//! The border to libsasl2, and but for the opening of a memory map in `session`
-//! the only unsafe code.
+//! The border to libsasl2, and but for the opening of a memory map in `session` and
+//! the allocator the only unsafe code.
 //!
 //! - `sasl`: the host's declarations, by bindgen
 //! - `boundary`: what every call from the host passes: the panic boundary

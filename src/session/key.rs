@@ -8,6 +8,7 @@ use std::fmt;
 use aws_lc_rs::{constant_time, digest, hmac, rand};
 
 use crate::outcome::{Failure, Reason};
+use crate::wiping::wipe_stack;
 
 /// What a session is found by: HMAC-SHA256 (RFC 2104) of kind, service, policy
 /// and credential. Whoever has it has no credential. It prints as a short
@@ -79,6 +80,15 @@ impl Secret {
     /// two lists of parts have one key. A credential must be the last of them: the
     /// others are copied.
     pub fn key(&self, parts: &[&[u8]]) -> Key {
+        let key = self.key_on_the_stack(parts);
+        wipe_stack::<2_048>();
+        key
+    }
+
+    /// The same. The last bytes of the message, which are a credential's, wait for their
+    /// turn in a context on the stack.
+    #[inline(never)]
+    fn key_on_the_stack(&self, parts: &[&[u8]]) -> Key {
         let mut bytes = [0; Key::LENGTH];
         bytes.copy_from_slice(self.tag(parts).as_ref());
         Key(bytes)

@@ -9,12 +9,12 @@ use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use memmap2::MmapRaw;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 
-use super::key::Secret;
 use super::state_dir::check_opened;
 use super::store_file::make_whole;
 
@@ -77,11 +77,16 @@ fn length(count: usize) -> io::Result<u64> {
 /// Makes the file, whole from the first moment that it goes by its name; if another
 /// process makes it meanwhile, that one stays.
 fn make(path: &Path, count: usize) -> io::Result<()> {
-    // Nobody else's: a process is not alone with its threads, nor with its number.
-    let random =
-        Secret::random().map_err(|failure| io::Error::other(failure.detail().to_owned()))?;
-    let name = u64::from_ne_bytes(std::array::from_fn(|place| random[place]));
-    let unfinished = path.with_extension(format!("new-{name:016x}"));
+    // A name for nobody else: a process is not alone with its threads, nor, in a namespace,
+    // with its number. Random bytes would take milliseconds, which all of imapd would
+    // spend that starts at once.
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let (pid, made) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let name = format!("new-{pid}-{made}-{}", now.as_nanos());
+    let unfinished = path.with_extension(name);
     let made = length(count).and_then(|length| {
         make_whole(&unfinished, length)?;
         let flags = RenameFlags::RENAME_NOREPLACE;

@@ -46,6 +46,7 @@ pub use tier::Claim;
 use crate::clock::{Clock, Moment};
 use crate::config::SessionsConfig;
 use crate::credential::Kind;
+use crate::descriptors;
 use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
 use counting::Counting;
@@ -102,6 +103,9 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// How often it is looked at whether the store is still the one by its name.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How many descriptors it takes to open the store, with some to spare.
+const DESCRIPTORS: usize = 8;
+
 /// After so long a process that could not open the host tier tries again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -147,7 +151,8 @@ impl Sessions {
     /// The sessions, for a login whose troubles are told to `log`.
     ///
     /// # Errors
-    /// [`Reason::InternalError`] if there is no secret to be had.
+    /// [`Reason::InternalError`] if there is no secret to be had, and
+    /// [`Reason::ProcessExhausted`] if there are no descriptors for the store.
     pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
         let mut opened = self.opened.lock();
         let now = self.clock.now();
@@ -174,14 +179,20 @@ impl Sessions {
             // host tier after all, for its keys are others. That is a new
             // ticket for some, against refusals for all who come to it later.
             match self.open_host(log) {
-                Some(host) => {
+                Ok(Some(host)) => {
                     let secret = *host.secret();
                     opened.tiers = Some(Arc::new(self.tiers(Some(host), &secret)));
                 }
-                None if opened.tiers.is_none() => {
+                // The store is there: to ask about tickets that it knows would be
+                // to have them refused.
+                Err(failure) if opened.tiers.is_none() => {
+                    opened.retry = now;
+                    return Err(failure);
+                }
+                Ok(None) if opened.tiers.is_none() => {
                     opened.tiers = Some(Arc::new(self.tiers(None, &Secret::random()?)));
                 }
-                None => {}
+                _ => {}
             }
         }
         let nothing = || Failure::new(Reason::InternalError, "no sessions");
@@ -193,9 +204,11 @@ impl Sessions {
     }
 
     /// Looks whether the store is whole and, now and then, whether it is still the one
-    /// by its name: in one that was removed nothing is ever flushed.
+    /// by its name: in one that was removed nothing is ever flushed. A child that was
+    /// forked opens it for itself; to close its parent's map touches nothing that is its
+    /// parent's (`mdb_env_close0` in mdb.c).
     fn look_after(&self, host: &Host, now: Moment) {
-        if !host.is_whole() {
+        if host.check_process().is_err() || !host.is_whole() {
             self.was_replaced.store(true, Ordering::Relaxed);
             return;
         }
@@ -235,7 +248,11 @@ impl Sessions {
         });
     }
 
-    fn open_host(&self, log: &dyn Log) -> Option<Host> {
+    /// The host tier, or `None` if it is of no use.
+    ///
+    /// # Errors
+    /// [`Reason::ProcessExhausted`] if that is no fault of the store's.
+    fn open_host(&self, log: &dyn Log) -> Result<Option<Host>, Failure> {
         let SessionsConfig {
             state_dir,
             capacity,
@@ -244,17 +261,24 @@ impl Sessions {
             true => observing::open(state_dir, *capacity),
             false => Host::open(state_dir, *capacity).map(Some),
         };
-        let host = opened.unwrap_or_else(|trouble| {
-            self.complain(&trouble, log);
-            None
-        });
+        let host = match opened {
+            Ok(host) => host,
+            Err(_) if !descriptors::are_left(DESCRIPTORS) => {
+                let what = "too few descriptors are left to open the store of sessions";
+                return Err(Failure::new(Reason::ProcessExhausted, what));
+            }
+            Err(trouble) => {
+                self.complain(&trouble, log);
+                None
+            }
+        };
         if let Some(trouble) = host.as_ref().and_then(Host::mended) {
             let line = format!(
                 "sso: all sessions are lost, and users will be asked for new tickets: {trouble}"
             );
             log.write(Level::Error, &line);
         }
-        host
+        Ok(host)
     }
 
     fn tiers(&self, host: Option<Host>, secret: &[u8; Secret::LENGTH]) -> Tiers {
@@ -296,5 +320,7 @@ impl Sessions {
 
 #[cfg(test)]
 mod flush_tests;
+#[cfg(test)]
+mod seal_tests;
 #[cfg(test)]
 mod tests;

@@ -5,13 +5,14 @@
 use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
 use super::tier::Trouble;
 
-/// Makes sure that `path` is a directory of ours that nobody else can write.
+/// Makes sure that `path` is a directory of ours that nobody else can write, or put
+/// another one in the place of.
 pub(super) fn prepare(path: &Path) -> Result<(), Trouble> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
@@ -28,7 +29,8 @@ pub(super) fn prepare(path: &Path) -> Result<(), Trouble> {
 pub(super) fn check(path: &Path) -> Result<(), Trouble> {
     let metadata = fs::symlink_metadata(path)
         .map_err(|error| trouble(path, &error, "make it a readable directory"))?;
-    check_rights(path, &metadata, Some(Uid::effective()))
+    check_rights(path, &metadata, Some(Uid::effective()))?;
+    check_way(path, Some(Uid::effective()))
 }
 
 /// What is wrong with the directory for the user whose sessions are to be in it, if
@@ -38,7 +40,9 @@ pub(super) fn check(path: &Path) -> Result<(), Trouble> {
 /// The problem, the remedy behind the last semicolon.
 pub fn examine(path: &Path, user: Option<Uid>) -> Result<(), String> {
     match fs::symlink_metadata(path) {
-        Ok(metadata) => check_rights(path, &metadata, user).map_err(|trouble| trouble.0),
+        Ok(metadata) => check_rights(path, &metadata, user)
+            .and_then(|()| check_way(path, user))
+            .map_err(|trouble| trouble.0),
         // Whether it can be made is seen by its parent.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(trouble(path, &error, "make it a readable directory").0),
@@ -62,6 +66,49 @@ fn check_rights(path: &Path, metadata: &fs::Metadata, user: Option<Uid>) -> Resu
         );
         let remedy = "look who has been there, and remove it with all that is in it";
         return Err(trouble(path, &problem, remedy));
+    }
+    Ok(())
+}
+
+/// Makes sure that nobody but `user` and root can put something else in the place of
+/// `path`: who owns a directory on the way to it can, and who may write one, unless that
+/// is sticky (inode(7)). A look at the directory itself would come too early or too late.
+fn check_way(path: &Path, user: Option<Uid>) -> Result<(), Trouble> {
+    let way = path.parent().unwrap_or(path);
+    check_links(path, way, user, LINKS)
+}
+
+/// So many links there may be on the way.
+const LINKS: usize = 16;
+
+/// The same of `way` and of all that it leads through. A link is whose it is, and where
+/// it leads to is on the way, too.
+fn check_links(path: &Path, way: &Path, user: Option<Uid>, links: usize) -> Result<(), Trouble> {
+    let danger = |above: &Path, problem: String, remedy: &str| {
+        let path = path.display();
+        let problem = format!("{problem}, who could replace {path}");
+        Err(trouble(above, &problem, remedy))
+    };
+    for above in way.ancestors() {
+        let metadata = fs::symlink_metadata(above)
+            .map_err(|error| trouble(above, &error, "make it a readable directory"))?;
+        let owner = metadata.uid();
+        if owner != 0 && user.is_some_and(|user| user.as_raw() != owner) {
+            return danger(above, format!("belongs to uid {owner}"), "chown it to root");
+        }
+        if metadata.is_symlink() {
+            if links == 0 {
+                return Err(trouble(above, &"is one link too many", "remove it"));
+            }
+            let end = fs::read_link(above)
+                .map_err(|error| trouble(above, &error, "make it a directory"))?;
+            let end = above.parent().map_or_else(PathBuf::new, |at| at.join(end));
+            check_links(path, &end, user, links - 1)?;
+        } else if metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 {
+            let mode = metadata.mode() & 0o7777;
+            let problem = format!("may be written by others (mode {mode:o})");
+            return danger(above, problem, "chmod go-w it");
+        }
     }
     Ok(())
 }
@@ -136,6 +183,57 @@ mod tests {
         assert!(check_file(&path).is_err());
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
         assert!(check_file(&link).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_somebody_could_replace_is_refused_with_the_remedy() {
+        let parent = tempfile::tempdir().unwrap();
+        let above = parent.path().join("above");
+        fs::create_dir(&above).unwrap();
+        let path = above.join("state");
+        prepare(&path).unwrap();
+        let set = |mode| fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+        for mode in [0o777, 0o720, 0o702] {
+            set(mode);
+            let trouble = prepare(&path).unwrap_err().0;
+            assert!(trouble.ends_with("; chmod go-w it"), "{trouble}");
+            assert_eq!(examine(&path, None).unwrap_err(), trouble);
+        }
+        // As /tmp: what is ours in it is ours.
+        set(0o1777);
+        prepare(&path).unwrap();
+        if Uid::effective().is_root() {
+            std::os::unix::fs::chown(&above, Some(65_534), None).unwrap();
+            let trouble = prepare(&path).unwrap_err().0;
+            assert!(trouble.ends_with("; chown it to root"), "{trouble}");
+        }
+    }
+
+    #[test]
+    fn a_link_on_the_way_counts_as_what_it_leads_to() {
+        let parent = tempfile::tempdir().unwrap();
+        let at = |name: &str| parent.path().join(name);
+        for name in ["safe", "open", "open/inside"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).unwrap();
+        link("safe", "short");
+        link("short", "long");
+        link("open/inside", "through");
+        link("round", "round");
+        prepare(&at("long/state")).unwrap();
+        prepare(&at("through/state")).unwrap();
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        let trouble = prepare(&at("through/state")).unwrap_err().0;
+        assert!(trouble.contains("/open: may be written"), "{trouble}");
+        assert!(prepare(&at("round/state")).is_err());
+        let turning = check_way(&at("round/state"), None).unwrap_err().0;
+        assert!(turning.ends_with("; remove it"), "{turning}");
+        // Whose a link is, is who can turn it.
+        if Uid::effective().is_root() {
+            std::os::unix::fs::lchown(at("short"), Some(65_534), None).unwrap();
+            assert!(prepare(&at("long/state")).is_err());
+        }
     }
 
     #[test]

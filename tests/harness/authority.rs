@@ -6,6 +6,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// A certificate with its key, both as PEM.
 #[derive(Clone)]
@@ -74,6 +75,13 @@ impl Authority {
         let mut params = server_params(&["localhost", "127.0.0.1", "::1"]);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
+        self.issue(params)
+    }
+
+    /// A certificate of localhost, good until then, to the second.
+    pub fn certificate_until(&self, end: SystemTime) -> Identity {
+        let mut params = server_params(&["localhost", "127.0.0.1", "::1"]);
+        params.not_after = end.into();
         self.issue(params)
     }
 

@@ -4,6 +4,7 @@ use super::authority::Identity;
 use super::http::{self, Request};
 use super::https_server::{End, Server, Stream, lock};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ pub enum Behaviour {
     CloseMidReply(String),
     /// Sends the answer with this body one byte a second.
     Drip(String),
+    /// Sends the answer with this body up to so many bytes from its end, and then nothing more.
+    HangBefore(usize, String),
+    /// The same, and then one byte a second.
+    DripBefore(usize, String),
     /// Status 200 and a body of so many bytes.
     Huge(usize),
     /// Status 200 and no body.
@@ -79,13 +84,16 @@ impl<S: Service> State<S> {
     }
 }
 
-/// Starts a server that behaves as the state says.
+/// Starts a server at this address that behaves as the state says.
 pub(super) fn serve<S: Service>(
+    address: IpAddr,
     identity: Option<&Identity>,
     state: &Arc<Mutex<State<S>>>,
 ) -> Server {
     let state = Arc::clone(state);
-    Server::start(identity, move |stream, end| play(&state, stream, end))
+    Server::start_at(address, identity, move |stream, end| {
+        play(&state, stream, end);
+    })
 }
 
 /// Serves one connection.
@@ -127,6 +135,17 @@ fn play<S: Service>(state: &Mutex<State<S>>, stream: &mut dyn Stream, end: &End)
             reply
         }
         B::Drip(body) => return drip(&mut stream, &ok::<S>(body.as_bytes()), end),
+        B::HangBefore(rest, body) => {
+            let reply = ok::<S>(body.as_bytes());
+            http::send(&mut stream, &reply[..reply.len() - rest]);
+            return hang(end);
+        }
+        B::DripBefore(rest, body) => {
+            let reply = ok::<S>(body.as_bytes());
+            let (begin, rest) = reply.split_at(reply.len() - rest);
+            http::send(&mut stream, begin);
+            return drip(&mut stream, rest, end);
+        }
         B::Huge(length) => ok::<S>(&vec![b'x'; length]),
         B::EmptyBody => ok::<S>(b""),
         B::Redirect(location) => http::redirect(&location),

@@ -4,7 +4,7 @@ use super::authority::Authority;
 use super::port::Port;
 use super::process::{self, Process};
 use super::scratch::Scratch;
-use super::wait::PATIENCE;
+use super::wait::STARTING;
 use nix::sys::signal::Signal;
 use reqwest::Url;
 use reqwest::blocking::{Client, RequestBuilder, Response};
@@ -204,7 +204,9 @@ pub fn browser(ca_pem: &str) -> Client {
         .cookie_store(true)
         .redirect(Policy::none())
         .no_proxy()
-        .timeout(PATIENCE)
+        // One that is kept may be closed by the server at the moment when it is used again.
+        .pool_max_idle_per_host(0)
+        .timeout(STARTING)
         .build()
         .expect("an HTTP client")
 }

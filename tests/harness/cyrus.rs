@@ -7,10 +7,9 @@ use super::port::Port;
 use super::process::{self, Process};
 use super::scratch::{Scratch, cyrus_user, set_mode};
 use super::syslog::Syslog;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{PATIENCE, STARTING, wait_until};
 use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub use super::cyrus_conf::{Options, Service};
 
@@ -87,7 +86,7 @@ impl Cyrus {
         self.syslog.attach(&mut command);
         let mut master = self.scratch.spawn("cyrmaster", command);
         // Looking at the sockets, not connecting: that would already use up a process.
-        let up = wait_until(PATIENCE, || {
+        let up = wait_until(STARTING, || {
             !master.running() || self.ports.iter().all(|(_, port)| port.listened())
         });
         assert!(
@@ -117,7 +116,7 @@ impl Cyrus {
         let seen = self.syslog.wait_for_since(
             mark,
             |line| line.text.starts_with("Services reconfigured"),
-            Duration::from_secs(5),
+            STARTING,
         );
         assert!(seen.is_some(), "no SIGHUP\n{}", self.syslog.tail());
     }

@@ -4,7 +4,7 @@ use super::cyrus::Cyrus;
 use super::process::Process;
 use super::scratch::Scratch;
 use super::syslog::Syslog;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{PATIENCE, STARTING, wait_until};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -53,7 +53,7 @@ impl Daemon {
     /// Starts it by this command and waits until it serves at `mux`.
     pub fn start_with(scratch: &Scratch, mux: &Path, command: Command) -> Self {
         let mut process = scratch.spawn("sasl-sso", command);
-        let up = wait_until(PATIENCE, || {
+        let up = wait_until(STARTING, || {
             !process.running() || UnixStream::connect(mux).is_ok()
         });
         assert!(
@@ -91,7 +91,7 @@ impl Daemon {
 
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> ExitStatus {
-        let status = self.process.wait(PATIENCE);
+        let status = self.process.wait(STARTING);
         status.unwrap_or_else(|| panic!("the daemon does not end\n{}", self.output()))
     }
 

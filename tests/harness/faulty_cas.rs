@@ -4,6 +4,7 @@ use super::authority::{Authority, Identity, self_signed_certificate};
 use super::behaviour::{self, State};
 use super::https_server::{Server, lock};
 use super::strict_cas::{Answer, Ticket, Tickets};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,12 +42,23 @@ impl FaultyCas {
         Self::with(Some(&self_signed_certificate()))
     }
 
-    fn with(identity: Option<&Identity>) -> Self {
+    /// https with any certificate, or plain http.
+    pub fn with(identity: Option<&Identity>) -> Self {
+        Self::with_at(Ipv4Addr::LOCALHOST.into(), identity)
+    }
+
+    /// The same on this address of the host alone.
+    pub fn with_at(address: IpAddr, identity: Option<&Identity>) -> Self {
         let state = Arc::new(Mutex::new(State::new(Tickets::default())));
         Self {
-            server: behaviour::serve(identity, &state),
+            server: behaviour::serve(address, identity, &state),
             state,
         }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.server.port()
     }
 
     /// The address of the CAS, such as `https://localhost:12345/cas`.
@@ -101,6 +113,11 @@ impl FaultyCas {
     /// What a correct CAS answered about a ticket, in this order.
     pub fn answers_about(&self, ticket: &str) -> Vec<Answer> {
         lock(&self.state).service.answers_about(ticket)
+    }
+
+    /// For how long it has used the processor so far.
+    pub fn worked(&self) -> Duration {
+        self.server.worked()
     }
 
     /// How many connections it has accepted.

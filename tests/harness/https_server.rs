@@ -4,11 +4,12 @@ use super::authority::Identity;
 use super::port::Port;
 use super::tls;
 use super::wait::{PATIENCE, wait_until};
+use nix::time::{ClockId, clock_gettime};
 use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ pub type Handler = dyn Fn(&mut dyn Stream, &End) + Send + Sync;
 /// A listening server.
 pub struct Server {
     shared: Arc<Shared>,
+    address: IpAddr,
     port: Port,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -36,6 +38,8 @@ struct Shared {
     end: End,
     refusing: Mutex<bool>,
     accepted: AtomicUsize,
+    /// Nanoseconds of the processor, until the answers were given.
+    worked: AtomicU64,
     open: Mutex<HashMap<usize, TcpStream>>,
 }
 
@@ -45,16 +49,27 @@ impl Server {
         identity: Option<&Identity>,
         handler: impl Fn(&mut dyn Stream, &End) + Send + Sync + 'static,
     ) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), identity, handler)
+    }
+
+    /// The same on this address of the host, and on no other.
+    pub fn start_at(
+        address: IpAddr,
+        identity: Option<&Identity>,
+        handler: impl Fn(&mut dyn Stream, &End) + Send + Sync + 'static,
+    ) -> Self {
         let shared = Shared {
             tls: identity.map(tls::server_config),
             handler: Box::new(handler),
             end: End::default(),
             refusing: Mutex::new(false),
             accepted: AtomicUsize::new(0),
+            worked: AtomicU64::new(0),
             open: Mutex::new(HashMap::new()),
         };
         let mut server = Self {
             shared: Arc::new(shared),
+            address,
             port: Port::reserve(),
             acceptor: None,
         };
@@ -71,9 +86,20 @@ impl Server {
         format!("{scheme}://localhost:{}", self.port.number())
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
     /// How many connections it has accepted.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// For how long it has used the processor so far, to answer the connections that are over.
+    pub fn worked(&self) -> Duration {
+        wait_until(PATIENCE, || lock(&self.shared.open).is_empty());
+        Duration::from_nanos(self.shared.worked.load(Ordering::SeqCst))
     }
 
     /// Closes the listening socket: from now on the kernel refuses connections.
@@ -83,7 +109,7 @@ impl Server {
         };
         *lock(&self.shared.refusing) = true;
         // Only a connection wakes a thread that waits in accept().
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port.number()));
+        let _ = TcpStream::connect((self.address, self.port.number()));
         let _ = acceptor.join();
     }
 
@@ -96,7 +122,7 @@ impl Server {
 
     fn listen(&mut self) {
         *lock(&self.shared.refusing) = false;
-        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, self.port.number()));
+        let bind = || TcpListener::bind((self.address, self.port.number()));
         let mut listener = bind();
         // A program that another test is just starting may still hold the socket by which the
         // port was found to be free.
@@ -154,10 +180,12 @@ impl Shared {
             None => {
                 let mut stream = stream;
                 (self.handler)(&mut stream, &self.end);
+                self.note_work();
             }
             Some(config) => {
                 let mut stream = tls::accept(config, stream);
                 (self.handler)(&mut stream, &self.end);
+                self.note_work();
                 // A flush would do the handshake that the handler did not want.
                 if !stream.conn.is_handshaking() {
                     stream.conn.send_close_notify();
@@ -165,6 +193,14 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// The thread of a connection is new with it.
+    fn note_work(&self) {
+        let worked = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a thread's clock");
+        let worked = Duration::from(worked).as_nanos();
+        let worked = u64::try_from(worked).expect("less than centuries");
+        self.worked.fetch_add(worked, Ordering::SeqCst);
     }
 }
 
@@ -185,13 +221,14 @@ impl End {
         !*come
     }
 
-    pub(super) fn come(&self) {
+    /// It has come: nobody sleeps any more.
+    pub fn come(&self) {
         *lock(&self.come) = true;
         self.changed.notify_all();
     }
 }
 
 /// Locks, whether or not another test has panicked meanwhile.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -31,6 +31,11 @@ impl Imap {
         Self::greeted(Stream::Plain(open(port)))
     }
 
+    /// The same if there is a server that greets.
+    pub fn try_connect(port: u16) -> Option<Self> {
+        Self::try_greeted(Stream::Plain(try_open(port).ok()?))
+    }
+
     /// Connects to a port that speaks TLS from the start, and reads the greeting.
     pub fn connect_tls(port: u16, authority: &Authority) -> Self {
         let stream = tls::connect(authority.ca_pem(), open(port));
@@ -120,14 +125,18 @@ impl Imap {
         tag
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes as they are. That the server has closed is for who reads its answer to find.
     pub fn send(&mut self, bytes: &[u8]) {
         let sent = match &mut self.stream {
             Stream::Plain(stream) => stream.write_all(bytes),
             Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
             Stream::Gone => unreachable!("TLS did not start"),
         };
-        sent.expect("sending to the IMAP server");
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match sent {
+            Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {}
+            sent => sent.expect("sending to the IMAP server"),
+        }
     }
 
     /// Reads up to the reply that `tag` starts, answering each challenge.
@@ -184,23 +193,31 @@ impl Imap {
     }
 
     fn greeted(stream: Stream) -> Self {
+        Self::try_greeted(stream).expect("a greeting of the IMAP server")
+    }
+
+    fn try_greeted(stream: Stream) -> Option<Self> {
         let mut imap = Self {
             stream,
             received: Vec::new(),
             greeting: String::new(),
             tags: 0,
         };
-        imap.greeting = imap.line().expect("a greeting of the IMAP server");
-        imap
+        imap.greeting = imap.line()?;
+        Some(imap)
     }
 }
 
 fn open(port: u16) -> TcpStream {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("an IMAP server");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.set_nodelay(true).expect("no delay");
-    stream
+    try_open(port).expect("an IMAP server")
+}
+
+fn try_open(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn quoted(word: &str) -> String {

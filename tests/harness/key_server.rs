@@ -8,6 +8,7 @@ use super::http::{self, Request};
 use super::https_server::{Server, lock};
 use serde_json::{Value, json};
 use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,12 +38,17 @@ impl KeyServer {
 
     /// https with any certificate, or plain http.
     pub fn start_with(identity: Option<&Identity>) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), identity)
+    }
+
+    /// The same on this address of the host alone.
+    pub fn start_at(address: IpAddr, identity: Option<&Identity>) -> Self {
         let state = Arc::new(Mutex::new(State::new(Documents {
             discovery: String::new(),
             keys: json!({"keys": []}).to_string(),
         })));
         let server = Self {
-            server: behaviour::serve(identity, &state),
+            server: behaviour::serve(address, identity, &state),
             state,
         };
         server.set_discovery(server.discovery());

@@ -11,7 +11,7 @@
 
 use super::port::Port;
 use super::process::Process;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{PATIENCE, STARTING, wait_until};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -151,7 +151,7 @@ impl Scratch {
     /// The same as [`Scratch::spawn`] for a server, and waits until it listens on its port.
     pub fn spawn_server(&self, name: &str, command: Command, port: &Port) -> Process {
         let mut process = self.spawn(name, command);
-        let up = wait_until(PATIENCE, || !process.running() || port.listened());
+        let up = wait_until(STARTING, || !process.running() || port.listened());
         assert!(
             up && process.running(),
             "{name} does not start\n{}",

@@ -7,6 +7,8 @@ use std::fs;
 pub struct Usage {
     /// Memory in use (VmRSS), in kB.
     pub memory: usize,
+    /// Of that what no file has (RssAnon), in kB: its heap and its stacks.
+    pub anonymous: usize,
     /// The most that it was (VmHWM), in kB.
     pub peak: usize,
     /// Its threads.
@@ -29,6 +31,7 @@ impl Usage {
         };
         Self {
             memory: field("VmRSS"),
+            anonymous: field("RssAnon"),
             peak: field("VmHWM"),
             threads: field("Threads"),
             descriptors: fs::read_dir(format!("/proc/{pid}/fd"))

@@ -3,8 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a server gets to start or to stop: generous, because two cores may serve many tests.
+/// What a server gets to do something or to stop: generous, because two cores may serve many tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a server gets to start, to end or to answer a browser on a machine that does much else.
+pub const STARTING: Duration = Duration::from_secs(60);
 
 const STEP: Duration = Duration::from_millis(10);
 

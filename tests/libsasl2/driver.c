@@ -18,11 +18,28 @@
  *   walk MECH COUNT            as time, with the next COUNT of these messages;
  *                              after the last comes the first again
  *   checkpass COUNT USER PASS  the same of sasl_checkpass
+ *   versus MECH COUNT A B      COUNT logins by either message, in random order;
+ *                              prints: versus CODE-OF-A CODE-OF-B T, which is
+ *                              near 0 if they take as long as one another
  *   quiet 1                    what is logged is not printed until: quiet 0
  *   reload                     sasl_done and sasl_server_init; prints: reload CODE
  *
+ * Faults of the host, each printing its own name (faults.h); ENDS are how many
+ * exchanges were good, refused, without a server to ask, and anything else:
+ *
+ *   many MECH COUNT MESSAGE [new]  exchanges, with a number behind each message if
+ *                              they are to be new; prints ENDS
+ *   each MECH COUNT            exchanges with the next of the messages; prints ENDS
+ *   fork                       the child has the commands until: leave
+ *   hoard N                    N descriptors are left; "-" for all
+ *   limit N                    N kB of address space are left; "-" for all
+ *   reloads COUNT MECH MESSAGE reload and an exchange, so often; prints ENDS
+ *   loads COUNT                dlopen and dlclose of the plugin
+ *   threads N COUNT MECH       N threads with so many exchanges each, of all the
+ *                              messages; prints ENDS. Needs SSO_TEST_THREADS.
+ *
  * What is logged is printed as: log LEVEL TEXT. The commands that measure are
- * in timing.h. */
+ * in timing.h and versus.h. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
@@ -102,8 +119,10 @@ static char *bytes(const char *hex, unsigned *length)
     /* Exactly as long as the message: a read beyond its end is an error that
      * valgrind sees. */
     char *message = malloc(*length ? *length : 1);
-    for (unsigned i = 0; i < *length; i++)
-        sscanf(hex + 2 * i, "%2hhx", (unsigned char *)message + i);
+    for (unsigned i = 0; i < *length; i++) {
+        const char digits[] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        message[i] = (char)strtoul(digits, NULL, 16);
+    }
     return message;
 }
 
@@ -121,6 +140,9 @@ static void login(char *arguments)
             code = sasl_server_step(conn, message, length, &out, &out_length);
         else
             code = sasl_server_start(conn, mech, message, length, &out, &out_length);
+        /* The host's own copy: what is in memory after this is not the host's. */
+        if (message)
+            explicit_bzero(message, length);
         free(message);
         printf("step %d %.*s\n", code, (int)out_length, out ? out : "");
     }
@@ -190,6 +212,8 @@ static void fuzz(char *arguments)
 }
 
 #include "timing.h"
+#include "faults.h"
+#include "versus.h"
 
 static void list(void)
 {
@@ -219,9 +243,9 @@ int main(int count, char **arguments)
     remote = getenv("SSO_TEST_REMOTE");
     realm = getenv("SSO_TEST_REALM");
     setvbuf(stdout, NULL, _IOLBF, 0);
-    int code = sasl_server_init(callbacks, "driver");
-    if (code != SASL_OK)
-        fail("sasl_server_init", code);
+    if (getenv("SSO_TEST_THREADS"))
+        have_threads();
+    initialize();
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = '\0';
         char *rest = strchr(line, ' ');
@@ -243,12 +267,14 @@ int main(int count, char **arguments)
             walk(rest);
         else if (strcmp(line, "checkpass") == 0)
             time_checkpass(rest);
+        else if (strcmp(line, "versus") == 0)
+            versus(rest);
         else if (strcmp(line, "quiet") == 0)
             printf("quiet %d\n", is_quiet = atoi(rest));
         else if (strcmp(line, "reload") == 0) {
             sasl_done();
             printf("reload %d\n", sasl_server_init(callbacks, "driver"));
-        } else
+        } else if (!play_fault(line, rest))
             fail(line, 0);
     }
     sasl_done();

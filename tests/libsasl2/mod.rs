@@ -13,13 +13,14 @@ use crate::harness::syslog::Syslog;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// libsasl2's result codes (sasl.h).
 pub mod code {
     pub const CONTINUE: i32 = 1;
     pub const OK: i32 = 0;
+    pub const FAIL: i32 = -1;
     pub const NOMECH: i32 = -4;
     pub const BADPROT: i32 = -5;
     pub const BADAUTH: i32 = -13;
@@ -27,8 +28,11 @@ pub mod code {
     pub const UNAVAIL: i32 = -24;
 }
 
-/// The plugin as it is shipped.
+/// The plugin as it is shipped, or one that was built to watch itself (`make asan`).
 pub fn plugin() -> PathBuf {
+    if let Some(watched) = std::env::var_os("SSO_TEST_PLUGIN") {
+        return watched.into();
+    }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let plugin = target.map(|target| target.join("release/libsso.so"));
     let plugin = plugin.filter(|path| path.exists());
@@ -55,11 +59,13 @@ pub fn compile(scratch: &Scratch, source: &str) -> PathBuf {
     let program = scratch.join(source.file_stem().expect("a source file"));
     let mut compile = scratch.command("cc");
     compile
-        .args(["-Wall", "-Werror", "-O1", "-g", "-I"])
+        .args(["-Wall", "-Werror", "-O1", "-g"])
+        .args(std::env::var_os("SSO_TEST_SANITIZER"))
+        .arg("-I")
         .arg(root.join("sasl-headers"))
         .arg("-o")
         .args([&program, &source])
-        .arg("-l:libsasl2.so.2");
+        .args(["-l:libsasl2.so.2", "-lm"]);
     scratch.run("cc", compile, "");
     program
 }
@@ -143,6 +149,9 @@ impl Kit {
                 .map(|(name, value)| format!("{name}={value}")),
         );
         self.syslog.attach(&mut command);
+        for (name, value) in std::env::vars().filter(|(name, _)| name.ends_with("SAN_OPTIONS")) {
+            command.env(name, value);
+        }
         Driver::start(scratch, command)
     }
 }
@@ -329,6 +338,11 @@ impl Driver {
     /// A login by CASPT with a ticket alone.
     pub fn ticket(&mut self, ticket: &str) -> Answer {
         self.caspt(format!("\0\0{ticket}").as_bytes())
+    }
+
+    /// How it ended, if it did by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.child.wait().expect("the driver's end")
     }
 
     /// Ends the driver and returns its exit code and what it still said.

@@ -34,12 +34,16 @@ pub struct Debian {
 }
 
 impl Debian {
-    /// Makes it, with alice, who has a password, and imapd on loopback.
+    /// Makes it, with alice, who has a password, and imapd on loopback. It is of this machine's
+    /// release, or of that which `SSO_DEBIAN` names.
     pub fn new(scratch: &Scratch) -> Self {
         let root = scratch.join("debian");
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let release = std::env::var("SSO_DEBIAN").unwrap_or_default();
         let made = Command::new(source.join("scripts/make-debian"))
-            .args([&root, &source.join("target/debian-packages")])
+            .args([&root, &source.join("target/debian-packages").join(&release)])
+            .args([&release, "", "cyrus-imapd"])
+            .args(["libsasl2-modules", "libsasl2-modules-db", "sasl2-bin"])
             .status()
             .expect("make-debian");
         assert!(made.success(), "make-debian, as root: {made}");

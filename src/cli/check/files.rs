@@ -14,9 +14,9 @@ use super::finding::Severity;
 use super::subject::Subject;
 use crate::cli::conf_file::Format;
 use crate::config::{Config, KeysAt};
-use crate::http;
 use crate::jwt;
 use crate::session::examine_state_dir;
+use crate::trust;
 
 /// `is_sound` says of an option that it could be read.
 pub(super) fn check(subject: &mut Subject<'_>, config: &Config, is_sound: &dyn Fn(&str) -> bool) {
@@ -75,7 +75,7 @@ fn find_user(subject: &mut Subject<'_>) -> Option<Who> {
 }
 
 fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
-    if let Err(problem) = http::check_roots(path) {
+    if let Err(problem) = trust::check(path) {
         let what = format!("{problem}; name a PEM file of the CAs to be trusted");
         return subject.say_of_sasl(Severity::Fault, option, &what);
     }

@@ -71,7 +71,8 @@ impl Conclusion {
                 | Reason::ServerUntrusted
                 | Reason::TrustUnusable
                 | Reason::ServerAvoided
-                | Reason::BudgetSpent,
+                | Reason::BudgetSpent
+                | Reason::ProcessExhausted,
             ) => "the ticket did not come to CAS: it is not used up",
             Some(Reason::ServerTimeout | Reason::ReplyUnusable) => {
                 "the ticket may be used up, and no session was opened for it"

@@ -76,6 +76,9 @@ pub(super) fn remedy(failure: &Failure) -> &'static str {
         Reason::BudgetSpent => "find who sends bad tickets, and wait a minute; see caspt_budget",
         Reason::Busy => "wait, and look who keeps the daemon busy",
         Reason::FallbackUnusable => "look whether the saslauthd at sso_fallback_socket runs",
+        Reason::ProcessExhausted => {
+            "raise the limits of the process (LimitNOFILE), or look what uses them up"
+        }
         Reason::Interrupted => "try again",
         Reason::InternalError => "report it",
     }

@@ -97,7 +97,7 @@ impl Host {
         self.mended.as_ref()
     }
 
-    fn check_process(&self) -> Result<(), Trouble> {
+    pub(in crate::session) fn check_process(&self) -> Result<(), Trouble> {
         if self.pid == std::process::id() {
             return Ok(());
         }

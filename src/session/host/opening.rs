@@ -139,19 +139,13 @@ impl Place {
     /// the lock, and the others wait. Once it is there, in its whole length, nobody
     /// waits for anybody: all of imapd may start at once.
     fn open(&self, making: &mut Option<Held>) -> Result<Host, Fault> {
-        if self.length() < self.room as u64 {
+        if self.is_short() && making.is_none() {
             self.lock(making)?;
-            remove_other_boots(self.path.parent().unwrap_or(&self.path));
-            if self.length() == 0 {
-                // LMDB's other file may be of a store that was removed, and is still
-                // that of its users. And of a file that was emptied it would make a
-                // new store under those who have it mapped.
-                self.remove().map_err(|error| self.unusable(&error))?;
-                // LMDB maps it, and would leave holes in it.
-                let lock_file = lock_file(&self.path);
-                make_whole(&lock_file, lock_file_length(READERS))
-                    .map_err(|error| trouble(&lock_file, &error, MAKE_ROOM))?;
-            }
+            // Meanwhile somebody else may have made it: all others are to go on together.
+            making.take_if(|_| !self.is_short());
+        }
+        if self.is_short() {
+            self.prepare()?;
         }
         let inside = self.crashes.as_ref().map(|crashes| crashes.enter(None));
         let inside = inside.transpose().map_err(Fault::Damage)?;
@@ -182,6 +176,22 @@ impl Place {
         })
     }
 
+    /// Clears the place for a store that is to be made.
+    fn prepare(&self) -> Result<(), Trouble> {
+        remove_other_boots(self.path.parent().unwrap_or(&self.path));
+        if self.length() > 0 {
+            return Ok(());
+        }
+        // LMDB's other file may be of a store that was removed, and is still that of its
+        // users. And of a file that was emptied it would make a new store under those who
+        // have it mapped.
+        remove(&self.path).map_err(|error| self.unusable(&error))?;
+        // LMDB maps it, and would leave holes in it.
+        let lock_file = lock_file(&self.path);
+        make_whole(&lock_file, lock_file_length(READERS))
+            .map_err(|error| trouble(&lock_file, &error, MAKE_ROOM))
+    }
+
     /// Makes a store anew that is damaged.
     fn mend(&self, mut making: Option<Held>) -> Result<Host, Trouble> {
         self.lock(&mut making)?;
@@ -190,7 +200,7 @@ impl Place {
             Err(Fault::Damage(damage)) => damage,
             opened => return opened.map_err(|fault| self.trouble(fault)),
         };
-        self.remove().map_err(|error| self.unusable(&error))?;
+        remove(&self.path).map_err(|error| self.unusable(&error))?;
         self.crashes.iter().for_each(|crashes| crashes.forget());
         let made = self.open(&mut making);
         let mut host = made.map_err(|fault| self.trouble(fault))?;
@@ -254,6 +264,11 @@ impl Place {
         Ok((env, shelves, room as u64))
     }
 
+    /// Whether there is no store as long as it must be.
+    fn is_short(&self) -> bool {
+        self.length() < self.room as u64
+    }
+
     /// In bytes; 0 if there is none.
     fn length(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |file| file.len())
@@ -266,10 +281,6 @@ impl Place {
             *making = Some(held.map_err(busy(&self.path))?);
         }
         Ok(())
-    }
-
-    fn remove(&self) -> io::Result<()> {
-        remove(&self.path)
     }
 
     fn fault(&self, error: &heed::Error) -> Fault {

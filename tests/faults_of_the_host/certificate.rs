@@ -1,0 +1,65 @@
+//! A server whose certificate is good at one login and over at the next.
+
+use super::world::{KNOWN, World, row};
+use crate::harness::faulty_cas::FaultyCas;
+use crate::harness::key_server::KeyServer;
+use crate::harness::mint::SigningKey;
+use crate::libsasl2::code;
+use crate::libsasl2::site::PROXY;
+use crate::libsasl2::token_site::named;
+use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
+
+#[test]
+fn a_certificate_that_expires_meanwhile_stops_new_tickets_and_nothing_else() {
+    let world = World::new("expires");
+    let authority = &world.site.authority;
+    // Long enough for the logins before its end, on a busy machine.
+    let end = SystemTime::now() + Duration::from_secs(8);
+    let identity = authority.certificate_until(end);
+    let cas = FaultyCas::with(Some(&identity));
+    cas.arm(KNOWN, "alice", &[PROXY]);
+    let issuer = KeyServer::start_at(Ipv4Addr::LOCALHOST.into(), Some(&identity));
+    issuer.set_keys(&[named(&world.key, "k1")]);
+    let (cas_url, name) = (cas.url(), issuer.issuer());
+    let mut driver = world.driver(&[
+        ("caspt_url", &cas_url),
+        ("jwt_issuer", &name),
+        ("jwt_keys_refresh", "1"),
+    ]);
+    let token = |key: &SigningKey, kid, number| World::signed(&issuer, key, kid, number);
+    let answer = driver.ticket(KNOWN);
+    assert_eq!(answer.code(), code::OK, "{answer:?}");
+    assert_eq!(driver.token(&token(&world.key, "k1", 1)).code(), code::OK);
+    let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+    std::thread::sleep(left + Duration::from_millis(1_100));
+
+    cas.arm("PT-2-new", "alice", &[PROXY]);
+    for _ in 0..2 {
+        let answer = driver.ticket("PT-2-new");
+        assert_eq!(answer.code(), code::UNAVAIL, "{answer:?}");
+        assert_eq!(answer.reason(), "server_untrusted", "{answer:?}");
+        let detail = answer.field("detail").unwrap_or_default();
+        assert!(detail.contains("expired"), "{detail}");
+    }
+    // The ticket never came to the server, which does not say who it is.
+    assert_eq!(cas.requests().len(), 1);
+    // The last keys serve, and the log says why there are no newer ones.
+    let answer = driver.token(&token(&world.key, "k1", 2));
+    assert_eq!(answer.code(), code::OK, "{answer:?}");
+    let said = answer.log.iter().any(|(_, line)| line.contains("expired"));
+    assert!(said, "{answer:?}");
+    let unknown = token(&SigningKey::p256(), "k2", 3);
+    assert_eq!(driver.token(&unknown).code(), code::UNAVAIL);
+    // Who is in stays in, in every process.
+    for mut driver in [driver, world.driver(&[("caspt_url", &cas_url)])] {
+        let answer = driver.ticket(KNOWN);
+        assert_eq!(answer.code(), code::OK, "{answer:?}");
+    }
+    row(
+        "the certificates of CAS and of the issuer expire between two logins",
+        5,
+        "new tickets unavailable, the log says expired; known sessions and tokens of known keys in",
+        "nothing: the ticket was not sent",
+    );
+}

@@ -1,0 +1,272 @@
+/* The part of the driver (driver.c) that plays the faults of a host: it forks, it
+ * has threads, it runs out of what the system gives it. */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* How exchanges ended. */
+struct ends {
+    long good, refused, unavailable, others;
+};
+
+/* One exchange; a challenge is answered with ^A, as clients do. */
+static void count_exchange(struct ends *ends, const char *mech, const char *message,
+                           unsigned length)
+{
+    const char *out;
+    unsigned out_length;
+    sasl_conn_t *conn = connection();
+    int code = sasl_server_start(conn, mech, message, length, &out, &out_length);
+    if (code == SASL_CONTINUE)
+        code = sasl_server_step(conn, "\1", 1, &out, &out_length);
+    sasl_dispose(&conn);
+    if (code == SASL_OK)
+        ends->good++;
+    else if (code == SASL_BADAUTH)
+        ends->refused++;
+    else if (code == SASL_UNAVAIL)
+        ends->unavailable++;
+    else
+        ends->others++;
+}
+
+static void print_ends(const char *command, struct ends ends)
+{
+    printf("%s %ld %ld %ld %ld\n", command, ends.good, ends.refused, ends.unavailable,
+           ends.others);
+}
+
+/* With a fourth word each message ends in a number that no other has. */
+static void many(char *arguments)
+{
+    static long number;
+    char mech[32], hex[4096], is_new[8] = "", message[2100];
+    long count;
+    unsigned length;
+    if (sscanf(arguments, "%31s %ld %4095s %7s", mech, &count, hex, is_new) < 3)
+        fail("many", 0);
+    char *begin = bytes(hex, &length);
+    memcpy(message, begin, length);
+    free(begin);
+    struct ends ends = {0, 0, 0, 0};
+    while (count-- > 0) {
+        unsigned more = 0;
+        if (*is_new)
+            more = snprintf(message + length, sizeof message - length, "%ld", number++);
+        count_exchange(&ends, mech, message, length + more);
+    }
+    print_ends("many", ends);
+}
+
+/* The messages that were read, one after the other; none of them twice. */
+static void each(char *arguments)
+{
+    char mech[32];
+    long count;
+    if (sscanf(arguments, "%31s %ld", mech, &count) != 2)
+        fail("each", 0);
+    struct ends ends = {0, 0, 0, 0};
+    for (; count > 0 && messages.next < messages.count; count--) {
+        const struct message *message = &messages.each[messages.next++];
+        count_exchange(&ends, mech, message->bytes, message->length);
+    }
+    print_ends("each", ends);
+}
+
+/* From here on what is read is for the child, until it is told to leave. */
+static int is_child;
+
+static void fork_host(void)
+{
+    int status;
+    pid_t child = fork();
+    if (child < 0)
+        fail("fork", 0);
+    if (child == 0) {
+        is_child = 1;
+        printf("forked 0\n");
+        return;
+    }
+    waitpid(child, &status, 0);
+    printf("forked %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status));
+}
+
+static int hoard[65536], hoarded;
+
+/* Leaves so many descriptors to be had, and no more; "-" leaves them all. */
+static void hoard_descriptors(const char *left)
+{
+    static struct rlimit before;
+    if (!hoarded)
+        getrlimit(RLIMIT_NOFILE, &before);
+    while (hoarded > 0)
+        close(hoard[--hoarded]);
+    setrlimit(RLIMIT_NOFILE, &before);
+    if (strcmp(left, "-") != 0) {
+        struct rlimit few = {128, before.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &few);
+        int one;
+        while ((one = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+            hoard[hoarded++] = one;
+        for (int free = atoi(left); free > 0 && hoarded > 0; free--)
+            close(hoard[--hoarded]);
+    }
+    printf("hoard %d\n", hoarded);
+}
+
+/* Lets the address space grow by so many kB, and no more; "-" lifts that. */
+static void limit_memory(const char *kilobytes)
+{
+    struct rlimit limit;
+    long pages = 0;
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    if (strcmp(kilobytes, "-") != 0) {
+        FILE *file = fopen("/proc/self/statm", "r");
+        if (!file || fscanf(file, "%ld", &pages) != 1)
+            fail("limit", 0);
+        fclose(file);
+        limit.rlim_cur = pages * sysconf(_SC_PAGESIZE) + atol(kilobytes) * 1024;
+    }
+    printf("limit %d\n", setrlimit(RLIMIT_AS, &limit));
+}
+
+static void initialize(void)
+{
+    int code = sasl_server_init(callbacks, "driver");
+    if (code != SASL_OK)
+        fail("sasl_server_init", code);
+}
+
+/* The server ended and begun again, with one exchange each time. */
+static void reload_often(char *arguments)
+{
+    char mech[32], hex[4096];
+    long count;
+    unsigned length;
+    if (sscanf(arguments, "%ld %31s %4095s", &count, mech, hex) != 3)
+        fail("reloads", 0);
+    char *message = bytes(hex, &length);
+    struct ends ends = {0, 0, 0, 0};
+    while (count-- > 0) {
+        sasl_done();
+        initialize();
+        count_exchange(&ends, mech, message, length);
+    }
+    free(message);
+    print_ends("reloads", ends);
+}
+
+/* The plugin itself, as if there were no libsasl2. */
+static void load_often(char *arguments)
+{
+    char path[4096];
+    long count = atol(arguments);
+    snprintf(path, sizeof path, "%s/libsso.so", directory);
+    sasl_done();
+    while (count-- > 0) {
+        void *plugin = dlopen(path, RTLD_NOW);
+        if (!plugin || !dlsym(plugin, "sasl_server_plug_init") || dlclose(plugin) != 0)
+            fail("dlopen", 0);
+    }
+    initialize();
+    printf("loads 0\n");
+}
+
+struct crew {
+    pthread_t thread;
+    const char *mech;
+    long number, count;
+    struct ends ends;
+};
+
+/* Each begins with another message, and all come to all of them. */
+static void *work(void *argument)
+{
+    struct crew *crew = argument;
+    for (long i = 0; i < crew->count; i++) {
+        const struct message *message = &messages.each[(crew->number + i) % messages.count];
+        count_exchange(&crew->ends, crew->mech, message->bytes, message->length);
+    }
+    return NULL;
+}
+
+static void log_in_by_threads(char *arguments)
+{
+    char mech[32];
+    long threads, count;
+    struct ends ends = {0, 0, 0, 0};
+    if (sscanf(arguments, "%ld %ld %31s", &threads, &count, mech) != 3 || messages.count == 0)
+        fail("threads", 0);
+    struct crew *crew = calloc(threads, sizeof *crew);
+    for (long i = 0; i < threads; i++) {
+        crew[i].mech = mech, crew[i].number = i, crew[i].count = count;
+        if (pthread_create(&crew[i].thread, NULL, work, &crew[i]) != 0)
+            fail("pthread_create", 0);
+    }
+    for (long i = 0; i < threads; i++) {
+        pthread_join(crew[i].thread, NULL);
+        ends.good += crew[i].ends.good, ends.refused += crew[i].ends.refused;
+        ends.unavailable += crew[i].ends.unavailable, ends.others += crew[i].ends.others;
+    }
+    free(crew);
+    print_ends("threads", ends);
+}
+
+static void *new_mutex(void)
+{
+    pthread_mutex_t *mutex = malloc(sizeof *mutex);
+    pthread_mutex_init(mutex, NULL);
+    return mutex;
+}
+
+static int lock_mutex(void *mutex)
+{
+    return pthread_mutex_lock(mutex);
+}
+
+static int unlock_mutex(void *mutex)
+{
+    return pthread_mutex_unlock(mutex);
+}
+
+static void free_mutex(void *mutex)
+{
+    pthread_mutex_destroy(mutex);
+    free(mutex);
+}
+
+/* As slapd does before it initializes; imapd, which has no threads, does not. */
+static void have_threads(void)
+{
+    sasl_set_mutex(new_mutex, lock_mutex, unlock_mutex, free_mutex);
+}
+
+/* Whether it was one of these commands. */
+static int play_fault(const char *command, char *rest)
+{
+    if (strcmp(command, "many") == 0)
+        many(rest);
+    else if (strcmp(command, "each") == 0)
+        each(rest);
+    else if (strcmp(command, "fork") == 0)
+        fork_host();
+    else if (strcmp(command, "leave") == 0 && is_child)
+        exit(0);
+    else if (strcmp(command, "hoard") == 0)
+        hoard_descriptors(rest);
+    else if (strcmp(command, "limit") == 0)
+        limit_memory(rest);
+    else if (strcmp(command, "reloads") == 0)
+        reload_often(rest);
+    else if (strcmp(command, "loads") == 0)
+        load_often(rest);
+    else if (strcmp(command, "threads") == 0)
+        log_in_by_threads(rest);
+    else
+        return 0;
+    return 1;
+}

@@ -17,7 +17,14 @@ const AGAIN: Duration = Duration::from_secs(600);
 
 /// Whether this process counts.
 #[derive(Default)]
-pub(super) struct Counting(RwLock<State>);
+pub(super) struct Counting(RwLock<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    state: State,
+    /// How often they were begun anew: what was opened before that may be removed.
+    begun: u64,
+}
 
 #[derive(Default)]
 enum State {
@@ -48,15 +55,18 @@ impl Counting {
         count: impl Fn(&Counters),
         complain: impl FnOnce(Trouble),
     ) {
-        match &*self.0.read() {
-            State::On(counters) => return count(counters),
-            state if !state.is_due() => return,
-            _ => {}
-        }
+        let begun = {
+            let counted = self.0.read();
+            match &counted.state {
+                State::On(counters) => return count(counters),
+                state if !state.is_due() => return,
+                _ => counted.begun,
+            }
+        };
         let opened = open(directory);
-        let mut state = self.0.write();
-        if state.is_due() {
-            *state = match opened {
+        let mut counted = self.0.write();
+        if counted.begun == begun && counted.state.is_due() {
+            counted.state = match opened {
                 Ok(counters) => State::On(counters),
                 Err(trouble) => {
                     complain(trouble);
@@ -64,22 +74,24 @@ impl Counting {
                 }
             };
         }
-        if let State::On(counters) = &*state {
+        if let State::On(counters) = &counted.state {
             count(counters);
         }
     }
 
     /// If there were no counters to be had: there may be some now.
     pub(super) fn try_again(&self) {
-        let mut state = self.0.write();
-        if matches!(*state, State::Off(_)) {
+        let state = &mut self.0.write().state;
+        if matches!(state, State::Off(_)) {
             *state = State::NotYet;
         }
     }
 
     /// The counters may have been removed, as the store was.
     pub(super) fn begin_anew(&self) {
-        *self.0.write() = State::NotYet;
+        let mut counted = self.0.write();
+        counted.state = State::NotYet;
+        counted.begun += 1;
     }
 }
 

@@ -1,7 +1,6 @@
 //! Descriptors exhausted before a login and during it.
 
-use super::world::{KNOWN, World, row};
-use crate::harness::usage::Usage;
+use super::world::{KNOWN, World, row, settled};
 use crate::libsasl2::{Answer, code};
 
 /// More than a login needs at any moment.
@@ -13,7 +12,7 @@ fn without_descriptors_nobody_is_refused_and_afterwards_nothing_is_missing() {
     let mut old = world.driver(&[]);
     assert_eq!(old.ticket(KNOWN).code(), code::OK);
     assert_eq!(old.token(&world.token(0)).code(), code::OK);
-    let before = Usage::of(old.pid()).descriptors;
+    let before = settled(&old).descriptors;
     let (mut accepted, mut unavailable) = (0, 0);
     let mut judge = |answer: &Answer, left: usize| match answer.code() {
         code::OK => accepted += 1,
@@ -44,7 +43,7 @@ fn without_descriptors_nobody_is_refused_and_afterwards_nothing_is_missing() {
         }
     }
     assert!(accepted > 0 && unavailable > 0);
-    assert_eq!(Usage::of(old.pid()).descriptors, before);
+    assert_eq!(settled(&old).descriptors, before);
     // What was let in meanwhile is known to others, and what CAS was asked, it was asked once.
     let mut other = world.driver(&[]);
     for left in 0..ENOUGH {

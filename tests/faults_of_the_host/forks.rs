@@ -1,7 +1,6 @@
 //! Hosts that fork: after they loaded the plugin, and after they logged somebody in.
 
-use super::world::{KNOWN, World, message, row};
-use crate::harness::usage::Usage;
+use super::world::{KNOWN, World, message, row, settled};
 use crate::libsasl2::{Driver, code};
 
 /// How often a host forks.
@@ -48,11 +47,11 @@ fn both_sides_of_a_fork_know_what_the_other_knows() {
         assert_eq!(driver.token(&world.token(number)).code(), code::OK);
     }
     assert_eq!(world.site.cas.requests().len(), 1 + 2 * FORKS);
-    let before = Usage::of(driver.pid());
+    let before = settled(&driver);
     driver.ask("fork");
     driver.ask(&format!("many CASPT 100 {}", message(KNOWN)));
     driver.ask("leave");
-    let after = Usage::of(driver.pid());
+    let after = settled(&driver);
     assert_eq!(after.descriptors, before.descriptors);
     assert_eq!(after.threads, before.threads);
     assert_eq!(world.site.kit.syslog().tail(), "");

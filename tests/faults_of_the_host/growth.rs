@@ -1,8 +1,7 @@
 //! Logins of all kinds, as many as a busy host has in a day: what a process takes for them, it gives
 //! back; and what processes leave behind when they end or are killed is used again.
 
-use super::world::{KNOWN, World, ends, message, row};
-use crate::harness::usage::Usage;
+use super::world::{KNOWN, World, ends, message, row, settled};
 use crate::libsasl2::token_site::oauthbearer;
 use crate::libsasl2::{Driver, code, hex};
 
@@ -44,10 +43,10 @@ fn in_one_process(name: &str, logins: usize) {
     for number in 0..turns {
         turn(&world, &mut driver, number);
         if number == turns / 4 {
-            before = Some(Usage::of(driver.pid()));
+            before = Some(settled(&driver));
         }
     }
-    let (before, after) = (before.expect("a quarter"), Usage::of(driver.pid()));
+    let (before, after) = (before.expect("a quarter"), settled(&driver));
     println!("{before:?}\n{after:?}");
     assert_eq!(after.descriptors, before.descriptors);
     assert_eq!(after.threads, before.threads);

@@ -1,7 +1,6 @@
 //! Loaded and unloaded, begun and ended, a thousand times.
 
-use super::world::{KNOWN, World, ends, message, row};
-use crate::harness::usage::Usage;
+use super::world::{KNOWN, World, ends, message, row, settled};
 use crate::libsasl2::token_site::oauthbearer;
 use crate::libsasl2::{code, hex};
 
@@ -28,13 +27,13 @@ fn a_thousand_ends_and_beginnings_take_nothing() {
         let all = ends(&mut driver, &format!("reloads {some} OAUTHBEARER {token}"));
         assert_eq!(all, [some, 0, 0, 0]);
         assert_eq!(driver.ask(&format!("loads {times}")).last, ["loads", "0"]);
-        Usage::of(driver.pid())
+        settled(&driver)
     };
     let mut turn_bare = |times: usize| {
         for _ in 0..times {
             bare.ask("reload");
         }
-        Usage::of(bare.pid()).anonymous
+        settled(&bare).anonymous
     };
     let (before, bare_before) = (turn(TIMES / 4), turn_bare(TIMES / 4));
     let (after, bare_after) = (turn(TIMES), turn_bare(TIMES));

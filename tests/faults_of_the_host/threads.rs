@@ -1,8 +1,6 @@
 //! A host of many threads, as slapd is one: all of them log in at once.
 
-use super::world::{World, ends, row};
-use crate::harness::usage::Usage;
-use crate::harness::wait::{PATIENCE, wait_until};
+use super::world::{World, ends, row, settled};
 use crate::libsasl2::token_site::oauthbearer;
 
 const THREADS: usize = 16;
@@ -54,9 +52,7 @@ fn rounds(name: &str, count: usize) {
         }
         // Between the rounds the server is ended and begun again.
         assert_eq!(driver.ask("reload").last, ["reload", "0"]);
-        let is_alone = || Usage::of(driver.pid()).threads == 1;
-        assert!(wait_until(PATIENCE, is_alone), "threads were left behind");
-        let descriptors = Usage::of(driver.pid()).descriptors;
+        let descriptors = settled(&driver).descriptors;
         assert_eq!(*before.get_or_insert(descriptors), descriptors);
     }
     // One question a ticket, whichever threads came with it first.

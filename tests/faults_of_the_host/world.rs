@@ -4,6 +4,8 @@ use crate::harness::cas_reply;
 use crate::harness::faulty_cas::Behaviour;
 use crate::harness::key_server::KeyServer;
 use crate::harness::mint::{SigningKey, now};
+use crate::harness::usage::Usage;
+use crate::harness::wait::{PATIENCE, wait_until};
 use crate::libsasl2::site::{PROXY, Site};
 use crate::libsasl2::token_site::named;
 use crate::libsasl2::{Driver, hex};
@@ -96,6 +98,13 @@ pub fn ends(driver: &mut Driver, command: &str) -> [usize; 4] {
         .map(|number| number.parse().expect("a number"))
         .collect();
     numbers.try_into().expect("four numbers")
+}
+
+/// What a host takes when nothing is under way: the thread of a request may end after its answer.
+pub fn settled(driver: &Driver) -> Usage {
+    let is_alone = || Usage::of(driver.pid()).threads == 1;
+    assert!(wait_until(PATIENCE, is_alone), "threads were left behind");
+    Usage::of(driver.pid())
 }
 
 /// Prints a row of the table of faults.

@@ -217,7 +217,9 @@ fn play(site: &Site, fault: &Fault, number: usize) {
 #[test]
 fn whatever_becomes_of_the_state_directory_logins_go_on_and_it_is_found_again() {
     let site = Site::new("broken");
-    let is_possible = |fault: &&Fault| geteuid().is_root() || !fault.name.contains("owner");
+    // Who is root in a namespace of his own has all rights there, and nobody to give things to.
+    let of_root = ["without rights", "of another owner"];
+    let is_possible = |fault: &&Fault| geteuid().is_root() || !of_root.contains(&fault.name);
     std::thread::scope(|scope| {
         for (number, fault) in FAULTS.iter().filter(is_possible).enumerate() {
             let site = &site;

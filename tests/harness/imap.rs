@@ -2,7 +2,7 @@
 
 use super::authority::Authority;
 use super::tls::{self, ClientStream};
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, STARTING};
 use super::{base64, imap_reply};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -33,7 +33,9 @@ impl Imap {
 
     /// The same if there is a server that greets.
     pub fn try_connect(port: u16) -> Option<Self> {
-        Self::try_greeted(Stream::Plain(try_open(port).ok()?))
+        let stream = try_open(port).ok()?;
+        stream.set_read_timeout(Some(STARTING)).ok()?;
+        Self::try_greeted(Stream::Plain(stream))
     }
 
     /// Connects to a port that speaks TLS from the start, and reads the greeting.

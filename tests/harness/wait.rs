@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a server gets to start, to end or to answer a browser on a machine that does much else.
-pub const STARTING: Duration = Duration::from_secs(60);
+pub const STARTING: Duration = Duration::from_secs(180);
 
 const STEP: Duration = Duration::from_millis(10);
 

@@ -50,7 +50,7 @@ pub fn loss(reply: &Reply) -> Option<Loss> {
 }
 
 /// Longer than any answer takes, on a machine that others use too.
-const PATIENCE: Duration = Duration::from_secs(75);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A connection, if there is a server.
 pub fn connect(port: u16) -> Option<Imap> {

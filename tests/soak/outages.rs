@@ -18,7 +18,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// How long it may take until all is as before; others may keep the machine busy.
-const RECOVERY: Duration = Duration::from_secs(60);
+const RECOVERY: Duration = Duration::from_secs(180);
 
 impl Run<'_> {
     /// Stops the CAS, or makes it hang.
@@ -29,7 +29,7 @@ impl Run<'_> {
             self.ledger.play(Event::CasDown, || {
                 if chance.one_in(3) {
                     cas.pause();
-                    self.peace.sleep(chance.millis(2_000, 14_000));
+                    self.peace.sleep(chance.millis(2_000, 20_000));
                     cas.resume();
                 } else {
                     cas.stop();

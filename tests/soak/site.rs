@@ -85,13 +85,13 @@ impl Site {
             ("sasl_caspt_ca_file", ca.clone()),
             ("sasl_caspt_proxies", webmail.pgt_url()),
             // The machine may have other things to do.
-            ("sasl_caspt_timeout", "10".to_owned()),
+            ("sasl_caspt_timeout", "15".to_owned()),
             ("sasl_jwt_issuer", issuer.issuer()),
             ("sasl_jwt_keys", "discovery".to_owned()),
             ("sasl_jwt_audience", AUDIENCE.to_owned()),
             ("sasl_jwt_require", "scope=imap".to_owned()),
             ("sasl_jwt_ca_file", ca),
-            ("sasl_jwt_timeout", "10".to_owned()),
+            ("sasl_jwt_timeout", "15".to_owned()),
             ("sasl_jwt_keys_refresh", REFRESH.as_secs().to_string()),
         ];
         let options = Options {

@@ -6,7 +6,7 @@ mod opening;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use heed::{Env, MdbError, RoTxn, RwTxn, WithTls};
@@ -27,6 +27,9 @@ use damage::is_damage;
 /// long as a write takes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// By so many pages the store grows until those are looked for who were killed while they read.
+const GROWTH: usize = 1_024;
+
 pub(in crate::session) struct Host {
     env: Env<WithTls>,
     shelves: Shelves,
@@ -44,6 +47,8 @@ pub(in crate::session) struct Host {
     only_looks: bool,
     /// What was wrong with the store in the place of which this one was made.
     mended: Option<Trouble>,
+    /// How many pages there were when this process last looked for the dead.
+    tidied: AtomicUsize,
     /// A child that was forked must not use its parent's map (lmdb.h, caveats).
     pid: u32,
 }
@@ -65,6 +70,7 @@ impl Host {
             crashes: self.crashes.clone(),
             only_looks: self.only_looks,
             mended: None,
+            tidied: AtomicUsize::new(0),
             pid: self.pid,
         }
     }
@@ -209,15 +215,28 @@ impl Host {
             .lock(What::Writing, PATIENCE)
             .map_err(busy(&self.path))?;
         let _inside = self.enter(key)?;
+        self.tidy();
         match what() {
-            Err(heed::Error::Mdb(MdbError::MapFull)) => {
-                // A reader that was killed pins old pages.
+            Err(heed::Error::Mdb(MdbError::MapFull) | heed::Error::Io(_)) => {
+                // There may be room, but for a reader that was killed.
                 self.env
                     .clear_stale_readers()
                     .and_then(|_| what())
                     .map_err(|error| self.trouble(&error))
             }
             answer => answer.map_err(|error| self.trouble(&error)),
+        }
+    }
+
+    /// Takes away the slots of the dead when the store has grown. Who was killed while it read
+    /// pins every page from then on, and the store takes all the room that it may have: in a
+    /// file system that has less than that, it would be full for good.
+    fn tidy(&self) {
+        let pages = self.env.info().last_page_number;
+        if pages >= self.tidied.load(Ordering::Relaxed) + GROWTH {
+            self.tidied.store(pages, Ordering::Relaxed);
+            // If this fails, there is room as yet.
+            let _ = self.env.clear_stale_readers();
         }
     }
 

@@ -12,7 +12,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use heed::{Env, EnvFlags, EnvOpenOptions, WithTls};
 use nix::sys::resource::{Resource, getrlimit};
@@ -169,6 +169,7 @@ impl Place {
             room,
             capacity: self.capacity,
             evicted: AtomicU64::new(0),
+            tidied: AtomicUsize::new(0),
             crashes: self.crashes.clone(),
             only_looks: self.only_looks,
             mended: None,

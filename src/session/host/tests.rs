@@ -1,6 +1,6 @@
 //! The host tier against real files, locks and processes.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 
 use super::opening::READERS;
@@ -259,6 +259,27 @@ fn slots_of_readers_that_were_killed_are_used_again() {
     churn(&host).unwrap();
     assert!(has(&host, 1));
     assert_eq!(host.env.clear_stale_readers().unwrap(), 0);
+}
+
+#[test]
+fn who_was_killed_while_it_read_does_not_make_the_store_grow() {
+    let directory = tempfile::tempdir().unwrap();
+    if let Ok(state) = std::env::var("SSO_TEST_READ_AND_DIE") {
+        let host = Host::open(Path::new(&state), 10).unwrap();
+        let _reading = host.env.read_txn().unwrap();
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    let host = Host::open(directory.path(), 100).unwrap();
+    churn(&host).unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .arg("who_was_killed_while_it_read")
+        .env("SSO_TEST_READ_AND_DIE", directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(9), "{output:?}");
+    churn(&host).unwrap();
+    let taken = 512 * host.file.metadata().unwrap().blocks();
+    assert!(taken < 8 << 20, "{taken} bytes");
 }
 
 #[test]

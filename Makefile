@@ -21,14 +21,17 @@ PROGRAM := target/release/sasl-sso
 .DEFAULT_GOAL := build
 
 .PHONY: build compile deb demo test test-package soak faults lint bench instructions \
-	install uninstall clean sandbox asan soak-hour test-portability timing packages-build \
-	packages-deb packages-test
+	install uninstall clean sandbox asan soak-hour test-portability timing fuzz \
+	packages-build packages-deb packages-test packages-fuzz
 
 packages-build:
 	@scripts/install-packages build
 
 packages-deb:
 	@scripts/install-packages build package
+
+packages-fuzz:
+	@scripts/install-packages build fuzz
 
 packages-test:
 	@scripts/install-packages build test
@@ -115,9 +118,14 @@ soak-hour: build packages-test
 timing: build packages-test
 	cargo test --locked --test time_tells_nothing -- --ignored --nocapture
 
+# Each fuzz target for FUZZ_SECONDS (60), and a table of what came of it.
+fuzz: packages-fuzz
+	@scripts/fuzz
+
 # What a change must pass before it is looked at.
 lint: packages-build
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	cargo check --locked --lib --no-default-features

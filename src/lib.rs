@@ -27,6 +27,8 @@
 //!    [`cli`]: the program, which starts it, and the administrator's tools.
 //!    [`stamp`]: which build each of them is of.
 //!
+//! What fuzzers call is in `fuzzing`, which is built for them and for tests alone.
+//!
 //! Nothing below names `plugin`; without the feature of that name the rest
 //! builds without libsasl2's headers.
 //!
@@ -58,6 +60,8 @@ pub mod daemon;
 pub mod deadline;
 pub mod decision;
 pub mod descriptors;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod jwt;

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod probe;
 mod reply;
 mod told;
@@ -64,10 +66,8 @@ impl Cas {
         deadline: &Deadline<'_>,
         witness: Witness<'_>,
     ) -> Result<Principal, Failure> {
-        let mut checks = Checks::new(witness);
         self.ask(ticket, service, deadline, witness)
-            .and_then(|response| checks.must(Step::Reply, told::reply, reply::read(&response.body)))
-            .and_then(|success| self.judge(&success, checks))
+            .and_then(|response| self.understand(&response.body, Checks::new(witness)))
             .map_err(|failure| {
                 // CAS quotes tickets, and so may the parts it is read with.
                 Failure::new(failure.reason(), ticket.masked_in(failure.detail()))
@@ -126,6 +126,11 @@ impl Cas {
             return Ok(response);
         }
         get(older)
+    }
+
+    fn understand(&self, body: &[u8], mut checks: Checks<'_>) -> Result<Principal, Failure> {
+        let success = checks.must(Step::Reply, told::reply, reply::read(body))?;
+        self.judge(&success, checks)
     }
 
     fn judge(

@@ -8,6 +8,8 @@ mod completions;
 mod conf_file;
 mod console;
 mod explain;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod host;
 mod login;
 mod prompt;

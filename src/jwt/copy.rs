@@ -100,13 +100,13 @@ impl State {
         within(self.asked, pause, now)
     }
 
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         [self.fetched, self.failed, self.asked]
             .map(|moment| moment.as_millis().to_be_bytes())
             .concat()
     }
 
-    fn decode(note: &[u8]) -> Option<Self> {
+    pub(super) fn decode(note: &[u8]) -> Option<Self> {
         let mut moments = note.chunks_exact(8).map(|bytes| {
             let bytes = bytes.try_into().unwrap_or_default();
             Moment::from_millis(u64::from_be_bytes(bytes))

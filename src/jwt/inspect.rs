@@ -74,7 +74,7 @@ pub fn inspect_published(
     Ok(SetReport { certificate, keys })
 }
 
-fn report(entry: &Value) -> KeyReport {
+pub(super) fn report(entry: &Value) -> KeyReport {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     let usable = match jwks::key(entry, Secrets::Ignored) {
         Ok(Some(key)) => {

@@ -12,6 +12,8 @@ mod claims;
 mod compact;
 mod copy;
 mod files;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod inspect;
 mod json;
 mod judge;

@@ -340,7 +340,7 @@ impl Published {
 
 /// The place of the keys in an issuer's description of itself, which must be
 /// of that issuer to the letter (OpenID Connect Discovery 1.0, section 4.3).
-fn keys_of(description: &[u8], document: &Url, issuer: &str) -> Result<Url, String> {
+pub(super) fn keys_of(description: &[u8], document: &Url, issuer: &str) -> Result<Url, String> {
     let description: Value =
         serde_json::from_slice(description).map_err(|error| format!("is not JSON: {error}"))?;
     let member = |name: &str| {

@@ -24,14 +24,14 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is known of a server that did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Silence {
+pub(super) struct Silence {
     failures: u8,
     retry: Moment,
 }
 
 impl Silence {
     /// What is known after one more failure at `now`.
-    fn more(before: Option<Self>, now: Moment) -> Self {
+    pub(super) fn more(before: Option<Self>, now: Moment) -> Self {
         let failures = before.map_or(0, |silence| silence.failures);
         Self {
             failures: failures.saturating_add(1),
@@ -41,31 +41,31 @@ impl Silence {
 
     /// Whether the server is left alone at `now`. One that should have been
     /// tried again long after `now` is from another time: not believed.
-    fn is_avoided(&self, now: Moment) -> bool {
+    pub(super) fn is_avoided(&self, now: Moment) -> bool {
         let left = self.retry.since(now).unwrap_or_default();
         self.failures >= ENOUGH && !left.is_zero() && left <= PAUSE
     }
 
     /// Whether one login may try at `now` what the others must not.
-    fn wants_trial(&self, now: Moment) -> bool {
+    pub(super) fn wants_trial(&self, now: Moment) -> bool {
         self.failures >= ENOUGH && !self.is_avoided(now)
     }
 
     /// The same while one login tries at `now`.
-    fn during_trial(self, now: Moment) -> Self {
+    pub(super) fn during_trial(self, now: Moment) -> Self {
         Self {
             retry: now.plus(PAUSE),
             ..self
         }
     }
 
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         let mut bytes = self.retry.as_millis().to_be_bytes().to_vec();
         bytes.push(self.failures);
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         match moment(bytes)? {
             (retry, &[failures]) => Some(Self { failures, retry }),
             _ => None,

@@ -25,7 +25,7 @@ const ALL: u64 = 10;
 /// What was spent, as the moment, in microseconds, at which all of it will be
 /// refilled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Spent(u64);
+pub(super) struct Spent(u64);
 
 impl Spent {
     /// What is still to be refilled at `now`. More than there is room for was noted by
@@ -36,32 +36,32 @@ impl Spent {
     }
 
     /// Whether there is something left of `budget` refusals a minute.
-    fn leaves(self, budget: u64, now: Moment) -> bool {
+    pub(super) fn leaves(self, budget: u64, now: Moment) -> bool {
         self.owed(now) + MINUTE / budget.max(1) <= MINUTE
     }
 
     /// One more refusal at `now`.
-    fn more(before: Option<Self>, budget: u64, now: Moment) -> Self {
+    pub(super) fn more(before: Option<Self>, budget: u64, now: Moment) -> Self {
         let owed = before.map_or(0, |spent| spent.owed(now)) + MINUTE / budget.max(1);
         // Those that were under way together may spend more than there was.
         Self(micros(now) + owed.min(MINUTE))
     }
 
     /// One less, because a ticket was good.
-    fn less(self, budget: u64) -> Self {
+    pub(super) fn less(self, budget: u64) -> Self {
         Self(self.0.saturating_sub(MINUTE / budget.max(1)))
     }
 
     /// Whether there is anything still to be refilled.
-    fn owes(self, now: Moment) -> bool {
+    pub(super) fn owes(self, now: Moment) -> bool {
         self.owed(now) > 0
     }
 
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         self.0.to_be_bytes().to_vec()
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self(u64::from_be_bytes(bytes.try_into().ok()?)))
     }
 }
@@ -191,6 +191,14 @@ mod tests {
         assert_eq!(two.less(60), one);
         assert!(one.owes(at(5_999)));
         assert!(!one.owes(at(6_000)) && !one.less(60).owes(at(5_000)));
+    }
+
+    #[test]
+    fn what_nobody_can_have_spent_is_charged_without_a_fault() {
+        let absurd = Spent::decode(&u64::MAX.to_be_bytes()).unwrap();
+        assert!(!absurd.leaves(60, at(5_000)));
+        let more = Spent::more(Some(absurd), 60, at(5_000));
+        assert!(more.leaves(60, at(6_000)));
     }
 
     #[test]

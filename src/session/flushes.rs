@@ -73,7 +73,7 @@ impl Selector {
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let (word, text) = match self {
             Self::All => ('a', ""),
             Self::User(user) => ('u', user.as_str()),
@@ -82,7 +82,7 @@ impl Selector {
         format!("{word}{text}").into_bytes()
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (word, text) = text.split_at_checked(1)?;
         match word {

@@ -13,6 +13,8 @@ mod counters;
 mod counting;
 mod crashes;
 mod flushes;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod host;
 mod key;
 mod locks;

@@ -20,9 +20,9 @@ PROGRAM := target/release/sasl-sso
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: build compile deb demo test test-package soak faults lint bench instructions \
-	install uninstall clean sandbox asan soak-hour test-portability timing fuzz \
-	packages-build packages-deb packages-test packages-fuzz
+.PHONY: build compile deb demo install uninstall clean lint test bench instructions \
+	test-package test-portability soak soak-hour faults fuzz races asan sandbox timing \
+	packages-build packages-deb packages-fuzz packages-test
 
 packages-build:
 	@scripts/install-packages build
@@ -121,6 +121,11 @@ timing: build packages-test
 # Each fuzz target for FUZZ_SECONDS (60), and a table of what came of it.
 fuzz: packages-fuzz
 	@scripts/fuzz
+
+# What threads of one process share, in many orders by shuttle; SSO_RACES is so many times
+# as many.
+races: packages-build
+	cd races && CARGO_TARGET_DIR=../target cargo test --locked -- --nocapture
 
 # What a change must pass before it is looked at.
 lint: packages-build

@@ -36,10 +36,10 @@ pub struct Store {
 pub struct Size {
     /// Sessions in it.
     pub sessions: usize,
-    /// Of the host's memory, in kB: what is its own.
-    pub private: usize,
-    /// And what other processes have as well, such as the pages of the store.
-    pub shared: usize,
+    /// Of the host's memory, in kB: what is its own whatever others do.
+    pub own: usize,
+    /// And pages of files, most of them of the store: all processes have the same.
+    pub mapped: usize,
     /// Of the file system, in kB.
     pub disk: u64,
 }
@@ -149,18 +149,18 @@ impl Store {
     pub fn size(&self) -> Size {
         let path = format!("/proc/{}/smaps_rollup", self.host.driver.pid());
         let text = fs::read_to_string(path).expect("a process");
-        let fields = |begin: &str| {
-            let lines = text.lines().filter(|line| line.starts_with(begin));
-            let numbers =
-                lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
-            numbers.sum::<usize>()
+        let field = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+            number.unwrap_or_else(|| panic!("no {name} in {text}"))
         };
+        let (all, own): (usize, usize) = (field("Rss:"), field("Anonymous:"));
         let entries = fs::read_dir(&self.state).expect("the state directory");
         let blocks = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.blocks()));
         Size {
             sessions: self.count,
-            private: fields("Private_"),
-            shared: fields("Shared_"),
+            own,
+            mapped: all - own,
             disk: blocks.sum::<u64>() / 2,
         }
     }

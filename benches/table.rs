@@ -96,13 +96,13 @@ pub fn sizes(sizes: &[Size]) -> String {
         String::from("\n sessions   a process' own memory   shared with others   on the disk\n");
     for Size {
         sessions,
-        private,
-        shared,
+        own,
+        mapped,
         disk,
     } in sizes
     {
         text.push_str(&format!(
-            "{sessions:>9} {private:>20} kB {shared:>17} kB {disk:>10} kB\n"
+            "{sessions:>9} {own:>20} kB {mapped:>13} kB {disk:>10} kB\n"
         ));
     }
     text

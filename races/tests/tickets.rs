@@ -1,0 +1,89 @@
+//! Threads of a daemon that have no store to share, with one ticket: the engine as it is, and a CAS
+//! that counts.
+
+// The figures are what the runs are for.
+#![allow(clippy::print_stdout)]
+
+use sasl_sso_races::cas::Cas;
+use sasl_sso_races::schedules::at_random;
+use sasl_sso_races::{Kept, StandingClock, config};
+use shuttle::thread;
+use sso::authenticate::{Attempt, Engine, Verdict};
+use sso::credential::{Credential, Kind};
+use sso::deadline::Deadline;
+use sso::outcome::Reason;
+use sso::witness::Witness;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const THREADS: usize = 3;
+
+/// Of which no directory can be made.
+const NOWHERE: &str = "/dev/null/state";
+
+fn engine(cas: &Cas) -> Arc<Engine> {
+    let config = config(cas.url(), Path::new(NOWHERE));
+    Arc::new(Engine::new(config, Arc::new(StandingClock::default())))
+}
+
+fn decide(engine: &Engine, ticket: &str) -> Verdict {
+    let credential = Credential::parse(Kind::Ticket, ticket.as_bytes()).expect("a ticket");
+    let log = Kept::default();
+    let attempt = Attempt {
+        mechanism: "CASPT",
+        service: "imap://mail.example",
+        client: Some("192.0.2.1;4711"),
+        claimed: None,
+        deadline: &Deadline::new(Duration::from_secs(60), &|| false),
+        log: &log,
+        witness: Witness::NOBODY,
+    };
+    engine.decide(&credential, &attempt)
+}
+
+/// Presents one ticket by several threads at once; what each hears, and how often CAS was asked.
+fn presented(cas: &Cas, kind: &str) -> (Vec<Verdict>, usize) {
+    static TICKETS: AtomicUsize = AtomicUsize::new(0);
+    let ticket = format!("PT-{}-{kind}", TICKETS.fetch_add(1, Ordering::Relaxed));
+    let engine = engine(cas);
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (engine, ticket) = (Arc::clone(&engine), ticket.clone());
+            thread::spawn(move || decide(&engine, &ticket))
+        })
+        .collect();
+    let verdicts = threads
+        .into_iter()
+        .map(|thread| thread.join().expect("a verdict"));
+    (verdicts.collect(), cas.asked(&ticket))
+}
+
+#[test]
+fn cas_is_asked_once_about_a_ticket_that_several_threads_bring() {
+    let cas = Cas::start();
+    let explored = at_random(200, move || {
+        let (verdicts, asked) = presented(&cas, "good");
+        for verdict in verdicts {
+            let user = verdict.result.expect("a good ticket");
+            assert_eq!(user.as_str(), "alice");
+        }
+        assert_eq!(asked, 1);
+    });
+    println!("a good ticket: {explored:?}");
+}
+
+#[test]
+fn cas_is_asked_once_about_one_that_it_refuses() {
+    let cas = Cas::start();
+    let explored = at_random(200, move || {
+        let (verdicts, asked) = presented(&cas, "wrong");
+        for verdict in verdicts {
+            let failure = verdict.result.expect_err("a wrong ticket");
+            assert_eq!(failure.reason(), Reason::TicketRefused);
+        }
+        assert_eq!(asked, 1);
+    });
+    println!("a refused ticket: {explored:?}");
+}

@@ -93,7 +93,7 @@ fn in_words(series: &Series) -> (String, String) {
 /// What stores take, by the number of sessions in them.
 pub fn sizes(sizes: &[Size]) -> String {
     let mut text =
-        String::from("\n sessions   a process' own memory   shared with others   on the disk\n");
+        String::from("\n sessions   a process' own memory   pages of files   on the disk\n");
     for Size {
         sessions,
         own,

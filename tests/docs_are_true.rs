@@ -14,6 +14,8 @@ mod commands;
 mod configurations;
 #[path = "docs_are_true/log.rs"]
 mod log;
+#[path = "docs_are_true/proof.rs"]
+mod proof;
 #[path = "docs_are_true/threats.rs"]
 mod threats;
 #[path = "docs_are_true/words.rs"]

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use super::reply::{self, Success};
 use super::*;
 use crate::config::Config;
-use crate::fuzzing::Table;
+use crate::fuzzing::site::Table;
 
 /// A reply: who looks on changes no verdict; who is accepted came through portals that
 /// are allowed, by the name that is written; and what was read, written anew, is read

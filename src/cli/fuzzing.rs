@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use super::conf_file::ConfFile;
 use crate::config::{Config, is_option, names};
-use crate::fuzzing::{InMemory, parts};
+use crate::fuzzing::input::parts;
+use crate::fuzzing::site::InMemory;
 
 /// What stands for the path of the file that is included.
 const INCLUDED: &str = "INCLUDED";

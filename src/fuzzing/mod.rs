@@ -12,14 +12,13 @@
 // Of a fuzzer that is what makes a finding.
 #![allow(clippy::expect_used)]
 
+pub(crate) mod input;
 mod messages;
 #[cfg(test)]
 #[path = "../../fuzz/other_reader.rs"]
 mod other_reader;
 mod rules;
-mod site;
-
-pub(crate) use site::{Deaf, InMemory, STILL, Table};
+pub(crate) mod site;
 
 /// A target: its name, which is that of its corpus, and what is done with an input.
 type Target = (&'static str, fn(&[u8]));
@@ -58,27 +57,6 @@ pub fn run(name: &str, data: &[u8]) {
 /// what another reader of XML says.
 pub fn said_by_cas(reply: &[u8]) -> Option<(String, Vec<String>)> {
     crate::cas::fuzzing::said(reply)
-}
-
-/// Takes the first line off an input that has several parts.
-pub(crate) fn line(data: &[u8]) -> (&[u8], &[u8]) {
-    match data.iter().position(|byte| *byte == b'\n') {
-        Some(end) => (&data[..end], &data[end + 1..]),
-        None => (data, &[]),
-    }
-}
-
-/// The parts of an input, which have a line of two dashes between them.
-pub(crate) fn parts(data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const BETWEEN: &[u8] = b"\n--\n";
-    let mut rest = Some(data);
-    std::iter::from_fn(move || {
-        let whole = rest?;
-        let mut windows = whole.windows(BETWEEN.len());
-        let found = windows.position(|window| window == BETWEEN);
-        rest = found.map(|end| &whole[end + BETWEEN.len()..]);
-        Some(&whole[..found.unwrap_or(whole.len())])
-    })
 }
 
 #[cfg(test)]

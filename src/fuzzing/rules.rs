@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::line;
+use super::input::line;
 use crate::outcome::{Failure, Reason};
 use crate::rules::{Rules, words};
 use crate::witness::{Checks, Witness};

@@ -194,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_have_spent_is_charged_without_a_fault() {
+    fn what_nobody_can_have_spent_counts_for_nothing() {
         let absurd = Spent::decode(&u64::MAX.to_be_bytes()).unwrap();
-        assert!(!absurd.leaves(60, at(5_000)));
+        assert!(absurd.leaves(60, at(5_000)));
         let more = Spent::more(Some(absurd), 60, at(5_000));
-        assert!(more.leaves(60, at(6_000)));
+        assert_eq!(more, Spent::more(None, 60, at(5_000)));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -52,11 +52,15 @@ struct Mark {
 }
 
 impl Crashes {
-    /// Those of the state directory. A store can be used without them.
-    pub(super) fn open(directory: &Path) -> Option<Self> {
-        let path = directory.join(format!("crashes-1{}", boot_suffix()?));
+    /// Where they are in the state directory.
+    pub(super) fn path(directory: &Path) -> Option<PathBuf> {
+        Some(directory.join(format!("crashes-1{}", boot_suffix()?)))
+    }
+
+    /// Those of a file, which is made if it is not there. A store can be used without.
+    pub(super) fn open(path: &Path) -> Option<Self> {
         Some(Self {
-            places: Numbers::open_or_make(&path, PLACES).ok()?,
+            places: Numbers::open_or_make(path, PLACES).ok()?,
             pid: std::process::id(),
         })
     }
@@ -137,9 +141,15 @@ mod tests {
     /// Greater than any process' number.
     const NOBODY: u32 = 0x3fff_ffff;
 
+    fn ours(directory: &Path) -> Crashes {
+        Crashes::open(&Crashes::path(directory).unwrap()).unwrap()
+    }
+
     fn of(directory: &Path, pid: u32) -> Crashes {
-        let crashes = Crashes::open(directory).unwrap();
-        Crashes { pid, ..crashes }
+        Crashes {
+            pid,
+            ..ours(directory)
+        }
     }
 
     fn die_inside(directory: &Path, key: &Key, pid: u32) {
@@ -151,7 +161,7 @@ mod tests {
     fn three_who_do_not_come_back_running_are_damage() {
         let directory = tempfile::tempdir().unwrap();
         let (key, neighbour) = (&Key::of_test(1), Some(&Key::of_test(2)));
-        let ours = Crashes::open(directory.path()).unwrap();
+        let ours = ours(directory.path());
         for _ in 0..2 * TOO_MANY {
             // Whoever comes back in between undoes what was before.
             assert!(ours.enter(Some(key)).unwrap().is_some());
@@ -174,7 +184,7 @@ mod tests {
     fn who_is_still_at_it_has_not_died() {
         let directory = tempfile::tempdir().unwrap();
         let key = &Key::of_test(1);
-        let ours = Crashes::open(directory.path()).unwrap();
+        let ours = ours(directory.path());
         for _ in 0..2 * TOO_MANY {
             die_inside(directory.path(), key, 1);
             std::mem::forget(ours.enter(Some(key)).unwrap());

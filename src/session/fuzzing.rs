@@ -11,7 +11,7 @@ use super::flushes::Selector;
 use super::key::{Key, Secret, unsealed};
 use super::record::{Ending, Lifetimes, Refusal, Session};
 use crate::clock::{Clock, Moment};
-use crate::fuzzing::STILL;
+use crate::fuzzing::site::STILL;
 
 /// A record as it stands in the store, with its seal or without: nothing is read but
 /// what this host has sealed for this key, and what is read is written the same.

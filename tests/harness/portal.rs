@@ -8,6 +8,10 @@ use super::https_server::{Server, lock};
 use reqwest::blocking::{Client, Response};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Until it fetches another ticket to get tickets by: CAS forgets one after an hour.
+const FRESH: Duration = Duration::from_secs(1_800);
 
 /// An application whose address is `https://localhost:PORT/NAME/`.
 pub struct Portal {
@@ -24,7 +28,7 @@ pub struct Portal {
 struct User {
     browser: Client,
     /// Held while it is fetched, so that one is enough for all.
-    granting_ticket: Mutex<Option<String>>,
+    granting_ticket: Mutex<Option<(String, Instant)>>,
 }
 
 impl Portal {
@@ -68,8 +72,9 @@ impl Portal {
     pub fn proxy_ticket(&self, user: &str, target: &str) -> String {
         let user = self.user(user);
         let mut granting_ticket = lock(&user.granting_ticket);
-        let granting_ticket =
-            granting_ticket.get_or_insert_with(|| self.granting_ticket(&user.browser));
+        granting_ticket.take_if(|(_, since)| since.elapsed() > FRESH);
+        let (granting_ticket, _) = granting_ticket
+            .get_or_insert_with(|| (self.granting_ticket(&user.browser), Instant::now()));
         let xml = text(
             user.browser
                 .get(address(

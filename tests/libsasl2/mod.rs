@@ -33,15 +33,24 @@ pub fn plugin() -> PathBuf {
     if let Some(watched) = std::env::var_os("SSO_TEST_PLUGIN") {
         return watched.into();
     }
+    released("libsso.so")
+}
+
+/// Whether the plugin is not the one that is shipped.
+pub fn is_watched() -> bool {
+    std::env::var_os("SSO_TEST_PLUGIN").is_some()
+}
+
+fn released(name: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
-    let plugin = target.map(|target| target.join("release/libsso.so"));
-    let plugin = plugin.filter(|path| path.exists());
-    plugin.expect("the plugin is not built: run `make build`, or the tests by `make test`")
+    let file = target.map(|target| target.join("release").join(name));
+    let file = file.filter(|path| path.exists());
+    file.expect("the plugin is not built: run `make build`, or the tests by `make test`")
 }
 
 /// What the program says to these arguments: its exit status, standard output and error.
 pub fn sasl_sso(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let program = plugin().with_file_name("sasl-sso");
+    let program = released("sasl-sso");
     let output = Command::new(program).args(arguments).output();
     let output = output.expect("sasl-sso: run `make build`");
     let text = |bytes| String::from_utf8(bytes).expect("text");

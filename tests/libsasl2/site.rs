@@ -31,6 +31,8 @@ impl Site {
         let authority = Authority::new();
         let cas = FaultyCas::start(&authority);
         let state = scratch.join("state");
+        // A plugin that watches itself takes many times as long.
+        let patience = if super::is_watched() { "20" } else { "1" };
         let options = [
             ("caspt_url", cas.url()),
             (
@@ -38,7 +40,7 @@ impl Site {
                 authority.write_ca(&scratch).display().to_string(),
             ),
             ("caspt_proxies", PROXY.to_owned()),
-            ("caspt_timeout", "1".to_owned()),
+            ("caspt_timeout", patience.to_owned()),
             ("sso_state_dir", state.display().to_string()),
         ];
         Self {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod opening;
+mod place;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

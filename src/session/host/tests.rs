@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 
-use super::opening::READERS;
+use super::place::READERS;
 use super::*;
 use crate::session::key::Secret;
 use crate::session::store_file::store_name;

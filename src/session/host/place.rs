@@ -1,0 +1,256 @@
+//! The place of a store: what is there is opened, and made where nothing is, or nothing
+//! good.
+//!
+//! The module's unsafe calls are about opening the file: a memory map is sound
+//! as long as nobody but LMDB changes what is mapped, which the directory's
+//! owner and mode provide (`state_dir`).
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use heed::{Env, EnvFlags, EnvOpenOptions, WithTls};
+
+use super::damage::{is_damage, lock_file, remove};
+use super::{Host, PATIENCE, busy, with_a_slot};
+use crate::session::crashes::Crashes;
+use crate::session::locks::{Held, Locks, What};
+use crate::session::shelf::{DATABASES, Shelves};
+use crate::session::state_dir::{self, trouble};
+use crate::session::store_file::{
+    Pages, close_on_exec, identity, lock_file_length, make_whole, remove_other_boots,
+};
+use crate::session::tier::Trouble;
+
+/// How many processes may have read, until the slots of those that have ended
+/// are used again.
+///
+/// A slot is a process's for its life, or a thread's where there are several, and
+/// nobody gives one back: to take one for each read would be to take LMDB's lock on
+/// the slots for each, and that has no bound.
+pub(super) const READERS: u32 = if cfg!(test) { 16 } else { 4_096 };
+
+/// What is to be done about the file system.
+const MAKE_ROOM: &str = "make room in its file system and look to its rights";
+
+/// Why a store cannot be opened.
+pub(super) enum Fault {
+    Trouble(Trouble),
+    /// What is there is no store, or none any more.
+    Damage(String),
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// Where a store is to be, and how large.
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    locks: Locks,
+    capacity: usize,
+    /// In bytes: how much of the file is mapped at least.
+    pub(super) room: usize,
+    pub(super) crashes: Option<Arc<Crashes>>,
+    pub(super) only_looks: bool,
+}
+
+impl Place {
+    pub(super) fn new(directory: &Path, path: PathBuf, capacity: usize) -> Result<Self, Trouble> {
+        let lock_path = directory.join("locks");
+        for file in [&path, &lock_file(&path), &lock_path] {
+            state_dir::check_file(file)?;
+        }
+        Ok(Self {
+            path,
+            locks: Locks::new(lock_path),
+            capacity,
+            room: 0,
+            crashes: None,
+            only_looks: false,
+        })
+    }
+
+    /// Opens the store, and makes it if nothing is there. For that one process takes
+    /// the lock, and the others wait. Once it is there, in its whole length, nobody
+    /// waits for anybody: all of imapd may start at once.
+    pub(super) fn open(&self, making: &mut Option<Held>) -> Result<Host, Fault> {
+        if self.is_short() && making.is_none() {
+            self.lock(making)?;
+            // Meanwhile somebody else may have made it: all others are to go on together.
+            making.take_if(|_| !self.is_short());
+        }
+        if self.is_short() {
+            self.prepare()?;
+        }
+        let inside = self.crashes.as_ref().map(|crashes| crashes.enter(None));
+        let inside = inside.transpose().map_err(Fault::Damage)?;
+        let (env, shelves, room) = self.environment(making)?;
+        drop(inside);
+        let file = OpenOptions::new().write(true).open(&self.path);
+        let file = file.map_err(|error| self.unusable(&error))?;
+        if making.is_some() && self.length() < room {
+            // In its whole length from the start, with no blocks there yet: one that
+            // is shorter was cut short, and who looks behind its end is ended.
+            file.set_len(room).map_err(|error| self.unusable(&error))?;
+        }
+        let identity = identity(&self.path).map_err(|error| self.unusable(&error))?;
+        Ok(Host {
+            env,
+            shelves,
+            locks: self.locks.clone(),
+            path: self.path.clone(),
+            file,
+            identity,
+            room,
+            capacity: self.capacity,
+            evicted: AtomicU64::new(0),
+            tidied: AtomicUsize::new(0),
+            crashes: self.crashes.clone(),
+            only_looks: self.only_looks,
+            mended: None,
+            pid: std::process::id(),
+        })
+    }
+
+    /// Clears the place for a store that is to be made.
+    fn prepare(&self) -> Result<(), Trouble> {
+        remove_other_boots(self.path.parent().unwrap_or(&self.path));
+        if self.length() > 0 {
+            return Ok(());
+        }
+        // LMDB's other file may be of a store that was removed, and is still that of its
+        // users. And of a file that was emptied it would make a new store under those who
+        // have it mapped.
+        remove(&self.path).map_err(|error| self.unusable(&error))?;
+        // LMDB maps it, and would leave holes in it.
+        let lock_file = lock_file(&self.path);
+        make_whole(&lock_file, lock_file_length(READERS))
+            .map_err(|error| trouble(&lock_file, &error, MAKE_ROOM))
+    }
+
+    /// Makes a store anew that is damaged.
+    pub(super) fn mend(&self, mut making: Option<Held>) -> Result<Host, Trouble> {
+        self.lock(&mut making)?;
+        // Somebody else may have done so meanwhile.
+        let damage = match self.open(&mut making) {
+            Err(Fault::Damage(damage)) => damage,
+            opened => return opened.map_err(|fault| self.trouble(fault)),
+        };
+        remove(&self.path).map_err(|error| self.unusable(&error))?;
+        self.crashes.iter().for_each(|crashes| crashes.forget());
+        let made = self.open(&mut making);
+        let mut host = made.map_err(|fault| self.trouble(fault))?;
+        host.mended = Some(trouble(
+            &self.path,
+            &damage,
+            "nothing need be done: it was made anew",
+        ));
+        Ok(host)
+    }
+
+    /// The environment of LMDB, what is in it, and how long its file must be.
+    fn environment(
+        &self,
+        making: &mut Option<Held>,
+    ) -> Result<(Env<WithTls>, Shelves, u64), Fault> {
+        // LMDB opens a store that has outgrown its map, and then finds no room
+        // to take anything out.
+        let room = self.room.max(usize::try_from(self.length()).unwrap_or(0));
+        let mut options = EnvOpenOptions::new().read_txn_with_tls();
+        options
+            .map_size(room)
+            .max_readers(READERS)
+            .max_dbs(DATABASES);
+        // SAFETY: these flags only leave out flushing to the disk, which the
+        // name of the file makes needless (see above).
+        unsafe { options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_SYNC) };
+        // SAFETY: LMDB needs a file that nothing but LMDB changes. The
+        // directory is ours and nobody else may write it, and the file's name
+        // is this format's own.
+        let env = unsafe { options.open(&self.path) }.map_err(|error| match error {
+            heed::Error::EnvAlreadyOpened => {
+                let remedy = "wait until this process has let go of it";
+                trouble(&self.path, &error, remedy).into()
+            }
+            error => self.fault(&error),
+        })?;
+        close_on_exec(&self.path).map_err(|error| self.unusable(&error))?;
+        let pages = Pages {
+            size: u64::from(env.unnamed_database_stat().page_size),
+            count: env.info().last_page_number as u64 + 1,
+        };
+        pages
+            .check(&self.path)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => Fault::Damage(error.to_string()),
+                _ => self.unusable(&error).into(),
+            })?;
+        let opened = with_a_slot(&env, || Shelves::open(&env));
+        let shelves = match opened.map_err(|error| self.fault(&error))? {
+            Some(shelves) => shelves,
+            None if self.only_looks => {
+                return Err(trouble(&self.path, &"is being made", "ask again").into());
+            }
+            None => {
+                // Its maker is at it, or has died of it.
+                self.lock(making)?;
+                Shelves::make(&env).map_err(|error| self.fault(&error))?
+            }
+        };
+        Ok((env, shelves, room as u64))
+    }
+
+    /// Whether there is no store as long as it must be.
+    fn is_short(&self) -> bool {
+        self.length() < self.room as u64
+    }
+
+    /// In bytes; 0 if there is none.
+    pub(super) fn length(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    /// Takes the lock for making the store, if it is not held yet.
+    fn lock(&self, making: &mut Option<Held>) -> Result<(), Trouble> {
+        if making.is_none() {
+            let held = self.locks.lock(What::Making, PATIENCE);
+            *making = Some(held.map_err(busy(&self.path))?);
+        }
+        Ok(())
+    }
+
+    fn fault(&self, error: &heed::Error) -> Fault {
+        let fault = match error {
+            error if is_damage(error) => return Fault::Damage(error.to_string()),
+            // Of 32 bits, or under a limit (RLIMIT_AS).
+            heed::Error::Io(reason) if reason.kind() == io::ErrorKind::OutOfMemory => {
+                let problem = format!("{error}: {} MiB at one place", self.room >> 20);
+                let remedy =
+                    "lower sso_sessions, or raise the limit of the address space (LimitAS=)";
+                trouble(&self.path, &problem, remedy)
+            }
+            heed::Error::Io(_) => trouble(&self.path, error, MAKE_ROOM),
+            _ => trouble(&self.path, error, "restart the mail server"),
+        };
+        fault.into()
+    }
+
+    fn unusable(&self, error: &io::Error) -> Trouble {
+        trouble(&self.path, error, MAKE_ROOM)
+    }
+
+    pub(super) fn trouble(&self, fault: Fault) -> Trouble {
+        match fault {
+            Fault::Trouble(trouble) => trouble,
+            Fault::Damage(damage) => {
+                let remedy = "nothing need be done: the next login makes it anew";
+                trouble(&self.path, &damage, remedy)
+            }
+        }
+    }
+}

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use super::tests::{close, has, put};
 use super::*;
 use crate::session::store_file::store_name;
+use crate::session::tier::Tier;
 
 const PAGE: usize = 4_096;
 

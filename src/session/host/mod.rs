@@ -3,6 +3,7 @@
 mod damage;
 mod opening;
 mod place;
+mod tier;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,18 +15,18 @@ use heed::{Env, MdbError, RoTxn, RwTxn, WithTls};
 
 use super::crashes::Crashes;
 use super::flushes::{Flushes, Generation};
-use super::key::{Key, Secret, unsealed};
+use super::key::{Key, Secret};
 use super::locks::{Locks, What};
-use super::record::{Ending, Session, moment};
 use super::shelf::{Shelf, Shelves};
 use super::state_dir::trouble;
 use super::store_file::identity;
-use super::tier::{Change, Claim, Table, Tier, Trouble};
-use crate::clock::Moment;
+use super::tier::{Table, Trouble};
 use damage::is_damage;
 
 /// How long a process waits for another one that writes: thousands of times as
-/// long as a write takes.
+/// long as a write takes. Not until the login's deadline: where a process was stopped
+/// while it writes, each login would wait for it as long as that; and where CAS took
+/// all of that time, there would be none left to write what it said.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// By so many pages the store grows until those are looked for who were killed while they read.
@@ -144,55 +145,6 @@ impl Host {
         trouble(&self.path, error, remedy)
     }
 
-    /// One try of [`Tier::update`].
-    fn change(
-        &self,
-        table: Table,
-        key: &Key,
-        now: Moment,
-        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
-    ) -> Result<(), heed::Error> {
-        let shelf = self.shelf(table);
-        let mut transaction = self.env.write_txn()?;
-        let before = shelf.records.get(&transaction, key.as_bytes())?;
-        let change = change(before.and_then(moment).map(|(_, record)| record));
-        let mut ends = None;
-        let record = match change {
-            Change::Keep => return Ok(()),
-            Change::Remove => None,
-            Change::Put(record) => Some(record),
-            Change::Open {
-                record,
-                since,
-                name,
-                ending,
-            } => {
-                // In this transaction: either the flush finds what is written here, or
-                // what is to be written here finds the flush.
-                if self.flushes().has(&transaction, since, key, &name)? {
-                    return Ok(());
-                }
-                ends = Some(ending);
-                Some(record)
-            }
-        };
-        shelf.take_out(&mut transaction, key)?;
-        let mut evicted = 0;
-        if let Some(record) = record {
-            // Only who opens a session can tell, and only that makes room in earnest.
-            let is_session = |sealed: &[u8]| {
-                let ending = ends.as_ref();
-                ending.is_some_and(|ending| is_session(sealed, now, ending))
-            };
-            let capacity = self.capacity(table);
-            evicted = shelf.make_room(&mut transaction, capacity, table, now, is_session)?;
-            shelf.put_in(&mut transaction, key, now, &record)?;
-        }
-        transaction.commit()?;
-        self.evicted.fetch_add(evicted, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Sessions that had to make room since this was last asked.
     pub(in crate::session) fn take_evicted(&self) -> u64 {
         match self.evicted.load(Ordering::Relaxed) {
@@ -285,43 +237,6 @@ impl Host {
             Ok(written)
         })
     }
-}
-
-impl Tier for Host {
-    fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble> {
-        let records = self.shelf(table).records;
-        self.read(Some(key), |transaction| {
-            let dated = records.get(transaction, key.as_bytes())?;
-            Ok(dated.and_then(moment).map(|(_, record)| record.to_vec()))
-        })
-    }
-
-    fn update(
-        &self,
-        table: Table,
-        key: &Key,
-        now: Moment,
-        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
-    ) -> Result<(), Trouble> {
-        self.alone(Some(key), &mut || self.change(table, key, now, change))
-    }
-
-    fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble> {
-        self.check_identity()?;
-        let held = self
-            .locks
-            .try_lock(What::Validating(key))
-            .map_err(|error| {
-                let remedy = "make the directory writable for us";
-                trouble(&self.path, &error, remedy)
-            })?;
-        Ok(held.map(Claim::new))
-    }
-}
-
-/// Whether a record with its seal is that of a session that is still one.
-fn is_session(sealed: &[u8], now: Moment, ending: &Ending) -> bool {
-    unsealed(sealed).is_some_and(|record| Session::is_alive_in(record, now, ending))
 }
 
 /// Reads, once more with the slots of the dead taken away if there is none left.

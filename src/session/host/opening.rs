@@ -7,13 +7,11 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::Host;
 use super::place::{Fault, Place};
-use crate::session::crashes::Crashes;
 use crate::session::state_dir::{self, trouble};
 use crate::session::store_file::store_name;
 use crate::session::tier::{Table, Trouble};
@@ -42,14 +40,9 @@ impl Host {
         room: usize,
     ) -> Result<Self, Trouble> {
         state_dir::prepare(directory)?;
-        let mut place = Place::new(directory, store_path(directory)?, capacity)?;
-        check_limit(&place.path, room)?;
-        place.room = room - room % GRAIN;
-        let crashes = Crashes::path(directory);
-        if let Some(path) = &crashes {
-            state_dir::check_file(path)?;
-        }
-        place.crashes = crashes.and_then(|path| Crashes::open(&path)).map(Arc::new);
+        let path = store_path(directory)?;
+        check_limit(&path, room)?;
+        let place = Place::to_use(directory, path, capacity, room - room % GRAIN)?;
         let mut making = None;
         match place.open(&mut making) {
             Err(Fault::Damage(_)) => place.mend(making),
@@ -66,11 +59,8 @@ impl Host {
             return Ok(None);
         }
         state_dir::check(directory)?;
-        let mut place = Place::new(directory, store_path(directory)?, capacity)?;
-        place.only_looks = true;
-        // As it is, or as little as it is.
-        place.room = usize::try_from(place.length()).unwrap_or(0);
-        if place.room == 0 {
+        let place = Place::to_look_at(directory, store_path(directory)?, capacity)?;
+        if place.is_empty() {
             return Ok(None);
         }
         let opened = place.open(&mut None);

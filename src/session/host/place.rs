@@ -50,28 +50,53 @@ impl From<Trouble> for Fault {
 
 /// Where a store is to be, and how large.
 pub(super) struct Place {
-    pub(super) path: PathBuf,
+    path: PathBuf,
     locks: Locks,
     capacity: usize,
     /// In bytes: how much of the file is mapped at least.
-    pub(super) room: usize,
-    pub(super) crashes: Option<Arc<Crashes>>,
-    pub(super) only_looks: bool,
+    room: usize,
+    crashes: Option<Arc<Crashes>>,
+    only_looks: bool,
 }
 
 impl Place {
-    pub(super) fn new(directory: &Path, path: PathBuf, capacity: usize) -> Result<Self, Trouble> {
+    /// Where the store is to be that is used: with room for `capacity` sessions, which are
+    /// `room` bytes.
+    pub(super) fn to_use(
+        directory: &Path,
+        path: PathBuf,
+        capacity: usize,
+        room: usize,
+    ) -> Result<Self, Trouble> {
+        let crashes = Crashes::path(directory);
+        if let Some(path) = &crashes {
+            state_dir::check_file(path)?;
+        }
+        Ok(Self {
+            room,
+            crashes: crashes.and_then(|path| Crashes::open(&path)).map(Arc::new),
+            only_looks: false,
+            ..Self::to_look_at(directory, path, capacity)?
+        })
+    }
+
+    /// Where a store may be that is only looked at, as long as it is.
+    pub(super) fn to_look_at(
+        directory: &Path,
+        path: PathBuf,
+        capacity: usize,
+    ) -> Result<Self, Trouble> {
         let lock_path = directory.join("locks");
         for file in [&path, &lock_file(&path), &lock_path] {
             state_dir::check_file(file)?;
         }
         Ok(Self {
+            room: usize::try_from(length(&path)).unwrap_or(0),
             path,
             locks: Locks::new(lock_path),
             capacity,
-            room: 0,
             crashes: None,
-            only_looks: false,
+            only_looks: true,
         })
     }
 
@@ -93,7 +118,7 @@ impl Place {
         drop(inside);
         let file = OpenOptions::new().write(true).open(&self.path);
         let file = file.map_err(|error| self.unusable(&error))?;
-        if making.is_some() && self.length() < room {
+        if making.is_some() && length(&self.path) < room {
             // In its whole length from the start, with no blocks there yet: one that
             // is shorter was cut short, and who looks behind its end is ended.
             file.set_len(room).map_err(|error| self.unusable(&error))?;
@@ -120,7 +145,7 @@ impl Place {
     /// Clears the place for a store that is to be made.
     fn prepare(&self) -> Result<(), Trouble> {
         remove_other_boots(self.path.parent().unwrap_or(&self.path));
-        if self.length() > 0 {
+        if !self.is_empty() {
             return Ok(());
         }
         // LMDB's other file may be of a store that was removed, and is still that of its
@@ -160,7 +185,9 @@ impl Place {
     ) -> Result<(Env<WithTls>, Shelves, u64), Fault> {
         // LMDB opens a store that has outgrown its map, and then finds no room
         // to take anything out.
-        let room = self.room.max(usize::try_from(self.length()).unwrap_or(0));
+        let room = self
+            .room
+            .max(usize::try_from(length(&self.path)).unwrap_or(0));
         let mut options = EnvOpenOptions::new().read_txn_with_tls();
         options
             .map_size(room)
@@ -205,14 +232,14 @@ impl Place {
         Ok((env, shelves, room as u64))
     }
 
-    /// Whether there is no store as long as it must be.
-    fn is_short(&self) -> bool {
-        self.length() < self.room as u64
+    /// Whether there is no store at all.
+    pub(super) fn is_empty(&self) -> bool {
+        length(&self.path) == 0
     }
 
-    /// In bytes; 0 if there is none.
-    pub(super) fn length(&self) -> u64 {
-        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    /// Whether there is no store as long as it must be.
+    fn is_short(&self) -> bool {
+        length(&self.path) < self.room as u64
     }
 
     /// Takes the lock for making the store, if it is not held yet.
@@ -253,4 +280,9 @@ impl Place {
             }
         }
     }
+}
+
+/// In bytes; 0 if there is no such file.
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }

@@ -5,9 +5,10 @@ use std::os::unix::process::ExitStatusExt;
 
 use super::place::READERS;
 use super::*;
+use crate::clock::Moment;
 use crate::session::key::Secret;
 use crate::session::store_file::store_name;
-use crate::session::tier::Change;
+use crate::session::tier::{Change, Tier};
 
 pub(super) fn put(
     host: &Host,

@@ -1,0 +1,101 @@
+//! What the host tier does as a tier: it finds, changes and claims.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+
+use super::Host;
+use crate::clock::Moment;
+use crate::session::key::{Key, unsealed};
+use crate::session::locks::What;
+use crate::session::record::{Ending, Session, moment};
+use crate::session::state_dir::trouble;
+use crate::session::tier::{Change, Claim, Table, Tier, Trouble};
+
+impl Tier for Host {
+    fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble> {
+        let records = self.shelf(table).records;
+        self.read(Some(key), |transaction| {
+            let dated = records.get(transaction, key.as_bytes())?;
+            Ok(dated.and_then(moment).map(|(_, record)| record.to_vec()))
+        })
+    }
+
+    fn update(
+        &self,
+        table: Table,
+        key: &Key,
+        now: Moment,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), Trouble> {
+        self.alone(Some(key), &mut || self.change(table, key, now, change))
+    }
+
+    fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble> {
+        self.check_identity()?;
+        let held = self
+            .locks
+            .try_lock(What::Validating(key))
+            .map_err(|error| {
+                let remedy = "make the directory writable for us";
+                trouble(&self.path, &error, remedy)
+            })?;
+        Ok(held.map(Claim::new))
+    }
+}
+
+impl Host {
+    /// One try of [`Tier::update`].
+    fn change(
+        &self,
+        table: Table,
+        key: &Key,
+        now: Moment,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Change,
+    ) -> Result<(), heed::Error> {
+        let shelf = self.shelf(table);
+        let mut transaction = self.env.write_txn()?;
+        let before = shelf.records.get(&transaction, key.as_bytes())?;
+        let change = change(before.and_then(moment).map(|(_, record)| record));
+        let mut ends = None;
+        let record = match change {
+            Change::Keep => return Ok(()),
+            Change::Remove => None,
+            Change::Put(record) => Some(record),
+            Change::Open {
+                record,
+                since,
+                name,
+                ending,
+            } => {
+                // In this transaction: either the flush finds what is written here, or
+                // what is to be written here finds the flush.
+                if self.flushes().has(&transaction, since, key, &name)? {
+                    return Ok(());
+                }
+                ends = Some(ending);
+                Some(record)
+            }
+        };
+        shelf.take_out(&mut transaction, key)?;
+        let mut evicted = 0;
+        if let Some(record) = record {
+            // Only who opens a session can tell, and only that makes room in earnest.
+            let is_session = |sealed: &[u8]| {
+                let ending = ends.as_ref();
+                ending.is_some_and(|ending| is_session(sealed, now, ending))
+            };
+            let capacity = self.capacity(table);
+            evicted = shelf.make_room(&mut transaction, capacity, table, now, is_session)?;
+            shelf.put_in(&mut transaction, key, now, &record)?;
+        }
+        transaction.commit()?;
+        self.evicted.fetch_add(evicted, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Whether a record with its seal is that of a session that is still one.
+fn is_session(sealed: &[u8], now: Moment, ending: &Ending) -> bool {
+    unsealed(sealed).is_some_and(|record| Session::is_alive_in(record, now, ending))
+}

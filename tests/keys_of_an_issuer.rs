@@ -7,16 +7,14 @@ mod harness;
 mod libsasl2;
 
 use harness::key_server::{Behaviour, DISCOVERY, JWKS};
+use harness::lock_file::lock;
 use harness::mint::SigningKey;
 use harness::wait::{PATIENCE, wait_until};
 use libsasl2::token_site::{TokenSite, named, oauthbearer};
 use libsasl2::{Answer, Driver, code, hex};
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 /// A token by another key than the site's first.
@@ -428,19 +426,7 @@ fn a_store_that_takes_no_writes_any_more_does_not_open_the_throttle() {
     let mut driver = site.driver(&[]);
     accepted(&log_in(&site, &mut driver));
     // Nobody can take the lock on writing: as if a process that has it were stopped.
-    let locks = File::options()
-        .read(true)
-        .write(true)
-        .open(site.scratch.join("state/locks"))
-        .expect("the lock file");
-    let range = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 1,
-        l_len: 1,
-        l_pid: 0,
-    };
-    fcntl(&locks, FcntlArg::F_OFD_SETLK(&range)).expect("the lock");
+    let _writing = lock(&site.scratch.join("state/locks"), 1, 1);
     let begin = Instant::now();
     for number in 0..5 {
         let token = token_by(&site, &SigningKey::p256(), &format!("unknown-{number}"));

@@ -11,6 +11,7 @@ mod libsasl2;
 use harness::faulty_cas::Behaviour;
 use harness::scratch::Scratch;
 use libsasl2::site::{PROXY, Site};
+use libsasl2::valgrind::Valgrind;
 use libsasl2::{Kit, caspt, code, hex, plugin};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -347,25 +348,15 @@ fn no_other_library_is_loaded_with_the_plugin() {
 #[test]
 fn random_messages_leak_nothing_under_valgrind() {
     let site = Site::new("valgrind");
-    let report = site.scratch.join("valgrind");
-    let log = format!("--log-file={}", report.display());
-    let wrapper = [
-        "valgrind",
-        "--leak-check=full",
-        "--errors-for-leak-kinds=definite",
-        "--error-exitcode=9",
-        &log,
-    ];
-    let mut driver = site.driver_under(&wrapper, &[("caspt_timeout", "60")]);
+    let valgrind = Valgrind::new(&site.scratch);
+    let mut driver = site.driver_under(&valgrind.words(), &[("caspt_timeout", "60")]);
     site.cas.arm("PT-1-alice", "alice", &[PROXY]);
     for _ in 0..3 {
         assert_eq!(driver.ticket("PT-1-alice").code(), code::OK);
     }
     let answer = driver.ask("fuzz CASPT 65000 42");
     assert_eq!(answer.last, ["fuzz", "0"]);
-    let (status, _) = driver.end();
-    let report = std::fs::read_to_string(report).unwrap_or_default();
-    assert_eq!(status, Some(0), "{report}");
+    valgrind.assert_nothing_wrong(driver);
 }
 
 #[test]

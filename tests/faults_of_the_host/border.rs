@@ -3,6 +3,7 @@
 use super::world::{KNOWN, World, ends, message, row};
 use crate::harness::faulty_cas::Behaviour;
 use crate::libsasl2::token_site::oauthbearer;
+use crate::libsasl2::valgrind::Valgrind;
 use crate::libsasl2::{Driver, code, hex};
 
 /// Patience for what takes fifty times as long.
@@ -99,20 +100,10 @@ fn every_end(world: &mut World, driver: &mut Driver) -> usize {
 #[test]
 fn however_a_login_ends_nothing_is_leaked_under_valgrind() {
     let mut world = World::new("border");
-    let report = world.site.scratch.join("valgrind");
-    let log = format!("--log-file={}", report.display());
-    let wrapper = [
-        "valgrind",
-        "--leak-check=full",
-        "--errors-for-leak-kinds=definite",
-        "--error-exitcode=9",
-        &log,
-    ];
-    let mut driver = world.driver_under(&wrapper, &OPTIONS);
+    let valgrind = Valgrind::new(&world.site.scratch);
+    let mut driver = world.driver_under(&valgrind.words(), &OPTIONS);
     let tried = every_end(&mut world, &mut driver);
-    let (status, _) = driver.end();
-    let report = std::fs::read_to_string(report).unwrap_or_default();
-    assert_eq!(status, Some(0), "{report}");
+    valgrind.assert_nothing_wrong(driver);
     row(
         "the C border under valgrind: every end that a login may come to",
         tried,

@@ -1,16 +1,14 @@
 //! A site whose host is the user of the mail system, as imapd is, with a CAS that counts.
 
 use crate::harness::faulty_cas::FaultyCas;
+use crate::harness::lock_file::lock;
 use crate::harness::scratch::{Scratch, set_mode};
 use crate::harness::wait::{PATIENCE, wait_until};
 use crate::libsasl2::site::{PROXY, imapd_conf};
 use crate::libsasl2::{Answer, Driver, Kit, code, sasl_sso};
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use nix::unistd::{Uid, User, geteuid};
 use serde_json::Value;
 use std::collections::HashSet;
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 /// A scratch directory with a kit and a CAS. Plain http: to ask it takes so little time that the
@@ -221,15 +219,5 @@ pub fn listed_users(site: &Site) -> HashSet<String> {
 
 /// Checks that nobody holds a lock, while nobody has anything to do.
 pub fn check_locks(state: &Path) {
-    let locks = state.join("locks");
-    let file = OpenOptions::new().read(true).write(true).open(locks);
-    let file = file.expect("the file of the locks");
-    let all = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(&file, FcntlArg::F_OFD_SETLK(&all)).expect("locks that nobody holds");
+    lock(&state.join("locks"), 0, 0);
 }

@@ -29,6 +29,7 @@ pub mod https_server;
 pub mod imap;
 pub mod imap_reply;
 pub mod key_server;
+pub mod lock_file;
 pub mod memory;
 pub mod mint;
 pub mod node;

@@ -7,6 +7,7 @@
 
 pub mod site;
 pub mod token_site;
+pub mod valgrind;
 
 use crate::harness::scratch::Scratch;
 use crate::harness::syslog::Syslog;

@@ -66,7 +66,7 @@ pub const OPTIONS: &[Described] = &[
         Is("3000"),
         "how many tickets of one client (to the daemon: of one user name) CAS may refuse in a \
          minute, of all together ten times as many, until it is not asked about new ones; what is \
-         known is never counted, and what CAS accepts makes up for it",
+         known is never counted, and what CAS accepts makes up for it (1 to 60000)",
     ),
     of_all(
         "caspt_user_attribute",
@@ -82,12 +82,12 @@ pub const OPTIONS: &[Described] = &[
     of_all(
         "caspt_session_ttl",
         Is("28800"),
-        "seconds that a ticket stays good here",
+        "seconds that a ticket stays good here (1 to 2678400)",
     ),
     of_all(
         "caspt_session_idle",
         Is("3600"),
-        "seconds that it stays good without being used",
+        "seconds that it stays good without being used (1 to 2678400)",
     ),
     of_each(
         "jwt_keys",
@@ -130,9 +130,14 @@ pub const OPTIONS: &[Described] = &[
     of_each(
         "jwt_max_age",
         Is("0"),
-        "seconds since `iat`, 0 for any; a token without `exp` is taken only if this bounds it",
+        "seconds since `iat`, 0 for any; a token without `exp` is taken only if this bounds it \
+         (0 to 31622400)",
     ),
-    of_each("jwt_leeway", Is("30"), "seconds that clocks may differ"),
+    of_each(
+        "jwt_leeway",
+        Is("30"),
+        "seconds that clocks may differ (0 to 300)",
+    ),
     of_each(
         "jwt_allow_clients",
         Is("no"),
@@ -151,12 +156,13 @@ pub const OPTIONS: &[Described] = &[
     of_each(
         "jwt_keys_refresh",
         Is("300"),
-        "seconds after which keys are fetched, and known tokens validated, again",
+        "seconds after which keys are fetched, and known tokens validated, again (1 to 2678400)",
     ),
     of_each(
         "jwt_keys_keep",
         Is("86400"),
-        "seconds that the last keys serve beyond that while the issuer does not answer",
+        "seconds that the last keys serve beyond that while the issuer does not answer (0 to \
+         2678400)",
     ),
     of_all(
         "jwt_issuers",
@@ -193,7 +199,8 @@ pub const OPTIONS: &[Described] = &[
     of_all(
         "sso_sessions",
         Is("100000"),
-        "how many of tickets, and how many of tokens, they keep; the least recently used go first",
+        "how many of tickets, and how many of tokens, they keep; the least recently used go first \
+         (1 to 10000000)",
     ),
 ];
 

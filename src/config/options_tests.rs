@@ -104,6 +104,31 @@ fn every_option_that_has_a_default_counts() {
     }
 }
 
+/// A number beyond its limits takes all mechanisms away: they must be told.
+#[test]
+fn the_limits_of_each_number_are_told() {
+    let numbers = OPTIONS.iter().filter(|option| {
+        let Is(default) = option.default else {
+            return false;
+        };
+        default.parse::<u32>().is_ok()
+    });
+    let mut told = 0;
+    for option in numbers {
+        let faults = Config::read(&both_and(&[(option.name, "-1")])).unwrap_err();
+        let fault = faults.iter().find(|fault| fault.option == option.name);
+        let problem = &fault.unwrap().problem;
+        let (_, limits) = problem.split_once("whole number from ").unwrap();
+        let meaning = option.meaning;
+        assert!(
+            meaning.contains(&format!("({limits})")),
+            "{limits}: {meaning}"
+        );
+        told += 1;
+    }
+    assert_eq!(told, 10);
+}
+
 #[test]
 fn names_are_spelt_as_every_host_can_spell_them() {
     for Described { name, .. } in OPTIONS {

@@ -114,10 +114,12 @@ impl Token {
     /// though it may be broken: a JSON object in base64, of either alphabet and with
     /// padding or without, and more parts after it.
     fn is_meant(bytes: &[u8]) -> bool {
-        let bytes = match bytes.split_at_checked(b"Bearer ".len()) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => token,
+        let bytes = bytes.trim_ascii_start();
+        let bytes = match bytes.split_at_checked(b"Bearer".len()) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer") => token,
             _ => bytes,
         };
+        let bytes = bytes.trim_ascii_start();
         let mut parts = bytes.splitn(3, |byte| *byte == b'.');
         let (Some(header), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
             return false;
@@ -270,6 +272,9 @@ mod tests {
             "eyJhbGciOiJSUzI1NiJ9Cg",
             "IHsiYWxnIjoiUlMyNTYifQ",
             "bearer eyJ9",
+            "Bearer   eyJ9",
+            "Bearer\teyJ9",
+            " eyJ9",
             "eyI+/z8ifQ==",
         ] {
             let text = format!("{header}.e30.c2ln");

@@ -167,6 +167,8 @@ reasons! {
     Busy "busy" Unavailable passing;
     /// The host's own saslauthd, which checks ordinary passwords, does not answer.
     FallbackUnusable "fallback_unusable" Unavailable passing;
+    /// The host's own directory of users, in which it looks the name up, does not answer.
+    UserLookupFailed "user_lookup_failed" Unavailable passing;
     /// The process has no descriptor, thread or memory left to ask with.
     ProcessExhausted "process_exhausted" Unavailable passing;
     /// The host wants to end the process.

@@ -139,9 +139,9 @@ impl Cas {
         mut checks: Checks<'_>,
     ) -> Result<Principal, Failure> {
         self.config.proxies.judge(&success.proxies, &mut checks)?;
-        let values = |name: &str| match success.values(name)[..] {
-            [single] => words(single).collect(),
-            ref several => several.iter().copied().map(Cow::Borrowed).collect(),
+        let values = |name: &str| match success.only_value(name) {
+            Ok(single) => words(single).collect(),
+            Err(_) => success.values(name).map(Cow::Borrowed).collect(),
         };
         let unmet = |condition: &Condition| {
             let what = format!("the user does not meet {condition}");

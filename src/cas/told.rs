@@ -48,7 +48,7 @@ pub(super) fn user(success: &Success, attribute: Option<&str>) -> Told {
     match attribute {
         None => Told::found(format!("cas:user={}", quoted(&success.user))),
         Some(name) => {
-            let values = listed(&success.values(name));
+            let values = listed(&success.values(name).collect::<Vec<_>>());
             Told::found(format!("{name}={values}"))
                 .wanted(format!("one caspt_user_attribute {name}"))
         }

@@ -162,6 +162,15 @@ impl<'call> Connection<'call> {
         let flags = which | sasl::SASL_CU_EXTERNALLY_VERIFIED;
         match self.canonicalize_bytes(user.as_bytes(), flags, result) {
             OK => Ok(()),
+            // What sql and ldapdb say while their server does not answer; or libsasl2.
+            code @ (sasl::SASL_FAIL
+            | sasl::SASL_NOMEM
+            | sasl::SASL_NOMECH
+            | sasl::SASL_TRYAGAIN
+            | sasl::SASL_UNAVAIL) => {
+                let what = format!("the host could not look up the name {user} (code {code})");
+                Err(Failure::new(Reason::UserLookupFailed, what))
+            }
             code => {
                 let what = format!("the host does not take the name {user} (code {code})");
                 Err(Failure::new(Reason::UserNotAccepted, what))
@@ -189,7 +198,7 @@ impl<'call> Connection<'call> {
         // canon_user); where a realm is set it first looks for an @ up to the NUL
         // (strchr in _canonuser_internal), which is there. It writes to its own
         // `result`.
-        unsafe {
+        let code = unsafe {
             canon_user(
                 self.utils.0.conn,
                 user.as_ptr().cast(),
@@ -197,7 +206,17 @@ impl<'call> Connection<'call> {
                 flags,
                 result,
             )
+        };
+        // It cuts white space off both ends, and looks no more at what is left: a name of
+        // white space alone would be nobody's.
+        let is_nobody = |which, length| flags & which != 0 && length == 0;
+        if code == OK
+            && (is_nobody(sasl::SASL_CU_AUTHID, result.alen)
+                || is_nobody(sasl::SASL_CU_AUTHZID, result.ulen))
+        {
+            return sasl::SASL_BADPROT;
         }
+        code
     }
 
     /// Has the host check an ordinary password in its own way, and takes the two

@@ -54,6 +54,9 @@ pub(super) fn remedy(failure: &Failure) -> &'static str {
             "have the client say the name that the credential has; see sso_strip_domain and sso_realm"
         }
         Reason::UserNotAccepted => "look at imapd's own line in the log",
+        Reason::UserLookupFailed => {
+            "look to the server that sasl_auxprop_plugin or sasl_canon_user_plugin asks"
+        }
         Reason::NoCredential => "set sso_fallback_socket, if passwords are to be checked",
         Reason::ProxyNotAllowed => "if this portal may present users, add its URL to caspt_proxies",
         Reason::DirectNotAllowed => "have the client get a proxy ticket; or set caspt_allow_direct",

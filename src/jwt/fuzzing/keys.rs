@@ -47,15 +47,19 @@ pub(crate) fn jwks(data: &[u8]) {
             assert!(!key.verifies(algorithm, b"message", &[1; 64]));
         }
     }
+    let names: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| entry.get("kid")?.as_str())
+        .collect();
     for entry in entries {
         let secrets = ["k", "d", "p", "q"].map(|name| entry.get(name).and_then(Value::as_str));
-        let kid = entry.get("kid").and_then(Value::as_str).unwrap_or_default();
         for secret in secrets
             .into_iter()
             .flatten()
             .filter(|secret| secret.len() > 40)
         {
-            let shows = |line: &String| line.contains(secret) && !kid.contains(secret);
+            let is_a_name = names.iter().any(|kid| kid.contains(secret));
+            let shows = |line: &String| line.contains(secret) && !is_a_name;
             assert!(!ours.complaints.iter().any(shows), "{:?}", ours.complaints);
         }
     }

@@ -1,0 +1,29 @@
+/* An auxprop plugin as sql is one: a directory of users on a server, which does not
+ * answer while the file that SSO_TEST_DIRECTORY names is there. */
+
+#include <stdlib.h>
+#include <sasl.h>
+#include <saslplug.h>
+#include <unistd.h>
+
+static int lookup(void *context, sasl_server_params_t *params, unsigned flags, const char *user,
+                  unsigned length)
+{
+    const char *stopped = getenv("SSO_TEST_DIRECTORY");
+    (void)context, (void)params, (void)flags, (void)user, (void)length;
+    /* What sql says then, and what it says of a user whom it does not have. */
+    return stopped && access(stopped, F_OK) == 0 ? SASL_FAIL : SASL_NOUSER;
+}
+
+static sasl_auxprop_plug_t plug = {.name = "directory", .auxprop_lookup = lookup};
+
+int sasl_auxprop_plug_init(const sasl_utils_t *utils, int most, int *version,
+                           sasl_auxprop_plug_t **found, const char *name)
+{
+    (void)utils, (void)name;
+    if (most < SASL_AUXPROP_PLUG_VERSION)
+        return SASL_BADVERS;
+    *version = SASL_AUXPROP_PLUG_VERSION;
+    *found = &plug;
+    return SASL_OK;
+}

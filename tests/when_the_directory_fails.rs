@@ -1,0 +1,47 @@
+//! The host's own directory of users, which libsasl2 looks each name up in: that it does not
+//! answer is an outage, and no fault of the ticket.
+
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
+mod harness;
+mod libsasl2;
+
+use libsasl2::code;
+use libsasl2::site::{PROXY, Site};
+use std::path::Path;
+
+#[test]
+fn an_outage_of_the_hosts_directory_is_none_of_the_tickets_and_known_ones_are_good_after_it() {
+    let site = Site::new("directory");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cc = site.scratch.command("cc");
+    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-I"])
+        .arg(root.join("sasl-headers"))
+        .arg("-o")
+        .arg(site.kit.directory().join("libdirectory.so"))
+        .arg(root.join("tests/libsasl2/directory.c"));
+    site.scratch.run("cc", cc, "");
+    site.cas.arm("PT-1-alice", "alice", &[PROXY]);
+    site.cas.arm("PT-2-alice", "alice", &[PROXY]);
+    let stopped = site.scratch.join("stopped");
+    let wrapper = format!("SSO_TEST_DIRECTORY={}", stopped.display());
+    let options = [("auxprop_plugin", "directory")];
+    let mut driver = site.driver_under(&["env", &wrapper], &options);
+
+    // Whom it does not know may have been known to CAS alone.
+    assert_eq!(driver.ticket("PT-1-alice").code(), code::OK);
+    std::fs::write(&stopped, "").expect("a file");
+    for ticket in ["PT-1-alice", "PT-2-alice"] {
+        let answer = driver.ticket(ticket);
+        assert_eq!(answer.code(), code::UNAVAIL, "{answer:?}");
+        assert_eq!(answer.reason(), "user_lookup_failed");
+        assert_eq!(answer.steps, [(code::UNAVAIL, String::new())]);
+    }
+    std::fs::remove_file(&stopped).expect("the file");
+    for ticket in ["PT-1-alice", "PT-2-alice"] {
+        assert_eq!(driver.ticket(ticket).code(), code::OK, "{ticket}");
+    }
+    // Nor was CAS asked again.
+    assert_eq!(site.cas.requests().len(), 2);
+}

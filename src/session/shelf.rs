@@ -143,11 +143,14 @@ impl Shelf {
                 break;
             }
             let place = place.to_vec();
-            let dated = self.records.get(transaction, &place[8..])?;
+            let key = place
+                .get(8..)
+                .ok_or(heed::Error::Mdb(MdbError::Corrupted))?;
+            let dated = self.records.get(transaction, key)?;
             let record = dated.and_then(moment).map(|(_, record)| record);
             evicted += u64::from(record.is_some_and(&is_session));
             self.order.delete(transaction, &place)?;
-            self.records.delete(transaction, &place[8..])?;
+            self.records.delete(transaction, key)?;
         }
         Ok(evicted)
     }

@@ -72,7 +72,12 @@ impl Pages {
     pub(super) fn check(&self, path: &Path) -> io::Result<()> {
         let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         let file = File::open(path)?;
-        if file.metadata()?.len() < self.size * self.count {
+        let length = file.metadata()?.len();
+        if self
+            .size
+            .checked_mul(self.count)
+            .is_none_or(|said| said > length)
+        {
             return wrong("is shorter than it says".to_owned());
         }
         let stride = self.count.div_ceil(Self::SAMPLE).max(1);

@@ -24,6 +24,12 @@ impl Host {
         self.file.metadata().is_ok_and(whole)
     }
 
+    /// Whether no other process can have made it larger than this one has mapped.
+    pub(super) fn is_no_longer_than_its_map(&self) -> bool {
+        let file = self.file.metadata();
+        file.is_ok_and(|file| file.len() <= self.room)
+    }
+
     /// Begins a look into the store, for the record of `key` or for something else.
     pub(super) fn enter(&self, key: Option<&Key>) -> Result<Option<Inside<'_>>, Trouble> {
         match &self.crashes {

@@ -9,6 +9,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
+use std::sync::atomic::AtomicBool;
+
 use super::tests::{close, has, put};
 use super::*;
 use crate::session::store_file::store_name;
@@ -107,6 +109,92 @@ fn a_store_that_is_damaged_inside_is_made_anew() {
         let said = made_anew(directory.path());
         assert!(said.contains("damaged at page"), "{said}");
     }
+}
+
+/// Where a store says how many pages it has: `mm_last_pg` of both descriptions (`MDB_meta`
+/// in mdb.c), behind the head of the page.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn a_store_that_says_it_is_larger_than_it_is_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    for pages in [100_000_u64, 1 << 40, u64::MAX >> 12, u64::MAX] {
+        close(filled(directory.path(), 500));
+        let file = OpenOptions::new()
+            .write(true)
+            .open(store_in(directory.path()))
+            .unwrap();
+        for meta in [0, PAGE as u64] {
+            file.write_all_at(&pages.to_ne_bytes(), meta + 136).unwrap();
+        }
+        made_anew(directory.path());
+    }
+}
+
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn who_is_told_of_more_pages_than_there_can_be_has_it_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = filled(directory.path(), 500);
+    for meta in [0, PAGE as u64] {
+        host.file
+            .write_all_at(&(1_u64 << 30).to_ne_bytes(), meta + 136)
+            .unwrap();
+    }
+    let told = put(&host, Table::Tickets, 1, 1, b"alice").unwrap_err();
+    assert!(told.to_string().contains("it is made anew"), "{told}");
+    close(host);
+    let host = Host::open(directory.path(), 10_000).unwrap();
+    put(&host, Table::Tickets, 1, 1, b"alice").unwrap();
+    close(host);
+}
+
+#[test]
+fn who_waited_while_it_was_cut_short_is_told_and_not_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = filled(directory.path(), 500);
+    std::fs::write(store_in(directory.path()), "").unwrap();
+    for number in 0..500 {
+        let found = host.find(Table::Tickets, &Key::of_test(number));
+        let told = found.err().unwrap().to_string();
+        assert!(told.contains("cut short"), "{told}");
+    }
+}
+
+/// Whether this process has mapped what is noted as the identity of its store.
+fn is_mapped(host: &Host) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let inode = host.identity.1.to_string();
+    maps.lines()
+        .any(|line| line.split_ascii_whitespace().nth(4) == Some(&inode))
+}
+
+#[test]
+fn whatever_is_put_in_its_place_meanwhile_the_store_that_is_open_is_the_one_that_is_watched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = store_in(directory.path());
+    let others = [(); 200].map(|()| tempfile::tempdir().unwrap());
+    for other in others.iter().map(tempfile::TempDir::path) {
+        close(Host::open(other, 100).unwrap());
+    }
+    close(Host::open(directory.path(), 100).unwrap());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for other in &others {
+                std::fs::rename(store_in(other.path()), &path).unwrap();
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let mut opened = 0;
+        while !is_over.load(Ordering::Relaxed) || opened == 0 {
+            if let Ok(host) = Host::open(directory.path(), 100) {
+                opened += 1;
+                assert!(is_mapped(&host), "after {opened}");
+                close(host);
+            }
+        }
+    });
 }
 
 #[test]

@@ -120,7 +120,11 @@ impl Host {
     }
 
     fn check_identity(&self) -> Result<(), Trouble> {
-        if self.is_current() {
+        self.check(self.is_current())
+    }
+
+    fn check(&self, is_good: bool) -> Result<(), Trouble> {
+        if is_good {
             return Ok(());
         }
         let remedy = "nothing need be done: it is opened anew";
@@ -135,6 +139,10 @@ impl Host {
         let remedy = match error {
             heed::Error::Mdb(MdbError::MapFull) => {
                 "raise sso_sessions, or look for a process that was stopped while it read"
+            }
+            // It was made with all the room that it may have.
+            heed::Error::Mdb(MdbError::MapResized) if self.is_no_longer_than_its_map() => {
+                return self.condemn(error);
             }
             heed::Error::Mdb(MdbError::MapResized) => {
                 "restart the mail server: sso_sessions was changed while it ran"
@@ -217,6 +225,8 @@ impl Host {
         read: impl Fn(&RoTxn<'_>) -> Result<T, heed::Error>,
     ) -> Result<T, Trouble> {
         self.check_process()?;
+        // The login may have waited for CAS since it looked.
+        self.check(self.is_whole())?;
         let _inside = self.enter(key)?;
         let read = || {
             let transaction = self.env.read_txn()?;

@@ -24,6 +24,9 @@ const ROOM_PER_RECORD: usize = 1_024;
 /// Room in any case, in bytes: for the notes, some of which are long.
 const SLACK: usize = 32 << 20;
 
+/// So often it is opened if somebody puts another one in its place meanwhile.
+const TRIES: usize = 3;
+
 /// The room is in whole pages, however large a system's are.
 const GRAIN: usize = 64 << 10;
 
@@ -44,10 +47,16 @@ impl Host {
         check_limit(&path, room)?;
         let place = Place::to_use(directory, path, capacity, room - room % GRAIN)?;
         let mut making = None;
-        match place.open(&mut making) {
-            Err(Fault::Damage(_)) => place.mend(making),
-            opened => opened.map_err(|fault| place.trouble(fault)),
+        for _ in 1..TRIES {
+            match place.open(&mut making) {
+                Err(Fault::Replaced) => {}
+                Err(Fault::Damage(_)) => return place.mend(making),
+                opened => return opened.map_err(|fault| place.trouble(fault)),
+            }
         }
+        place
+            .open(&mut making)
+            .map_err(|fault| place.trouble(fault))
     }
 
     /// Opens the store if there is one, to look at it. Nothing is made.
@@ -71,7 +80,7 @@ impl Host {
 /// Writing behind the greatest length of files that a process may have ends it.
 fn check_limit(path: &Path, room: usize) -> Result<(), Trouble> {
     match getrlimit(Resource::RLIMIT_FSIZE) {
-        Ok((limit, _)) if limit < room as u64 => {
+        Ok((limit, _)) if usize::try_from(limit).is_ok_and(|limit| limit < room) => {
             let problem = format!("would be longer than files may be here ({limit} bytes)");
             let remedy = format!("raise that limit (LimitFSIZE=) to {room}, or lower sso_sessions");
             Err(trouble(path, &problem, &remedy))
@@ -124,7 +133,7 @@ mod tests {
     #[test]
     fn what_no_process_has_room_for_is_not_opened_and_the_remedy_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        for room in [usize::MAX / 2, usize::MAX] {
+        for room in [usize::MAX / 8 * 7, usize::MAX] {
             let opened = Host::open_with_room(directory.path(), 10, room);
             let trouble = opened.err().unwrap().to_string();
             assert!(trouble.contains("; lower sso_sessions"), "{trouble}");

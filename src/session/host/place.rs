@@ -7,11 +7,13 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use heed::{Env, EnvFlags, EnvOpenOptions, WithTls};
+use memmap2::MmapOptions;
 
 use super::damage::{is_damage, lock_file, remove};
 use super::{Host, PATIENCE, busy, with_a_slot};
@@ -40,6 +42,8 @@ pub(super) enum Fault {
     Trouble(Trouble),
     /// What is there is no store, or none any more.
     Damage(String),
+    /// While it was opened somebody put another one there.
+    Replaced,
 }
 
 impl From<Trouble> for Fault {
@@ -114,16 +118,23 @@ impl Place {
         }
         let inside = self.crashes.as_ref().map(|crashes| crashes.enter(None));
         let inside = inside.transpose().map_err(Fault::Damage)?;
-        let (env, shelves, room) = self.environment(making)?;
+        // LMDB opens several files by their names, one after the other. Who makes a store
+        // holds the lock, without which nobody takes one away.
+        let before = identity(&self.path).ok();
+        let (env, shelves, room) = self.environment(making, before)?;
         drop(inside);
         let file = OpenOptions::new().write(true).open(&self.path);
         let file = file.map_err(|error| self.unusable(&error))?;
+        let found = file.metadata().map_err(|error| self.unusable(&error))?;
+        let identity = (found.dev(), found.ino());
+        if before.is_some_and(|before| before != identity) {
+            return Err(Fault::Replaced);
+        }
         if making.is_some() && length(&self.path) < room {
             // In its whole length from the start, with no blocks there yet: one that
             // is shorter was cut short, and who looks behind its end is ended.
             file.set_len(room).map_err(|error| self.unusable(&error))?;
         }
-        let identity = identity(&self.path).map_err(|error| self.unusable(&error))?;
         Ok(Host {
             env,
             shelves,
@@ -182,6 +193,7 @@ impl Place {
     fn environment(
         &self,
         making: &mut Option<Held>,
+        before: Option<(u64, u64)>,
     ) -> Result<(Env<WithTls>, Shelves, u64), Fault> {
         // LMDB opens a store that has outgrown its map, and then finds no room
         // to take anything out.
@@ -209,7 +221,7 @@ impl Place {
         close_on_exec(&self.path).map_err(|error| self.unusable(&error))?;
         let pages = Pages {
             size: u64::from(env.unnamed_database_stat().page_size),
-            count: env.info().last_page_number as u64 + 1,
+            count: (env.info().last_page_number as u64).saturating_add(1),
         };
         pages
             .check(&self.path)
@@ -226,6 +238,10 @@ impl Place {
             None => {
                 // Its maker is at it, or has died of it.
                 self.lock(making)?;
+                // From here on nobody takes it away; somebody may have.
+                if before.is_some() && before != identity(&self.path).ok() {
+                    return Err(Fault::Replaced);
+                }
                 Shelves::make(&env).map_err(|error| self.fault(&error))?
             }
         };
@@ -254,8 +270,12 @@ impl Place {
     fn fault(&self, error: &heed::Error) -> Fault {
         let fault = match error {
             error if is_damage(error) => return Fault::Damage(error.to_string()),
+            // LMDB maps as much as the store says that it has.
+            heed::Error::Io(reason) if is_out_of_memory(reason) && self.could_be_mapped() => {
+                return Fault::Damage("says that it is larger than it is".to_owned());
+            }
             // Of 32 bits, or under a limit (RLIMIT_AS).
-            heed::Error::Io(reason) if reason.kind() == io::ErrorKind::OutOfMemory => {
+            heed::Error::Io(reason) if is_out_of_memory(reason) => {
                 let problem = format!("{error}: {} MiB at one place", self.room >> 20);
                 let remedy =
                     "lower sso_sessions, or raise the limit of the address space (LimitAS=)";
@@ -265,6 +285,11 @@ impl Place {
             _ => trouble(&self.path, error, "restart the mail server"),
         };
         fault.into()
+    }
+
+    /// Whether there is room at one place for what a store takes.
+    fn could_be_mapped(&self) -> bool {
+        MmapOptions::new().len(self.room).map_anon().is_ok()
     }
 
     fn unusable(&self, error: &io::Error) -> Trouble {
@@ -278,8 +303,16 @@ impl Place {
                 let remedy = "nothing need be done: the next login makes it anew";
                 trouble(&self.path, &damage, remedy)
             }
+            Fault::Replaced => {
+                let problem = "was replaced while it was opened";
+                trouble(&self.path, &problem, "look who removes it")
+            }
         }
     }
+}
+
+fn is_out_of_memory(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
 }
 
 /// In bytes; 0 if there is no such file.

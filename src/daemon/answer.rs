@@ -247,14 +247,9 @@ impl Desk {
     fn say(&self, decision: &Decision<'_>) -> &'static [u8] {
         decision.count(&self.office().engine, &self.journal);
         self.journal.write(decision.level(), &decision.line());
-        match decision
-            .outcome
-            .map_err(|failure| (failure.kind(), failure.reason()))
-        {
+        match decision.outcome.map_err(Failure::kind) {
             Ok(_) => OK,
-            // Who is turned away at once is to know at once.
-            Err((_, Reason::Busy)) => NO,
-            Err((outcome::Kind::Unavailable | outcome::Kind::Internal, _)) => &[],
+            Err(outcome::Kind::Unavailable | outcome::Kind::Internal) => &[],
             Err(_) => NO,
         }
     }

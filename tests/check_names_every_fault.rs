@@ -345,6 +345,24 @@ fn the_rights_of_directories_and_keys_are_seen_before_the_first_login() {
     assert!(is_missing(&state), "the check made a directory");
 
     assert_eq!(said_of("sasl_jwt_keys"), "");
+    // A public key is for everybody to read, and for nobody else to write.
+    set_mode(&keys, 0o666);
+    let said = said_of("sasl_jwt_keys");
+    assert!(
+        said.starts_with("fault: ") && said.contains("everybody may write"),
+        "{said}"
+    );
+    let public = fs::read(&keys).expect("the keys");
+    fs::write(&keys, SigningKey::hmac(&[3; 64]).pem()).expect("a secret");
+    set_mode(&keys, 0o644);
+    let said = said_of("sasl_jwt_keys");
+    assert!(
+        said.starts_with("fault: ") && said.contains("everybody may read the secret"),
+        "{said}"
+    );
+    set_mode(&keys, 0o640);
+    assert!(!said_of("sasl_jwt_keys").contains("everybody"));
+    fs::write(&keys, public).expect("the keys");
     set_mode(&keys, 0o600);
     let said = said_of("sasl_jwt_keys");
     if nix::unistd::geteuid().is_root() {

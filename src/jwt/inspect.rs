@@ -3,10 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::files::Files;
 use super::jwks::{self, Secrets};
+use super::key::Key;
 use super::published::Published;
 use crate::algorithm::Algorithm;
 use crate::config::{IssuerConfig, KeysAt};
@@ -54,6 +57,12 @@ pub fn check_keys(config: &IssuerConfig) -> Vec<String> {
         ));
     }
     complaints
+}
+
+/// Whether there is a shared secret in a file.
+pub fn holds_a_secret(path: &Path) -> bool {
+    let set = Files::new(path.to_owned()).examine();
+    set.keys.iter().any(Key::is_secret)
 }
 
 /// Asks an issuer for its keys as a login would, but without what the host keeps.

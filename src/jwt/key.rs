@@ -145,6 +145,11 @@ impl Key {
         self.uses.iter().map(|used| used.algorithm)
     }
 
+    /// Whether who has it can make tokens with it.
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self.material, Material::Secret(_))
+    }
+
     /// Whether it may be used with `algorithm`.
     pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
         self.uses.iter().any(|used| used.algorithm == algorithm)

@@ -41,7 +41,7 @@ use crate::witness::{Checks, Step, Told, Witness};
 use claims::Claims;
 use compact::{Compact, Parts};
 use files::Files;
-pub use inspect::{KeyReport, SetReport, check_keys, inspect_published};
+pub use inspect::{KeyReport, SetReport, check_keys, holds_a_secret, inspect_published};
 use json::Json;
 use key_set::KeySet;
 use published::{Dated, Published};

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
@@ -80,6 +81,7 @@ fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Opti
         return subject.say_of_sasl(Severity::Fault, option, &what);
     }
     check_readable(subject, option, path, who);
+    check_unwritable(subject, option, path);
     check_stays(subject, option, path);
     for one in certificate::in_file(path) {
         if let Some(end) = one.end() {
@@ -93,11 +95,12 @@ fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Opti
 fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
     check_stays(subject, option, path);
     check_readable(subject, option, path, who);
+    check_unwritable(subject, option, path);
     let files: Vec<PathBuf> = match fs::read_dir(path) {
         Ok(entries) => entries
             .filter_map(|entry| Some(entry.ok()?.path()))
             .collect(),
-        Err(_) => Vec::new(),
+        Err(_) => vec![path.to_owned()],
     };
     let is_hidden = |path: &Path| {
         let name = path.file_name().unwrap_or_default();
@@ -108,7 +111,33 @@ fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<
         .filter(|path| path.is_file() && !is_hidden(path))
     {
         check_readable(subject, option, file, who);
+        check_unwritable(subject, option, file);
+        check_secret(subject, option, file);
     }
+}
+
+/// Whoever can write it says who may log in, as whom he likes.
+fn check_unwritable(subject: &mut Subject<'_>, option: &str, path: &Path) {
+    if mode(path).is_some_and(|mode| mode & 0o002 != 0) {
+        let path = path.display();
+        let what = format!("everybody may write {path}; chmod o-w {path}");
+        subject.say_of_sasl(Severity::Fault, option, &what);
+    }
+}
+
+/// Whoever can read a secret makes tokens with it; public keys are for everybody.
+fn check_secret(subject: &mut Subject<'_>, option: &str, path: &Path) {
+    if mode(path).is_some_and(|mode| mode & 0o004 != 0) && jwt::holds_a_secret(path) {
+        let path = path.display();
+        let remedy = "let the mail server's group alone read it, by chgrp and chmod 0640";
+        let what = format!("everybody may read the secret in {path}; {remedy}");
+        subject.say_of_sasl(Severity::Fault, option, &what);
+    }
+}
+
+/// Of what a link leads to.
+fn mode(path: &Path) -> Option<u32> {
+    Some(fs::metadata(path).ok()?.mode())
 }
 
 fn check_readable(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {

@@ -12,6 +12,9 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 DESTDIR ?=
 
+# Whatever else cargo was told: the tests look for what was built there.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+
 PLUGIN := target/release/libsso.so
 PROGRAM := target/release/sasl-sso
 
@@ -22,7 +25,7 @@ PROGRAM := target/release/sasl-sso
 
 .PHONY: build compile deb demo install uninstall clean lint test bench instructions \
 	test-package test-portability soak soak-hour faults fuzz races asan sandbox timing \
-	packages-build packages-deb packages-fuzz packages-test
+	packages-build packages-deb packages-fuzz packages-lint packages-test
 
 packages-build:
 	@scripts/install-packages build
@@ -32,6 +35,9 @@ packages-deb:
 
 packages-fuzz:
 	@scripts/install-packages build fuzz
+
+packages-lint:
+	@scripts/install-packages build lint
 
 packages-test:
 	@scripts/install-packages build test
@@ -57,6 +63,7 @@ demo: build packages-test
 deb: packages-deb compile
 	rm -rf target/deb
 	mkdir -p target/deb
+	debian/rules clean
 	DEBDIR=target/deb debian/rules binary
 	debian/rules clean
 
@@ -95,6 +102,8 @@ sandbox: build packages-test
 # it included. rustc has the flag, and wants to be told that one knows that it may change.
 RUST_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 asan: build packages-test
+	@find "$$(rustc --print sysroot)/lib/rustlib/$(RUST_HOST)/lib" -name '*rt.asan.a' | grep -q . || \
+		{ echo "error: this Rust has no AddressSanitizer; rustup's has" >&2; exit 1; }
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
 	CFLAGS_$(subst -,_,$(RUST_HOST))="-fsanitize=address -fno-omit-frame-pointer" \
 	cargo rustc --locked --lib --crate-type cdylib --target $(RUST_HOST) --target-dir target/asan \
@@ -102,7 +111,7 @@ asan: build packages-test
 	rm -f target/asan/report.*
 	SSO_TEST_PLUGIN=target/asan/$(RUST_HOST)/debug/libsso.so \
 	SSO_TEST_SANITIZER=-fsanitize=address \
-	ASAN_OPTIONS=verify_asan_link_order=0:log_path=$(CURDIR)/target/asan/report \
+	ASAN_OPTIONS="verify_asan_link_order=0:log_path=$(CURDIR)/target/asan/report" \
 	cargo test --locked --no-fail-fast --test plugin_in_libsasl2 --test tokens_in_libsasl2 \
 		--test faults_of_the_host -- --nocapture --test-threads 2 $(ASAN_SKIPS)
 	@! grep -H . target/asan/report.* 2>/dev/null
@@ -130,9 +139,10 @@ races: packages-build
 	cd races && CARGO_TARGET_DIR=../target cargo test --locked -- --nocapture
 
 # What a change must pass before it is looked at.
-lint: packages-build
+lint: packages-lint
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path races/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	cargo check --locked --lib --no-default-features
@@ -167,7 +177,7 @@ install:
 	chmod 644 "$(DESTDIR)$(BASHDIR)/sasl-sso" "$(DESTDIR)$(FISHDIR)/sasl-sso.fish" \
 		"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
 	install -d "$(DESTDIR)$(DOCDIR)/docs" "$(DESTDIR)$(DOCDIR)/examples"
-	install -m 644 README.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
+	install -m 644 README.md CHANGELOG.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
 	install -m 644 docs/* "$(DESTDIR)$(DOCDIR)/docs"
 	install -m 644 cyrus-conf-examples/* "$(DESTDIR)$(DOCDIR)/examples"
 

@@ -21,9 +21,10 @@
 //!    [`cas`], [`jwt`]: what a ticket and a token are worth.
 //! 3. [`authenticate`]: the one path of a login; [`decision`]: its line in the
 //!    log.
-//! 4. `plugin`: the border to libsasl2, the only place of unsafe code but for
-//!    the memory maps in `session` (that of the store is opened in `host`, that of
-//!    the counters is in `mapped`) and the allocator, `wiping`. [`daemon`]: saslauthd's protocol on a socket.
+//! 4. `plugin`: the border to libsasl2. Unsafe code is here and in three other places:
+//!    where memory maps are opened (`session::host::place`, `session::mapped`), where
+//!    LMDB's file is closed to programs that the host starts (`session::store_file`), and
+//!    in the allocator, `wiping`. [`daemon`]: saslauthd's protocol on a socket.
 //!    [`cli`]: the program, which starts it, and the administrator's tools.
 //!    [`stamp`]: which build each of them is of.
 //!

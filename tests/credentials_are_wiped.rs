@@ -207,7 +207,8 @@ fn nothing_of_a_credential_is_left_in_the_memory_of_the_plugins_host() {
         ("jwt_keys", "discovery"),
         ("jwt_audience", AUDIENCE),
         ("jwt_ca_file", &ca),
-        ("jwt_timeout", "1"),
+        ("caspt_timeout", "3"),
+        ("jwt_timeout", "3"),
         ("sso_plain", "yes"),
     ];
     let mut driver = site.driver(&options);
@@ -264,7 +265,8 @@ fn nothing_of_a_credential_or_a_password_is_left_in_the_memory_of_the_daemon() {
             ("sasl_jwt_keys", "discovery"),
             ("sasl_jwt_audience", AUDIENCE),
             ("sasl_jwt_ca_file", &ca),
-            ("sasl_jwt_timeout", "1"),
+            ("sasl_caspt_timeout", "3"),
+            ("sasl_jwt_timeout", "3"),
             ("sasl_sso_fallback_socket", "{scratch}/fallback"),
         ],
     );

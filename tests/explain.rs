@@ -148,7 +148,7 @@ fn each_rule_on_tickets_is_shown_with_what_was_found() {
 #[test]
 fn an_outage_is_named_with_the_server_that_failed_and_decides_nothing() {
     let mut site = Site::new("outage");
-    let conf = site.conf(&[]);
+    let conf = site.conf(&[("caspt_timeout", "3")]);
     let explained = || explain_json(&conf, "PT-1-outage", &["--yes"]);
     let nonsense = Behaviour::Answer("<html>".to_owned());
     for (behaviour, reason, step) in [

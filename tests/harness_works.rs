@@ -272,14 +272,17 @@ fn the_faulty_cas_plays_its_parts() {
     }
     assert!(cas.requests().len() >= seen + 3);
 
-    let hurried = |url: &str| {
+    let within = |limit: Duration, url: &str| {
         let client = reqwest::blocking::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(
                 authority.ca_pem().as_bytes(),
             )?])
-            .timeout(Duration::from_millis(300));
+            .timeout(limit);
         client.build()?.get(url).send()?.text()
     };
+    let hurried = |url: &str| within(Duration::from_millis(300), url);
+    // Where something is to come of it, however busy the machine is.
+    let patient = |url: &str| within(PATIENCE, url);
     for hanging in [
         Behaviour::HangOnAccept,
         Behaviour::HangAfterRequest,
@@ -293,10 +296,10 @@ fn the_faulty_cas_plays_its_parts() {
     }
     let connections = cas.connections();
     cas.refuse();
-    assert!(hurried(&cas.url()).is_err_and(|error| error.is_connect()));
+    assert!(patient(&cas.url()).is_err_and(|error| error.is_connect()));
     cas.listen_again();
     cas.set(Behaviour::EmptyBody);
-    assert!(hurried(&cas.url()).is_ok());
+    assert!(patient(&cas.url()).is_ok());
     assert!(cas.connections() > connections);
 
     for bad in [
@@ -304,16 +307,16 @@ fn the_faulty_cas_plays_its_parts() {
         FaultyCas::start_wrong_name(&authority),
         FaultyCas::start_self_signed(),
     ] {
-        assert!(hurried(&bad.url()).is_err_and(|error| error.is_connect()));
+        assert!(patient(&bad.url()).is_err_and(|error| error.is_connect()));
         assert!(bad.requests().is_empty());
     }
     let plain = FaultyCas::start_plain();
-    assert!(plain.url().starts_with("http:") && hurried(&plain.url()).is_ok());
+    assert!(plain.url().starts_with("http:") && patient(&plain.url()).is_ok());
 
     // Also while connections hang.
     let dropped = Instant::now();
     drop(cas);
-    assert!(dropped.elapsed() < Duration::from_secs(2));
+    assert!(dropped.elapsed() < PATIENCE);
 }
 
 #[test]

@@ -164,8 +164,9 @@ fn an_imapd_that_waits_for_cas_ends_when_it_is_told_to() {
         kill(Pid::from_raw(*pid as i32), Signal::SIGTERM).expect("SIGTERM to imapd");
     }
     assert!(cyrus.replaced(&children));
+    // And not when CAS had its 30 seconds.
     assert!(
-        start.elapsed() < Duration::from_secs(2),
+        start.elapsed() < Duration::from_secs(15),
         "{:?}",
         start.elapsed()
     );

@@ -8,6 +8,7 @@
 mod harness;
 mod libsasl2;
 
+use harness::root_only::can_as_root;
 use harness::scratch::set_mode;
 use libsasl2::token_site::TokenSite;
 use libsasl2::{Answer, Driver, code};
@@ -183,7 +184,7 @@ fn clear(path: &Path) {
 
 #[test]
 fn what_is_in_the_place_of_the_directory_is_left_alone() {
-    if !geteuid().is_root() {
+    if !can_as_root() {
         return;
     }
     let mut place = Place::new("instead", 0o1777, &[]);
@@ -213,7 +214,7 @@ fn what_is_in_the_place_of_the_directory_is_left_alone() {
 
 #[test]
 fn what_is_in_the_place_of_a_file_is_left_alone() {
-    if !geteuid().is_root() {
+    if !can_as_root() {
         return;
     }
     let mut place = Place::new("within", 0o1777, &[]);
@@ -255,10 +256,11 @@ fn what_is_in_the_place_of_a_file_is_left_alone() {
 
 #[test]
 fn whatever_the_umask_nobody_else_can_open_what_is_made() {
-    let mut place = match geteuid().is_root() {
-        true => Place::new("umask", 0o1777, &["sh", "-c", "umask 0; exec \"$@\"", "sh"]),
-        false => return,
-    };
+    if !can_as_root() {
+        return;
+    }
+    let wrapper = ["sh", "-c", "umask 0; exec \"$@\"", "sh"];
+    let mut place = Place::new("umask", 0o1777, &wrapper);
     assert_eq!(trouble(&place.log_in()), None);
     let mode = |path: &Path| fs::symlink_metadata(path).expect("an entry").mode() & 0o7777;
     assert_eq!(mode(&place.state), 0o700);
@@ -269,7 +271,7 @@ fn whatever_the_umask_nobody_else_can_open_what_is_made() {
 
 #[test]
 fn where_everybody_may_make_it_first_only_ours_is_opened() {
-    if !geteuid().is_root() {
+    if !can_as_root() {
         return;
     }
     let mut place = Place::new("first", 0o1777, &[]);
@@ -307,7 +309,7 @@ fn where_everybody_may_make_it_first_only_ours_is_opened() {
 
 #[test]
 fn where_everybody_could_replace_it_nothing_is_opened() {
-    if !geteuid().is_root() {
+    if !can_as_root() {
         return;
     }
     let mut place = Place::new("replaced", 0o777, &[]);

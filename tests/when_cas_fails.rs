@@ -11,13 +11,15 @@ use libsasl2::code;
 use libsasl2::site::{PROXY, Site};
 use std::time::{Duration, Instant};
 
+const HURRIED: [(&str, &str); 1] = [("caspt_timeout", "2")];
+
 const GARBAGE: &str = "\u{1}\u{2}<<<&&&>>>]]>";
 
-/// A new ticket fails as by an outage, without a challenge and within the time-out of a second;
+/// A new ticket fails as by an outage, without a challenge and within the time-out of two seconds;
 /// then CAS is back and the same ticket opens the door. A known session never notices.
 fn costs_one_login(name: &str, behaviour: Behaviour, reason: &str) {
     let mut site = Site::new("outage");
-    let mut driver = site.driver(&[]);
+    let mut driver = site.driver(&HURRIED);
     site.cas.arm("PT-1-known", "alice", &[PROXY]);
     assert_eq!(driver.ticket("PT-1-known").code(), code::OK);
 
@@ -36,8 +38,8 @@ fn costs_one_login(name: &str, behaviour: Behaviour, reason: &str) {
         "{name}"
     );
     assert_eq!(answer.steps, [(code::UNAVAIL, String::new())], "{name}");
-    // Generous: the promise is the time-out, the rest is a busy machine.
-    assert!(took < Duration::from_millis(1_900), "{name}: {took:?}");
+    // It is not tried twice; the rest is a busy machine.
+    assert!(took < Duration::from_millis(3_900), "{name}: {took:?}");
     assert_eq!(driver.ticket("PT-1-known").code(), code::OK, "{name}");
 
     if refuses {
@@ -153,7 +155,7 @@ fn the_next_server_is_asked_only_while_nothing_was_written() {
     let site = Site::new("failover");
     let mut second = FaultyCas::start(&site.authority);
     let urls = format!("{} {}", site.cas.url(), second.url());
-    let options = [("caspt_url", urls.as_str()), ("caspt_timeout", "2")];
+    let options = [("caspt_url", urls.as_str()), HURRIED[0]];
     let mut driver = site.driver(&options);
     for (number, behaviour, goes_on) in [
         (1, Behaviour::HangOnAccept, true),
@@ -201,8 +203,8 @@ fn a_cas_of_the_second_version_is_asked_by_its_own_path() {
 fn after_three_silences_nobody_waits_and_within_ten_seconds_cas_is_tried_again() {
     let site = Site::new("breaker");
     site.cas.set(Behaviour::HangAfterRequest);
-    let mut one = site.driver(&[]);
-    let mut other = site.driver(&[]);
+    let mut one = site.driver(&HURRIED);
+    let mut other = site.driver(&HURRIED);
     for number in 0..3 {
         assert_eq!(
             one.ticket(&format!("PT-{number}-silent")).reason(),

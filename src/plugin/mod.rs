@@ -1,5 +1,4 @@
-//! The border to libsasl2, and but for the opening of a memory map in `session` and
-//! the allocator the only unsafe code.
+//! The border to libsasl2, and nearly all of the unsafe code: `lib.rs` says where the rest is.
 //!
 //! - `sasl`: the host's declarations, by bindgen
 //! - `boundary`: what every call from the host passes: the panic boundary

@@ -27,7 +27,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site whose CAS is correct and patience one second, with these lines of imapd.conf, in which
+    /// A site whose CAS is correct, with patience for a busy machine and these lines of imapd.conf, in which
     /// `{scratch}` is its directory.
     pub fn new(name: &str, other: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new(name);
@@ -45,7 +45,7 @@ impl Site {
         ];
         lines.extend(other);
         if !other.iter().any(|(name, _)| *name == "sasl_caspt_timeout") {
-            lines.push(("sasl_caspt_timeout", "1"));
+            lines.push(("sasl_caspt_timeout", "20"));
         }
         let home = scratch.path().display().to_string();
         let owned = |(name, value): (&str, &str)| {

@@ -3,19 +3,23 @@
 use crate::documents::{links, page, root};
 use std::fs;
 
-/// A test that the table names: its file, its function, and the target that runs it if it is not in
-/// every run.
+/// A test that the table names: its file, its function, the target that runs it if it is not in
+/// every run, and whether only root can try it.
 struct Shown {
     file: String,
     function: String,
     target: Option<String>,
+    as_root: bool,
 }
 
-/// The tests in the last column of a row: a file, functions in it, and behind a function its target.
+/// The tests in the last column of a row: a file, functions in it, and behind a function its target
+/// or that it is root's.
 fn shown_by(row: &str) -> Vec<Shown> {
     let mut all: Vec<Shown> = Vec::new();
     let mut file = None;
-    for span in row.split('`').skip(1).step_by(2) {
+    let texts: Vec<&str> = row.split('`').collect();
+    for pair in texts[1..].chunks(2) {
+        let (span, behind) = (pair[0], pair.get(1).copied().unwrap_or_default());
         if let Some(target) = span.strip_prefix("make ") {
             let last = all.last_mut().expect(row);
             last.target = Some(target.to_owned());
@@ -26,6 +30,7 @@ fn shown_by(row: &str) -> Vec<Shown> {
                 file: file.clone().expect(row),
                 function: span.to_owned(),
                 target: None,
+                as_root: behind.starts_with(" (as root)"),
             });
         }
     }
@@ -58,6 +63,9 @@ fn every_defence_is_shown_by_tests_that_there_are() {
             assert!(attributes.contains("#[test]"), "{file}: {function}");
             let is_ignored = attributes.contains("#[ignore");
             assert_eq!(is_ignored, test.target.is_some(), "{file}: {function}");
+            let body = text[before.len()..].split("\n}\n").next();
+            let asks = body.is_some_and(|body| body.contains("can_as_root()"));
+            assert_eq!(asks, test.as_root, "{file}: {function}, as root");
             if let Some(target) = &test.target {
                 assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
             }

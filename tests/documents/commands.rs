@@ -76,7 +76,7 @@ fn systemctl(site: &Site, place: &str, words: &[&str]) -> String {
         let needs = match *verb {
             "enable" | "disable" => "\n[Install]\n",
             "reload" => "\nExecReload=",
-            "start" | "restart" | "status" => "",
+            "start" | "restart" | "try-restart" | "status" | "daemon-reload" => "",
             _ => panic!("{place}: systemctl {verb}"),
         };
         let text = fs::read_to_string(&unit).expect("a unit");

@@ -45,6 +45,7 @@ pub mod postfix;
 pub mod postfix_conf;
 pub mod process;
 pub mod relay;
+pub mod root_only;
 pub mod saslauthd;
 pub mod scratch;
 pub mod smtp;

@@ -152,6 +152,8 @@ impl<'s> Counter<'s> {
         let mut wrapper = vec![
             "valgrind".to_owned(),
             "--quiet".to_owned(),
+            // Its pipes in /tmp would outlive it.
+            "--vgdb=no".to_owned(),
             "--tool=callgrind".to_owned(),
             format!("--callgrind-out-file={}", report.display()),
             "--dump-before=sasl_listmech".to_owned(),

@@ -37,11 +37,6 @@ pub fn plugin() -> PathBuf {
     released("libsso.so")
 }
 
-/// Whether the plugin is not the one that is shipped.
-pub fn is_watched() -> bool {
-    std::env::var_os("SSO_TEST_PLUGIN").is_some()
-}
-
 fn released(name: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let file = target.map(|target| target.join("release").join(name));

@@ -38,7 +38,7 @@ impl TokenSite {
                 "jwt_ca_file",
                 authority.write_ca(&scratch).display().to_string(),
             ),
-            ("jwt_timeout", "2".to_owned()),
+            ("jwt_timeout", "20".to_owned()),
             ("sso_state_dir", scratch.join("state").display().to_string()),
         ];
         Self {

@@ -21,9 +21,11 @@ impl Valgrind {
     }
 
     /// What stands before the driver's command.
-    pub fn words(&self) -> [&str; 5] {
+    pub fn words(&self) -> [&str; 6] {
         [
             "valgrind",
+            // Its pipes in /tmp would outlive it.
+            "--vgdb=no",
             "--leak-check=full",
             "--errors-for-leak-kinds=definite",
             "--error-exitcode=9",

@@ -79,7 +79,7 @@ impl Server {
 }
 
 #[test]
-fn what_each_takes_is_as_the_readme_says() {
+fn what_each_takes_is_as_the_page_on_tokens_says() {
     let server = Server::start();
     let token = |header: Value, claims: Value| {
         let key = match header["alg"].as_str() {
@@ -148,11 +148,16 @@ fn what_each_takes_is_as_the_readme_says() {
 #[test]
 fn httpd_does_not_start_with_a_key_on_a_curve_and_imapd_takes_it() {
     let server = Server::start();
-    let curve = SigningKey::p256();
-    server.scratch.write("keys/curve.pem", curve.pem());
     let claims = json!({"sub": "alice", "iat": now()}).to_string();
-    let token = curve.token(r#"{"alg":"ES256","typ":"JWT"}"#, &claims);
-    assert!(server.imapd(&token));
+    for (algorithm, curve) in [
+        ("EdDSA", SigningKey::ed25519()),
+        ("ES256", SigningKey::p256()),
+    ] {
+        server.scratch.write("keys/curve.pem", curve.pem());
+        let header = json!({"alg": algorithm, "typ": "JWT"}).to_string();
+        let token = curve.token(&header, &claims);
+        assert!(server.imapd(&token), "{algorithm}");
+    }
     let _ = std::net::TcpStream::connect(("127.0.0.1", server.cyrus.http_port()));
     let complaint = |line: &Line| line.text.contains("Unsupported public key");
     let line = server.cyrus.log().wait_for(complaint, PATIENCE);

@@ -13,7 +13,7 @@
 //! Arrows point one way, from the bottom of this list to its top:
 //!
 //! 1. [`credential`], [`principal`], [`clock`], [`deadline`], [`descriptors`], [`log`],
-//!    [`outcome`], [`witness`]: the words that all others speak. `wiping`: what is
+//!    [`outcome`], [`rights`], [`witness`]: the words that all others speak. `wiping`: what is
 //!    freed is wiped.
 //! 2. [`algorithm`], [`identity`], [`proxies`], [`rules`], [`service`]: what the
 //!    administrator decides, and [`config`]: how it is written. [`wire`]: what
@@ -72,6 +72,7 @@ pub mod outcome;
 mod plugin;
 pub mod principal;
 pub mod proxies;
+pub mod rights;
 pub mod rules;
 pub mod service;
 pub mod session;

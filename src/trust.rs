@@ -10,6 +10,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::rights;
+
 /// TLS that verifies, by the CAs of `ca_file` in the place of the system's. There is
 /// no way to have it verify less.
 ///
@@ -44,12 +46,11 @@ pub fn check(path: &Path) -> Result<(), String> {
 fn of_file(path: &Path) -> Result<RootCertStore, String> {
     let complain = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
     // Anything else than a file, such as a pipe, could be waited for for ever.
-    if !std::fs::metadata(path)
-        .map_err(|error| complain(&error))?
-        .is_file()
-    {
+    let metadata = std::fs::metadata(path).map_err(|error| complain(&error))?;
+    if !metadata.is_file() {
         return Err(complain(&"is not a file"));
     }
+    rights::check_unwritable(path, &metadata)?;
     let pem = std::fs::read(path).map_err(|error| complain(&error))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -77,6 +78,8 @@ fn of_system() -> Result<RootCertStore, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_file_without_a_ca_is_trusted_for_nothing() {
@@ -97,6 +100,16 @@ mod tests {
             "{}",
             problem()
         );
+    }
+
+    #[test]
+    fn a_ca_file_that_everybody_may_write_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        std::fs::write(&path, "no certificate\n").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
+        let problem = check(&path).unwrap_err();
+        assert!(problem.starts_with("everybody may write "), "{problem}");
     }
 
     #[test]

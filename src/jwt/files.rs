@@ -18,6 +18,7 @@ use super::pem;
 use crate::clock::Moment;
 use crate::log::{Level, Log, quoted};
 use crate::outcome::{Failure, Reason};
+use crate::rights;
 
 /// How long a look at the files holds: looking costs as much as a session.
 const LOOK: Duration = Duration::from_secs(1);
@@ -47,6 +48,8 @@ struct Stamp {
     length: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+    /// Why it is not read.
+    problem: Option<String>,
 }
 
 impl Files {
@@ -137,6 +140,10 @@ impl Files {
 fn read(stamps: &[Stamp]) -> KeySet {
     let mut all = KeySet::default();
     for stamp in stamps {
+        if let Some(problem) = &stamp.problem {
+            all.complaints.push(problem.clone());
+            continue;
+        }
         let path = stamp.path.display();
         let bytes = match read_bounded(&stamp.path) {
             Ok(bytes) => bytes,
@@ -172,6 +179,7 @@ fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
     if metadata.is_file() {
         return Ok(vec![Stamp::new(path.to_owned(), &metadata)]);
     }
+    rights::check_unwritable(path, &metadata)?;
     let mut stamps = Vec::new();
     for entry in fs::read_dir(path).map_err(complain)? {
         let path = entry.map_err(complain)?.path();
@@ -194,6 +202,7 @@ fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
 
 impl Stamp {
     fn new(path: PathBuf, metadata: &Metadata) -> Self {
+        let problem = rights::check_unwritable(&path, metadata).err();
         Self {
             path,
             device: metadata.dev(),
@@ -201,6 +210,7 @@ impl Stamp {
             length: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+            problem,
         }
     }
 }
@@ -221,6 +231,8 @@ mod tests {
     use super::*;
     use crate::algorithm::Algorithm;
     use crate::log::Kept;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     fn hmac(byte: u8, length: usize) -> String {
         ::pem::encode(&::pem::Pem::new("HMAC KEY", vec![byte; length]))
@@ -246,6 +258,40 @@ mod tests {
         assert_eq!(count(at(1_001)), 3);
         let newest = files.newest(at(1_001), &Kept::default()).unwrap();
         assert_eq!(newest.keys.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_everybody_may_write_opens_nothing_until_nobody_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let (good, open) = (
+            directory.path().join("a.pem"),
+            directory.path().join("b.pem"),
+        );
+        fs::write(&good, hmac(1, 32)).unwrap();
+        fs::write(&open, hmac(2, 32)).unwrap();
+        let set_mode =
+            |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let log = Kept::default();
+        let files = Files::new(directory.path().to_owned());
+        let count = |now| files.newest(at(now), &log).map(|set| set.keys.len());
+        assert_eq!(count(0).unwrap(), 2);
+        set_mode(&open, 0o602);
+        assert_eq!(count(1).unwrap(), 1);
+        assert!(
+            log.lines()[0].1.contains("everybody may write "),
+            "{:?}",
+            log.lines()
+        );
+        let alone = Files::new(open.clone());
+        assert_eq!(
+            alone.newest(at(1), &log).unwrap_err().reason(),
+            Reason::KeysUnusable
+        );
+        set_mode(&open, 0o600);
+        assert_eq!(count(2).unwrap(), 2);
+        // Who may write a directory may put a key of his own there, sticky or not.
+        set_mode(directory.path(), 0o1777);
+        assert_eq!(count(3).unwrap_err().reason(), Reason::KeysUnusable);
     }
 
     #[test]

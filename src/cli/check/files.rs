@@ -45,11 +45,8 @@ pub(super) fn check(subject: &mut Subject<'_>, config: &Config, is_sound: &dyn F
             continue;
         }
         for complaint in jwt::check_keys(issuer) {
-            let remedy = match complaint.contains("; ") {
-                true => "",
-                false => "; put one there that can be used",
-            };
-            subject.say_of_sasl(Severity::Fault, &option, &format!("{complaint}{remedy}"));
+            let what = with_remedy(complaint, "put one there that can be used");
+            subject.say_of_sasl(Severity::Fault, &option, &what);
         }
         if let KeysAt::Path(path) = &issuer.keys {
             check_keys(subject, &option, path, who.as_ref());
@@ -75,13 +72,20 @@ fn find_user(subject: &mut Subject<'_>) -> Option<Who> {
     found
 }
 
+/// Some problems come with their own.
+fn with_remedy(problem: String, remedy: &str) -> String {
+    match problem.contains("; ") {
+        true => problem,
+        false => format!("{problem}; {remedy}"),
+    }
+}
+
 fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
     if let Err(problem) = trust::check(path) {
-        let what = format!("{problem}; name a PEM file of the CAs to be trusted");
+        let what = with_remedy(problem, "name a PEM file of the CAs to be trusted");
         return subject.say_of_sasl(Severity::Fault, option, &what);
     }
     check_readable(subject, option, path, who);
-    check_unwritable(subject, option, path);
     check_stays(subject, option, path);
     for one in certificate::in_file(path) {
         if let Some(end) = one.end() {
@@ -95,7 +99,6 @@ fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Opti
 fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
     check_stays(subject, option, path);
     check_readable(subject, option, path, who);
-    check_unwritable(subject, option, path);
     let files: Vec<PathBuf> = match fs::read_dir(path) {
         Ok(entries) => entries
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -111,17 +114,7 @@ fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<
         .filter(|path| path.is_file() && !is_hidden(path))
     {
         check_readable(subject, option, file, who);
-        check_unwritable(subject, option, file);
         check_secret(subject, option, file);
-    }
-}
-
-/// Whoever can write it says who may log in, as whom he likes.
-fn check_unwritable(subject: &mut Subject<'_>, option: &str, path: &Path) {
-    if mode(path).is_some_and(|mode| mode & 0o002 != 0) {
-        let path = path.display();
-        let what = format!("everybody may write {path}; chmod o-w {path}");
-        subject.say_of_sasl(Severity::Fault, option, &what);
     }
 }
 

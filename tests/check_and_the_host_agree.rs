@@ -150,7 +150,7 @@ fn spoil(good: &[String], dice: &mut Dice) -> Spoilt {
                 if let Some(colon) = colon {
                     lines[at].truncate(colon + 1);
                     lines[at].push(b' ');
-                    lines[at].extend(dice.pick(VALUES));
+                    lines[at].extend(*dice.pick(VALUES));
                 }
             }
             _ => {

@@ -12,10 +12,10 @@ mod harness;
 mod libsasl2;
 mod soak;
 
+use harness::dice::Dice;
 use harness::https_server::End;
 use harness::mint::SigningKey;
 use nix::sys::resource::{UsageWho, getrusage};
-use soak::chance::Chance;
 use soak::figures::Figures;
 use soak::ledger::Ledger;
 use soak::run::Run;
@@ -80,7 +80,7 @@ fn soak_for(time: Duration, warm_up: Duration, pace: u32) -> Soaked {
     let took = begin.elapsed();
     let after = settled(&site);
     println!("at the end: {after}\n");
-    main.sweep(&mut Chance::new(seed, 99));
+    main.sweep(&mut Dice::of(seed, 99));
     let tickets = main.one_validation_each();
     accepted += main.read_the_log(&mut mark);
 

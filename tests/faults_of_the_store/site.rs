@@ -9,6 +9,7 @@ use crate::libsasl2::{Answer, Driver, Kit, code, sasl_sso};
 use nix::unistd::{Uid, User, geteuid};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A scratch directory with a kit and a CAS. Plain http: to ask it takes so little time that the
@@ -165,13 +166,14 @@ impl Site {
         serde_json::from_str(&self.sessions(&[command, "--json"])).expect("JSON")
     }
 
-    /// How long the file of the sessions is, in bytes.
+    /// How much the file of the sessions takes, in bytes.
     pub fn store_size(&self) -> u64 {
         let entries = std::fs::read_dir(&self.state).expect("the state directory");
         let mut paths = entries.map(|entry| entry.expect("an entry").path());
         let store = paths.find(|path| path.extension().is_some_and(|suffix| suffix == "mdb"));
         let store = store.expect("the file of the sessions").metadata();
-        store.expect("its size").len()
+        // It is as long as it may become from the start.
+        store.expect("its size").blocks() * 512
     }
 
     /// Whether the processes of the host share what they know again, which they find out by

@@ -1,5 +1,7 @@
 //! Random numbers that are the same in every run for the same seed.
 
+use std::time::Duration;
+
 /// xorshift64*.
 pub struct Dice(u64);
 
@@ -38,7 +40,12 @@ impl Dice {
     }
 
     /// One of these.
-    pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.roll(of.len())]
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.roll(of.len())]
+    }
+
+    /// Between so many milliseconds.
+    pub fn millis(&mut self, from: usize, to: usize) -> Duration {
+        Duration::from_millis((from + self.roll(to - from)) as u64)
     }
 }

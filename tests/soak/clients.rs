@@ -1,11 +1,11 @@
 //! The connections: each logs in, looks whose mailboxes it has, stays for a while, and comes again.
 
-use super::chance::Chance;
 use super::ledger::{Failed, Subject};
 use super::login::{Loss, Way, connect, log_in, loss, whose};
 use super::run::Run;
 use super::site::{password_of, read, users_with_passwords};
 use super::stock::{Credential, Kind};
+use crate::harness::dice::Dice;
 use crate::harness::imap::Imap;
 use crate::harness::imap_reply::Reply;
 use std::sync::Arc;
@@ -22,48 +22,48 @@ pub struct Login<'l> {
 
 impl Run<'_> {
     /// One connection after the other until the end.
-    pub fn keep_a_connection(&self, mut chance: Chance) {
-        while self.end.sleep(chance.millis(100, 500)) {
-            match chance.below(100) {
-                0..16 => self.present_something_wrong(&mut chance),
-                16..21 => self.present_a_password(&mut chance),
-                21..36 => self.present_something_new(&mut chance),
-                _ => self.present_something_known(&mut chance),
+    pub fn keep_a_connection(&self, mut dice: Dice) {
+        while self.end.sleep(dice.millis(100, 500)) {
+            match dice.roll(100) {
+                0..16 => self.present_something_wrong(&mut dice),
+                16..21 => self.present_a_password(&mut dice),
+                21..36 => self.present_something_new(&mut dice),
+                _ => self.present_something_known(&mut dice),
             }
         }
     }
 
-    fn present_a_password(&self, chance: &mut Chance) {
+    fn present_a_password(&self, dice: &mut Dice) {
         let users: Vec<String> = users_with_passwords().collect();
-        let user = chance.pick(&users);
+        let user = dice.pick(&users);
         let login = Login {
-            way: *chance.pick(&Way::OF_PASSWORDS),
+            way: *dice.pick(&Way::OF_PASSWORDS),
             user,
             secret: &password_of(user),
             what: "an ordinary password",
         };
         let begin = Instant::now();
         if let Some(imap) = self.is_let_in(&login, &Subject::Password, begin) {
-            self.stay(imap, user, chance);
+            self.stay(imap, user, dice);
         }
     }
 
-    fn present_something_new(&self, chance: &mut Chance) {
+    fn present_something_new(&self, dice: &mut Dice) {
         match self.stock.take_new() {
-            Some(credential) => self.present(&credential, Instant::now(), chance),
-            None => self.present_something_known(chance),
+            Some(credential) => self.present(&credential, Instant::now(), dice),
+            None => self.present_something_known(dice),
         }
     }
 
-    fn present_something_known(&self, chance: &mut Chance) {
+    fn present_something_known(&self, dice: &mut Dice) {
         // Before it is chosen: what comes between is to be seen.
         let begin = Instant::now();
-        if let Some(credential) = self.stock.known(chance) {
-            self.present(&credential, begin, chance);
+        if let Some(credential) = self.stock.known(dice) {
+            self.present(&credential, begin, dice);
         }
     }
 
-    fn present(&self, credential: &Arc<Credential>, begin: Instant, chance: &mut Chance) {
+    fn present(&self, credential: &Arc<Credential>, begin: Instant, dice: &mut Dice) {
         let (is_known, first) = credential.begin();
         let (subject, what, ways) = match (credential.kind, is_known) {
             (Kind::Ticket, true) => (Subject::KnownTicket, "a known ticket", &Way::OF_TICKETS),
@@ -76,7 +76,7 @@ impl Run<'_> {
         };
         let user = &credential.user;
         let login = Login {
-            way: *chance.pick(ways),
+            way: *dice.pick(ways),
             user,
             secret: &credential.secret,
             what,
@@ -86,8 +86,8 @@ impl Run<'_> {
                 Kind::Ticket => self.ledger.was_flushed(user, begin),
                 Kind::Token(keys) => keys + 2 <= self.site.generation(),
             };
-            self.stock.keep(credential, is_void, chance);
-            self.stay(imap, user, chance);
+            self.stock.keep(credential, is_void, dice);
+            self.stay(imap, user, dice);
         }
     }
 
@@ -159,10 +159,10 @@ impl Run<'_> {
     }
 
     /// Stays connected, does a little, and goes.
-    fn stay(&self, mut imap: Imap, user: &str, chance: &mut Chance) {
+    fn stay(&self, mut imap: Imap, user: &str, dice: &mut Dice) {
         let mut last = Instant::now();
         for command in ["SELECT INBOX", "NOOP", "LOGOUT"] {
-            let goes_on = self.end.sleep(chance.millis(200, 1_200));
+            let goes_on = self.end.sleep(dice.millis(200, 1_200));
             let command = if goes_on { command } else { "LOGOUT" };
             let reply = imap.command(command);
             if !reply.ok {

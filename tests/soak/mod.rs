@@ -3,7 +3,6 @@
 // clippy sees no tests outside of #[test] functions.
 #![allow(clippy::expect_used)]
 
-pub mod chance;
 pub mod clients;
 pub mod figures;
 pub mod ledger;

@@ -1,6 +1,5 @@
 //! What is done to the servers, each by a thread of its own.
 
-use super::chance::Chance;
 use super::clients::Login;
 use super::ledger::Event;
 use super::login::{Loss, Way, loss};
@@ -8,6 +7,7 @@ use super::run::Run;
 use super::site::{REFRESH, USERS, read, user, write};
 use super::stock::{Credential, Kind, Wrong};
 use crate::harness::daemon::Daemon;
+use crate::harness::dice::Dice;
 use crate::harness::https_server::lock;
 use crate::harness::wait::wait_until;
 use crate::libsasl2::sasl_sso;
@@ -22,18 +22,18 @@ const RECOVERY: Duration = Duration::from_secs(180);
 
 impl Run<'_> {
     /// Stops the CAS, or makes it hang.
-    pub fn trouble_cas(&self, mut chance: Chance) {
-        while self.goes_well_for(chance.millis(10_000, 50_000)) {
+    pub fn trouble_cas(&self, mut dice: Dice) {
+        while self.goes_well_for(dice.millis(10_000, 50_000)) {
             // Who fetches tickets waits meanwhile.
             let mut cas = write(&self.site.cas);
             self.ledger.play(Event::CasDown, || {
-                if chance.one_in(3) {
+                if dice.is_one_of(3) {
                     cas.pause();
-                    self.peace.sleep(chance.millis(2_000, 20_000));
+                    self.peace.sleep(dice.millis(2_000, 20_000));
                     cas.resume();
                 } else {
                     cas.stop();
-                    self.peace.sleep(chance.millis(0, 12_000));
+                    self.peace.sleep(dice.millis(0, 12_000));
                     cas.start_again();
                 }
                 drop(cas);
@@ -46,13 +46,13 @@ impl Run<'_> {
     }
 
     /// Stops the OpenID provider, or has it change its keys.
-    pub fn trouble_the_issuer(&self, mut chance: Chance) {
-        while self.goes_well_for(chance.millis(5_000, 20_000)) {
-            if chance.one_in(2) {
+    pub fn trouble_the_issuer(&self, mut dice: Dice) {
+        while self.goes_well_for(dice.millis(5_000, 20_000)) {
+            if dice.is_one_of(2) {
                 self.ledger.play(Event::IssuerDown, || {
                     let mut issuer = write(&self.site.issuer);
                     issuer.stop();
-                    self.peace.sleep(chance.millis(0, 15_000));
+                    self.peace.sleep(dice.millis(0, 15_000));
                     issuer.start_again();
                     drop(issuer);
                     self.until_refused("the issuer", |number| {
@@ -60,12 +60,12 @@ impl Run<'_> {
                     });
                 });
             } else {
-                self.rotate_keys(&mut chance);
+                self.rotate_keys(&mut dice);
             }
         }
     }
 
-    fn rotate_keys(&self, chance: &mut Chance) {
+    fn rotate_keys(&self, dice: &mut Dice) {
         let new = self.site.generation() + 1;
         let is_withdrawn = |one: &Credential| match one.kind {
             Kind::Token(keys) => keys + 2 <= new,
@@ -77,7 +77,7 @@ impl Run<'_> {
             self.stock.drop_new(is_withdrawn);
             let withdrawn = self.stock.take_out(is_withdrawn);
             issuer.rotate_keys(true);
-            let user = user(chance.below(USERS));
+            let user = user(dice.roll(USERS));
             let token = issuer.access_token(&user, "ES256");
             drop(issuer);
             self.until("tokens by the new keys", || {
@@ -96,19 +96,19 @@ impl Run<'_> {
                 secret: token.secret.clone(),
                 why: "of a key that was withdrawn",
             };
-            self.stock.add_wrong(wrong, chance);
+            self.stock.add_wrong(wrong, dice);
         }
     }
 
     /// Restarts Cyrus, kills one of its processes, or has sessions flushed.
-    pub fn trouble_cyrus(&self, mut chance: Chance) {
-        while self.goes_well_for(chance.millis(4_000, 18_000)) {
-            match chance.below(8) {
+    pub fn trouble_cyrus(&self, mut dice: Dice) {
+        while self.goes_well_for(dice.millis(4_000, 18_000)) {
+            match dice.roll(8) {
                 0 => {
                     let mut cyrus = write(&self.site.cyrus);
                     self.ledger.play(Event::CyrusDown, || {
                         cyrus.stop();
-                        self.peace.sleep(chance.millis(0, 3_000));
+                        self.peace.sleep(dice.millis(0, 3_000));
                         cyrus.start_again();
                     });
                 }
@@ -121,19 +121,19 @@ impl Run<'_> {
                     if children.is_empty() {
                         continue;
                     }
-                    let pid = i32::try_from(*chance.pick(&children)).expect("a process id");
+                    let pid = i32::try_from(*dice.pick(&children)).expect("a process id");
                     self.ledger.play(Event::ImapdKilled, || {
                         // It may have ended by itself.
                         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                     });
                 }
-                _ => self.flush(&mut chance),
+                _ => self.flush(&mut dice),
             }
         }
     }
 
-    fn flush(&self, chance: &mut Chance) {
-        let user = user(chance.below(USERS));
+    fn flush(&self, dice: &mut Dice) {
+        let user = user(dice.roll(USERS));
         let flushed = self.ledger.play(Event::Flush(user.clone()), || {
             let is_theirs = |one: &Credential| one.kind == Kind::Ticket && one.user == user;
             let flushed = self.stock.take_out(is_theirs);
@@ -150,19 +150,19 @@ impl Run<'_> {
                 secret: ticket.secret.clone(),
                 why: "a flushed ticket",
             };
-            self.stock.add_wrong(wrong, chance);
+            self.stock.add_wrong(wrong, dice);
         }
     }
 
     /// Has the daemon end, or kills it.
-    pub fn trouble_the_daemon(&self, mut chance: Chance) {
-        while self.goes_well_for(chance.millis(15_000, 60_000)) {
+    pub fn trouble_the_daemon(&self, mut dice: Dice) {
+        while self.goes_well_for(dice.millis(15_000, 60_000)) {
             let mut place = lock(&self.site.daemon);
             self.ledger.play(Event::DaemonDown, || {
                 let mut daemon = place.take().expect("the daemon");
-                if chance.one_in(2) {
+                if dice.is_one_of(2) {
                     daemon.kill();
-                    self.peace.sleep(chance.millis(0, 3_000));
+                    self.peace.sleep(dice.millis(0, 3_000));
                 } else {
                     daemon.signal(Signal::SIGTERM);
                     let status = daemon.wait();

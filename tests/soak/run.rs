@@ -1,10 +1,10 @@
 //! What all who take part in a run share.
 
-use super::chance::Chance;
 use super::ledger::Ledger;
 use super::site::Site;
 use super::stock::Stock;
 use super::tally::Tally;
+use crate::harness::dice::Dice;
 use crate::harness::https_server::End;
 use crate::harness::mint::SigningKey;
 use std::thread;
@@ -57,10 +57,10 @@ impl Run<'_> {
         let begin = Instant::now();
         thread::scope(|scope| {
             let _guard = EndsIfPanicking(self);
-            let spawn = |whose: usize, part: fn(&Self, Chance)| {
+            let spawn = |whose: usize, part: fn(&Self, Dice)| {
                 scope.spawn(move || {
                     let _guard = EndsIfPanicking(self);
-                    part(self, Chance::new(seed, whose));
+                    part(self, Dice::of(seed, whose));
                 })
             };
             for number in 0..CONNECTIONS {
@@ -68,7 +68,7 @@ impl Run<'_> {
             }
             spawn(CONNECTIONS, Self::fetch_tickets);
             spawn(CONNECTIONS + 1, Self::fetch_tokens);
-            let players: [fn(&Self, Chance); 4] = [
+            let players: [fn(&Self, Dice); 4] = [
                 Self::trouble_cas,
                 Self::trouble_the_issuer,
                 Self::trouble_cyrus,

@@ -1,6 +1,6 @@
 //! The credentials that are there: new ones, known ones, and those that must open nothing.
 
-use super::chance::Chance;
+use crate::harness::dice::Dice;
 use crate::harness::https_server::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -102,13 +102,13 @@ impl Stock {
         &self,
         credential: &Arc<Credential>,
         unless: impl FnOnce() -> bool,
-        chance: &mut Chance,
+        dice: &mut Dice,
     ) {
         // Looked at under the lock: who takes some out begins by saying so.
         let mut known = lock(&self.known);
         if !unless() && credential.becomes_known() {
             if known.len() >= KNOWN {
-                let forgotten = chance.below(known.len());
+                let forgotten = dice.roll(known.len());
                 known.swap_remove(forgotten);
             }
             known.push(Arc::clone(credential));
@@ -116,10 +116,10 @@ impl Stock {
     }
 
     /// One that opened the door before.
-    pub fn known(&self, chance: &mut Chance) -> Option<Arc<Credential>> {
+    pub fn known(&self, dice: &mut Dice) -> Option<Arc<Credential>> {
         let mut known = lock(&self.known);
         known.retain(|one| one.born.elapsed() < OLD);
-        (!known.is_empty()).then(|| Arc::clone(chance.pick(&known)))
+        (!known.is_empty()).then(|| Arc::clone(dice.pick(&known)))
     }
 
     /// All that did.
@@ -142,19 +142,19 @@ impl Stock {
     }
 
     /// One that must open nothing from now on.
-    pub fn add_wrong(&self, wrong: Wrong, chance: &mut Chance) {
+    pub fn add_wrong(&self, wrong: Wrong, dice: &mut Dice) {
         let mut all = lock(&self.wrong);
         if all.len() >= WRONG {
-            let forgotten = chance.below(all.len());
+            let forgotten = dice.roll(all.len());
             all.swap_remove(forgotten);
         }
         all.push(wrong);
     }
 
     /// One of them.
-    pub fn wrong(&self, chance: &mut Chance) -> Option<Wrong> {
+    pub fn wrong(&self, dice: &mut Dice) -> Option<Wrong> {
         let all = lock(&self.wrong);
-        (!all.is_empty()).then(|| chance.pick(&all).clone())
+        (!all.is_empty()).then(|| dice.pick(&all).clone())
     }
 
     /// All of them.

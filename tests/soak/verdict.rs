@@ -1,6 +1,5 @@
 //! What must hold when the outages are over, and of all that the log has.
 
-use super::chance::Chance;
 use super::clients::Login;
 use super::figures::Figures;
 use super::ledger::Subject;
@@ -8,6 +7,7 @@ use super::login::Way;
 use super::run::Run;
 use super::site::{Site, read};
 use super::stock::{Credential, Kind};
+use crate::harness::dice::Dice;
 use crate::harness::syslog::level;
 use std::collections::HashMap;
 use std::thread::sleep;
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 impl Run<'_> {
     /// Everything known opens the door, and nothing that is wrong does.
-    pub fn sweep(&self, chance: &mut Chance) {
+    pub fn sweep(&self, dice: &mut Dice) {
         for credential in self.stock.all_known() {
             let (subject, way) = match credential.kind {
-                Kind::Ticket => (Subject::KnownTicket, chance.pick(&Way::OF_TICKETS)),
-                Kind::Token(keys) => (Subject::Token(keys), chance.pick(&Way::OF_TOKENS)),
+                Kind::Ticket => (Subject::KnownTicket, dice.pick(&Way::OF_TICKETS)),
+                Kind::Token(keys) => (Subject::Token(keys), dice.pick(&Way::OF_TOKENS)),
             };
             let login = Login {
                 way: *way,
@@ -34,7 +34,7 @@ impl Run<'_> {
                 true => &Way::OF_TICKETS,
                 false => &Way::OF_TOKENS,
             };
-            self.is_kept_out(&wrong, *chance.pick(ways), Instant::now());
+            self.is_kept_out(&wrong, *dice.pick(ways), Instant::now());
         }
     }
 

@@ -1,37 +1,37 @@
 //! The webmail, which fetches new tickets and tokens as long as their servers are up, and those who
 //! fetch what must open nothing.
 
-use super::chance::Chance;
 use super::run::Run;
 use super::site::{IMAP, USERS, read, user};
 use super::stock::{Credential, Kind, Wrong};
+use crate::harness::dice::Dice;
 use crate::harness::oidc::ALGORITHMS;
 
 impl Run<'_> {
     /// Fetches tickets until the end.
-    pub fn fetch_tickets(&self, mut chance: Chance) {
-        while self.end.sleep(chance.millis(400, 1_400)) {
+    pub fn fetch_tickets(&self, mut dice: Dice) {
+        while self.end.sleep(dice.millis(400, 1_400)) {
             if self.stock.is_full(true) {
                 continue;
             }
             // Who would stop the CAS waits until it has answered.
             let _cas = read(&self.site.cas);
-            let user = user(chance.below(USERS));
-            if chance.one_in(6) {
-                let wrong = self.wrong_ticket(&user, &mut chance);
-                self.stock.add_wrong(wrong, &mut chance);
+            let user = user(dice.roll(USERS));
+            if dice.is_one_of(6) {
+                let wrong = self.wrong_ticket(&user, &mut dice);
+                self.stock.add_wrong(wrong, &mut dice);
             } else {
                 let ticket = self.site.webmail.proxy_ticket(&user, IMAP);
                 let ticket = Credential::new(Kind::Ticket, &user, ticket);
                 // Several connections at once, as a webmail does it.
-                self.stock.add_new(ticket, 1 + chance.below(3));
+                self.stock.add_new(ticket, 1 + dice.roll(3));
             }
         }
     }
 
-    fn wrong_ticket(&self, user: &str, chance: &mut Chance) -> Wrong {
+    fn wrong_ticket(&self, user: &str, dice: &mut Dice) -> Wrong {
         let site = self.site;
-        let (why, secret) = match chance.below(3) {
+        let (why, secret) = match dice.roll(3) {
             0 => (
                 "of another service",
                 site.webmail.proxy_ticket(user, "imap://localhost:1/"),
@@ -51,15 +51,15 @@ impl Run<'_> {
     }
 
     /// Fetches tokens until the end.
-    pub fn fetch_tokens(&self, mut chance: Chance) {
-        while self.end.sleep(chance.millis(1_500, 4_500)) {
+    pub fn fetch_tokens(&self, mut dice: Dice) {
+        while self.end.sleep(dice.millis(1_500, 4_500)) {
             if self.stock.is_full(false) {
                 continue;
             }
             let issuer = read(&self.site.issuer);
-            let user = user(chance.below(USERS));
-            let alg = *chance.pick(&ALGORITHMS);
-            let (why, secret) = match chance.below(12) {
+            let user = user(dice.roll(USERS));
+            let alg = *dice.pick(&ALGORITHMS);
+            let (why, secret) = match dice.roll(12) {
                 0 => ("an ID token", issuer.id_token(&user)),
                 1 => ("of a client for itself", issuer.client_token()),
                 2 => {
@@ -70,7 +70,7 @@ impl Run<'_> {
                     let token = issuer.access_token(&user, alg);
                     let kind = Kind::Token(self.site.generation());
                     let token = Credential::new(kind, &user, token);
-                    self.stock.add_new(token, 1 + chance.below(2));
+                    self.stock.add_new(token, 1 + dice.roll(2));
                     continue;
                 }
             };
@@ -80,7 +80,7 @@ impl Run<'_> {
                 secret,
                 why,
             };
-            self.stock.add_wrong(wrong, &mut chance);
+            self.stock.add_wrong(wrong, &mut dice);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What must open nothing, at any time.
 
-use super::chance::Chance;
 use super::clients::Login;
 use super::ledger::Subject;
 use super::login::{Loss, Way, loss};
 use super::run::Run;
 use super::site::{IMAP, USERS, password_of, read, user};
 use super::stock::{Kind, Wrong};
+use crate::harness::dice::Dice;
 use crate::harness::mint::now;
 use crate::harness::oidc::AUDIENCE;
 use serde_json::json;
@@ -14,34 +14,34 @@ use std::time::Instant;
 
 impl Run<'_> {
     /// A login that must not succeed.
-    pub fn present_something_wrong(&self, chance: &mut Chance) {
+    pub fn present_something_wrong(&self, dice: &mut Dice) {
         let begin = Instant::now();
-        let (wrong, ways) = match chance.below(10) {
-            0 => (made_up(chance), &Way::OF_TICKETS),
-            1 => (self.forged(chance), &Way::OF_TOKENS),
+        let (wrong, ways) = match dice.roll(10) {
+            0 => (made_up(dice), &Way::OF_TICKETS),
+            1 => (self.forged(dice), &Way::OF_TOKENS),
             2 => {
-                let user = user(USERS - 1 - chance.below(2));
+                let user = user(USERS - 1 - dice.roll(2));
                 // Of somebody who has another one, or none.
-                let of = if chance.one_in(2) { "user0" } else { IMAP };
-                self.password(&user, &password_of(of), chance);
+                let of = if dice.is_one_of(2) { "user0" } else { IMAP };
+                self.password(&user, &password_of(of), dice);
                 return;
             }
-            3 | 4 => match self.somebody_elses(chance) {
+            3 | 4 => match self.somebody_elses(dice) {
                 Some((wrong, Kind::Ticket)) => (wrong, &Way::OF_TICKETS),
                 Some((wrong, Kind::Token(_))) => (wrong, &Way::OF_TOKENS),
                 None => return,
             },
-            5 => match self.tampered(chance) {
+            5 => match self.tampered(dice) {
                 Some(wrong) => (wrong, &Way::OF_TOKENS),
                 None => return,
             },
-            _ => match self.stock.wrong(chance) {
+            _ => match self.stock.wrong(dice) {
                 Some(wrong) if wrong.is_ticket => (wrong, &Way::OF_TICKETS),
                 Some(wrong) => (wrong, &Way::OF_TOKENS),
                 None => return,
             },
         };
-        self.is_kept_out(&wrong, *chance.pick(ways), begin);
+        self.is_kept_out(&wrong, *dice.pick(ways), begin);
     }
 
     /// Whether this one is refused; if not, that is noted.
@@ -82,9 +82,9 @@ impl Run<'_> {
         }
     }
 
-    fn password(&self, user: &str, password: &str, chance: &mut Chance) {
+    fn password(&self, user: &str, password: &str, dice: &mut Dice) {
         let login = Login {
-            way: *chance.pick(&Way::OF_PASSWORDS),
+            way: *dice.pick(&Way::OF_PASSWORDS),
             user,
             secret: password,
             what: "a wrong password",
@@ -93,9 +93,9 @@ impl Run<'_> {
     }
 
     /// By no issuer's key, whose name nobody knows.
-    fn forged(&self, chance: &mut Chance) -> Wrong {
-        let user = user(chance.below(USERS));
-        let secret = self.forged_token(&user, chance.below(1_000_000));
+    fn forged(&self, dice: &mut Dice) -> Wrong {
+        let user = user(dice.roll(USERS));
+        let secret = self.forged_token(&user, dice.roll(1_000_000));
         wrong(false, user, secret, "a forged token")
     }
 
@@ -111,24 +111,24 @@ impl Run<'_> {
     }
 
     /// A good one of another user.
-    fn somebody_elses(&self, chance: &mut Chance) -> Option<(Wrong, Kind)> {
-        let known = self.stock.known(chance)?;
+    fn somebody_elses(&self, dice: &mut Dice) -> Option<(Wrong, Kind)> {
+        let known = self.stock.known(dice)?;
         let others: Vec<String> = (0..USERS)
             .map(user)
             .filter(|one| *one != known.user)
             .collect();
-        let user = chance.pick(&others).clone();
+        let user = dice.pick(&others).clone();
         let is_ticket = known.kind == Kind::Ticket;
         let wrong = wrong(is_ticket, user, known.secret.clone(), "somebody else's");
         Some((wrong, known.kind))
     }
 
     /// A good token with one letter changed, of its claims or of its signature.
-    fn tampered(&self, chance: &mut Chance) -> Option<Wrong> {
-        let known = self.stock.known(chance)?;
+    fn tampered(&self, dice: &mut Dice) -> Option<Wrong> {
+        let known = self.stock.known(dice)?;
         let (start, rest) = known.secret.split_once('.')?;
         // The last letter of a part may have bits that do not count.
-        let place = start.len() + 1 + chance.below(rest.len() - 2);
+        let place = start.len() + 1 + dice.roll(rest.len() - 2);
         let mut letters = known.secret.clone().into_bytes();
         if matches!(letters[place], b'.') || matches!(letters[place + 1], b'.') {
             return None;
@@ -140,9 +140,9 @@ impl Run<'_> {
 }
 
 /// A ticket that nobody issued.
-fn made_up(chance: &mut Chance) -> Wrong {
-    let secret = format!("PT-{}-made-up", chance.below(1_000_000_000));
-    wrong(true, user(chance.below(USERS)), secret, "a made-up ticket")
+fn made_up(dice: &mut Dice) -> Wrong {
+    let secret = format!("PT-{}-made-up", dice.roll(1_000_000_000));
+    wrong(true, user(dice.roll(USERS)), secret, "a made-up ticket")
 }
 
 fn wrong(is_ticket: bool, user: String, secret: String, why: &'static str) -> Wrong {

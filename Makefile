@@ -144,6 +144,7 @@ lint: packages-lint
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path races/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
+	cd races && cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	cargo check --locked --lib --no-default-features
 

@@ -25,7 +25,7 @@ PROGRAM := target/release/sasl-sso
 
 .PHONY: build compile deb demo install uninstall clean lint test bench instructions \
 	test-package test-portability soak soak-hour faults fuzz races asan sandbox timing \
-	packages-build packages-deb packages-fuzz packages-lint packages-test
+	packages-build packages-deb packages-demo packages-fuzz packages-lint packages-test
 
 packages-build:
 	@scripts/install-packages build
@@ -39,8 +39,11 @@ packages-fuzz:
 packages-lint:
 	@scripts/install-packages build lint
 
+packages-demo:
+	@scripts/install-packages build demo
+
 packages-test:
-	@scripts/install-packages build test
+	@scripts/install-packages build demo test
 	@scripts/unpack-packages
 	@scripts/install-python-packages
 	@scripts/install-npm-packages
@@ -55,7 +58,7 @@ compile:
 	cargo rustc --release --locked --lib --crate-type cdylib -- -Clink-arg=-Wl,-z,nodelete \
 		-L native=$(dir $(shell gcc -print-file-name=libgcc_eh.a)) -l static=gcc_eh
 
-demo: build packages-test
+demo: packages-demo compile
 	cargo build --locked --example demo
 	SSO_PLUGIN=$(PLUGIN) target/debug/examples/demo
 

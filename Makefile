@@ -12,7 +12,7 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 DESTDIR ?=
 
-# Whatever else cargo was told: the tests look for what was built there.
+# Wherever else cargo was told to build: the tests look for what was built there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 PLUGIN := target/release/libsso.so

@@ -114,7 +114,6 @@ impl Token {
     /// though it may be broken: a JSON object in base64, of either alphabet and with
     /// padding or without, and more parts after it.
     fn is_meant(bytes: &[u8]) -> bool {
-        let bytes = bytes.trim_ascii_start();
         let bytes = match bytes.split_at_checked(b"Bearer".len()) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer") => token,
             _ => bytes,

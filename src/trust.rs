@@ -51,6 +51,7 @@ fn of_file(path: &Path) -> Result<RootCertStore, String> {
         return Err(complain(&"is not a file"));
     }
     rights::check_unwritable(path, &metadata)?;
+    rights::check_irreplaceable(path)?;
     let pem = std::fs::read(path).map_err(|error| complain(&error))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {

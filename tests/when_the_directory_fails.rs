@@ -12,7 +12,7 @@ use libsasl2::site::{PROXY, Site};
 use std::path::Path;
 
 #[test]
-fn an_outage_of_the_hosts_directory_is_none_of_the_tickets_and_known_ones_are_good_after_it() {
+fn an_outage_of_the_hosts_directory_is_no_fault_of_the_tickets_and_tells_of_nobody_else() {
     let site = Site::new("directory");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut cc = site.scratch.command("cc");
@@ -31,6 +31,12 @@ fn an_outage_of_the_hosts_directory_is_none_of_the_tickets_and_known_ones_are_go
 
     // Whom it does not know may have been known to CAS alone.
     assert_eq!(driver.ticket("PT-1-alice").code(), code::OK);
+    // Nor does it tell anybody who is in it, beside whom the ticket is of.
+    let [somebody, nobody] =
+        ["bob", "ghost"].map(|name| driver.caspt(format!("\0{name}\0PT-1-alice").as_bytes()));
+    assert_eq!(somebody.reason(), "user_mismatch");
+    assert_eq!(nobody.reason(), "user_not_accepted");
+    assert_eq!(somebody.steps, nobody.steps);
     std::fs::write(&stopped, "").expect("a file");
     for ticket in ["PT-1-alice", "PT-2-alice"] {
         let answer = driver.ticket(ticket);

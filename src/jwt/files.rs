@@ -175,6 +175,7 @@ fn read(stamps: &[Stamp]) -> KeySet {
 fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
     let complain = |error| format!("{}: {error}", path.display());
     let metadata = fs::metadata(path).map_err(complain)?;
+    rights::check_irreplaceable(path)?;
     // Anything else than a file, such as a pipe, could be waited for for ever.
     if metadata.is_file() {
         return Ok(vec![Stamp::new(path.to_owned(), &metadata)]);
@@ -182,7 +183,8 @@ fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
     rights::check_unwritable(path, &metadata)?;
     let mut stamps = Vec::new();
     for entry in fs::read_dir(path).map_err(complain)? {
-        let path = entry.map_err(complain)?.path();
+        let entry = entry.map_err(complain)?;
+        let path = entry.path();
         let is_hidden = path
             .file_name()
             .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
@@ -190,7 +192,13 @@ fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
         if let (false, Ok(metadata)) = (is_hidden, fs::metadata(&path))
             && metadata.is_file()
         {
-            stamps.push(Stamp::new(path, &metadata));
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let mut stamp = Stamp::new(path, &metadata);
+            // What leads to the directory, and so to all else that is in it, was looked at.
+            if is_link && stamp.problem.is_none() {
+                stamp.problem = rights::check_irreplaceable(&stamp.path).err();
+            }
+            stamps.push(stamp);
         }
     }
     if stamps.len() > MOST {
@@ -289,9 +297,23 @@ mod tests {
         );
         set_mode(&open, 0o600);
         assert_eq!(count(2).unwrap(), 2);
+        // Elsewhere everybody may have put another key in the place of the one it leads to.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let linked = elsewhere.path().join("c.pem");
+        fs::write(&linked, hmac(3, 32)).unwrap();
+        std::os::unix::fs::symlink(&linked, directory.path().join("c.pem")).unwrap();
+        assert_eq!(count(3).unwrap(), 3);
+        for (mode, expected) in [(0o777, 2), (0o1777, 3)] {
+            set_mode(elsewhere.path(), mode);
+            assert_eq!(count(4).unwrap(), expected, "{mode:o}");
+            assert_eq!(
+                Files::new(linked.clone()).newest(at(4), &log).is_ok(),
+                expected == 3
+            );
+        }
         // Who may write a directory may put a key of his own there, sticky or not.
         set_mode(directory.path(), 0o1777);
-        assert_eq!(count(3).unwrap_err().reason(), Reason::KeysUnusable);
+        assert_eq!(count(5).unwrap_err().reason(), Reason::KeysUnusable);
     }
 
     #[test]

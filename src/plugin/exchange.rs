@@ -244,7 +244,8 @@ impl Exchange {
             None => None,
             Some(authcid) => {
                 let claimed = mapping.mail_user(authcid)?;
-                Some(connection.set_authentication_id(&claimed, result)?)
+                // What the host makes of the same name it makes below.
+                (claimed != user).then(|| connection.set_authentication_id(&claimed, result))
             }
         };
         // Who names itself as the one to act as, by whichever of its names, acts
@@ -261,16 +262,22 @@ impl Exchange {
             None => connection.set_both_ids(&user, result)?,
             Some(_) => connection.set_authentication_id(&user, result)?,
         };
-        if let Some(claimed) = claimed
-            && claimed != actual
-        {
-            return Err(Failure::new(
-                Reason::UserMismatch,
-                format!("the credential is of {actual}, the client says {claimed}"),
-            ));
+        // The host could look up the credential's own user: if not another name of the
+        // client's making, nothing is out of order, and which names there are is not told.
+        let not_accepted =
+            |failure: Failure| Failure::new(Reason::UserNotAccepted, failure.detail());
+        if let Some(claimed) = claimed {
+            let claimed = claimed.map_err(not_accepted)?;
+            if claimed != actual {
+                return Err(Failure::new(
+                    Reason::UserMismatch,
+                    format!("the credential is of {actual}, the client says {claimed}"),
+                ));
+            }
         }
         if let Some(other) = other {
-            connection.set_authorization_id(other, result)?;
+            let set = connection.set_authorization_id(other, result);
+            set.map_err(not_accepted)?;
         }
         Ok(actual)
     }

@@ -162,7 +162,8 @@ impl<'call> Connection<'call> {
         let flags = which | sasl::SASL_CU_EXTERNALLY_VERIFIED;
         match self.canonicalize_bytes(user.as_bytes(), flags, result) {
             OK => Ok(()),
-            // What sql and ldapdb say while their server does not answer; or libsasl2.
+            // What sql and ldapdb say while their server does not answer, or libsasl2; ldapdb
+            // also of a user whom it does not find. A known one's sessions matter more.
             code @ (sasl::SASL_FAIL
             | sasl::SASL_NOMEM
             | sasl::SASL_NOMECH
@@ -189,8 +190,10 @@ impl<'call> Connection<'call> {
         else {
             return sasl::SASL_FAIL;
         };
-        // A length of 0 would have the host look for the end by itself.
-        if length == 0 {
+        // White space is cut off, and a realm may be put behind what is left; a length of 0
+        // would have the host look for the end by itself.
+        let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
+        if user.iter().all(is_space) {
             return sasl::SASL_BADPROT;
         }
         let user = terminated(user);

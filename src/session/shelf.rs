@@ -145,6 +145,7 @@ impl Shelf {
             let place = place.to_vec();
             let key = place
                 .get(8..)
+                .filter(|key| key.len() == Key::LENGTH)
                 .ok_or(heed::Error::Mdb(MdbError::Corrupted))?;
             let dated = self.records.get(transaction, key)?;
             let record = dated.and_then(moment).map(|(_, record)| record);

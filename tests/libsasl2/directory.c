@@ -2,6 +2,7 @@
  * answer while the file that SSO_TEST_DIRECTORY names is there. */
 
 #include <stdlib.h>
+#include <string.h>
 #include <sasl.h>
 #include <saslplug.h>
 #include <unistd.h>
@@ -10,7 +11,10 @@ static int lookup(void *context, sasl_server_params_t *params, unsigned flags, c
                   unsigned length)
 {
     const char *stopped = getenv("SSO_TEST_DIRECTORY");
-    (void)context, (void)params, (void)flags, (void)user, (void)length;
+    (void)context, (void)params, (void)flags;
+    /* What ldapdb says of whom it does not find. */
+    if (length == 5 && memcmp(user, "ghost", 5) == 0)
+        return SASL_FAIL;
     /* What sql says then, and what it says of a user whom it does not have. */
     return stopped && access(stopped, F_OK) == 0 ? SASL_FAIL : SASL_NOUSER;
 }

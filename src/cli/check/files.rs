@@ -99,20 +99,18 @@ fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Opti
 fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
     check_stays(subject, option, path);
     check_readable(subject, option, path, who);
-    let files: Vec<PathBuf> = match fs::read_dir(path) {
-        Ok(entries) => entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect(),
-        Err(_) => vec![path.to_owned()],
-    };
     let is_hidden = |path: &Path| {
         let name = path.file_name().unwrap_or_default();
         name.as_encoded_bytes().starts_with(b".")
     };
-    for file in files
-        .iter()
-        .filter(|path| path.is_file() && !is_hidden(path))
-    {
+    let files: Vec<PathBuf> = match fs::read_dir(path) {
+        Ok(entries) => entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| !is_hidden(path))
+            .collect(),
+        Err(_) => vec![path.to_owned()],
+    };
+    for file in files.iter().filter(|path| path.is_file()) {
         check_readable(subject, option, file, who);
         check_secret(subject, option, file);
     }

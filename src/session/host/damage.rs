@@ -48,7 +48,12 @@ impl Host {
         {
             self.crashes.iter().for_each(|crashes| crashes.forget());
         }
-        trouble(&self.path, damage, "nothing need be done: it is made anew")
+        let remedy = match self.is_current() {
+            false => "nothing need be done: it is made anew",
+            true if self.only_looks => "nothing need be done: the next login makes it anew",
+            true => "remove it, which could not be done",
+        };
+        trouble(&self.path, damage, remedy)
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use std::sync::atomic::AtomicBool;
 
+use super::damage::remove;
 use super::tests::{close, has, put};
 use super::*;
 use crate::session::store_file::store_name;
@@ -61,7 +62,7 @@ fn what_is_no_store_is_made_one() {
 #[test]
 fn a_store_that_was_cut_short_is_made_anew() {
     let directory = tempfile::tempdir().unwrap();
-    for length in [1, PAGE, 2 * PAGE, 4 * PAGE] {
+    for length in [1, PAGE, 2 * PAGE, 4 * PAGE + 1] {
         close(filled(directory.path(), 500));
         let file = OpenOptions::new()
             .write(true)
@@ -111,6 +112,17 @@ fn a_store_that_is_damaged_inside_is_made_anew() {
     }
 }
 
+#[test]
+fn a_store_with_something_behind_its_end_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    close(filled(directory.path(), 10));
+    let file = OpenOptions::new()
+        .append(true)
+        .open(store_in(directory.path()));
+    file.unwrap().write_all(b"x").unwrap();
+    made_anew(directory.path());
+}
+
 /// Where a store says how many pages it has: `mm_last_pg` of both descriptions (`MDB_meta`
 /// in mdb.c), behind the head of the page.
 #[cfg(target_pointer_width = "64")]
@@ -146,6 +158,22 @@ fn who_is_told_of_more_pages_than_there_can_be_has_it_made_anew() {
     let host = Host::open(directory.path(), 10_000).unwrap();
     put(&host, Table::Tickets, 1, 1, b"alice").unwrap();
     close(host);
+}
+
+#[test]
+fn who_waited_to_write_while_it_was_taken_away_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = filled(directory.path(), 10);
+    let writes = host.locks.lock(What::Writing, PATIENCE).unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| put(&host, Table::Tickets, 1, 1, b"alice"));
+        // It looks whether the store is there before it waits.
+        std::thread::sleep(PATIENCE / 10);
+        remove(&host.path).unwrap();
+        drop(writes);
+        let told = waits.join().unwrap().unwrap_err().to_string();
+        assert!(told.contains("was removed"), "{told}");
+    });
 }
 
 #[test]

@@ -23,9 +23,9 @@ use super::store_file::identity;
 use super::tier::{Table, Trouble};
 use damage::is_damage;
 
-/// How long a process waits for another one that writes: thousands of times as
-/// long as a write takes. Not until the login's deadline: where a process was stopped
-/// while it writes, each login would wait for it as long as that; and where CAS took
+/// How long each write waits for another process that writes: thousands of times as
+/// long as that takes. Not until the login's deadline: where a process was stopped
+/// while it writes, each write of a login would wait for it as long as that; and where CAS took
 /// all of that time, there would be none left to write what it said.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -175,6 +175,8 @@ impl Host {
             .locks
             .lock(What::Writing, PATIENCE)
             .map_err(busy(&self.path))?;
+        // Whom it waited for may have taken the store away.
+        self.check_identity()?;
         let _inside = self.enter(key)?;
         self.tidy();
         match what() {

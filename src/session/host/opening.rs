@@ -45,18 +45,12 @@ impl Host {
         state_dir::prepare(directory)?;
         let path = store_path(directory)?;
         check_limit(&path, room)?;
-        let place = Place::to_use(directory, path, capacity, room - room % GRAIN)?;
+        let place = Place::to_use(directory, path.clone(), capacity, room - room % GRAIN)?;
         let mut making = None;
-        for _ in 1..TRIES {
-            match place.open(&mut making) {
-                Err(Fault::Replaced) => {}
-                Err(Fault::Damage(_)) => return place.mend(making),
-                opened => return opened.map_err(|fault| place.trouble(fault)),
-            }
+        match tried(|| place.open(&mut making)) {
+            Err(Fault::Damage(_)) => place.mend(making),
+            opened => opened.map_err(|fault| fault.of(&path)),
         }
-        place
-            .open(&mut making)
-            .map_err(|fault| place.trouble(fault))
     }
 
     /// Opens the store if there is one, to look at it. Nothing is made.
@@ -68,13 +62,27 @@ impl Host {
             return Ok(None);
         }
         state_dir::check(directory)?;
-        let place = Place::to_look_at(directory, store_path(directory)?, capacity)?;
-        if place.is_empty() {
-            return Ok(None);
-        }
-        let opened = place.open(&mut None);
-        opened.map(Some).map_err(|fault| place.trouble(fault))
+        let path = store_path(directory)?;
+        let look = || {
+            let place = Place::to_look_at(directory, path.clone(), capacity)?;
+            match place.is_empty() {
+                true => Ok(None),
+                false => place.open(&mut None).map(Some),
+            }
+        };
+        tried(look).map_err(|fault| fault.of(&path))
     }
+}
+
+/// Opens it again if somebody put another one in its place meanwhile.
+fn tried<T>(mut open: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+    for _ in 1..TRIES {
+        match open() {
+            Err(Fault::Replaced) => {}
+            opened => return opened,
+        }
+    }
+    open()
 }
 
 /// Writing behind the greatest length of files that a process may have ends it.

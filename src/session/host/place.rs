@@ -34,6 +34,9 @@ use crate::session::tier::Trouble;
 /// the slots for each, and that has no bound.
 pub(super) const READERS: u32 = if cfg!(test) { 16 } else { 4_096 };
 
+/// The least that a system has as a page, in bytes: LMDB writes nothing less.
+const PAGE: u64 = 4_096;
+
 /// What is to be done about the file system.
 const MAKE_ROOM: &str = "make room in its file system and look to its rights";
 
@@ -49,6 +52,23 @@ pub(super) enum Fault {
 impl From<Trouble> for Fault {
     fn from(trouble: Trouble) -> Self {
         Self::Trouble(trouble)
+    }
+}
+
+impl Fault {
+    /// What it comes to for the store at `path`.
+    pub(super) fn of(self, path: &Path) -> Trouble {
+        match self {
+            Self::Trouble(trouble) => trouble,
+            Self::Damage(damage) => {
+                let remedy = "nothing need be done: the next login makes it anew";
+                trouble(path, &damage, remedy)
+            }
+            Self::Replaced => {
+                let problem = "was replaced while it was opened";
+                trouble(path, &problem, "look who removes it")
+            }
+        }
     }
 }
 
@@ -72,6 +92,7 @@ impl Place {
         capacity: usize,
         room: usize,
     ) -> Result<Self, Trouble> {
+        let looking = Self::to_look_at(directory, path, capacity)?;
         let crashes = Crashes::path(directory);
         if let Some(path) = &crashes {
             state_dir::check_file(path)?;
@@ -80,7 +101,7 @@ impl Place {
             room,
             crashes: crashes.and_then(|path| Crashes::open(&path)).map(Arc::new),
             only_looks: false,
-            ..Self::to_look_at(directory, path, capacity)?
+            ..looking
         })
     }
 
@@ -108,6 +129,9 @@ impl Place {
     /// the lock, and the others wait. Once it is there, in its whole length, nobody
     /// waits for anybody: all of imapd may start at once.
     pub(super) fn open(&self, making: &mut Option<Held>) -> Result<Host, Fault> {
+        if self.only_looks && self.is_empty() {
+            return Err(Fault::Replaced);
+        }
         if self.is_short() && making.is_none() {
             self.lock(making)?;
             // Meanwhile somebody else may have made it: all others are to go on together.
@@ -121,6 +145,9 @@ impl Place {
         // LMDB opens several files by their names, one after the other. Who makes a store
         // holds the lock, without which nobody takes one away.
         let before = identity(&self.path).ok();
+        if before.is_none() && making.is_none() {
+            return Err(Fault::Replaced);
+        }
         let (env, shelves, room) = self.environment(making, before)?;
         drop(inside);
         let file = OpenOptions::new().write(true).open(&self.path);
@@ -175,12 +202,12 @@ impl Place {
         // Somebody else may have done so meanwhile.
         let damage = match self.open(&mut making) {
             Err(Fault::Damage(damage)) => damage,
-            opened => return opened.map_err(|fault| self.trouble(fault)),
+            opened => return opened.map_err(|fault| fault.of(&self.path)),
         };
         remove(&self.path).map_err(|error| self.unusable(&error))?;
         self.crashes.iter().for_each(|crashes| crashes.forget());
         let made = self.open(&mut making);
-        let mut host = made.map_err(|fault| self.trouble(fault))?;
+        let mut host = made.map_err(|fault| fault.of(&self.path))?;
         host.mended = Some(trouble(
             &self.path,
             &damage,
@@ -195,11 +222,10 @@ impl Place {
         making: &mut Option<Held>,
         before: Option<(u64, u64)>,
     ) -> Result<(Env<WithTls>, Shelves, u64), Fault> {
-        // LMDB opens a store that has outgrown its map, and then finds no room
-        // to take anything out.
-        let room = self
-            .room
-            .max(usize::try_from(length(&self.path)).unwrap_or(0));
+        if !length(&self.path).is_multiple_of(PAGE) {
+            return Err(Fault::Damage("is not of whole pages".to_owned()));
+        }
+        let room = self.mapped();
         let mut options = EnvOpenOptions::new().read_txn_with_tls();
         options
             .map_size(room)
@@ -248,6 +274,13 @@ impl Place {
         Ok((env, shelves, room as u64))
     }
 
+    /// How much of the file is mapped, in bytes: LMDB opens a store that has outgrown its
+    /// map, and then finds no room to take anything out.
+    fn mapped(&self) -> usize {
+        let length = usize::try_from(length(&self.path)).unwrap_or(0);
+        self.room.max(length)
+    }
+
     /// Whether there is no store at all.
     pub(super) fn is_empty(&self) -> bool {
         length(&self.path) == 0
@@ -276,7 +309,7 @@ impl Place {
             }
             // Of 32 bits, or under a limit (RLIMIT_AS).
             heed::Error::Io(reason) if is_out_of_memory(reason) => {
-                let problem = format!("{error}: {} MiB at one place", self.room >> 20);
+                let problem = format!("{error}: {} MiB at one place", self.mapped() >> 20);
                 let remedy =
                     "lower sso_sessions, or raise the limit of the address space (LimitAS=)";
                 trouble(&self.path, &problem, remedy)
@@ -287,27 +320,19 @@ impl Place {
         fault.into()
     }
 
-    /// Whether there is room at one place for what a store takes.
+    /// Whether there is room at one place for as much as LMDB was told to map, and for the
+    /// file that it has beside it. It promises no memory, as a map of a file does not.
     fn could_be_mapped(&self) -> bool {
-        MmapOptions::new().len(self.room).map_anon().is_ok()
+        let beside = usize::try_from(lock_file_length(READERS)).unwrap_or(0);
+        let mut options = MmapOptions::new();
+        options
+            .no_reserve_swap()
+            .len(self.mapped().saturating_add(beside));
+        options.map_anon().is_ok()
     }
 
     fn unusable(&self, error: &io::Error) -> Trouble {
         trouble(&self.path, error, MAKE_ROOM)
-    }
-
-    pub(super) fn trouble(&self, fault: Fault) -> Trouble {
-        match fault {
-            Fault::Trouble(trouble) => trouble,
-            Fault::Damage(damage) => {
-                let remedy = "nothing need be done: the next login makes it anew";
-                trouble(&self.path, &damage, remedy)
-            }
-            Fault::Replaced => {
-                let problem = "was replaced while it was opened";
-                trouble(&self.path, &problem, "look who removes it")
-            }
-        }
     }
 }
 

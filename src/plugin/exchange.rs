@@ -262,8 +262,9 @@ impl Exchange {
             None => connection.set_both_ids(&user, result)?,
             Some(_) => connection.set_authentication_id(&user, result)?,
         };
-        // The host could look up the credential's own user: if not another name of the
-        // client's making, nothing is out of order, and which names there are is not told.
+        // The host could look up the credential's own user, so nothing is out of order. That
+        // it could not look up another name, of the client's making, is a refusal like any
+        // other: clients are not to find out which names there are.
         let not_accepted =
             |failure: Failure| Failure::new(Reason::UserNotAccepted, failure.detail());
         if let Some(claimed) = claimed {

@@ -16,6 +16,7 @@ pub mod cas;
 pub mod cas_login;
 pub mod cas_reply;
 pub mod clients;
+pub mod compiled;
 pub mod cyrus;
 pub mod cyrus_conf;
 pub mod daemon;

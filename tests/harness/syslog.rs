@@ -1,5 +1,6 @@
 //! What the programs of a test say to syslog, without touching the host's.
 
+use super::compiled;
 use super::scratch::{Scratch, set_mode};
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
@@ -169,8 +170,10 @@ pub fn build_preload(scratch: &Scratch, name: &Path, source: &str) -> PathBuf {
     let mut cc = scratch.command("cc");
     cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
         .args([&library, &source]);
-    scratch.run("cc", cc, "");
-    set_mode(&library, 0o755);
+    compiled::once(name, &library, || {
+        scratch.run("cc", cc, "");
+        set_mode(&library, 0o755);
+    });
     library
 }
 

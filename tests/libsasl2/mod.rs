@@ -9,6 +9,7 @@ pub mod site;
 pub mod token_site;
 pub mod valgrind;
 
+use crate::harness::compiled;
 use crate::harness::scratch::Scratch;
 use crate::harness::syslog::Syslog;
 use std::io::{BufRead, BufReader, Write};
@@ -62,16 +63,17 @@ pub fn compile(scratch: &Scratch, source: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = root.join(source);
     let program = scratch.join(source.file_stem().expect("a source file"));
-    let mut compile = scratch.command("cc");
-    compile
-        .args(["-Wall", "-Werror", "-O1", "-g"])
+    let mut cc = scratch.command("cc");
+    cc.args(["-Wall", "-Werror", "-O1", "-g"])
         .args(std::env::var_os("SSO_TEST_SANITIZER"))
         .arg("-I")
         .arg(root.join("sasl-headers"))
         .arg("-o")
         .args([&program, &source])
         .args(["-l:libsasl2.so.2", "-lm"]);
-    scratch.run("cc", compile, "");
+    compiled::once(&source, &program, || {
+        scratch.run("cc", cc, "");
+    });
     program
 }
 

@@ -139,7 +139,7 @@ fuzz: packages-fuzz
 # What threads of one process share, in many orders by shuttle; SSO_RACES is so many times
 # as many.
 races: packages-build
-	cd races && CARGO_TARGET_DIR=../target cargo test --locked -- --nocapture
+	cd races && cargo test --locked -- --nocapture
 
 # What a change must pass before it is looked at.
 lint: packages-lint

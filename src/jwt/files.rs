@@ -3,8 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::{self, Metadata};
-use std::io::Read;
+use std::fs::{self, DirEntry, Metadata};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -182,30 +182,45 @@ fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
     }
     rights::check_unwritable(path, &metadata)?;
     let mut stamps = Vec::new();
-    for entry in fs::read_dir(path).map_err(complain)? {
-        let entry = entry.map_err(complain)?;
-        let path = entry.path();
-        let is_hidden = path
-            .file_name()
-            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        // A link is followed; one that leads nowhere is no file.
-        if let (false, Ok(metadata)) = (is_hidden, fs::metadata(&path))
-            && metadata.is_file()
-        {
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            let mut stamp = Stamp::new(path, &metadata);
-            // What leads to the directory, and so to all else that is in it, was looked at.
-            if is_link && stamp.problem.is_none() {
-                stamp.problem = rights::check_irreplaceable(&stamp.path).err();
-            }
-            stamps.push(stamp);
+    for (entry, metadata) in files_in(path).map_err(complain)? {
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let mut stamp = Stamp::new(entry.path(), &metadata);
+        // What leads to the directory, and so to all else that is in it, was looked at.
+        if is_link && stamp.problem.is_none() {
+            stamp.problem = rights::check_irreplaceable(&stamp.path).err();
         }
+        stamps.push(stamp);
     }
     if stamps.len() > MOST {
         return Err(format!("{}: has more than {MOST} files", path.display()));
     }
     stamps.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(stamps)
+}
+
+/// What a place of keys is read from: itself, or the files in it, whatever is in them.
+pub fn key_files(path: &Path) -> Vec<PathBuf> {
+    match files_in(path) {
+        Ok(files) => files.iter().map(|(entry, _)| entry.path()).collect(),
+        Err(_) if path.is_file() => vec![path.to_owned()],
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The files in a directory that are not hidden, and what they are.
+fn files_in(directory: &Path) -> io::Result<Vec<(DirEntry, Metadata)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        // A link is followed; one that leads nowhere is no file.
+        if let (false, Ok(metadata)) = (is_hidden, fs::metadata(entry.path()))
+            && metadata.is_file()
+        {
+            files.push((entry, metadata));
+        }
+    }
+    Ok(files)
 }
 
 impl Stamp {

@@ -41,6 +41,7 @@ use crate::witness::{Checks, Step, Told, Witness};
 use claims::Claims;
 use compact::{Compact, Parts};
 use files::Files;
+pub use files::key_files;
 pub use inspect::{KeyReport, SetReport, check_keys, holds_a_secret, inspect_published};
 use json::Json;
 use key_set::KeySet;

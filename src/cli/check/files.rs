@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
@@ -99,20 +99,9 @@ fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Opti
 fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
     check_stays(subject, option, path);
     check_readable(subject, option, path, who);
-    let is_hidden = |path: &Path| {
-        let name = path.file_name().unwrap_or_default();
-        name.as_encoded_bytes().starts_with(b".")
-    };
-    let files: Vec<PathBuf> = match fs::read_dir(path) {
-        Ok(entries) => entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| !is_hidden(path))
-            .collect(),
-        Err(_) => vec![path.to_owned()],
-    };
-    for file in files.iter().filter(|path| path.is_file()) {
-        check_readable(subject, option, file, who);
-        check_secret(subject, option, file);
+    for file in jwt::key_files(path) {
+        check_readable(subject, option, &file, who);
+        check_secret(subject, option, &file);
     }
 }
 

@@ -15,7 +15,7 @@
 //! 1. [`credential`], [`principal`], [`clock`], [`deadline`], [`descriptors`], [`log`],
 //!    [`outcome`], [`rights`], [`witness`]: the words that all others speak. `wiping`: what is
 //!    freed is wiped.
-//! 2. [`algorithm`], [`identity`], [`proxies`], [`rules`], [`service`]: what the
+//! 2. [`algorithm`], [`host_names`], [`identity`], [`proxies`], [`rules`], [`service`]: what the
 //!    administrator decides, and [`config`]: how it is written. [`wire`]: what
 //!    clients send. [`trust`], [`http`], [`session`]: asking a server, and remembering.
 //!    [`cas`], [`jwt`]: what a ticket and a token are worth.
@@ -63,6 +63,7 @@ pub mod decision;
 pub mod descriptors;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+pub mod host_names;
 pub mod http;
 pub mod identity;
 pub mod jwt;

@@ -135,6 +135,10 @@ reasons! {
     UserMismatch "user_mismatch" Refused passing;
     /// The host's own canonicalization does not take the user name.
     UserNotAccepted "user_not_accepted" Refused passing;
+    /// The host's canonicalization made another name of the mail user.
+    UserRewritten "user_rewritten" NotAllowed passing;
+    /// The mail user is listed in sso_denied_users.
+    UserDenied "user_denied" NotAllowed passing;
     /// An ordinary password, and nobody to check it.
     NoCredential "no_credential" Refused passing;
     /// A proxy of the ticket's chain matches no pattern of caspt_proxies.

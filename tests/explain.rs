@@ -342,7 +342,7 @@ fn who_it_is_is_shown_from_the_claim_to_the_mailbox() {
     let conf = site.conf(&options);
     let with_host = std::fs::read_to_string(&conf).expect("the file").replace(
         "username_tolower: no",
-        "username_tolower: yes\nvirtdomains: userid\ndefaultdomain: example.org",
+        "username_tolower: yes\ndefaultdomain: example.org",
     );
     let conf = site.scratch.write("imapd2.conf", with_host);
     let token = site.token(json!({"mail": "Alice@univ.example"}));

@@ -32,6 +32,7 @@ fn the_mailbox_that_the_host_will_open_is_the_one_that_the_credential_is_for() {
     let mapped = [
         ("sasl_sso_strip_domain", "old.fr older.fr"),
         ("sasl_sso_realm", "univ.fr"),
+        ("loginrealms", "univ.fr"),
     ];
     let site = Site::new("mapped", &mapped);
     site.cas.arm("PT-1-mapped", "alice@old.fr", &[PROXY]);

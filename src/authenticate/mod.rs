@@ -12,13 +12,13 @@ use crate::clock::Clock;
 use crate::config::{CasConfig, Config};
 use crate::credential::{Credential, Kind};
 use crate::deadline::Deadline;
-use crate::identity::Mapping;
+use crate::identity::{SessionUser, UserPolicy};
 use crate::log::Log;
 use crate::outcome::{self, Failure, Reason};
 use crate::principal::Principal;
 use crate::session::{self, Access, Bounds, Decider, Key, Known, Lifetimes, Opening, Sessions};
 use crate::wire::Hint;
-use crate::witness::Witness;
+use crate::witness::{Step, Told, Witness};
 use tickets::CasSide;
 use tokens::{JwtSide, TOKEN_LIFETIMES};
 
@@ -45,8 +45,8 @@ impl Source {
 /// The answer to a credential.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Whom it speaks for, or why it was not taken.
-    pub result: Result<Principal, Failure>,
+    /// The user whom the credential authenticates, or why authentication failed.
+    pub result: Result<SessionUser, Failure>,
     /// What decided, if anything did: an outage comes from nowhere.
     pub source: Option<Source>,
     /// The digest by which the credential goes in the log.
@@ -64,12 +64,21 @@ pub enum Unwritten {
     Session {
         /// The token's.
         key: Key,
-        /// For whom it is.
-        principal: Principal,
+        /// The user whom it authenticates.
+        user: SessionUser,
         /// Until when.
         bounds: Bounds,
         /// As it was before the token was verified.
         opening: Opening,
+    },
+    /// The name that the host gave the user of a session at this login.
+    HostName {
+        /// The kind of the session's credential.
+        kind: Kind,
+        /// The session's key.
+        key: Key,
+        /// The name.
+        host_name: String,
     },
     /// That a session is used.
     Use {
@@ -85,7 +94,7 @@ pub struct Engine {
     cas: Option<CasSide>,
     jwt: Option<JwtSide>,
     sessions: Arc<Sessions>,
-    mapping: Mapping,
+    users: UserPolicy,
 }
 
 /// How a credential comes.
@@ -134,10 +143,10 @@ impl Engine {
 
     fn with_sessions(config: Config, sessions: Arc<Sessions>) -> Self {
         Self {
-            cas: config.cas.map(CasSide::new),
-            jwt: config.jwt.map(JwtSide::new),
+            cas: config.cas.map(|cas| CasSide::new(cas, &config.users)),
+            jwt: config.jwt.map(|jwt| JwtSide::new(jwt, &config.users)),
             sessions,
-            mapping: config.mapping,
+            users: config.users,
         }
     }
 
@@ -151,9 +160,9 @@ impl Engine {
         self.jwt.as_ref().map(|side| &side.hint)
     }
 
-    /// From principals to mail users.
-    pub fn mapping(&self) -> &Mapping {
-        &self.mapping
+    /// Which mail users principals become.
+    pub fn users(&self) -> &UserPolicy {
+        &self.users
     }
 
     /// How long the validation of a credential of `kind` may take, or `None` if
@@ -258,10 +267,10 @@ impl Engine {
     ) -> Verdict {
         match (key, credential, &self.cas, &self.jwt) {
             (Some((key, _)), Credential::Ticket(ticket), Some(side), _) => {
-                side.decide(sessions, key, ticket, attempt)
+                side.decide(sessions, key, ticket, &self.users, attempt)
             }
             (Some((key, _)), Credential::Token(token), _, Some(side)) => {
-                side.decide(sessions, key, token, attempt)
+                side.decide(sessions, key, token, &self.users, attempt)
             }
             _ => {
                 let what = "credentials of this kind are not configured";
@@ -321,14 +330,23 @@ impl Engine {
         match unwritten {
             Unwritten::Session {
                 key,
-                principal,
+                user,
                 bounds,
                 opening,
             } => {
                 // A token in its leeway has no session.
                 if sessions.now() < bounds.holds && sessions.wall() < bounds.expires {
                     let lifetimes = &TOKEN_LIFETIMES;
-                    sessions.begin(Kind::Token, key, principal, *bounds, lifetimes, opening);
+                    sessions.begin(Kind::Token, key, user, *bounds, lifetimes, opening);
+                }
+            }
+            Unwritten::HostName {
+                kind,
+                key,
+                host_name,
+            } => {
+                if let Some(lifetimes) = self.lifetimes(*kind) {
+                    sessions.set_host_name(*kind, key, host_name, lifetimes);
                 }
             }
             Unwritten::Use { kind, key } => {
@@ -340,7 +358,42 @@ impl Engine {
     }
 }
 
+/// Maps a validated principal to its mail user. `witness` is told of a failure; of a
+/// success, whoever computes the host's name tells.
+fn map_user(
+    users: &UserPolicy,
+    principal: Principal,
+    witness: Witness<'_>,
+) -> Result<SessionUser, Failure> {
+    users.session_user(principal).or_else(|failure| {
+        let told = |_: Option<&_>| Told::found("").wanted(users.mapping.to_string());
+        witness.see(Step::MailUser, told, Err(failure))
+    })
+}
+
 impl Verdict {
+    /// Notes the name that the host gave the user, for the session to be updated if it
+    /// has another one.
+    pub fn note_host_name(&mut self, host_name: &str) {
+        let (Ok(user), Some(key), Some(kind)) = (&self.result, self.key, self.kind) else {
+            return;
+        };
+        if user.host_name.as_deref() == Some(host_name) {
+            return;
+        }
+        let host_name = host_name.to_owned();
+        match &mut self.unwritten {
+            Some(Unwritten::Session { user, .. }) => user.host_name = Some(host_name),
+            _ => {
+                self.unwritten = Some(Unwritten::HostName {
+                    kind,
+                    key,
+                    host_name,
+                });
+            }
+        }
+    }
+
     fn known(key: Key, (result, source): Known) -> Self {
         Self {
             result,
@@ -352,7 +405,7 @@ impl Verdict {
     }
 
     /// What was found out just now.
-    fn found(key: Key, result: Result<Principal, Failure>) -> Self {
+    fn found(key: Key, result: Result<SessionUser, Failure>) -> Self {
         let source = match result.as_ref().map_err(Failure::kind) {
             // Nothing decided if nobody could.
             Err(outcome::Kind::Unavailable | outcome::Kind::Internal) => None,

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use super::{Attempt, Verdict};
+use super::{Attempt, Verdict, map_user};
 use crate::cas::Cas;
 use crate::config::CasConfig;
 use crate::credential::{Kind, Ticket};
+use crate::identity::UserPolicy;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 use crate::session::{self, Access, Bounds, Key, Lifetimes};
@@ -25,9 +26,9 @@ pub(super) struct CasSide {
 }
 
 impl CasSide {
-    pub(super) fn new(config: CasConfig) -> Self {
+    pub(super) fn new(config: CasConfig, users: &UserPolicy) -> Self {
         Self {
-            policy: session::digest(&config.policy()),
+            policy: session::digest(&format!("{} {:?}", config.policy(), users.mapping)),
             lifetimes: Lifetimes::of_tickets(&config),
             validator: Cas::new(config),
         }
@@ -39,6 +40,7 @@ impl CasSide {
         sessions: &Access<'_>,
         key: Key,
         ticket: &Ticket,
+        users: &UserPolicy,
         attempt: &Attempt<'_>,
     ) -> Verdict {
         let known = || sessions.known(Kind::Ticket, &key, &self.lifetimes);
@@ -59,10 +61,11 @@ impl CasSide {
         }
         let opening = sessions.opening(attempt.mechanism, attempt.service);
         let result = self.validate(sessions, ticket, attempt);
+        let result = result.and_then(|principal| map_user(users, principal, attempt.witness));
         match &result {
-            Ok(principal) => {
+            Ok(user) => {
                 let (bounds, lifetimes) = (Bounds::NONE, &self.lifetimes);
-                sessions.begin(Kind::Ticket, &key, principal, bounds, lifetimes, &opening);
+                sessions.begin(Kind::Ticket, &key, user, bounds, lifetimes, &opening);
             }
             Err(failure) => sessions.refuse(Kind::Ticket, &key, failure),
         }

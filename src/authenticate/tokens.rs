@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Attempt, Unwritten, Verdict};
+use super::{Attempt, Unwritten, Verdict, map_user};
 use crate::config::JwtConfig;
 use crate::credential::{Kind, Token};
+use crate::identity::UserPolicy;
 use crate::jwt::Jwt;
 use crate::session::{self, Access, Key, Lifetimes};
 use crate::wire::Hint;
@@ -21,8 +22,8 @@ pub(super) struct JwtSide {
 pub(super) const TOKEN_LIFETIMES: Lifetimes = Lifetimes::OF_BOUNDS;
 
 impl JwtSide {
-    pub(super) fn new(config: JwtConfig) -> Self {
-        let policy = session::digest(&config.policy());
+    pub(super) fn new(config: JwtConfig, users: &UserPolicy) -> Self {
+        let policy = session::digest(&format!("{} {:?}", config.policy(), users.mapping));
         let validator = Jwt::new(config);
         Self {
             policy,
@@ -38,6 +39,7 @@ impl JwtSide {
         sessions: &Access<'_>,
         key: Key,
         token: &Token,
+        users: &UserPolicy,
         attempt: &Attempt<'_>,
     ) -> Verdict {
         let Attempt {
@@ -51,15 +53,20 @@ impl JwtSide {
             self.validator
                 .validate(token, sessions, deadline, log, witness)
         };
-        match sessions.timed(Kind::Token, verify) {
-            Ok((principal, bounds)) => Verdict {
+        let verified = sessions.timed(Kind::Token, verify);
+        let mapped = verified.and_then(|(principal, bounds)| {
+            let user = map_user(users, principal, witness)?;
+            Ok((user, bounds))
+        });
+        match mapped {
+            Ok((user, bounds)) => Verdict {
                 unwritten: Some(Unwritten::Session {
                     key,
-                    principal: principal.clone(),
+                    user: user.clone(),
                     bounds,
                     opening,
                 }),
-                ..Verdict::found(key, Ok(principal))
+                ..Verdict::found(key, Ok(user))
             },
             Err(failure) => {
                 sessions.refuse(Kind::Token, &key, &failure);

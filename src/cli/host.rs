@@ -6,7 +6,7 @@ use nix::unistd::{Uid, User, gethostname, initgroups, setgid, setuid};
 
 use super::conf_file::{ConfFile, Format};
 use crate::config::is_on;
-use crate::identity::HostNames;
+use crate::host_names::{HostNames, ImapdNames, VirtualDomains};
 
 /// As Cyrus does, what is started by root goes on as the user of the mail system:
 /// the sessions are that user's. `option` is the command line's, in which `user` is.
@@ -63,17 +63,31 @@ pub(super) fn host_name(conf: &ConfFile) -> Result<String, Vec<String>> {
     name.into_string().map_err(|_| unknown())
 }
 
-/// How imapd writes names; of other hosts it is not known.
+/// How imapd canonicalizes names; of other hosts it is not known.
 pub(super) fn host_names(conf: &ConfFile) -> HostNames {
     if conf.format() == Format::Sasl {
-        return HostNames::default();
+        return HostNames::Unknown;
     }
-    let is_no = |name: &str, default| is_on(conf.of_host(name).unwrap_or(default)) == Some(false);
-    let default_domain = conf.of_host("defaultdomain").unwrap_or("internal");
-    HostNames {
-        lower_case: !is_no("username_tolower", "yes"),
-        default_domain: (!is_no("virtdomains", "off")).then(|| default_domain.to_owned()),
-    }
+    let is_on_or = |name: &str, default| conf.of_host(name).and_then(is_on).unwrap_or(default);
+    let words = |name: &str| {
+        let value = conf.of_host(name).unwrap_or_default();
+        value.split_whitespace().map(str::to_owned).collect()
+    };
+    HostNames::Imapd(ImapdNames {
+        lower_case: is_on_or("username_tolower", true),
+        virtual_domains: match conf.of_host("virtdomains") {
+            Some("userid") => VirtualDomains::UserId,
+            value if value.and_then(is_on) == Some(true) => VirtualDomains::On,
+            _ => VirtualDomains::Off,
+        },
+        default_domain: conf
+            .of_host("defaultdomain")
+            .unwrap_or("internal")
+            .to_owned(),
+        login_realms: words("loginrealms"),
+        is_auth_unix: conf.of_host("auth_mech").is_none_or(|mech| mech == "unix"),
+        magic_plus: is_on_or("imapmagicplus", false),
+    })
 }
 
 #[cfg(test)]

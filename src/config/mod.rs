@@ -21,7 +21,8 @@ pub(crate) use jwt::media_type;
 pub use jwt::{Expected, IssuerConfig, JwtConfig, KeysAt};
 pub use options::{Described, OPTIONS, Unset};
 
-use crate::identity::Mapping;
+use crate::host_names::HostNamePolicy;
+use crate::identity::{Mapping, UserPolicy};
 use reader::Reader;
 pub(crate) use reader::is_on;
 
@@ -75,8 +76,8 @@ pub struct Config {
     pub jwt: Option<JwtConfig>,
     /// Where sessions are kept.
     pub sessions: SessionsConfig,
-    /// From principals to mail users.
-    pub mapping: Mapping,
+    /// Which mail users principals become.
+    pub users: UserPolicy,
     /// `sso_plain`: whether PLAIN is offered in the process.
     pub plain: bool,
     /// `sso_fallback_socket`: who checks ordinary passwords for the daemon.
@@ -122,7 +123,7 @@ impl Config {
                 cas,
                 jwt,
                 sessions: SessionsConfig::default(),
-                mapping: Mapping::default(),
+                users: UserPolicy::default(),
                 plain: false,
                 fallback: None,
             };
@@ -132,7 +133,7 @@ impl Config {
             cas,
             jwt,
             sessions: SessionsConfig::read(&mut reader),
-            mapping: read_mapping(&mut reader),
+            users: read_user_policy(&mut reader),
             plain: reader.switch("sso_plain"),
             fallback: reader.path("sso_fallback_socket"),
         };
@@ -156,6 +157,19 @@ impl SessionsConfig {
             state_dir: reader.path("sso_state_dir").unwrap_or(default.state_dir),
             capacity: reader.number("sso_sessions", default.capacity, 1..=10_000_000),
         }
+    }
+}
+
+fn read_user_policy(reader: &mut Reader) -> UserPolicy {
+    let default = UserPolicy::default();
+    let denied_users = reader.words("sso_denied_users");
+    UserPolicy {
+        mapping: read_mapping(reader),
+        denied_users: match denied_users.is_empty() {
+            true => default.denied_users,
+            false => denied_users,
+        },
+        host_names: reader.choice("sso_host_names", &HostNamePolicy::ALL),
     }
 }
 
@@ -243,6 +257,7 @@ mod tests {
                 ("sso_state_dir", "run"),
                 ("sso_strip_domain", "univ.fr @old.fr"),
                 ("sso_realm", "a b"),
+                ("sso_host_names", "other"),
                 ("sso_plain", "perhaps"),
                 ("sso_fallback_socket", "mux"),
             ]),
@@ -256,6 +271,7 @@ mod tests {
                 "sso_sessions",
                 "sso_strip_domain",
                 "sso_realm",
+                "sso_host_names",
                 "sso_plain",
                 "sso_fallback_socket",
             ]

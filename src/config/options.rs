@@ -184,12 +184,26 @@ pub const OPTIONS: &[Described] = &[
     of_all(
         "sso_strip_domain",
         Means("none"),
-        "domains that are cut off user names",
+        "domains that are removed from user names: `univ.fr` from `alice@univ.fr`, `UNIV` from \
+         `UNIV\\alice`",
     ),
     of_all(
         "sso_realm",
         Means("none"),
         "realm that is added to user names without one",
+    ),
+    of_all(
+        "sso_denied_users",
+        Is("cyrus"),
+        "mail users that nobody becomes through single sign-on: list all `admins`, `proxyservers` \
+         and `lmtp_admins`",
+    ),
+    of_all(
+        "sso_host_names",
+        Is("same"),
+        "which changes that the mail server makes to a user name are accepted: `same` for lower \
+         case and the loss of the default domain, `domain` also for a domain that it adds, `any` \
+         for every other name (`pts_module: ldap`)",
     ),
     of_all(
         "sso_state_dir",

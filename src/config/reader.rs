@@ -94,6 +94,27 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The value that `choices` has for the option's word; the default if it is not set.
+    pub(super) fn choice<T: Copy + Default>(
+        &mut self,
+        name: &'static str,
+        choices: &[(&str, T)],
+    ) -> T {
+        let Some(text) = self.text(name) else {
+            return T::default();
+        };
+        let lower = text.to_ascii_lowercase();
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == lower) {
+            return *choice;
+        }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        self.fault(
+            name,
+            format!("\"{text}\" is not one of {}", words.join(", ")),
+        );
+        T::default()
+    }
+
     pub(super) fn number(
         &mut self,
         name: &'static str,

@@ -21,9 +21,10 @@ use crate::authenticate::{Attempt, Unwritten, Verdict};
 use crate::credential::Credential;
 use crate::deadline::Deadline;
 use crate::decision::Decision;
+use crate::host_names::HostNamePolicy;
+use crate::identity::{MailUser, SessionUser};
 use crate::log::{Level, Log};
 use crate::outcome::{self, Failure, Reason};
-use crate::principal::Principal;
 use crate::wire::saslauthd::{NO, OK, Request};
 use crate::witness::Witness;
 
@@ -203,9 +204,12 @@ impl Desk {
 
     /// Compares whom the credential speaks for with who the client says it is, and
     /// says it to the log and the client.
-    fn conclude(&self, login: &Login, verdict: Verdict) -> Answer {
-        let named = |principal: Principal| login.named(principal.as_str());
-        let outcome = verdict.result.and_then(named);
+    fn conclude(&self, login: &Login, mut verdict: Verdict) -> Answer {
+        let user = verdict.result.as_ref().map_err(Failure::clone);
+        let outcome = user.and_then(|user| login.host_name(user));
+        if let Ok(host_name) = &outcome {
+            verdict.note_host_name(host_name);
+        }
         let text = self.say(&Decision {
             mechanism: MECHANISM,
             service: &login.service,
@@ -308,17 +312,33 @@ impl Login {
         Some(read())
     }
 
-    /// The mail user of `principal`, if that is who the client says it is. What the
-    /// client says is not mapped: the host opens the mailbox of that name and of no
-    /// other.
-    fn named(&self, principal: &str) -> Result<String, Failure> {
+    /// The name of `user` as the host writes it, if that is the name of the request. The
+    /// host has canonicalized the name of the request, and opens the mailbox of that name
+    /// and of no other: it is compared and never mapped.
+    ///
+    /// With `sso_host_names: any` a canonical name of another form is not accepted here:
+    /// only the plugin, which asks the host, could tell whose it is.
+    fn host_name(&self, user: &SessionUser) -> Result<String, Failure> {
         let Office { engine, names, .. } = &*self.office;
-        let actual = names.canonical(&engine.mapping().mail_user(principal)?);
-        let claimed = names.canonical(&self.name);
-        if actual == claimed {
-            return Ok(actual);
+        let (users, user) = (engine.users(), &user.mail_user);
+        users.check_denied(user.as_str())?;
+        let expected = names.canonical(user.as_str())?;
+        let mismatch = || {
+            let what = format!(
+                "the credential is of {expected}, the client says {}",
+                self.name
+            );
+            Failure::new(Reason::UserMismatch, what)
+        };
+        let claimed = MailUser::new(self.name.clone()).map_err(|_| mismatch())?;
+        let is_user = names.is_same(claimed.as_str(), &expected)
+            || users.host_names != HostNamePolicy::Same
+                && HostNamePolicy::Domain.accepts(user, claimed.as_str());
+        if !is_user {
+            return Err(mismatch());
         }
-        let what = format!("the credential is of {actual}, the client says {claimed}");
-        Err(Failure::new(Reason::UserMismatch, what))
+        let host_name = names.canonical(claimed.as_str())?;
+        users.check_denied(&host_name)?;
+        Ok(host_name)
     }
 }

@@ -47,7 +47,7 @@ use socket::Sockets;
 use crate::authenticate::Engine;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::identity::HostNames;
+use crate::host_names::HostNames;
 use crate::log::{Level, Log};
 use answer::Desk;
 use door::Door;

@@ -11,13 +11,13 @@ use super::host::Connection;
 use super::mechanism::Mechanism;
 use super::signals::Handlers;
 use super::{sasl, status};
-use crate::authenticate::{Attempt, Engine, Unwritten, Verdict};
+use crate::authenticate::{Attempt, Engine, Source, Unwritten, Verdict};
 use crate::credential::Kind;
 use crate::deadline::Deadline;
 use crate::decision::Decision;
+use crate::identity::{MailUser, SessionUser};
 use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
-use crate::principal::Principal;
 use crate::wire::plain::Plain;
 use crate::wire::{Message, caspt, oauthbearer, xoauth2};
 use crate::witness::Witness;
@@ -131,16 +131,25 @@ impl Exchange {
     ) -> c_int {
         let start = Instant::now();
         let client = connection.client();
-        let (mut source, mut key, mut kind, mut unwritten) = (None, None, None, None);
+        let (mut source, mut key, mut kind) = (None, None, None);
         let outcome = self
             .answer(connection, client.as_deref(), message)
-            .and_then(|(message, verdict)| {
-                (source, key) = (verdict.source, verdict.key);
-                (kind, unwritten) = (verdict.kind, verdict.unwritten);
-                self.identify(connection, &verdict.result?, &message, result)
+            .and_then(|(message, mut verdict)| {
+                (source, key, kind) = (verdict.source, verdict.key, verdict.kind);
+                let user = verdict.result.as_ref().map_err(Failure::clone);
+                let host_name =
+                    user.and_then(|user| self.identify(connection, user, &message, result));
+                if let Ok(host_name) = &host_name {
+                    verdict.note_host_name(host_name);
+                }
+                self.unwritten = verdict.unwritten;
+                host_name
             });
-        self.unwritten = unwritten;
-        if !self.has_end {
+        // The session of a ticket is stored already: an administrator must find it by the
+        // name that the log has. It is the first login, and CAS has taken longer.
+        let is_new = source == Some(Source::Validated)
+            && matches!(self.unwritten, Some(Unwritten::HostName { .. }));
+        if is_new || !self.has_end {
             self.open_session(&connection.utils());
         }
         let decision = Decision {
@@ -232,12 +241,14 @@ impl Exchange {
     fn identify(
         &self,
         connection: Connection<'_>,
-        principal: &Principal,
+        user: &SessionUser,
         message: &Message<()>,
         result: &mut sasl::sasl_out_params_t,
     ) -> Result<String, Failure> {
-        let mapping = self.engine.mapping();
-        let user = mapping.mail_user(principal.as_str())?;
+        let users = self.engine.users();
+        let mapping = &users.mapping;
+        let user = &user.mail_user;
+        users.check_denied(user.as_str())?;
         // Both names as the host writes them: `Alice` and `alice` may be one.
         // The real one last, for the host keeps what it was given last.
         let claimed = match &message.authcid {
@@ -245,23 +256,25 @@ impl Exchange {
             Some(authcid) => {
                 let claimed = mapping.mail_user(authcid)?;
                 // What the host makes of the same name it makes below.
-                (claimed != user).then(|| connection.set_authentication_id(&claimed, result))
+                (claimed != *user)
+                    .then(|| connection.set_authentication_id(claimed.as_str(), result))
             }
         };
         // Who names itself as the one to act as, by whichever of its names, acts
         // as itself.
         let is_itself = |authzid: &String| {
             Some(authzid) == message.authcid.as_ref()
-                || mapping.mail_user(authzid).is_ok_and(|same| same == user)
+                || mapping.mail_user(authzid).is_ok_and(|same| same == *user)
         };
         let other = message
             .authzid
             .as_ref()
             .filter(|authzid| !is_itself(authzid));
         let actual = match other {
-            None => connection.set_both_ids(&user, result)?,
-            Some(_) => connection.set_authentication_id(&user, result)?,
+            None => connection.set_both_ids(user.as_str(), result)?,
+            Some(_) => connection.set_authentication_id(user.as_str(), result)?,
         };
+        users.check_host_name(user, &actual)?;
         // The host could look up the credential's own user, so nothing is out of order. That
         // it could not look up another name, of the client's making, is a refusal like any
         // other: clients are not to find out which names there are.
@@ -277,8 +290,9 @@ impl Exchange {
             }
         }
         if let Some(other) = other {
-            let set = connection.set_authorization_id(other, result);
-            set.map_err(not_accepted)?;
+            let other = MailUser::new(other.clone())?;
+            let set = connection.set_authorization_id(other.as_str(), result);
+            users.check_host_name(&other, &set.map_err(not_accepted)?)?;
         }
         Ok(actual)
     }

@@ -142,13 +142,14 @@ impl<'call> Connection<'call> {
     }
 
     /// Has the host canonicalize `user` and take it as the authorization
-    /// identity of `result`.
+    /// identity of `result`, and returns it as the host now writes it.
     pub(super) fn set_authorization_id(
         self,
         user: &str,
         result: &mut sasl::sasl_out_params_t,
-    ) -> Result<(), Failure> {
-        self.canonicalize(user, sasl::SASL_CU_AUTHZID, result)
+    ) -> Result<String, Failure> {
+        self.canonicalize(user, sasl::SASL_CU_AUTHZID, result)?;
+        Ok(text(result.user).unwrap_or_default())
     }
 
     fn canonicalize(

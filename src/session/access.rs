@@ -14,13 +14,13 @@ use super::tier::{Change, Claim, Table};
 use super::{Sessions, Source, Tiers};
 use crate::clock::{Moment, WallTime};
 use crate::credential::Kind;
+use crate::identity::SessionUser;
 use crate::log::Log;
 use crate::outcome::Failure;
-use crate::principal::Principal;
 
 /// For whom a credential is known to be good, or why it is known not to be, and from
 /// where that is known.
-pub type Known = (Result<Principal, Failure>, Source);
+pub type Known = (Result<SessionUser, Failure>, Source);
 
 /// The sessions, as one login uses them.
 pub struct Access<'s> {
@@ -59,7 +59,7 @@ impl Access<'_> {
     /// refused a moment ago.
     pub fn known(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) -> Option<Known> {
         match self.find(kind, key, lifetimes) {
-            Some((principal, source)) => Some((Ok(principal), source)),
+            Some((user, source)) => Some((Ok(user), source)),
             None => self.known_refusal(kind, key),
         }
     }
@@ -76,7 +76,7 @@ impl Access<'_> {
         match self.session(kind, key, now, lifetimes) {
             Some((session, source)) => {
                 let is_stale = session.is_stale(now, lifetimes);
-                Some(((Ok(session.principal), source), is_stale))
+                Some(((Ok(session.user), source), is_stale))
             }
             None => Some((self.known_refusal(kind, key)?, false)),
         }
@@ -93,13 +93,13 @@ impl Access<'_> {
         kind: Kind,
         key: &Key,
         lifetimes: &Lifetimes,
-    ) -> Option<(Principal, Source)> {
+    ) -> Option<(SessionUser, Source)> {
         let now = self.now();
         let (session, source) = self.session(kind, key, now, lifetimes)?;
         if session.is_stale(now, lifetimes) {
             self.touch(kind, key, source, lifetimes);
         }
-        Some((session.principal, source))
+        Some((session.user, source))
     }
 
     /// The session of `key`, if it is one at this moment.
@@ -126,7 +126,8 @@ impl Access<'_> {
         let Some(host) = &self.tiers.host else {
             return false;
         };
-        let found = host.is_flushed(session.since, key, session.principal.as_str());
+        let names: Vec<&str> = session.user.names().collect();
+        let found = host.is_flushed(session.since, key, &names);
         found.unwrap_or_else(|trouble| {
             self.sessions.complain(&trouble, self.log);
             true
@@ -175,13 +176,13 @@ impl Access<'_> {
         result
     }
 
-    /// Opens a session: the credential of `key` is good for `principal`. If it was
-    /// flushed since `opening`, it stays closed.
+    /// Stores a session: the credential of `key` authenticates `user`. Nothing is stored
+    /// if the session was flushed since `opening`.
     pub fn begin(
         &self,
         kind: Kind,
         key: &Key,
-        principal: &Principal,
+        user: &SessionUser,
         bounds: Bounds,
         lifetimes: &Lifetimes,
         opening: &Opening,
@@ -190,12 +191,35 @@ impl Access<'_> {
             wall: self.wall(),
             lifetimes: *lifetimes,
         };
-        let session = Session::new(principal.clone(), self.now(), bounds, opening.since);
+        let session = Session::new(user.clone(), self.now(), bounds, opening.since);
+        let names: Vec<String> = user.names().map(str::to_owned).collect();
         self.change(Table::of(kind), key, |_| Change::Open {
             record: session.encode(opening),
             since: opening.since,
-            name: principal.as_str().to_owned(),
+            names: names.clone(),
             ending,
+        });
+    }
+
+    /// Stores the name that the host gave the user of a session at this login. A session
+    /// that was flushed by that name meanwhile is removed.
+    pub fn set_host_name(&self, kind: Kind, key: &Key, host_name: &str, lifetimes: &Lifetimes) {
+        let (now, wall) = (self.now(), self.wall());
+        let ending = Ending {
+            wall,
+            lifetimes: *lifetimes,
+        };
+        self.change(Table::of(kind), key, |before| {
+            let renamed = |record| {
+                let session = Session::decode(record)?;
+                Some(Change::Open {
+                    record: Session::with_host_name(record, host_name, now)?,
+                    since: session.since,
+                    names: vec![host_name.to_owned()],
+                    ending,
+                })
+            };
+            before.and_then(renamed).unwrap_or(Change::Keep)
         });
     }
 

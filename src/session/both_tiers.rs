@@ -85,12 +85,12 @@ impl Access<'_> {
                 Change::Open {
                     record,
                     since,
-                    name,
+                    names,
                     ending,
                 } => Change::Open {
                     record: secret.sealed(key, record),
                     since,
-                    name,
+                    names,
                     ending,
                 },
                 Change::Keep | Change::Remove => change,

@@ -3,14 +3,14 @@
 use super::locks::{Locks, What};
 use super::tests::{LIFETIMES, Site, alice, begin, site};
 use super::*;
-use crate::principal::Principal;
+use crate::identity::SessionUser;
 
 impl Site {
     /// Has another process flush.
     fn flush(&self, selector: &Selector) -> Flushed {
         let access = self.open();
         let host = access.tiers.host.as_ref().unwrap().of_another_process();
-        let is_meant = |listed: &Listed| selector.may_concern(&listed.key, "alice");
+        let is_meant = |listed: &Listed| selector.may_concern(&listed.key, &["alice"]);
         Store::new(host).flush(selector, is_meant).unwrap()
     }
 
@@ -104,7 +104,7 @@ fn a_session_of_one_process_alone_is_flushed_too() {
     let site = site(directory.path());
     let (ours, bobs) = (Key::of_test(1), Key::of_test(2));
     let access = site.open();
-    let bob = Principal::validated("bob").unwrap();
+    let bob = SessionUser::of_test("bob");
     let opening = access.opening("CASPT", "imap://m");
     let nobody = nobody_writes(&site);
     begin(&access, Kind::Ticket, &ours);
@@ -180,7 +180,7 @@ fn what_is_listed_is_what_the_log_said() {
         panic!("{listed:?}")
     };
     assert_eq!(listed.key.to_string(), key.to_string());
-    assert_eq!(listed.principal, alice());
+    assert_eq!(listed.user, alice());
     assert_eq!(
         (&*listed.mechanism, &*listed.service),
         ("CASPT", "imap://m")

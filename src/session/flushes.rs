@@ -53,22 +53,25 @@ impl Generation {
 pub enum Selector {
     /// Every session.
     All,
-    /// Those of a user, by the name in the log or by that of the SSO world.
+    /// Those of a user, by the name in the log or by the principal.
     User(String),
     /// Those whose digest begins like this, in lower case.
     Digest(String),
 }
 
 impl Selector {
-    /// Whether it may be about the session of `key` for the principal `name`. What
-    /// the mapping adds to a name or cuts off it, and how the host writes it, is not
-    /// known here: names that differ in no more than that are one. In the worst case a
-    /// login that is under way at that moment opens no session.
-    pub(super) fn may_concern(&self, key: &Key, name: &str) -> bool {
-        let local = |name: &str| name.split('@').next().unwrap_or_default().to_lowercase();
+    /// Whether it may select the session of `key` for a user of these names. The domains
+    /// that the mapping and the host add to a name or remove from it are not known here,
+    /// so names are compared without their domains and their case. At worst, a login that
+    /// is under way at that moment stores no session.
+    pub(super) fn may_concern(&self, key: &Key, names: &[&str]) -> bool {
+        let local = |name: &str| {
+            let name = name.rsplit('\\').next().unwrap_or_default();
+            name.split('@').next().unwrap_or_default().to_lowercase()
+        };
         match self {
             Self::All => true,
-            Self::User(user) => local(user) == local(name),
+            Self::User(user) => names.iter().any(|name| local(user) == local(name)),
             Self::Digest(prefix) => key.to_string().starts_with(prefix.as_str()),
         }
     }
@@ -106,13 +109,13 @@ impl Flushes {
         Ok(number.map_or(Generation::FIRST, Generation::from_bytes))
     }
 
-    /// Whether the session of `key` for `name` was flushed after `since`.
+    /// Whether the session of `key`, for a user of these names, was flushed after `since`.
     pub(super) fn has(
         self,
         transaction: &RoTxn<'_>,
         since: Generation,
         key: &Key,
-        name: &str,
+        names: &[&str],
     ) -> Result<bool, heed::Error> {
         let after = since.next();
         let first = self.0.first(transaction)?;
@@ -125,7 +128,7 @@ impl Flushes {
             let (_, selector) = note?;
             // One that cannot be read may be about anything.
             let selector = Selector::decode(selector).unwrap_or(Selector::All);
-            if selector.may_concern(key, name) {
+            if selector.may_concern(key, names) {
                 return Ok(true);
             }
         }
@@ -159,16 +162,16 @@ mod tests {
     #[test]
     fn a_user_is_meant_by_whatever_name() {
         let key = Key::of_test(0x1234_5678);
-        let user = |user: &str, name| Selector::User(user.to_owned()).may_concern(&key, name);
+        let user = |user: &str, name| Selector::User(user.to_owned()).may_concern(&key, &[name]);
         assert!(user("alice", "alice") && user("alice", "Alice@univ.fr"));
-        assert!(user("alice@univ.fr", "alice"));
+        assert!(user("alice@univ.fr", "alice") && user("alice", "UNIV\\\\alice"));
         assert!(!user("alice", "alicia") && !user("alice", "bob@alice"));
     }
 
     #[test]
     fn a_digest_is_meant_by_its_beginning() {
         let key = Key::of_test(0x1234_5678);
-        let digest = |prefix: &str| Selector::Digest(prefix.to_owned()).may_concern(&key, "x");
+        let digest = |prefix: &str| Selector::Digest(prefix.to_owned()).may_concern(&key, &["x"]);
         assert!(digest("1234") && digest(&key.to_string()));
         assert!(!digest("2345"));
     }

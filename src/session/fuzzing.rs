@@ -106,11 +106,11 @@ fn check_flush(data: &[u8]) {
     };
     assert_eq!(Selector::decode(&selector.encode()), Some(selector.clone()));
     match &selector {
-        Selector::All => assert!(selector.may_concern(&key, "alice")),
-        Selector::User(user) => assert!(selector.may_concern(&key, user)),
+        Selector::All => assert!(selector.may_concern(&key, &["alice"])),
+        Selector::User(user) => assert!(selector.may_concern(&key, &[user])),
         Selector::Digest(prefix) => {
             let is_its = key.to_string().starts_with(prefix.as_str());
-            assert_eq!(selector.may_concern(&key, "alice"), is_its);
+            assert_eq!(selector.may_concern(&key, &["alice"]), is_its);
         }
     }
 }

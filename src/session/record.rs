@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::flushes::Generation;
 use crate::clock::{Moment, WallTime};
 use crate::config::CasConfig;
+use crate::identity::{MailUser, SessionUser};
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 
@@ -97,7 +98,7 @@ pub(super) struct Ending {
 /// The record that a credential was good, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
-    pub(super) principal: Principal,
+    pub(super) user: SessionUser,
     pub(super) opened: Moment,
     pub(super) used: Moment,
     pub(super) bounds: Bounds,
@@ -105,17 +106,15 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// The offset of a record's texts, in bytes: behind four times and a flush number.
+    const TEXTS: usize = 4 * 8 + Generation::LENGTH;
+
     /// In bytes: where the moment of the last use stands in a record.
     const USED: std::ops::Range<usize> = 8..16;
 
-    pub(super) fn new(
-        principal: Principal,
-        now: Moment,
-        bounds: Bounds,
-        since: Generation,
-    ) -> Self {
+    pub(super) fn new(user: SessionUser, now: Moment, bounds: Bounds, since: Generation) -> Self {
         Self {
-            principal,
+            user,
             opened: now,
             used: now,
             bounds,
@@ -165,13 +164,16 @@ impl Session {
         bytes.extend_from_slice(&self.bounds.holds.as_millis().to_be_bytes());
         bytes.extend_from_slice(&self.bounds.expires.as_millis().to_be_bytes());
         bytes.extend_from_slice(&self.since.to_bytes());
-        for word in [mechanism, service] {
-            // None is longer than `Opening::LONGEST`.
-            bytes.push(u8::try_from(word.len()).unwrap_or(0));
-        }
-        for word in [mechanism, service, self.principal.as_str()] {
-            bytes.extend_from_slice(word.as_bytes());
-        }
+        append_texts(
+            &mut bytes,
+            [
+                mechanism,
+                service,
+                self.user.principal.as_str(),
+                self.user.mail_user.as_str(),
+                self.user.host_name.as_deref().unwrap_or_default(),
+            ],
+        );
         bytes
     }
 
@@ -182,12 +184,15 @@ impl Session {
         let (holds, rest) = moment(rest)?;
         let (expires, rest) = moment(rest)?;
         let (since, rest) = rest.split_first_chunk()?;
-        let (lengths, rest) = rest.split_first_chunk::<2>()?;
-        let name = rest.get(lengths.map(usize::from).iter().sum()..)?;
+        let [_, _, principal, mail_user, host_name] = texts(rest)?;
         let expires = WallTime::from_millis(expires.as_millis());
-        let principal = Principal::validated(std::str::from_utf8(name).ok()?).ok()?;
+        let user = SessionUser {
+            principal: Principal::validated(principal).ok()?,
+            mail_user: MailUser::new(mail_user.to_owned()).ok()?,
+            host_name: (!host_name.is_empty()).then(|| host_name.to_owned()),
+        };
         Some(Self {
-            principal,
+            user,
             opened,
             used,
             bounds: Bounds { holds, expires },
@@ -203,13 +208,18 @@ impl Session {
 
     /// The mechanism and the service of a record.
     pub(super) fn opening(bytes: &[u8]) -> Option<(&str, &str)> {
-        let (_, rest) = bytes.split_at_checked(4 * 8 + Generation::LENGTH)?;
-        let (lengths, rest) = rest.split_first_chunk::<2>()?;
-        let [mechanism, service] = lengths.map(usize::from);
-        let (mechanism, rest) = rest.split_at_checked(mechanism)?;
-        let mechanism = std::str::from_utf8(mechanism).ok()?;
-        let service = std::str::from_utf8(rest.get(..service)?).ok()?;
+        let [mechanism, service, ..] = texts(bytes.get(Self::TEXTS..)?)?;
         Some((mechanism, service))
+    }
+
+    /// The same record with the name that the host gave the user at a login at `now`.
+    pub(super) fn with_host_name(bytes: &[u8], host_name: &str, now: Moment) -> Option<Vec<u8>> {
+        let (head, rest) = bytes.split_at_checked(Self::TEXTS)?;
+        let [mechanism, service, principal, mail_user, _] = texts(rest)?;
+        let mut renamed = Self::used_at(head, now);
+        let texts = [mechanism, service, principal, mail_user, host_name];
+        append_texts(&mut renamed, texts);
+        Some(renamed)
     }
 
     /// The same record of a session that is used at `now`.
@@ -220,6 +230,31 @@ impl Session {
         }
         bytes
     }
+}
+
+/// The number of texts in the record of a session: mechanism, service, principal, mail
+/// user, and the host's name of the user, which is empty before it is known.
+const TEXT_COUNT: usize = 5;
+
+/// Appends texts of at most 255 bytes, with their lengths before them.
+fn append_texts(bytes: &mut Vec<u8>, texts: [&str; TEXT_COUNT]) {
+    let shortened = texts.map(|text| &text[..text.floor_char_boundary(usize::from(u8::MAX))]);
+    bytes.extend(shortened.map(|text| text.len() as u8));
+    for text in shortened {
+        bytes.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// The texts that [`append_texts`] wrote.
+fn texts(bytes: &[u8]) -> Option<[&str; TEXT_COUNT]> {
+    let (lengths, mut rest) = bytes.split_first_chunk::<TEXT_COUNT>()?;
+    let mut texts = [""; TEXT_COUNT];
+    for (text, length) in texts.iter_mut().zip(lengths) {
+        let (head, tail) = rest.split_at_checked(usize::from(*length))?;
+        *text = std::str::from_utf8(head).ok()?;
+        rest = tail;
+    }
+    rest.is_empty().then_some(texts)
 }
 
 /// The record that a credential was definitely refused.
@@ -282,7 +317,7 @@ mod tests {
     use super::*;
 
     fn session() -> Session {
-        let alice = Principal::validated("alice").unwrap();
+        let alice = SessionUser::of_test("alice");
         let since = Generation::of_test(3);
         Session::new(alice, Moment::from_millis(1_000), Bounds::NONE, since)
     }
@@ -306,6 +341,10 @@ mod tests {
             ..session
         };
         assert_eq!(Session::used_at(&bytes, now), used.encode(&opening()));
+        let renamed = Session::with_host_name(&bytes, "alice@univ.fr", now).unwrap();
+        let renamed = Session::decode(&renamed).unwrap();
+        assert_eq!(renamed.user.host_name.as_deref(), Some("alice@univ.fr"));
+        assert_eq!(renamed.used, now);
         let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
         let refusal = Refusal::new(&failure, Moment::from_millis(5));
         assert_eq!(Refusal::decode(&refusal.encode()), Some(refusal));
@@ -321,7 +360,7 @@ mod tests {
     #[test]
     fn half_a_record_is_none() {
         let bytes = session().encode(&opening());
-        for length in 0..=62 {
+        for length in 0..bytes.len() {
             assert_eq!(Session::decode(&bytes[..length]), None);
             assert_eq!(Refusal::decode(&bytes[..length]), None);
         }
@@ -370,7 +409,7 @@ mod tests {
     fn a_client_cannot_make_a_record_long() {
         let long = Opening::new("CASPT", &"é".repeat(10_000), Generation::of_test(0));
         let bytes = session().encode(&long);
-        assert!(bytes.len() < 150);
+        assert!(bytes.len() < 160);
         assert!(Session::decode(&bytes).is_some());
     }
 

@@ -14,7 +14,7 @@ use super::record::{Lifetimes, Session, moment};
 use super::tier::{Table, Trouble};
 use crate::clock::{Moment, WallTime};
 use crate::credential::Kind;
-use crate::principal::Principal;
+use crate::identity::SessionUser;
 
 /// How many records are looked at in one go: others wait while a flush writes.
 const AT_ONCE: usize = 2_000;
@@ -35,8 +35,8 @@ pub struct Listed {
     pub kind: Kind,
     /// What it is found by; it prints as the digest in the log.
     pub key: Key,
-    /// For whom the credential speaks.
-    pub principal: Principal,
+    /// The user whom the credential authenticates.
+    pub user: SessionUser,
     /// By which mechanism it was opened.
     pub mechanism: String,
     /// At which service.
@@ -83,7 +83,7 @@ impl Listed {
         Some(Self {
             kind,
             key,
-            principal: session.principal.clone(),
+            user: session.user.clone(),
             mechanism: mechanism.to_owned(),
             service: service.to_owned(),
             opened: session.opened,

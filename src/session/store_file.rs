@@ -9,7 +9,7 @@ use nix::fcntl::posix_fallocate;
 use nix::libc;
 
 /// The number of the format of the file. Another number is another file.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 /// The name of the store of this format and this boot.
 pub(super) fn store_name() -> Option<String> {

@@ -10,8 +10,8 @@ use super::tier::{Change, Tier};
 use super::*;
 use crate::clock::ManualClock;
 use crate::credential::Kind;
+use crate::identity::SessionUser;
 use crate::log::Kept;
-use crate::principal::Principal;
 
 pub(super) const LIFETIMES: Lifetimes = Lifetimes {
     absolute: Duration::from_secs(28_800),
@@ -51,8 +51,8 @@ pub(super) fn begin(access: &Access<'_>, kind: Kind, key: &Key) {
     access.begin(kind, key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
 }
 
-pub(super) fn alice() -> Principal {
-    Principal::validated("alice").unwrap()
+pub(super) fn alice() -> SessionUser {
+    SessionUser::of_test("alice")
 }
 
 #[test]

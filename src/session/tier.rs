@@ -84,12 +84,12 @@ impl Table {
 pub(super) enum Change {
     Keep,
     Put(Vec<u8>),
-    /// As [`Change::Put`], unless it was flushed after `since`.
+    /// As [`Change::Put`], but removes the record if it was flushed after `since`.
     Open {
         record: Vec<u8>,
         since: Generation,
-        /// Of whom the record is.
-        name: String,
+        /// The names of the user whose record it is.
+        names: Vec<String>,
         /// By what it is told whether those that make room for it were still sessions.
         ending: Ending,
     },

@@ -176,7 +176,10 @@ fn conf(scratch: &Scratch, site: &[(String, String)], other: &[(&str, &str)]) ->
     // The driver has no other user than us.
     let us = nix::unistd::User::from_uid(nix::unistd::geteuid());
     let us = us.ok().flatten().expect("an account of one's own").name;
-    let host = format!("servername: localhost\ncyrus_user: {us}\nusername_tolower: no\n");
+    let host = format!(
+        "servername: localhost\ncyrus_user: {us}\nusername_tolower: no\nvirtdomains: userid\n\
+         auth_mech: none\n"
+    );
     scratch.write("imapd.conf", host + &lines)
 }
 

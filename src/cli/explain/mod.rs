@@ -26,9 +26,9 @@ use crate::authenticate::{Attempt, Engine, Verdict};
 use crate::clock::SystemClock;
 use crate::credential::{Credential, Kind};
 use crate::deadline::Deadline;
+use crate::identity::SessionUser;
 use crate::log::{Level, Log};
 use crate::outcome::Failure;
-use crate::principal::Principal;
 use crate::witness::{Outcome, Seen, Step, Told, Witness};
 use conclusion::Conclusion;
 use given::Given;
@@ -124,7 +124,6 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         service: engine.service(kind, service, &host),
         names: Names {
             of_host: host_names(&conf),
-            is_of_host: conf.format() == Format::Imapd,
             claimed: arguments.user.clone(),
         },
         client: arguments.client.clone(),
@@ -212,11 +211,8 @@ impl Case {
         let Some(verdict) = known.or(anew) else {
             return Conclusion::NOT_ASKED;
         };
-        let mapping = self.engine.mapping();
-        let named = |principal: Principal| {
-            let principal = principal.as_str();
-            self.names.judge(mapping, principal, witness)
-        };
+        let users = self.engine.users();
+        let named = |user: SessionUser| self.names.judge(users, user.principal.as_str(), witness);
         Conclusion {
             user: Some(verdict.result.and_then(named)),
             source: verdict.source,

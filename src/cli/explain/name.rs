@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::identity::{HostNames, Mapping};
+use crate::host_names::{HostNames, VirtualDomains};
+use crate::identity::{MailUser, UserPolicy};
 use crate::log::{listed, quoted};
 use crate::outcome::{Failure, Reason};
 use crate::witness::{Step, Told, Witness};
@@ -10,8 +11,6 @@ use crate::witness::{Step, Told, Witness};
 /// How names are written here, and which the client uses.
 pub(super) struct Names {
     pub(super) of_host: HostNames,
-    /// Whether it is known how the host writes them.
-    pub(super) is_of_host: bool,
     /// Who the client says it is.
     pub(super) claimed: Option<String>,
 }
@@ -21,28 +20,38 @@ impl Names {
     /// says it is.
     ///
     /// # Errors
-    /// [`Reason::UserUnusable`] or [`Reason::UserMismatch`].
+    /// [`Reason::UserUnusable`], [`Reason::UserDenied`], [`Reason::UserNotAccepted`],
+    /// [`Reason::UserRewritten`] or [`Reason::UserMismatch`].
     pub(super) fn judge(
         &self,
-        mapping: &Mapping,
+        users: &UserPolicy,
         principal: &str,
         witness: Witness<'_>,
     ) -> Result<String, Failure> {
-        let user = mapping.mail_user(principal);
-        let told = |user: Option<&String>| {
-            let user = user.map(|user| quoted(user).into_owned());
-            Told::found(user.unwrap_or_default()).wanted(options(mapping))
-        };
-        let user = witness.see(Step::MailUser, told, user)?;
-        let actual = self.of_host.canonical(&user);
-        witness.tell(Step::HostName, || {
-            Told::found(quoted(&actual)).wanted(self.rules())
+        let mapping = &users.mapping;
+        let mapped = mapping.mail_user(principal).and_then(|user| {
+            users.check_denied(user.as_str())?;
+            Ok(user)
         });
+        let told = |user: Option<&MailUser>| {
+            let user = user.map(|user| quoted(user.as_str()).into_owned());
+            Told::found(user.unwrap_or_default()).wanted(mapping.to_string())
+        };
+        let user = witness.see(Step::MailUser, told, mapped)?;
+        let named = self.of_host.canonical(user.as_str()).and_then(|name| {
+            users.check_host_name(&user, &name)?;
+            Ok(name)
+        });
+        let told = |name: Option<&String>| {
+            let name = name.map(|name| quoted(name).into_owned());
+            Told::found(name.unwrap_or_default()).wanted(self.rules(&user))
+        };
+        let actual = witness.see(Step::HostName, told, named)?;
         let Some(claimed) = &self.claimed else {
             return Ok(actual);
         };
         let judged = mapping.mail_user(claimed).and_then(|claimed| {
-            let claimed = self.of_host.canonical(&claimed);
+            let claimed = self.of_host.canonical(claimed.as_str())?;
             if claimed == actual {
                 return Ok(actual.clone());
             }
@@ -53,26 +62,29 @@ impl Names {
         witness.see(Step::Claimed, told, judged)
     }
 
-    /// By what the host writes names.
-    fn rules(&self) -> String {
-        if !self.is_of_host {
+    /// The options by which the host canonicalizes names.
+    fn rules(&self, user: &MailUser) -> String {
+        let HostNames::Imapd(imapd) = &self.of_host else {
             return "how the host writes names is not known here".to_owned();
-        }
-        let lower = if self.of_host.lower_case { "yes" } else { "no" };
-        let domain = match &self.of_host.default_domain {
-            Some(domain) => format!("virtdomains with defaultdomain {domain}"),
-            None => "virtdomains off".to_owned(),
         };
-        format!("username_tolower {lower}, {domain}")
+        let lower = if imapd.lower_case { "yes" } else { "no" };
+        let domain = &imapd.default_domain;
+        let domains = match imapd.virtual_domains {
+            VirtualDomains::Off => "virtdomains off".to_owned(),
+            VirtualDomains::On if !user.as_str().contains('@') => {
+                format!(
+                    "virtdomains with defaultdomain {domain}; the domain of the interface may be \
+                     added, and sso_host_names decides on that"
+                )
+            }
+            VirtualDomains::UserId | VirtualDomains::On => {
+                format!("virtdomains with defaultdomain {domain}")
+            }
+        };
+        let realms = match &imapd.login_realms[..] {
+            [] => String::new(),
+            realms => format!(", loginrealms {}", listed(realms)),
+        };
+        format!("username_tolower {lower}, {domains}{realms}")
     }
-}
-
-/// What changes names.
-fn options(mapping: &Mapping) -> String {
-    let strip = match &mapping.strip_domains[..] {
-        [] => "not set".to_owned(),
-        domains => listed(domains),
-    };
-    let realm = mapping.realm.as_deref().unwrap_or("not set");
-    format!("sso_strip_domain {strip}, sso_realm {realm}")
 }

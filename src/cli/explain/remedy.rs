@@ -54,6 +54,12 @@ pub(super) fn remedy(failure: &Failure) -> &'static str {
             "have the client say the name that the credential has; see sso_strip_domain and sso_realm"
         }
         Reason::UserNotAccepted => "look at imapd's own line in the log",
+        Reason::UserRewritten => {
+            "set sso_realm where virtdomains: on adds a domain; or see sso_host_names"
+        }
+        Reason::UserDenied => {
+            "log in with a password as this user; or take the name out of sso_denied_users"
+        }
         Reason::UserLookupFailed => {
             "look to the server that sasl_auxprop_plugin or sasl_canon_user_plugin asks"
         }

@@ -107,7 +107,7 @@ fn object(
     let has_end = *left < ENDLESS;
     json!({
         "user": site.user(listed),
-        "principal": listed.principal.as_str(),
+        "principal": listed.user.principal.as_str(),
         "credential": match listed.kind {
             Kind::Ticket => "ticket",
             Kind::Token => "token",

@@ -13,7 +13,7 @@ use crate::cli::conf_file::Place;
 use crate::cli::host::host_names;
 use crate::config::Config;
 use crate::credential::Kind;
-use crate::identity::HostNames;
+use crate::host_names::HostNames;
 use crate::session::{Lifetimes, Listed, Store};
 
 /// What the options of a service say of sessions.
@@ -71,17 +71,22 @@ impl Site {
         }
     }
 
-    /// The name of a session's user as it is in the log: mapped, and as imapd writes it.
+    /// The name of a session's user as the log has it: the one that the host gave it at
+    /// the last login. Before the first login is complete, it is computed.
     pub(super) fn user(&self, listed: &Listed) -> String {
-        let principal = listed.principal.as_str();
-        let user = self.config.mapping.mail_user(principal);
-        self.names.canonical(&user.unwrap_or(principal.to_owned()))
+        let mail_user = listed.user.mail_user.as_str();
+        let computed = || self.names.canonical(mail_user).ok();
+        let host_name = listed.user.host_name.clone().or_else(computed);
+        host_name.unwrap_or_else(|| mail_user.to_owned())
     }
 
-    /// Whether a session is that of the user of this name, in the log or in the SSO
-    /// world.
+    /// Whether a session is that of the user of this name: a principal, a mail user, or
+    /// the host's name of one.
     pub(super) fn is_of(&self, listed: &Listed, name: &str) -> bool {
-        listed.principal.as_str() == name || self.user(listed) == self.names.canonical(name)
+        let is_name = |known: &str| known == name || self.names.is_same(known, name);
+        listed.user.principal.as_str() == name
+            || is_name(listed.user.mail_user.as_str())
+            || is_name(&self.user(listed))
     }
 }
 

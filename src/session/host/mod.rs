@@ -208,14 +208,14 @@ impl Host {
         self.read(None, |transaction| self.flushes().last(transaction))
     }
 
-    /// Whether the session of `key` for `name` was flushed after `since`.
+    /// Whether the session of `key`, for a user of these names, was flushed after `since`.
     pub(in crate::session) fn is_flushed(
         &self,
         since: Generation,
         key: &Key,
-        name: &str,
+        names: &[&str],
     ) -> Result<bool, Trouble> {
-        let has = |transaction: &RoTxn<'_>| self.flushes().has(transaction, since, key, name);
+        let has = |transaction: &RoTxn<'_>| self.flushes().has(transaction, since, key, names);
         self.read(None, has)
     }
 

@@ -65,16 +65,15 @@ impl Host {
             Change::Open {
                 record,
                 since,
-                name,
+                names,
                 ending,
             } => {
                 // In this transaction: either the flush finds what is written here, or
                 // what is to be written here finds the flush.
-                if self.flushes().has(&transaction, since, key, &name)? {
-                    return Ok(());
-                }
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let is_flushed = self.flushes().has(&transaction, since, key, &names)?;
                 ends = Some(ending);
-                Some(record)
+                (!is_flushed).then_some(record)
             }
         };
         shelf.take_out(&mut transaction, key)?;

@@ -85,7 +85,7 @@ impl MailUser {
         check_characters(&name)?;
         let local = name.split('@').next().unwrap_or_default();
         let is = |word: &&str| local.eq_ignore_ascii_case(word);
-        if Self::RESERVED.iter().any(|word| is(&word)) {
+        if Self::RESERVED.iter().any(|word| is(word)) {
             let what = format!("the mail server reserves the user name {local}");
             return Err(Failure::new(Reason::UserUnusable, what));
         }
@@ -110,14 +110,6 @@ impl MailUser {
 }
 
 impl SessionUser {
-    /// The user of a test, whose mail user has the name of the principal.
-    #[cfg(any(fuzzing, test))]
-    pub(crate) fn of_test(name: &str) -> Self {
-        let principal = Principal::validated(name).expect("a principal");
-        let user = UserPolicy::default().session_user(principal);
-        user.expect("a mail user")
-    }
-
     /// The names by which an administrator may call this user.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let names = [self.principal.as_str(), self.mail_user.as_str()];
@@ -263,6 +255,14 @@ fn unusable(what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl SessionUser {
+        /// A user whose principal and mail user are `name`.
+        pub(crate) fn of_test(name: &str) -> Self {
+            let principal = Principal::validated(name).unwrap();
+            UserPolicy::default().session_user(principal).unwrap()
+        }
+    }
 
     fn mapping(strip: &[&str], realm: Option<&str>) -> Mapping {
         Mapping {

@@ -24,7 +24,7 @@ PROGRAM := target/release/sasl-sso
 .DEFAULT_GOAL := build
 
 .PHONY: build compile deb demo install uninstall clean lint test bench instructions \
-	test-package test-portability soak soak-hour faults fuzz races asan sandbox timing \
+	test-package test-portability soak soak-hour faults names fuzz races asan sandbox timing \
 	packages-build packages-deb packages-demo packages-fuzz packages-lint packages-test
 
 packages-build:
@@ -95,6 +95,11 @@ soak: build packages-test
 # The same of faults: a thousand kills, minutes of stress. SSO_STRESS_SECONDS says of how many.
 faults: build packages-test
 	cargo test --locked --test faults_of_the_store --test faults_of_the_host -- --ignored --nocapture
+
+# Whose mailbox each user name opens: a table of principals in all configurations, and random
+# names, of which SSO_NAMES is the number (3000) and SSO_TEST_SEED the seed.
+names: build packages-test
+	cargo test --locked --test user_names -- --ignored --nocapture
 
 # What the unit of the daemon promises, tried from inside: as root, under a systemd in
 # namespaces of its own.

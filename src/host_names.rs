@@ -113,10 +113,22 @@ impl HostNames {
         }
     }
 
-    /// Whether two names are the same user's to the host.
+    /// `user` as every service of the host writes it: `imapmagicplus`, which imapd alone
+    /// obeys, is left out of account, so that a name with a `+` stays another one.
+    ///
+    /// # Errors
+    /// [`Reason::UserNotAccepted`] if the host refuses the name.
+    pub fn folded(&self, user: &str) -> Result<String, Failure> {
+        match self {
+            Self::Unknown => Ok(user.to_owned()),
+            Self::Imapd(imapd) => imapd.folded(user.to_owned()),
+        }
+    }
+
+    /// Whether two names are the same user's to every service of the host.
     pub fn is_same(&self, one: &str, other: &str) -> bool {
-        let canonical = |name| self.canonical(name).ok();
-        one == other || canonical(one).is_some_and(|name| canonical(other) == Some(name))
+        let folded = |name| self.folded(name).ok();
+        one == other || folded(one).is_some_and(|name| folded(other) == Some(name))
     }
 }
 
@@ -125,10 +137,6 @@ impl ImapdNames {
     const MAX_BYTES: usize = 80;
 
     fn canonical(&self, user: &str) -> Result<String, Failure> {
-        let refused = |why: &str| {
-            let what = format!("the host does not take the name {user}: {why}");
-            Err(Failure::new(Reason::UserNotAccepted, what))
-        };
         let mut name = user.to_owned();
         if self.magic_plus
             && let Some(plus) = name.find('+')
@@ -139,6 +147,15 @@ impl ImapdNames {
             };
             name.replace_range(plus..end, "");
         }
+        self.folded(name)
+    }
+
+    fn folded(&self, mut name: String) -> Result<String, Failure> {
+        let user = name.clone();
+        let refused = |why: &str| {
+            let what = format!("the host does not take the name {user}: {why}");
+            Err(Failure::new(Reason::UserNotAccepted, what))
+        };
         if self.virtual_domains != VirtualDomains::Off {
             if !name.contains('@')
                 && let Some(percent) = name.rfind('%')
@@ -284,6 +301,9 @@ mod tests {
         assert_canonical(magic(VirtualDomains::Off), &[("alice+x", Some("alice"))]);
         let names = [("alice+x@other.fr", Some("alice@other.fr"))];
         assert_canonical(magic(VirtualDomains::UserId), &names);
+        // Not by the other services, to which these are two users.
+        let names = HostNames::Imapd(magic(VirtualDomains::Off));
+        assert!(!names.is_same("alice+x", "alice"));
     }
 
     #[test]

@@ -21,7 +21,6 @@ use crate::authenticate::{Attempt, Unwritten, Verdict};
 use crate::credential::Credential;
 use crate::deadline::Deadline;
 use crate::decision::Decision;
-use crate::host_names::HostNamePolicy;
 use crate::identity::{MailUser, SessionUser};
 use crate::log::{Level, Log};
 use crate::outcome::{self, Failure, Reason};
@@ -316,29 +315,22 @@ impl Login {
     /// host has canonicalized the name of the request, and opens the mailbox of that name
     /// and of no other: it is compared and never mapped.
     ///
-    /// With `sso_host_names: any` a canonical name of another form is not accepted here:
-    /// only the plugin, which asks the host, could tell whose it is.
+    /// A domain that the host added cannot be told from one that the client typed, so it is
+    /// refused whatever `sso_host_names` says: only the plugin, which asks the host, knows.
     fn host_name(&self, user: &SessionUser) -> Result<String, Failure> {
         let Office { engine, names, .. } = &*self.office;
         let (users, user) = (engine.users(), &user.mail_user);
         users.check_denied(user.as_str())?;
-        let expected = names.canonical(user.as_str())?;
-        let mismatch = || {
+        let host_name = names.folded(user.as_str())?;
+        users.check_denied(&host_name)?;
+        let claimed = MailUser::new(self.name.clone());
+        if !claimed.is_ok_and(|claimed| names.is_same(claimed.as_str(), &host_name)) {
             let what = format!(
-                "the credential is of {expected}, the client says {}",
+                "the credential is of {host_name}, the client says {}",
                 self.name
             );
-            Failure::new(Reason::UserMismatch, what)
-        };
-        let claimed = MailUser::new(self.name.clone()).map_err(|_| mismatch())?;
-        let is_user = names.is_same(claimed.as_str(), &expected)
-            || users.host_names != HostNamePolicy::Same
-                && HostNamePolicy::Domain.accepts(user, claimed.as_str());
-        if !is_user {
-            return Err(mismatch());
+            return Err(Failure::new(Reason::UserMismatch, what));
         }
-        let host_name = names.canonical(claimed.as_str())?;
-        users.check_denied(&host_name)?;
         Ok(host_name)
     }
 }

@@ -6,7 +6,7 @@ use super::plugin_dir;
 use super::port::Port;
 use super::process::{self, Process};
 use super::scratch::{Scratch, cyrus_user, set_mode};
-use super::syslog::Syslog;
+use super::syslog::{self, Syslog};
 use super::wait::{PATIENCE, STARTING, wait_until};
 use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ pub struct Cyrus {
     home: PathBuf,
     ports: Vec<(Service, Port)>,
     environment: Vec<(String, String)>,
+    /// The libraries that programs load beside the syslog of the test.
+    preload: Vec<PathBuf>,
     syslog: Syslog,
     master: Option<Process>,
 }
@@ -58,11 +60,22 @@ impl Cyrus {
         );
         scratch.give_to_cyrus(&home);
 
+        let mut environment = options.environment;
+        let mut preload = Vec::new();
+        if let Some(name) = options.reverse_name {
+            environment.push(("SSO_TEST_REVERSE_NAME".to_owned(), name.to_owned()));
+            preload.push(syslog::build_preload(
+                scratch,
+                Path::new("cyrus/reverse_name_preload"),
+                include_str!("reverse_name_preload.c"),
+            ));
+        }
         let mut cyrus = Self {
             scratch: scratch.clone(),
             home,
             ports,
-            environment: options.environment,
+            environment,
+            preload,
             syslog,
             master: None,
         };
@@ -83,7 +96,7 @@ impl Cyrus {
             .arg(self.home.join("master.pid"))
             .env("SASL_PATH", self.home.join("sasl"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.syslog.attach(&mut command);
+        self.syslog.attach_with(&mut command, &self.preload);
         let mut master = self.scratch.spawn("cyrmaster", command);
         // Looking at the sockets, not connecting: that would already use up a process.
         let up = wait_until(STARTING, || {

@@ -74,6 +74,8 @@ pub struct Options {
     pub reuse: u32,
     /// Environment variables of master and of all that it starts.
     pub environment: Vec<(String, String)>,
+    /// The name of every address, such as `mail.univ.fr`; none for what the host's resolver says.
+    pub reverse_name: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -88,6 +90,7 @@ impl Default for Options {
             // Debian's.
             reuse: 30,
             environment: Vec::new(),
+            reverse_name: None,
         }
     }
 }

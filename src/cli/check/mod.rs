@@ -45,6 +45,7 @@ mod plugin_dir;
 mod subject;
 mod target;
 mod unread;
+mod user_names;
 
 use std::path::PathBuf;
 
@@ -211,6 +212,9 @@ fn check(
             let what = "would store tickets and tokens as passwords";
             subject.say(Severity::Fault, &option, what, "take it out");
         }
+    }
+    if !mechanisms.is_empty() {
+        user_names::check(subject, &config);
     }
     host::check_offer(subject, &config, &mechanisms);
     if !mechanisms.is_empty() {

@@ -231,3 +231,45 @@ fn what_a_server_says_does_not_reach_the_terminal_as_it_is() {
     );
     assert!(said.contains("key ?[2J\n"), "{said}");
 }
+
+#[test]
+fn privileged_users_whom_single_sign_on_may_authenticate_are_warnings() {
+    let of = |lines: &str| {
+        let (said, _) = check(&format!("sasl_caspt_url: https://sso.univ.fr/cas\n{lines}"));
+        said
+    };
+    let said = of("admins: cyrus root\nlmtp_admins: postman\nproxyservers: murder group:ops\n");
+    assert!(!said.contains("authenticate cyrus"), "{said}");
+    for (option, user) in [
+        ("admins", "root"),
+        ("lmtp_admins", "postman"),
+        ("proxyservers", "murder"),
+        ("proxyservers", "group:ops"),
+    ] {
+        let line = format!("warning: {option}: single sign-on may authenticate {user}");
+        assert!(said.contains(&line), "{said}");
+    }
+    let said = of("admins: cyrus root\nsasl_sso_denied_users: root\n");
+    assert!(
+        said.contains("authenticate cyrus; add cyrus to sasl_sso_denied_users"),
+        "{said}"
+    );
+    assert!(!said.contains("authenticate root"), "{said}");
+}
+
+#[test]
+fn host_names_that_change_are_warnings() {
+    let of = |lines: &str| {
+        let (said, _) = check(&format!("sasl_caspt_url: https://sso.univ.fr/cas\n{lines}"));
+        said
+    };
+    assert!(of("sasl_sso_host_names: any\n").contains("warning: sasl_sso_host_names: any"));
+    let is_told = |lines| of(lines).contains("warning: virtdomains: on: imapd adds");
+    assert!(is_told("virtdomains: on\n"));
+    assert!(!is_told("virtdomains: on\nsasl_sso_realm: univ.fr\n"));
+    assert!(!is_told("virtdomains: on\nsasl_sso_host_names: domain\n"));
+    assert!(!is_told("virtdomains: userid\n"));
+    let aborts = "defaultdomain: univ.fr\nloginrealms: other.fr univ.fr\n";
+    assert!(of(aborts).contains("warning: loginrealms: lists the default domain univ.fr"));
+    assert!(!of(&format!("virtdomains: userid\n{aborts}")).contains("loginrealms"));
+}

@@ -1,19 +1,13 @@
 //! imapd opens the mailbox of whom the client names, and asks the daemon only whether it may: the
 //! name must be the mail user's own.
 
-// clippy sees no tests outside of #[test] functions.
-#![allow(clippy::expect_used)]
-
-mod harness;
-mod libsasl2;
-
-use harness::authority::Authority;
-use harness::cyrus::{Cyrus, Options};
-use harness::daemon::{self, Daemon};
-use harness::imap::Imap;
-use harness::mint::{SigningKey, now};
-use harness::scratch::Scratch;
-use harness::wait::PATIENCE;
+use crate::harness::authority::Authority;
+use crate::harness::cyrus::{Cyrus, Options};
+use crate::harness::daemon::{self, Daemon};
+use crate::harness::imap::Imap;
+use crate::harness::mint::{SigningKey, now};
+use crate::harness::scratch::Scratch;
+use crate::harness::wait::PATIENCE;
 
 /// A Cyrus that takes tokens of `key` by LOGIN and by PLAIN in the process, and a daemon.
 struct Site {
@@ -40,7 +34,7 @@ impl Site {
         all.extend(lines);
         let own = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         let options = Options {
-            plugin: Some(libsasl2::plugin()),
+            plugin: Some(crate::libsasl2::plugin()),
             imapd_conf: all.into_iter().map(own).collect(),
             ..Options::default()
         };
@@ -125,4 +119,37 @@ fn names_that_are_one_to_imapd_are_one_to_the_daemon() {
         }
         site.expect("alicia", &token, None, None);
     }
+}
+
+/// imapd adds the domain of the interface to a name without one. The daemon cannot tell whether the
+/// client typed a domain, so it accepts none.
+#[test]
+fn a_domain_that_the_client_types_is_refused_whatever_sso_host_names_says() {
+    for policy in ["domain", "any"] {
+        let site = Site::new(&[
+            ("virtdomains", "userid"),
+            ("defaultdomain", "univ.example"),
+            ("sasl_sso_host_names", policy),
+        ]);
+        let token = site.token("alice");
+        site.expect("alice@other.example", &token, None, None);
+        site.expect("alice", &token, Some("alice"), Some("alice"));
+    }
+}
+
+/// With imapmagicplus imapd removes what follows a `+`; other services do not.
+#[test]
+fn a_plus_makes_no_user_another_one_to_the_daemon() {
+    let site = Site::new(&[("imapmagicplus", "yes")]);
+    let (alice, alice_plus) = (site.token("alice"), site.token("alice+x"));
+    let ask = |name: &str, token: &str| site._daemon.ask(name, token, "pop");
+    assert_eq!(ask("alice", &alice_plus).as_deref(), Some("NO"));
+    assert_eq!(ask("alice+x", &alice).as_deref(), Some("NO"));
+    assert_eq!(ask("alice", &alice).as_deref(), Some("OK"));
+    // imapd's own name of alice+ is alice.
+    let users = site.logs_in("alice+", &alice);
+    assert_eq!(
+        users[0].as_deref().map(|user| user.trim_end_matches('+')),
+        Some("alice")
+    );
 }

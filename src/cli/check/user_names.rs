@@ -1,0 +1,87 @@
+//! What is dangerous about user names though it is valid: administrators whom single
+//! sign-on may authenticate, and names that the mail server changes.
+
+#![forbid(unsafe_code)]
+
+use super::finding::Severity;
+use super::subject::Subject;
+use crate::cli::conf_file::Format;
+use crate::cli::host::host_names;
+use crate::config::Config;
+use crate::host_names::{HostNamePolicy, HostNames, ImapdNames, VirtualDomains};
+
+/// The options of imapd.conf(5) whose users have more rights than others; a service's name
+/// may stand before each.
+const PRIVILEGED: [&str; 2] = ["admins", "proxyservers"];
+
+/// Adds the warnings about user names.
+pub(super) fn check(subject: &mut Subject<'_>, config: &Config) {
+    if subject.conf.format() == Format::Imapd && subject.service.is_none() {
+        check_privileged_users(subject, config);
+    }
+    if config.users.host_names == HostNamePolicy::Any {
+        let what = "any: whatever name the mail server makes of a user's is accepted, that of \
+                    another user too; use domain or same, unless pts_module is ldap";
+        subject.say_of_sasl(Severity::Warning, "sso_host_names", what);
+    }
+    if let HostNames::Imapd(names) = host_names(subject.conf) {
+        check_virtual_domains(subject, config, &names);
+    }
+}
+
+/// Everybody in `admins`, `proxyservers` or `lmtp_admins` should be denied.
+fn check_privileged_users(subject: &mut Subject<'_>, config: &Config) {
+    let is_privileged = |option: &str| {
+        let is_suffix = |name: &&str| {
+            option
+                .strip_suffix(*name)
+                .is_some_and(|of| of.ends_with('_'))
+        };
+        PRIVILEGED.contains(&option) || PRIVILEGED.iter().any(|name| is_suffix(&name))
+    };
+    let names = subject.conf.names().filter(|name| is_privileged(name));
+    let options: Vec<String> = names.map(str::to_owned).collect();
+    let denied = subject.conf.written("sso_denied_users");
+    for option in options {
+        let value = subject.conf.as_written(&option).unwrap_or_default();
+        for user in value.split_whitespace() {
+            if config.users.check_denied(user).is_err() {
+                continue;
+            }
+            let problem = format!("single sign-on may authenticate {user}");
+            let remedy = match user.strip_prefix("group:") {
+                Some(_) => "list the users and not their group".to_owned(),
+                None => format!("add {user} to {denied}"),
+            };
+            subject.say(Severity::Warning, &option, problem, remedy);
+        }
+    }
+}
+
+fn check_virtual_domains(subject: &mut Subject<'_>, config: &Config, names: &ImapdNames) {
+    let users = &config.users;
+    match names.virtual_domains {
+        VirtualDomains::On
+            if users.mapping.realm.is_none() && users.host_names == HostNamePolicy::Same =>
+        {
+            let problem = "on: imapd adds the domain of the interface to names without one, \
+                           and such logins are refused";
+            let realm = subject.conf.written("sso_realm");
+            let remedy = format!("set {realm}, or use userid");
+            subject.say(Severity::Warning, "virtdomains", problem, remedy);
+        }
+        VirtualDomains::Off => {
+            let domain = &names.default_domain;
+            let mut realms = names.login_realms.iter();
+            if realms.any(|realm| realm.eq_ignore_ascii_case(domain)) {
+                let problem = format!(
+                    "lists the default domain {domain}: without virtdomains imapd 3.6 aborts if a \
+                     user of it logs in"
+                );
+                let remedy = "set virtdomains to userid, or take defaultdomain out";
+                subject.say(Severity::Warning, "loginrealms", problem, remedy);
+            }
+        }
+        _ => {}
+    }
+}

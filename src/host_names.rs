@@ -84,8 +84,9 @@ pub struct ImapdNames {
     pub login_realms: Vec<String>,
     /// Whether `auth_mech` is `unix`, whose letters are known.
     pub is_auth_unix: bool,
-    /// `imapmagicplus`: what follows a `+` is not part of the name.
-    pub magic_plus: bool,
+    /// `imapmagicplus` of imapd, or `popsubfolders` of pop3d: what follows a `+` is not part of
+    /// the name.
+    pub drops_detail: bool,
 }
 
 /// `virtdomains` of imapd.conf(5).
@@ -113,8 +114,8 @@ impl HostNames {
         }
     }
 
-    /// `user` as every service of the host writes it: `imapmagicplus`, which imapd alone
-    /// obeys, is left out of account, so that a name with a `+` stays another one.
+    /// `user` as every service of the host writes it: a name with a `+` stays another one,
+    /// whatever imapd and pop3d make of it.
     ///
     /// # Errors
     /// [`Reason::UserNotAccepted`] if the host refuses the name.
@@ -138,7 +139,7 @@ impl ImapdNames {
 
     fn canonical(&self, user: &str) -> Result<String, Failure> {
         let mut name = user.to_owned();
-        if self.magic_plus
+        if self.drops_detail
             && let Some(plus) = name.find('+')
         {
             let end = match self.virtual_domains {
@@ -249,7 +250,7 @@ mod tests {
             default_domain: "univ.fr".to_owned(),
             login_realms: Vec::new(),
             is_auth_unix: true,
-            magic_plus: false,
+            drops_detail: false,
         }
     }
 
@@ -295,7 +296,7 @@ mod tests {
     #[test]
     fn the_magic_plus_is_removed() {
         let magic = |virtual_domains| ImapdNames {
-            magic_plus: true,
+            drops_detail: true,
             ..imapd(virtual_domains)
         };
         assert_canonical(magic(VirtualDomains::Off), &[("alice+x", Some("alice"))]);

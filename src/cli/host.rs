@@ -86,8 +86,25 @@ pub(super) fn host_names(conf: &ConfFile) -> HostNames {
             .to_owned(),
         login_realms: words("loginrealms"),
         is_auth_unix: conf.of_host("auth_mech").is_none_or(|mech| mech == "unix"),
-        magic_plus: is_on_or("imapmagicplus", false),
+        drops_detail: false,
     })
+}
+
+/// The same for one service, by the name that it gives to libsasl2: imapd and pop3d may
+/// take what follows a `+` for a part of the mailbox.
+pub(super) fn host_names_of(conf: &ConfFile, service: &str) -> HostNames {
+    let option = match service {
+        "imap" => "imapmagicplus",
+        "pop" => "popsubfolders",
+        _ => return host_names(conf),
+    };
+    match host_names(conf) {
+        HostNames::Imapd(names) => HostNames::Imapd(ImapdNames {
+            drops_detail: conf.of_host(option).and_then(is_on).unwrap_or(false),
+            ..names
+        }),
+        unknown => unknown,
+    }
 }
 
 #[cfg(test)]

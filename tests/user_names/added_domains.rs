@@ -1,6 +1,7 @@
-//! Domains that the host adds to a name: `virtdomains: on`, where an interface has one.
+//! What the host adds to a name, or removes from it: a domain of the interface, what follows a
+//! `+`.
 
-use super::mail_site::{MailSite, Presented, Way};
+use super::mail_site::{MailSite, Presented, WAYS, Way};
 use crate::harness::cyrus::Service;
 use crate::harness::syslog::Line;
 use crate::harness::wait::PATIENCE;
@@ -59,6 +60,37 @@ fn a_domain_that_the_interface_adds_is_accepted_with_sso_host_names_domain() {
     for way in [Way::Caspt, Way::Plain, Way::Login] {
         let typed = ("alice", Some("alice@other.fr"));
         assert_eq!(opened(&site, way, typed, "nobody"), None, "{way:?}");
+    }
+    site.assert_no_process_aborted(0);
+}
+
+/// imapd of `imapmagicplus` removes what follows a `+`, and timsieved does not.
+#[test]
+fn a_plus_that_imapd_removes_opens_no_other_mailbox_and_explain_agrees() {
+    let lines = [("imapmagicplus", "yes"), ("popsubfolders", "yes")];
+    let site = MailSite::new("magic-plus", &lines);
+    site.mark_inboxes(&["alice"]);
+    for principal in ["alice+", "alice+x", "+", "+x"] {
+        let explained = site.explain(principal, &[]);
+        let is_explained = explained.field("outcome") == "accepted";
+        for way in WAYS {
+            let user = opened(&site, way, (principal, None), principal);
+            assert_ne!(user.as_deref(), Some("alice"), "{principal} {way:?}");
+            let is_told = way == Way::Login || user.is_some() == is_explained;
+            assert!(is_told, "{principal} {way:?} {user:?}\n{explained:?}");
+        }
+        let of_pop = site.explain(principal, &["--sasl-service", "pop"]);
+        assert_ne!(of_pop.field("outcome"), "accepted", "{of_pop:?}");
+        let of_sieve = site.explain(principal, &["--sasl-service", "sieve"]);
+        assert_eq!(of_sieve.field("user"), principal, "{of_sieve:?}");
+    }
+    // The user's own mailbox by a name with a +, which imapd understands.
+    for way in [Way::Caspt, Way::Plain, Way::Login] {
+        let user = opened(&site, way, ("alice", Some("alice+")), "alice");
+        assert!(
+            user.is_none_or(|user| user.trim_end_matches('+') == "alice"),
+            "{way:?}"
+        );
     }
     site.assert_no_process_aborted(0);
 }

@@ -2,7 +2,8 @@
 
 use super::mail_site::{MailSite, Presented, WAYS};
 use crate::harness::wait::{PATIENCE, wait_until};
-use crate::libsasl2::sasl_sso;
+use crate::libsasl2::site::{PROXY, Site};
+use crate::libsasl2::{code, sasl_sso};
 use serde_json::Value;
 
 fn sessions(site: &MailSite, command: &[&str]) -> String {
@@ -61,4 +62,31 @@ fn sessions_are_listed_and_flushed_by_the_name_of_the_host() {
         }
     }
     assert!(listed(&site, "bob").is_empty());
+}
+
+#[test]
+fn a_session_is_not_used_under_another_mapping_and_a_denied_user_is_refused_at_once() {
+    let site = Site::new("names-mapping");
+    let log_in = |options: &[(&str, &str)], ticket: &str| {
+        let answer = site.driver(options).ticket(ticket);
+        match answer.code() {
+            code::OK => answer.field("user").unwrap_or_default(),
+            _ => answer.reason(),
+        }
+    };
+    let strip = [("sso_strip_domain", "guests.fr")];
+    site.cas.arm("PT-1-mapping", "alice@guests.fr", &[PROXY]);
+    assert_eq!(log_in(&strip, "PT-1-mapping"), "alice");
+    assert_eq!(log_in(&strip, "PT-1-mapping"), "alice");
+    for other in [
+        &[][..],
+        &[("sso_strip_domain", "other.fr")],
+        &[strip[0], ("sso_realm", "univ.fr")],
+    ] {
+        assert_eq!(log_in(other, "PT-1-mapping"), "ticket_refused", "{other:?}");
+    }
+    // The session is still one of the first mapping.
+    assert_eq!(log_in(&strip, "PT-1-mapping"), "alice");
+    let denied = [strip[0], ("sso_denied_users", "Alice")];
+    assert_eq!(log_in(&denied, "PT-1-mapping"), "user_denied");
 }

@@ -21,7 +21,7 @@ use serde_json::json;
 use super::Status;
 use super::conf_file::{Format, Place};
 use super::console::Console;
-use super::host::{as_somebody_else, become_user, host_name, host_names};
+use super::host::{as_somebody_else, become_user, host_name, host_names_of};
 use crate::authenticate::{Attempt, Engine, Verdict};
 use crate::clock::SystemClock;
 use crate::credential::{Credential, Kind};
@@ -123,7 +123,7 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
     let case = Case {
         service: engine.service(kind, service, &host),
         names: Names {
-            of_host: host_names(&conf),
+            of_host: host_names_of(&conf, service),
             claimed: arguments.user.clone(),
         },
         client: arguments.client.clone(),

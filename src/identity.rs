@@ -85,7 +85,7 @@ impl MailUser {
         check_characters(&name)?;
         let local = name.split('@').next().unwrap_or_default();
         let is = |word: &&str| local.eq_ignore_ascii_case(word);
-        if Self::RESERVED.iter().any(|word| is(word)) {
+        if Self::RESERVED.iter().any(is) {
             let what = format!("the mail server reserves the user name {local}");
             return Err(Failure::new(Reason::UserUnusable, what));
         }

@@ -32,12 +32,10 @@ pub(super) fn check(subject: &mut Subject<'_>, config: &Config) {
 /// Everybody in `admins`, `proxyservers` or `lmtp_admins` should be denied.
 fn check_privileged_users(subject: &mut Subject<'_>, config: &Config) {
     let is_privileged = |option: &str| {
-        let is_suffix = |name: &&str| {
-            option
-                .strip_suffix(*name)
-                .is_some_and(|of| of.ends_with('_'))
-        };
-        PRIVILEGED.contains(&option) || PRIVILEGED.iter().any(|name| is_suffix(&name))
+        PRIVILEGED.iter().any(|name| {
+            let of = option.strip_suffix(name);
+            of.is_some_and(|of| of.is_empty() || of.ends_with('_'))
+        })
     };
     let names = subject.conf.names().filter(|name| is_privileged(name));
     let options: Vec<String> = names.map(str::to_owned).collect();

@@ -29,8 +29,8 @@ pub struct SessionUser {
     pub principal: Principal,
     /// The mail user that the options map it to.
     pub mail_user: MailUser,
-    /// What the host's canonicalization made of the mail user at the last login;
-    /// `None` before the first one is complete.
+    /// What the host's canonicalization made of the mail user at the last login, unless
+    /// that is the usual name ([`HostNamePolicy::Same`]).
     pub host_name: Option<String>,
 }
 
@@ -84,8 +84,8 @@ impl MailUser {
         }
         check_characters(&name)?;
         let local = name.split('@').next().unwrap_or_default();
-        let is = |word: &&str| local.eq_ignore_ascii_case(word);
-        if Self::RESERVED.iter().any(is) {
+        let is_local = |word: &&str| local.eq_ignore_ascii_case(word);
+        if Self::RESERVED.iter().any(is_local) {
             let what = format!("the mail server reserves the user name {local}");
             return Err(Failure::new(Reason::UserUnusable, what));
         }
@@ -101,6 +101,12 @@ impl MailUser {
             return Err(unusable("the user name lacks a part beside its @"));
         }
         Ok(Self(name))
+    }
+
+    /// The mail user of a session's record, whose seal shows that it was checked when it
+    /// was written.
+    pub(crate) fn from_record(name: &str) -> Self {
+        Self(name.to_owned())
     }
 
     /// The name.

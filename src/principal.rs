@@ -40,6 +40,12 @@ impl Principal {
         Ok(Self(name.to_owned()))
     }
 
+    /// The principal of a session's record, whose seal shows that it was checked when it
+    /// was written.
+    pub(crate) fn from_record(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

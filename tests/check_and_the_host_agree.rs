@@ -14,7 +14,7 @@ use harness::dice::Dice;
 use harness::mint::{SigningKey, now};
 use harness::port::Port;
 use harness::scratch::{Scratch, cyrus_user};
-use libsasl2::Kit;
+use libsasl2::{Driver, Kit};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -223,15 +223,38 @@ fn reason(
         .collect();
     let mut driver = site.kit.driver(&site.scratch, &given);
     let unasked = driver.ask("unasked").last[1..].join(" ");
-    let offered = driver.ask("list").last.join(" ");
     let is_set = |name: &str| read.contains_key(&format!("sasl_{name}"));
-    let is_configured = is_set("caspt_url") || is_set("jwt_keys") || is_set("jwt_issuers");
-    let is_offered = offered.contains("CASPT") || offered.contains("OAUTHBEARER");
-    if is_configured && !is_offered {
-        return Some(format!("the plugin refuses it: {offered}"));
+    let has_tokens = is_set("jwt_keys") || is_set("jwt_issuers");
+    let offers = |driver: &mut Driver, name: &str| {
+        let offered = driver.ask("list").last;
+        offered.iter().any(|word| word == name)
+    };
+    let is_offered = offers(&mut driver, "CASPT") || offers(&mut driver, "OAUTHBEARER");
+    if (is_set("caspt_url") || has_tokens) && !is_offered {
+        return Some("the plugin refuses it".to_owned());
     }
     if !unasked.is_empty() {
         return Some(format!("nobody asks for {unasked}"));
+    }
+    if let Some(list) = read.get("sasl_mech_list") {
+        let listed = [&given[..], &[("mech_list", list)]].concat();
+        let mut driver = site.kit.driver(&site.scratch, &listed);
+        if is_set("caspt_url") && !offers(&mut driver, "CASPT") {
+            return Some(format!("{list} keeps CASPT from being offered"));
+        }
+        let by_any = offers(&mut driver, "OAUTHBEARER") || offers(&mut driver, "XOAUTH2");
+        if has_tokens && !by_any {
+            return Some(format!("{list} keeps tokens from being taken"));
+        }
+    }
+    // No pattern, and so no proxy that is allowed.
+    let direct = read
+        .get("sasl_caspt_allow_direct")
+        .map(|value| value.to_ascii_lowercase());
+    let is_on = |value: &String| ["yes", "y", "on", "true", "t", "1"].contains(&value.as_str());
+    let allows_direct = direct.as_ref().is_some_and(is_on);
+    if is_set("caspt_url") && !is_set("caspt_proxies") && !allows_direct {
+        return Some("no ticket can be taken".to_owned());
     }
     // What is read with the first credential alone: where sessions are kept is no longer
     // the file's to say, for it may say anything.
@@ -380,4 +403,39 @@ fn on_a_thousand_spoilt_files_the_check_says_what_the_host_says() {
     assert_eq!(all[0] + all[1], MUTATIONS);
     // Neither says the same of all.
     assert!(all.iter().all(|count| *count > MUTATIONS / 10), "{all:?}");
+}
+
+#[test]
+fn libsasl2_splits_the_list_of_mechanisms_at_white_space_alone() {
+    let site = Site::new("commas");
+    let options = [
+        ("caspt_url", &*site.url),
+        ("caspt_proxies", "https://webmail.univ.example/*"),
+        ("sso_plain", "yes"),
+    ];
+    for (list, offered) in [
+        ("PLAIN CASPT", &["CASPT", "PLAIN"][..]),
+        ("plain\tcaspt", &["CASPT", "PLAIN"]),
+        ("PLAIN,CASPT", &[]),
+        ("PLAIN, CASPT", &["CASPT"]),
+        ("PLAIN ,CASPT", &["PLAIN"]),
+        ("\"PLAIN CASPT\"", &[]),
+    ] {
+        let options = [&options[..], &[("mech_list", list)]].concat();
+        let mut driver = site.kit.driver(&site.scratch, &options);
+        let answer = driver.ask("list").last;
+        let mut found: Vec<&str> = answer.iter().map(String::as_str).collect();
+        found.retain(|word| ["CASPT", "PLAIN"].contains(word));
+        found.sort_unstable();
+        assert_eq!(found, offered, "{list:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn cyrus_reads_quotes_as_a_part_of_the_value() {
+    let scratch = Scratch::new("quotes");
+    let lines = "configdirectory: /var/lib/cyrus\nsasl_sso_realm: \"univ.example\"\n";
+    let conf = scratch.write("imapd.conf", lines);
+    let read = read_by_cyrus(&scratch, &conf).expect("a good file");
+    assert_eq!(read["sasl_sso_realm"], "\"univ.example\"");
 }

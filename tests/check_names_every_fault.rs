@@ -6,6 +6,10 @@
 
 mod harness;
 mod libsasl2;
+#[path = "check_names_every_fault/risks.rs"]
+mod risks;
+#[path = "check_names_every_fault/rows.rs"]
+mod rows;
 
 use harness::authority::Authority;
 use harness::examples;
@@ -13,6 +17,7 @@ use harness::mint::SigningKey;
 use harness::scratch::{Scratch, set_mode};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -199,13 +204,19 @@ fn good_examples_pass_alone_and_in_debians_own_file() {
     scratch.create_dir("jwt-keys");
     scratch.write("jwt-keys/application.pem", &key);
     let keys = scratch.join("jwt-keys").display().to_string();
+    // The daemon of the examples for passwords.
+    let mux = scratch.join("mux");
+    let _listener = UnixListener::bind(&mux).expect("a socket");
+    set_mode(&mux, 0o777);
+    let mux = mux.display().to_string();
     let stock = fs::read_to_string(stock()).expect("Debian's imapd.conf");
     for path in examples::all() {
         let example = fs::read_to_string(&path).expect("an example");
         let example = example
             .replace("/etc/ssl/certs/univ-ca.pem", &ca)
             .replace("/etc/cyrus/portal.pem", &portal)
-            .replace("/etc/cyrus/jwt-keys", &keys);
+            .replace("/etc/cyrus/jwt-keys", &keys)
+            .replace("/run/sasl-sso/mux", &mux);
         let alone = scratch.write("alone.conf", &example).display().to_string();
         let (status, document) = check(&["--config", &alone]);
         let mut found = findings(&document);
@@ -258,7 +269,8 @@ fn debians_own_file_is_no_reason_for_alarm() {
 #[test]
 fn the_plugin_that_is_installed_must_be_of_this_build() {
     let scratch = Scratch::new("stamp");
-    let conf = "sasl_caspt_url: https://cas.univ.example/cas\n";
+    let conf = "sasl_caspt_url: https://cas.univ.example/cas\n\
+                sasl_caspt_proxies: https://webmail.univ.example/*\n";
     let conf = scratch.write("imapd.conf", conf).display().to_string();
     let directory = scratch.create_dir("plugins").display().to_string();
     let told = |what: &str| {

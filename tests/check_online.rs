@@ -7,11 +7,12 @@ mod harness;
 mod libsasl2;
 
 use harness::authority::Authority;
+use harness::base64;
 use harness::cas::CasServer;
 use harness::cas_reply;
 use harness::faulty_cas::{Behaviour, FaultyCas};
 use harness::key_server::KeyServer;
-use harness::mint::SigningKey;
+use harness::mint::{self, SigningKey};
 use harness::oidc::OidcProvider;
 use harness::port::Port;
 use harness::scratch::Scratch;
@@ -26,7 +27,12 @@ fn check(scratch: &Scratch, lines: &[(&str, &str)]) -> (i32, Value) {
         .iter()
         .map(|(name, value)| format!("{name}: {value}\n"))
         .collect();
-    let conf = scratch.write("imapd.conf", format!("servername: mail.example\n{text}"));
+    let proxies = match text.contains("caspt_url") {
+        true => "sasl_caspt_proxies: https://webmail.example/*\n",
+        false => "",
+    };
+    let text = format!("servername: mail.example\n{proxies}{text}");
+    let conf = scratch.write("imapd.conf", text);
     let plugin = libsasl2::plugin();
     let output = Command::new(plugin.with_file_name("sasl-sso"))
         .args(["check", "--json", "--online", "--plugin-dir"])
@@ -215,6 +221,33 @@ fn a_real_issuer_shows_its_keys_and_must_be_called_by_its_own_name() {
     assert_eq!(status, 1);
     let said = said(&document, "fault", "sasl_jwt_keys");
     assert!(said.contains("is of the issuer"), "{document}");
+}
+
+#[test]
+fn published_keys_with_the_roca_fingerprint_are_named() {
+    let (scratch, authority, ca) = site("online-roca");
+    let issuer = KeyServer::start(&authority);
+    let uri = issuer.jwks_uri();
+    let name = issuer.issuer();
+    let mut good = SigningKey::rsa().jwk();
+    good["kid"] = json!("good");
+    let n = base64::encode_url(&mint::vulnerable_modulus());
+    let card = json!({"kty": "RSA", "kid": "card", "n": n, "e": "AQAB"});
+    issuer.set_keys(&[good, card]);
+    let lines = [
+        ("sasl_jwt_issuer", &*name),
+        ("sasl_jwt_keys", &*uri),
+        ("sasl_jwt_audience", "imap.example"),
+        ("sasl_jwt_ca_file", &*ca),
+    ];
+    let (status, document) = check(&scratch, &lines);
+    assert_eq!(status, 0, "{document}");
+    let said = said(&document, "warning", "sasl_jwt_keys");
+    assert!(
+        said.contains("the key card: this RSA key has the ROCA fingerprint"),
+        "{document}"
+    );
+    assert!(!said.contains("the key good"), "{document}");
 }
 
 #[test]

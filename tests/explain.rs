@@ -8,6 +8,8 @@ mod attacks;
 mod explaining;
 mod harness;
 mod libsasl2;
+#[path = "explain/mechanisms.rs"]
+mod mechanisms;
 
 use attacks::Table;
 use explaining::{Explained, explain, explain_json};

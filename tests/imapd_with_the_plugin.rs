@@ -3,6 +3,8 @@
 // clippy sees no tests outside of #[test] functions.
 #![allow(clippy::expect_used)]
 
+#[path = "imapd_with_the_plugin/facilities.rs"]
+mod facilities;
 mod harness;
 mod libsasl2;
 

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{CasConfig, Config};
 use crate::credential::{Credential, Kind};
 use crate::deadline::Deadline;
+use crate::host_names::HostNamePolicy;
 use crate::identity::{SessionUser, UserPolicy};
 use crate::log::Log;
 use crate::outcome::{self, Failure, Reason};
@@ -77,8 +78,8 @@ pub enum Unwritten {
         kind: Kind,
         /// The session's key.
         key: Key,
-        /// The name.
-        host_name: String,
+        /// The name, unless it is the usual one.
+        host_name: Option<String>,
     },
     /// That a session is used.
     Use {
@@ -346,7 +347,7 @@ impl Engine {
                 host_name,
             } => {
                 if let Some(lifetimes) = self.lifetimes(*kind) {
-                    sessions.set_host_name(*kind, key, host_name, lifetimes);
+                    sessions.set_host_name(*kind, key, host_name.as_deref(), lifetimes);
                 }
             }
             Unwritten::Use { kind, key } => {
@@ -373,17 +374,19 @@ fn map_user(
 
 impl Verdict {
     /// Notes the name that the host gave the user, for the session to be updated if it
-    /// has another one.
+    /// has another one. The usual name is not stored: it follows from the mail user.
     pub fn note_host_name(&mut self, host_name: &str) {
         let (Ok(user), Some(key), Some(kind)) = (&self.result, self.key, self.kind) else {
             return;
         };
-        if user.host_name.as_deref() == Some(host_name) {
+        let is_usual = HostNamePolicy::Same.accepts(&user.mail_user, host_name);
+        let host_name = (!is_usual).then_some(host_name);
+        if user.host_name.as_deref() == host_name {
             return;
         }
-        let host_name = host_name.to_owned();
+        let host_name = host_name.map(str::to_owned);
         match &mut self.unwritten {
-            Some(Unwritten::Session { user, .. }) => user.host_name = Some(host_name),
+            Some(Unwritten::Session { user, .. }) => user.host_name = host_name,
             _ => {
                 self.unwritten = Some(Unwritten::HostName {
                     kind,

@@ -15,6 +15,7 @@ mod login;
 mod prompt;
 mod serve;
 mod sessions;
+mod ways;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -5,7 +5,12 @@
 
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::files::Files;
 use super::jwks::{self, Secrets};
@@ -25,6 +30,8 @@ pub struct KeyReport {
     pub kind: String,
     /// The algorithms that tokens may be signed by with it, or why it is not used.
     pub usable: Result<Vec<Algorithm>, String>,
+    /// The modulus of an RSA key, big-endian.
+    pub modulus: Option<Vec<u8>>,
 }
 
 /// What an issuer publishes.
@@ -65,6 +72,21 @@ pub fn holds_a_secret(path: &Path) -> bool {
     set.keys.iter().any(Key::is_secret)
 }
 
+/// The moduli of the RSA keys at a path, big-endian, each with the file that it is
+/// from.
+pub fn rsa_moduli(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let set = Files::new(path.to_owned()).examine();
+    let modulus = |key: &Key| {
+        let (_, info) = SubjectPublicKeyInfo::from_der(key.der()?).ok()?;
+        match info.parsed() {
+            Ok(PublicKey::RSA(rsa)) => Some(rsa.modulus.to_vec()),
+            _ => None,
+        }
+    };
+    let of_file = |key: &Key| Some((key.file()?.to_owned(), modulus(key)?));
+    set.keys.iter().filter_map(of_file).collect()
+}
+
 /// Asks an issuer for its keys as a login would, but without what the host keeps.
 ///
 /// # Errors
@@ -97,6 +119,7 @@ pub(super) fn report(entry: &Value) -> KeyReport {
         kid: text("kid").map(str::to_owned),
         kind: kind(entry),
         usable,
+        modulus: text("n").map(number),
     }
 }
 
@@ -110,12 +133,15 @@ fn kind(entry: &Value) -> String {
     }
 }
 
+/// A number in base64url; empty if it is none.
+fn number(text: &str) -> Vec<u8> {
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
+    bytes.unwrap_or_default()
+}
+
 /// How long a number in base64url is, less the zeros before it.
-fn bits(number: &str) -> usize {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let bytes = URL_SAFE_NO_PAD.decode(number.trim_end_matches('='));
-    let bytes = bytes.unwrap_or_default();
+fn bits(text: &str) -> usize {
+    let bytes = number(text);
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     match bytes.get(zeros) {
         Some(first) => (bytes.len() - zeros) * 8 - first.leading_zeros() as usize,

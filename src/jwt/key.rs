@@ -145,6 +145,14 @@ impl Key {
         self.uses.iter().map(|used| used.algorithm)
     }
 
+    /// The SubjectPublicKeyInfo of an RSA key, or the bytes of another public key.
+    pub(super) fn der(&self) -> Option<&[u8]> {
+        match &self.material {
+            Material::Public(bytes) => Some(bytes),
+            Material::Secret(_) => None,
+        }
+    }
+
     /// Whether who has it can make tokens with it.
     pub(super) fn is_secret(&self) -> bool {
         matches!(self.material, Material::Secret(_))

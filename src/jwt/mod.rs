@@ -42,7 +42,9 @@ use claims::Claims;
 use compact::{Compact, Parts};
 use files::Files;
 pub use files::key_files;
-pub use inspect::{KeyReport, SetReport, check_keys, holds_a_secret, inspect_published};
+pub use inspect::{
+    KeyReport, SetReport, check_keys, holds_a_secret, inspect_published, rsa_moduli,
+};
 use json::Json;
 use key_set::KeySet;
 use published::{Dated, Published};

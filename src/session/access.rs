@@ -203,7 +203,13 @@ impl Access<'_> {
 
     /// Stores the name that the host gave the user of a session at this login. A session
     /// that was flushed by that name meanwhile is removed.
-    pub fn set_host_name(&self, kind: Kind, key: &Key, host_name: &str, lifetimes: &Lifetimes) {
+    pub fn set_host_name(
+        &self,
+        kind: Kind,
+        key: &Key,
+        host_name: Option<&str>,
+        lifetimes: &Lifetimes,
+    ) {
         let (now, wall) = (self.now(), self.wall());
         let ending = Ending {
             wall,
@@ -215,7 +221,7 @@ impl Access<'_> {
                 Some(Change::Open {
                     record: Session::with_host_name(record, host_name, now)?,
                     since: session.since,
-                    names: vec![host_name.to_owned()],
+                    names: host_name.into_iter().map(str::to_owned).collect(),
                     ending,
                 })
             };

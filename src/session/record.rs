@@ -187,8 +187,8 @@ impl Session {
         let [_, _, principal, mail_user, host_name] = texts(rest)?;
         let expires = WallTime::from_millis(expires.as_millis());
         let user = SessionUser {
-            principal: Principal::validated(principal).ok()?,
-            mail_user: MailUser::new(mail_user.to_owned()).ok()?,
+            principal: Principal::from_record(principal),
+            mail_user: MailUser::from_record(mail_user),
             host_name: (!host_name.is_empty()).then(|| host_name.to_owned()),
         };
         Some(Self {
@@ -213,10 +213,15 @@ impl Session {
     }
 
     /// The same record with the name that the host gave the user at a login at `now`.
-    pub(super) fn with_host_name(bytes: &[u8], host_name: &str, now: Moment) -> Option<Vec<u8>> {
+    pub(super) fn with_host_name(
+        bytes: &[u8],
+        host_name: Option<&str>,
+        now: Moment,
+    ) -> Option<Vec<u8>> {
         let (head, rest) = bytes.split_at_checked(Self::TEXTS)?;
         let [mechanism, service, principal, mail_user, _] = texts(rest)?;
         let mut renamed = Self::used_at(head, now);
+        let host_name = host_name.unwrap_or_default();
         let texts = [mechanism, service, principal, mail_user, host_name];
         append_texts(&mut renamed, texts);
         Some(renamed)
@@ -341,7 +346,7 @@ mod tests {
             ..session
         };
         assert_eq!(Session::used_at(&bytes, now), used.encode(&opening()));
-        let renamed = Session::with_host_name(&bytes, "alice@univ.fr", now).unwrap();
+        let renamed = Session::with_host_name(&bytes, Some("alice@univ.fr"), now).unwrap();
         let renamed = Session::decode(&renamed).unwrap();
         assert_eq!(renamed.user.host_name.as_deref(), Some("alice@univ.fr"));
         assert_eq!(renamed.used, now);

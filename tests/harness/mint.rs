@@ -240,3 +240,26 @@ fn hmac_algorithm(alg: &str) -> hmac::Algorithm {
         _ => panic!("an HMAC key does not sign by {alg}"),
     }
 }
+
+/// 65537^128, big-endian: a modulus of 2,049 bits with the ROCA fingerprint, whose first bit is 0.
+pub fn vulnerable_modulus() -> Vec<u8> {
+    let mut digits = vec![1_u32];
+    for _ in 0..128 {
+        let mut carry = 0_u64;
+        for digit in &mut digits {
+            let product = u64::from(*digit) * 65_537 + carry;
+            *digit = u32::try_from(product & 0xffff_ffff).expect("32 bits");
+            carry = product >> 32;
+        }
+        if carry > 0 {
+            digits.push(u32::try_from(carry).expect("32 bits"));
+        }
+    }
+    let bytes: Vec<u8> = digits
+        .iter()
+        .rev()
+        .flat_map(|digit| digit.to_be_bytes())
+        .collect();
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes[zeros..].to_vec()
+}

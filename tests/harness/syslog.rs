@@ -24,9 +24,19 @@ pub mod level {
     pub const DEBUG: u8 = 7;
 }
 
+/// Facilities of syslog(3), as in [`Line::facility`].
+pub mod facility {
+    /// LOG_MAIL
+    pub const MAIL: u8 = 2;
+    /// LOG_LOCAL5
+    pub const LOCAL5: u8 = 21;
+}
+
 /// One line of the log.
 #[derive(Clone, Debug)]
 pub struct Line {
+    /// The facility that the program's line went to; see [`facility`].
+    pub facility: u8,
     /// 0 (emergency) to 7 (debug); see [`level`].
     pub level: u8,
     /// What the program called itself, such as `cyrus/imap`.
@@ -211,9 +221,10 @@ fn parse(datagram: &str) -> Option<Line> {
     let (priority, rest) = datagram.strip_prefix('<')?.split_once('>')?;
     let (head, text) = rest.split_once("]: ")?;
     let (ident, pid) = head.rsplit_once('[')?;
+    let priority: u8 = priority.parse().ok()?;
     Some(Line {
-        // The upper bits are the facility.
-        level: priority.parse::<u16>().ok()?.to_le_bytes()[0] & 7,
+        facility: priority >> 3,
+        level: priority & 7,
         ident: ident.to_owned(),
         pid: pid.parse().ok()?,
         text: text.trim_end().to_owned(),

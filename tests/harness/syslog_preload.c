@@ -20,11 +20,14 @@
 #include <unistd.h>
 
 static char ident_copy[64];
+/* The facility of a line that names none, as glibc keeps it. */
+static int default_facility = LOG_USER;
 
 void openlog(const char *ident, int option, int facility)
 {
     (void)option;
-    (void)facility;
+    if (facility != 0 && (facility & ~LOG_FACMASK) == 0)
+        default_facility = facility;
     if (ident)
         snprintf(ident_copy, sizeof ident_copy, "%s", ident);
 }
@@ -65,6 +68,8 @@ void vsyslog(int priority, const char *format, va_list arguments)
     /* The mask is still glibc's; 0 asks for it and changes nothing. */
     if (!(setlogmask(0) & LOG_MASK(LOG_PRI(priority))))
         return;
+    if ((priority & LOG_FACMASK) == 0)
+        priority |= default_facility;
     length = snprintf(line, sizeof line, "<%d>%s[%ld]: ", priority,
                       ident_copy[0] ? ident_copy : program_invocation_short_name, (long)getpid());
     errno = saved; /* for %m */

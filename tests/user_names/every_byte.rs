@@ -123,7 +123,7 @@ fn names_open_what_they_spell(total: usize) {
         }
         site.assert_no_process_aborted(0);
     }
-    eprintln!("seed {seed}: {opened} names opened their own mailbox, {refused} were refused");
+    println!("seed {seed}: {opened} names opened their own mailbox, {refused} were refused");
     assert!(
         opened * 10 > total && refused * 10 > total,
         "{opened}, {refused}"

@@ -14,6 +14,8 @@ pub(super) struct Service {
     pub(super) of_sasl: &'static str,
     /// Its own configuration, if it has one (`-C`).
     pub(super) config: Option<PathBuf>,
+    /// Whether its connections begin with TLS (`-s`).
+    pub(super) is_tls: bool,
 }
 
 /// What is in the file.
@@ -66,8 +68,9 @@ impl CyrusConf {
         let Some(of_sasl) = program.and_then(of_sasl).filter(|_| section == "SERVICES") else {
             return;
         };
-        let mut config = None;
+        let (mut config, mut is_tls) = (None, false);
         while let Some(word) = words.next() {
+            is_tls |= word == "-s";
             if let Some(rest) = word.strip_prefix("-C") {
                 let path = match rest {
                     "" => words.next(),
@@ -80,6 +83,7 @@ impl CyrusConf {
             name: name.to_owned(),
             of_sasl,
             config,
+            is_tls,
         });
     }
 
@@ -125,14 +129,19 @@ mod tests {
         let found: Vec<_> = conf
             .services
             .iter()
-            .map(|one| (&*one.name, one.of_sasl, one.config.as_deref()))
+            .map(|one| (&*one.name, one.of_sasl, one.config.as_deref(), one.is_tls))
             .collect();
         assert_eq!(
             found,
             [
-                ("imap", "imap", None),
-                ("webmail", "imap", Some(Path::new("/etc/webmail.conf"))),
-                ("pop3", "pop", Some(Path::new("/etc/pop3.conf"))),
+                ("imap", "imap", None, false),
+                (
+                    "webmail",
+                    "imap",
+                    Some(Path::new("/etc/webmail.conf")),
+                    true
+                ),
+                ("pop3", "pop", Some(Path::new("/etc/pop3.conf")), false),
             ]
         );
         assert!(conf.has("notify") && conf.has("recover") && !conf.has("imaps"));

@@ -3,12 +3,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
+use super::offer::Offer;
 use crate::cli::conf_file::{Flaw, Spot};
 use crate::cli::console::{plain, styled};
 
@@ -50,11 +50,17 @@ pub(super) struct Finding {
     pub(super) line: Option<usize>,
     /// As it is, or would be, written.
     pub(super) option: Option<String>,
-    /// The service that alone has it.
-    pub(super) service: Option<String>,
     pub(super) problem: String,
     /// Empty if the problem says it.
     pub(super) remedy: String,
+}
+
+/// A finding, and for which targets it was found.
+#[derive(Debug)]
+struct Entry {
+    finding: Finding,
+    /// Indexes into [`Report::targets`]; none for what is about the command itself.
+    targets: Vec<usize>,
 }
 
 impl Finding {
@@ -67,123 +73,136 @@ impl Finding {
             file: flaw.spot.file.clone(),
             line: Some(flaw.spot.line),
             option: (!flaw.option.is_empty()).then(|| flaw.option.clone()),
-            service: None,
             problem: flaw.problem.clone(),
             remedy: flaw.remedy.to_owned(),
         }
     }
 
-    fn json(&self) -> Value {
+    /// Whether two findings are the same thing, found for two services.
+    fn is_same(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.severity, one.line, one.option.clone());
+        of(self) == of(other) && self.file == other.file && self.problem == other.problem
+    }
+
+    fn json(&self, services: &[&str]) -> Value {
         json!({
             "severity": self.severity.name(),
             "file": self.file.to_string_lossy(),
             "line": self.line,
             "option": self.option,
-            "service": self.service,
+            "service": match services {
+                [only] => Some(only),
+                _ => None,
+            },
+            "services": services,
             "problem": self.problem,
             "remedy": self.remedy,
         })
     }
-}
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
+    /// The line for people, with the services that it concerns unless that is all of
+    /// them.
+    fn line(&self, services: &[&str]) -> String {
+        let mut line = self.file.display().to_string();
+        if let Some(number) = self.line {
+            line += &format!(":{number}");
         }
-        if let Some(service) = &self.service {
-            write!(f, " for {service}")?;
+        if !services.is_empty() {
+            line += &format!(" for {}", services.join(", "));
         }
         let severity = styled(self.severity.style(), self.severity.name());
-        write!(f, ": {severity}: ")?;
+        line += &format!(": {severity}: ");
         if let Some(option) = &self.option {
-            write!(f, "{option}: ")?;
+            line += &format!("{option}: ");
         }
         // What servers say is in some of them.
-        write!(f, "{}", plain(&self.problem))?;
-        match &*self.remedy {
-            "" => Ok(()),
-            remedy => write!(f, "; {}", plain(remedy)),
+        line += &plain(&self.problem);
+        if !self.remedy.is_empty() {
+            line += &format!("; {}", plain(&self.remedy));
         }
-    }
-}
-
-/// The mechanisms that one service offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Offer {
-    pub(super) file: PathBuf,
-    pub(super) service: Option<String>,
-    pub(super) mechanisms: Vec<&'static str>,
-    pub(super) sasl: &'static str,
-    /// Whether the plugin refuses the options as a whole.
-    pub(super) is_refused: bool,
-    /// Whether there are any, listed or not.
-    pub(super) is_configured: bool,
-}
-
-impl Offer {
-    /// For whom it is, in front of a line.
-    pub(super) fn label(&self) -> String {
-        match &self.service {
-            Some(service) => format!("{} for {service}", self.file.display()),
-            None => self.file.display().to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Offer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sasl = self.sasl;
-        match &self.mechanisms[..] {
-            [] if self.is_refused => write!(f, "nothing is offered as long as there are faults"),
-            [] if self.is_configured => {
-                write!(f, "nothing is offered: {sasl}mech_list has none of it")
-            }
-            [] => write!(
-                f,
-                "nothing is offered: neither {sasl}caspt_url nor {sasl}jwt_keys is set"
-            ),
-            [only] => write!(f, "{only} is offered"),
-            [all @ .., last] => write!(f, "{} and {last} are offered", all.join(", ")),
-        }
+        line
     }
 }
 
 /// All that was found.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    pub(super) findings: Vec<Finding>,
+    entries: Vec<Entry>,
+    /// The files and services that were checked.
+    pub(super) targets: Vec<(PathBuf, Option<String>)>,
+    /// Whether cyrus.conf says which services there are.
+    pub(super) knows_services: bool,
     pub(super) offers: Vec<Offer>,
     /// What servers answered: a line for people, and its JSON.
     pub(super) online: Vec<(String, Value)>,
 }
 
 impl Report {
-    /// Adds a finding, unless it is known: what holds for all services is told once.
-    pub(super) fn add(&mut self, finding: Finding) {
-        let is_same = |known: &Finding| {
-            let of = |one: &Finding| (one.severity, one.line, one.option.clone());
-            of(known) == of(&finding)
-                && known.file == finding.file
-                && known.problem == finding.problem
-        };
-        if !self.findings.iter().any(is_same) {
-            self.findings.push(finding);
+    /// Adds a finding about a target. What was found for another one as well is told
+    /// once, for both.
+    pub(super) fn add(&mut self, target: Option<usize>, finding: Finding) {
+        let known = self.entries.iter_mut();
+        match known.into_iter().find(|one| one.finding.is_same(&finding)) {
+            Some(entry) => entry.targets.extend(target),
+            None => self.entries.push(Entry {
+                finding,
+                targets: target.into_iter().collect(),
+            }),
         }
     }
 
     pub(super) fn count(&self, severity: Severity) -> usize {
-        let of_it = self.findings.iter().filter(|one| one.severity == severity);
-        of_it.count()
+        let of_it = |one: &&Entry| one.finding.severity == severity;
+        self.entries.iter().filter(of_it).count()
+    }
+
+    /// How many faults were found for a target.
+    pub(super) fn faults_of(&self, target: usize) -> usize {
+        let of_it =
+            |one: &&Entry| one.finding.severity == Severity::Fault && one.targets.contains(&target);
+        self.entries.iter().filter(of_it).count()
+    }
+
+    /// The services that a finding concerns; none if it concerns all that read the
+    /// file.
+    fn services(&self, entry: &Entry) -> Vec<&str> {
+        let targets: Vec<_> = entry
+            .targets
+            .iter()
+            .map(|index| &self.targets[*index])
+            .collect();
+        let is_peer =
+            |(file, _): &&(PathBuf, Option<String>)| targets.iter().any(|(known, _)| known == file);
+        let peers: Vec<_> = self.targets.iter().filter(is_peer).collect();
+        let is_general = targets.iter().any(|(_, service)| service.is_none());
+        let is_of_all = peers.len() > 1 && peers.iter().all(|peer| targets.contains(peer));
+        if is_of_all || is_general && !self.knows_services {
+            return Vec::new();
+        }
+        let mut services: Vec<&str> = Vec::new();
+        for service in targets.iter().filter_map(|(_, service)| service.as_deref()) {
+            if !services.contains(&service) {
+                services.push(service);
+            }
+        }
+        services
     }
 
     /// Puts what is worst first, and in the order of the file.
     pub(super) fn sort(&mut self) {
-        self.findings.sort_by(|one, other| {
-            let key = |one: &Finding| (one.severity, one.file.clone(), one.line);
+        self.entries.sort_by(|one, other| {
+            let key = |one: &Entry| {
+                let finding = &one.finding;
+                (finding.severity, finding.file.clone(), finding.line)
+            };
             key(one).cmp(&key(other))
         });
+    }
+
+    /// The findings, each in a line for people.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        let line = |entry: &Entry| entry.finding.line(&self.services(entry));
+        self.entries.iter().map(line)
     }
 
     /// The document of `--json`.
@@ -193,18 +212,12 @@ impl Report {
             (0, _) => "warnings",
             _ => "faults",
         };
-        let offered = self.offers.iter().map(|offer| {
-            json!({
-                "file": offer.file.to_string_lossy(),
-                "service": offer.service,
-                "mechanisms": offer.mechanisms,
-            })
-        });
+        let finding = |entry: &Entry| entry.finding.json(&self.services(entry));
         json!({
             "file": file.to_string_lossy(),
             "status": status,
-            "findings": self.findings.iter().map(Finding::json).collect::<Vec<_>>(),
-            "offered": offered.collect::<Vec<_>>(),
+            "findings": self.entries.iter().map(finding).collect::<Vec<_>>(),
+            "offered": self.offers.iter().map(Offer::json).collect::<Vec<_>>(),
             "online": self.online.iter().map(|(_, json)| json).filter(|json| !json.is_null()).collect::<Vec<_>>(),
         })
     }

@@ -1,5 +1,5 @@
-//! Options of the host's own that decide on whether, and to whom, the mechanisms
-//! are offered.
+//! Options of the host's own that decide on whether it starts, and under which
+//! conditions the mechanisms are offered.
 
 #![forbid(unsafe_code)]
 
@@ -7,6 +7,7 @@ use super::finding::Severity;
 use super::names::{nearest_of, type_in_imapd};
 use super::subject::Subject;
 use crate::cli::conf_file::{ConfFile, Format};
+use crate::cli::ways;
 use crate::config::{Config, Options, is_on};
 
 /// What keeps imapd from starting, as far as it is known here: types of values,
@@ -92,7 +93,7 @@ fn check_directories(subject: &mut Subject<'_>) {
                 || "set it, such as /var/lib/cyrus".to_owned(),
                 |near| format!("is {near} meant to be it?"),
             );
-            let severity = match subject.is_whole() {
+            let severity = match subject.conf.is_whole() {
                 true => Severity::Fault,
                 // Lines to add to a file are looked at before they are.
                 false => Severity::Note,
@@ -112,9 +113,10 @@ fn check_directories(subject: &mut Subject<'_>) {
     }
 }
 
-/// Whether what is configured will be offered, and safely.
+/// Options that the plugin does not read, and that are unsafe beside it or name what
+/// is not configured.
 pub(super) fn check_offer(subject: &mut Subject<'_>, config: &Config, offered: &[&'static str]) {
-    check_mech_list(subject, config, offered);
+    check_mech_list(subject, config);
     if offered.is_empty() {
         return;
     }
@@ -129,46 +131,17 @@ pub(super) fn check_offer(subject: &mut Subject<'_>, config: &Config, offered: &
     }
 }
 
-/// Those that the host lets the plugin offer.
-pub(super) fn listed(conf: &ConfFile, offered: &[&'static str]) -> Vec<&'static str> {
-    let list = conf.get("mech_list");
-    let is_listed = |name: &&&str| {
-        let mut words = list.iter().flat_map(|list| list.split_whitespace());
-        list.is_none() || words.any(|word| word.eq_ignore_ascii_case(name))
-    };
-    offered.iter().filter(is_listed).copied().collect()
-}
-
-fn check_mech_list(subject: &mut Subject<'_>, config: &Config, offered: &[&'static str]) {
-    let Some(list) = subject.conf.get("mech_list") else {
+/// Names in the list for which nothing is configured.
+fn check_mech_list(subject: &mut Subject<'_>, config: &Config) {
+    if subject.conf.get("mech_list").is_none() {
         return;
-    };
-    let listed: Vec<String> = list
-        .split_whitespace()
-        .map(str::to_ascii_uppercase)
-        .collect();
-    let has = |name: &str| listed.iter().any(|listed| listed == name);
-    // Clients of the daemon need none of ours.
-    let by_daemon = config.fallback.is_some() || subject.conf.get("saslauthd_path").is_some();
-    for name in offered.iter().filter(|name| !has(name)) {
-        let other = match *name {
-            "OAUTHBEARER" => has("XOAUTH2"),
-            "XOAUTH2" => has("OAUTHBEARER"),
-            _ => false,
-        };
-        let severity = match other || by_daemon {
-            true => Severity::Note,
-            false => Severity::Warning,
-        };
-        let what = format!("lacks {name}, which is configured and so is not offered; add {name}");
-        subject.say_of_sasl(severity, "mech_list", &what);
     }
     for (name, option, is_configured) in [
         ("CASPT", "caspt_url", config.cas.is_some()),
         ("OAUTHBEARER", "jwt_keys", config.jwt.is_some()),
         ("XOAUTH2", "jwt_keys", config.jwt.is_some()),
     ] {
-        if has(name) && !is_configured {
+        if ways::is_listed(subject.conf, name) && !is_configured {
             let severity = match name {
                 "CASPT" => Severity::Warning,
                 // Others have plugins of these names.
@@ -181,13 +154,20 @@ fn check_mech_list(subject: &mut Subject<'_>, config: &Config, offered: &[&'stat
     }
 }
 
+/// Whether imapd has no certificate, and so offers no TLS.
+pub(super) fn lacks_certificate(conf: &ConfFile) -> bool {
+    // imapd's own words for none.
+    let is_none = |value: &str| ["", "disabled", "<none>"].contains(&value);
+    conf.of_host("tls_server_cert").is_none_or(is_none)
+}
+
 /// imapd offers what sends credentials only under TLS, if it is not told otherwise.
 fn check_clear_text(subject: &mut Subject<'_>, offered: &[&'static str]) {
     let conf = subject.conf;
     if conf.format() != Format::Imapd {
         return;
     }
-    let allowed = conf.of_host("allowplaintext").and_then(is_on) == Some(true);
+    let allowed = allows_clear_text(conf);
     let option = match subject.service {
         Some(service) if conf.spot(&format!("{service}_allowplaintext")).is_some() => {
             format!("{service}_allowplaintext")
@@ -199,11 +179,16 @@ fn check_clear_text(subject: &mut Subject<'_>, offered: &[&'static str]) {
         let what = format!("offers {names} without TLS, and tickets and tokens cross in clear");
         let remedy = "set it to no, unless nothing but this host or TLS in front connects";
         subject.say(Severity::Warning, &option, what, remedy);
-    } else if subject.is_whole() && conf.of_host("tls_server_cert").is_none() {
+    } else if subject.conf.is_whole() && lacks_certificate(conf) {
         let what = format!("is not set, and without TLS nobody is offered {names}");
         let remedy = "set it and tls_server_key";
         subject.say(Severity::Warning, "tls_server_cert", what, remedy);
     }
+}
+
+/// Whether imapd offers mechanisms that send credentials without TLS.
+pub(super) fn allows_clear_text(conf: &ConfFile) -> bool {
+    conf.of_host("allowplaintext").and_then(is_on) == Some(true)
 }
 
 #[cfg(test)]

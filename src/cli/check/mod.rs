@@ -7,12 +7,13 @@
 //! - `subject`: what is looked at, a file for a service
 //! - `target`: which files, and which services
 //! - `names`, `unread`: options that nobody reads
-//! - `host`: options of the host that decide on what is offered
+//! - `host`: options of the host that decide on whether it starts
+//! - `risks`: what is dangerous though valid, and what cannot work
 //! - `files`, `access`, `certificate`: CAs, keys, and the directory of the sessions
 //! - `plugin_dir`: the plugin itself
 //! - `cyrus_conf`: which services there are
 //! - `online`: what servers answer
-//! - `finding`: how all that is told
+//! - `finding`, `offer`: how all that is told
 //!
 //! # The document of `--json`
 //!
@@ -22,10 +23,12 @@
 //! - `status`: `good`, `warnings`, `faults`, or `unreadable`
 //! - `findings`: what is worst first. Each has `severity` (`fault`, `warning`,
 //!   `note`), `file`, `line` (or null), `option` as it is written there (or null),
-//!   `service` (null if it is not of one service alone), `problem`, and `remedy`
+//!   `service` (null if it is not of one service alone), `services` (those that it
+//!   concerns; empty if it concerns all that read the file), `problem`, and `remedy`
 //!   (empty if the problem says it)
 //! - `offered`: for each file and service (null: those without options of their
-//!   own) the `mechanisms` that the plugin offers, less those that mech_list lacks
+//!   own) the `mechanisms` that are offered, and `tickets_for`, the service that
+//!   tickets must have been issued for (null if none can come)
 //! - `online`: with `--online`, each server asked: `kind` (`cas`, `issuer`), `url`,
 //!   `service`, `answer`, `certificate` (`subject`, `issuer`, `days` left) or null;
 //!   of CAS the `path` that it answered at; of an issuer its `keys`, each with
@@ -40,8 +43,10 @@ mod files;
 mod finding;
 mod host;
 mod names;
+mod offer;
 mod online;
 mod plugin_dir;
+mod risks;
 mod subject;
 mod target;
 mod unread;
@@ -53,14 +58,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::Status;
-use super::conf_file::{ConfFile, Place};
+use super::conf_file::{ConfFile, Flaw, Format, Place};
 use super::console::{Console, plain};
 use super::host::host_name;
-use crate::config::{Config, Options};
-use cyrus_conf::CyrusConf;
-use finding::{Finding, Offer, Report, Severity};
+use super::ways;
+use crate::config::{Config, Fault, Options};
+use finding::{Finding, Report, Severity};
+use offer::{Offer, Offered};
+use risks::{Context, Version};
 use subject::Subject;
-use target::{Target, find_cyrus_conf, of_sasl, targets};
+use target::{Target, check_service, find_cyrus_conf, of_sasl, targets};
 use unread::{check_names, without_effect};
 
 /// Is the configuration right, before the restart?
@@ -80,6 +87,9 @@ pub(super) struct Arguments {
     /// Where libsasl2 looks for plugins [default: Debian's directory]
     #[arg(long, value_name = "DIR")]
     plugin_dir: Option<PathBuf>,
+    /// The version of Cyrus [default: that of the package that dpkg has installed]
+    #[arg(long, value_name = "VERSION")]
+    cyrus_version: Option<Version>,
     /// Ask the servers, too: whether CAS answers and knows the service, and which
     /// keys issuers publish
     #[arg(long)]
@@ -115,93 +125,140 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Status {
     if is_bad { Status::Bad } else { Status::Good }
 }
 
-/// For people. What is offered is told of the services of which it is different.
+/// For people. Without a cyrus.conf, the line without a service stands for all
+/// services of which nothing else is said.
 fn tell(report: &Report, console: &mut Console) {
-    for finding in &report.findings {
-        console.line(finding);
+    for line in report.lines() {
+        console.line(line);
     }
     for (line, _) in &report.online {
         console.line(plain(line));
     }
-    let mut told: Vec<&Offer> = Vec::new();
-    for offer in &report.offers {
-        let is_told = |one: &&Offer| one.file == offer.file && one.mechanisms == offer.mechanisms;
-        if !told.iter().any(is_told) {
-            console.line(format_args!("{}: {offer}", offer.label()));
-            told.push(offer);
-        }
+    let is_some = |offer: &&Offer| offer.service.is_some();
+    let of_file = |offer: &Offer| {
+        let mut offers = report.offers.iter().filter(is_some);
+        offers.any(|other| other.file == offer.file)
+    };
+    let is_told = |offer: &&Offer| is_some(offer) || !report.knows_services || !of_file(offer);
+    let offers: Vec<Offer> = report.offers.iter().filter(is_told).cloned().collect();
+    for line in offer::lines(&offers) {
+        console.line(line);
+    }
+}
+
+/// What was read of one file for one service.
+struct Examined {
+    target: Target,
+    /// What SASL calls the service.
+    of_sasl: &'static str,
+    conf: ConfFile,
+    flaws: Vec<Flaw>,
+    config: Config,
+    faults: Vec<Fault>,
+}
+
+impl Examined {
+    fn read(target: Target) -> Result<Self, (Target, String)> {
+        let (conf, flaws) = match ConfFile::examine(&target.file, target.service.as_deref()) {
+            Ok(read) => read,
+            Err(problem) => return Err((target, problem)),
+        };
+        let (config, faults) = Config::examine(&conf);
+        Ok(Self {
+            of_sasl: of_sasl(&target, &conf),
+            target,
+            conf,
+            flaws,
+            config,
+            faults,
+        })
     }
 }
 
 fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
     let main = &arguments.place.config;
     let (conf, _) = ConfFile::examine(main, None)?;
-    let services = find_cyrus_conf(arguments, &conf)?;
-    for target in targets(arguments, &conf, services.as_ref()) {
-        let of_cyrus = services.as_ref().filter(|_| target.service.is_none());
-        match ConfFile::examine(&target.file, target.service.as_deref()) {
-            Ok((conf, flaws)) => {
-                for flaw in &flaws {
-                    report.add(Finding::of_flaw(flaw));
-                }
-                let mut subject = Subject {
-                    path: &target.file,
-                    conf: &conf,
-                    service: target.service.as_deref(),
-                    report,
-                };
-                let has_flaws = flaws.iter().any(|flaw| flaw.is_fault);
-                check(&mut subject, arguments, &target, of_cyrus, has_flaws);
+    let cyrus = find_cyrus_conf(arguments, &conf)?;
+    let targets = targets(arguments, &conf, cyrus.as_ref());
+    let target = |target: &Target| (target.file.clone(), target.service.clone());
+    report.targets = targets.iter().map(target).collect();
+    report.knows_services = cyrus.is_some();
+    if let Some(finding) = check_service(arguments, &conf, cyrus.as_ref()) {
+        report.add(None, finding);
+    }
+    let mut all = Vec::new();
+    let mut indexes = Vec::new();
+    for (index, target) in targets.into_iter().enumerate() {
+        match Examined::read(target) {
+            Ok(examined) => {
+                all.push(examined);
+                indexes.push(index);
             }
-            Err(problem) => report.add(Finding {
-                severity: Severity::Fault,
-                file: target.file.clone(),
-                line: None,
-                option: None,
-                service: target.service.clone(),
-                problem,
-                remedy: "make it readable, or name another by -C in cyrus.conf".to_owned(),
-            }),
+            Err((target, problem)) => {
+                let finding = Finding {
+                    severity: Severity::Fault,
+                    file: target.file,
+                    line: None,
+                    option: None,
+                    problem,
+                    remedy: "make it readable, or name another by -C in cyrus.conf".to_owned(),
+                };
+                report.add(Some(index), finding);
+            }
         }
+    }
+    let version = arguments.cyrus_version.or_else(Version::installed);
+    for (examined, target) in all.iter().zip(indexes) {
+        let mut subject = Subject {
+            path: &examined.target.file,
+            conf: &examined.conf,
+            service: examined.target.service.as_deref(),
+            target,
+            report,
+        };
+        let mechanisms = ways::configured(&examined.config);
+        let context = Context {
+            arguments,
+            examined,
+            all: &all,
+            cyrus: cyrus.as_ref(),
+            version,
+            mechanisms: &mechanisms,
+        };
+        check(&mut subject, &context);
     }
     Ok(())
 }
 
-fn check(
-    subject: &mut Subject<'_>,
-    arguments: &Arguments,
-    target: &Target,
-    cyrus: Option<&CyrusConf>,
-    has_flaws: bool,
-) {
-    let conf = subject.conf;
-    check_names(subject, cyrus);
+fn check(subject: &mut Subject<'_>, context: &Context<'_>) {
+    let Context {
+        arguments,
+        examined,
+        mechanisms,
+        ..
+    } = context;
+    let (conf, config, faults) = (&examined.conf, &examined.config, &examined.faults);
+    for flaw in &examined.flaws {
+        subject
+            .report
+            .add(Some(subject.target), Finding::of_flaw(flaw));
+    }
     host::check_imapd(subject);
-    let (config, faults) = Config::examine(conf);
-    for fault in &faults {
+    for fault in faults {
         subject.say_of_sasl(Severity::Fault, &fault.option, &fault.problem);
     }
-    let mechanisms = offered(&config);
-    let is_refused = !faults.is_empty() || has_flaws;
-    subject.report.offers.push(Offer {
-        file: target.file.clone(),
-        service: target.service.clone(),
-        mechanisms: match is_refused {
-            true => Vec::new(),
-            false => host::listed(conf, &mechanisms),
-        },
-        sasl: conf.format().prefix(),
-        is_refused,
-        is_configured: !mechanisms.is_empty(),
-    });
-    for (option, what) in without_effect(conf, &config, subject.service) {
+    let is_refused = subject.report.faults_of(subject.target) > 0;
+    // An option of a service that cyrus.conf lacks is told once, for the whole file.
+    let is_main = examined.target.service.is_none();
+    check_names(subject, context.cyrus.filter(|_| is_main));
+    for (option, what) in without_effect(conf, config, subject.service) {
         subject.say(Severity::Fault, &option, what, "set it, or take this out");
     }
     // What is wrong with an option itself was said.
-    let is_sound = |option: &str| !faults.iter().any(|fault| fault.option == option);
-    files::check(subject, &config, &is_sound);
+    let is_sound = |option: &str| context.is_sound(option);
+    files::check(subject, config, &is_sound);
     if let Some(what) = conf
-        .asks_itself(&config)
+        .asks_itself(config)
         .filter(|_| is_sound("sso_fallback_socket"))
     {
         let what = what.split_once(": ").map_or(&*what, |(_, what)| what);
@@ -214,32 +271,74 @@ fn check(
         }
     }
     if !mechanisms.is_empty() {
-        user_names::check(subject, &config);
+        user_names::check(subject, config);
     }
-    host::check_offer(subject, &config, &mechanisms);
-    if !mechanisms.is_empty() {
-        plugin_dir::check(subject, arguments.plugin_dir.as_deref());
-    }
+    host::check_offer(subject, config, mechanisms);
+    risks::check(subject, context);
+    let is_loaded =
+        mechanisms.is_empty() || plugin_dir::check(subject, arguments.plugin_dir.as_deref());
+    let offer = offer(subject, context, is_refused, is_loaded);
+    subject.report.offers.push(offer);
     if arguments.online && faults.is_empty() {
-        let services = [target.of_sasl.unwrap_or_else(|| of_sasl(subject))];
         // Of others no user brings a ticket.
-        let asks = ["imap", "pop", "sieve", "http", "smtp"].contains(&services[0]);
+        let asks = ["imap", "pop", "sieve", "http", "smtp"].contains(&examined.of_sasl);
         if asks && let Ok(host) = host_name(conf) {
-            online::check(subject, &config, &services, &host);
+            online::check(subject, config, &[examined.of_sasl], &host);
         }
     }
 }
 
-/// Which mechanisms the plugin will offer.
-fn offered(config: &Config) -> Vec<&'static str> {
-    let all = [
-        ("CASPT", config.cas.is_some()),
-        ("PLAIN", config.plain),
-        ("OAUTHBEARER", config.jwt.is_some()),
-        ("XOAUTH2", config.jwt.is_some()),
-    ];
-    let offered = all.into_iter().filter(|(_, is_offered)| *is_offered);
-    offered.map(|(name, _)| name).collect()
+/// What the service offers, after all that was found. `is_refused` says that imapd
+/// does not start, or that the plugin offers nothing.
+fn offer(subject: &Subject<'_>, context: &Context<'_>, is_refused: bool, is_loaded: bool) -> Offer {
+    let Examined { conf, config, .. } = context.examined;
+    let sasl = conf.format().prefix();
+    let is_http = context.examined.of_sasl == "http";
+    let listed = context.mechanisms.iter().copied();
+    let listed: Vec<&str> = listed.filter(|name| ways::is_listed(conf, name)).collect();
+    let has_tls = !subject.conf.is_whole() || !host::lacks_certificate(conf);
+    let is_imapds = conf.format() == Format::Imapd;
+    let reason = if is_refused {
+        " as long as there are faults".to_owned()
+    } else if context.mechanisms.is_empty() {
+        format!(": neither {sasl}caspt_url nor {sasl}jwt_keys is set")
+    } else if is_http {
+        ": HTTP has none of these mechanisms".to_owned()
+    } else if listed.is_empty() {
+        format!(": {sasl}mech_list has none of it")
+    } else if !is_loaded {
+        ": libsasl2 does not find the plugin".to_owned()
+    } else if is_imapds && !has_tls && !host::allows_clear_text(conf) {
+        ": without tls_server_cert there is no TLS".to_owned()
+    } else if risks::starttls_is_off(context.examined, context) {
+        ": without allowstarttls there is no TLS".to_owned()
+    } else {
+        String::new()
+    };
+    let offered = match reason.is_empty() {
+        false => Offered::No(reason),
+        true if subject.report.faults_of(subject.target) > 0 => Offered::WithFaults,
+        true => Offered::Yes,
+    };
+    let is_offered = !matches!(offered, Offered::No(_));
+    let takes_tickets = !is_refused
+        && (is_offered && listed.iter().any(|name| ["CASPT", "PLAIN"].contains(name))
+            || ways::by_daemon(conf, config));
+    let tickets_for = config
+        .cas
+        .as_ref()
+        .filter(|_| takes_tickets)
+        .and_then(|cas| {
+            let host = host_name(conf).ok()?;
+            Some(cas.service.name(context.examined.of_sasl, &host))
+        });
+    Offer {
+        file: context.examined.target.file.clone(),
+        service: context.examined.target.service.clone(),
+        mechanisms: if is_offered { listed } else { Vec::new() },
+        offered,
+        tickets_for,
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::certificate::Certificate;
 use super::finding::Severity;
+use super::risks::roca;
 use super::subject::Subject;
 use crate::cas::{Answer, Cas, Said};
 use crate::config::{CasConfig, Config, IssuerConfig, KeysAt};
@@ -216,10 +217,14 @@ fn judge_keys(
         subject.say_of_sasl(Severity::Fault, &option, &what);
     }
     for key in &set.keys {
+        let name = key.kid.as_deref().unwrap_or("without a kid");
+        if key.modulus.as_deref().is_some_and(roca::has_fingerprint) {
+            let what = format!("{url}: the key {name}: {}", roca::WHAT);
+            subject.say_of_sasl(Severity::Warning, option, &what);
+        }
         if let Err(problem) = &key.usable
             && !problem.starts_with("is for something else")
         {
-            let name = key.kid.as_deref().unwrap_or("without a kid");
             let what = format!(
                 "{url}: the key {name} ({}) {problem}; tell the issuer",
                 key.kind

@@ -13,7 +13,8 @@ use crate::stamp;
 /// Where the plugin has to be.
 const NAME: &str = "libsso.so";
 
-pub(super) fn check(subject: &mut Subject<'_>, directory: Option<&Path>) {
+/// Returns whether there is a file for libsasl2 to load.
+pub(super) fn check(subject: &mut Subject<'_>, directory: Option<&Path>) -> bool {
     let places = match directory {
         Some(directory) => vec![directory.to_owned()],
         None => places(),
@@ -32,10 +33,16 @@ pub(super) fn check(subject: &mut Subject<'_>, directory: Option<&Path>) {
             places.join(", ")
         );
         let remedy = "install it, or name the directory by --plugin-dir";
-        return subject.say(Severity::Warning, "", what, remedy);
+        subject.say(Severity::Warning, "", what, remedy);
+        return false;
     };
+    check_file(subject, &path);
+    true
+}
+
+fn check_file(subject: &mut Subject<'_>, path: &Path) {
     let shown = path.display();
-    let bytes = match std::fs::read(&path) {
+    let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let what = format!("{shown} cannot be read");

@@ -12,6 +12,8 @@ pub(super) struct Subject<'a> {
     pub(super) path: &'a Path,
     pub(super) conf: &'a ConfFile,
     pub(super) service: Option<&'a str>,
+    /// The index of both in [`Report::targets`].
+    pub(super) target: usize,
     pub(super) report: &'a mut Report,
 }
 
@@ -25,15 +27,15 @@ impl Subject<'_> {
         remedy: impl Into<String>,
     ) {
         let (file, line) = place(self.conf.spot(option), self.path);
-        self.report.add(Finding {
+        let finding = Finding {
             severity,
             file,
             line,
             option: (!option.is_empty()).then(|| option.to_owned()),
-            service: self.service.map(str::to_owned),
             problem: problem.into(),
             remedy: remedy.into(),
-        });
+        };
+        self.report.add(Some(self.target), finding);
     }
 
     /// The same of an option of SASL's, by its own name, with the remedy behind the
@@ -46,13 +48,5 @@ impl Subject<'_> {
             None => (what, "see sasl-sso.conf(5)"),
         };
         self.say(severity, &option, problem, remedy);
-    }
-
-    /// Whether the file is a whole one, rather than lines to add to one.
-    pub(super) fn is_whole(&self) -> bool {
-        let is_of_a_whole = |name: &str| {
-            name.contains("partition") || ["configdirectory", "admins"].contains(&name)
-        };
-        self.conf.names().any(is_of_a_whole)
     }
 }

@@ -6,14 +6,20 @@ use std::path::{Path, PathBuf};
 
 use super::Arguments;
 use super::cyrus_conf::CyrusConf;
-use super::subject::Subject;
+use super::finding::{Finding, Severity};
+use super::names::nearest_of;
 use crate::cli::conf_file::{ConfFile, Format};
+use crate::daemon::same_file;
 
-/// One file for one service, and what SASL calls that service, if it is known.
+/// One file for one service, and what cyrus.conf says of that service, if it is
+/// known.
 pub(super) struct Target {
     pub(super) file: PathBuf,
     pub(super) service: Option<String>,
+    /// What SASL calls it.
     pub(super) of_sasl: Option<&'static str>,
+    /// Whether its connections begin with TLS.
+    pub(super) is_tls: bool,
 }
 
 /// The one that was named, or the one beside an imapd.conf if there is one.
@@ -39,13 +45,16 @@ pub(super) fn targets(
     cyrus: Option<&CyrusConf>,
 ) -> Vec<Target> {
     let main = &arguments.place.config;
-    let target = |file: &Path, service: Option<&str>| Target {
-        file: file.to_owned(),
-        service: service.map(str::to_ascii_lowercase),
-        of_sasl: service.and_then(|service| {
-            let known = cyrus?.services.iter().find(|one| one.name == service)?;
-            Some(known.of_sasl)
-        }),
+    let target = |file: &Path, service: Option<&str>| {
+        let service = service.map(str::to_ascii_lowercase);
+        let mut services = cyrus.iter().flat_map(|cyrus| &cyrus.services);
+        let known = services.find(|one| Some(&one.name) == service.as_ref());
+        Target {
+            file: file.to_owned(),
+            of_sasl: known.map(|known| known.of_sasl),
+            is_tls: known.is_some_and(|known| known.is_tls),
+            service,
+        }
     };
     let mut targets = vec![target(main, arguments.place.service.as_deref())];
     if arguments.place.service.is_some() {
@@ -77,13 +86,55 @@ pub(super) fn targets(
     targets
 }
 
+/// What is wrong with `--service`: the options that would be checked, and called
+/// good, are read by nobody.
+pub(super) fn check_service(
+    arguments: &Arguments,
+    conf: &ConfFile,
+    cyrus: Option<&CyrusConf>,
+) -> Option<Finding> {
+    let service = arguments.place.service.as_ref()?.to_ascii_lowercase();
+    let main = &arguments.place.config;
+    let known = cyrus.and_then(|cyrus| cyrus.services.iter().find(|one| one.name == service));
+    let own_file = known.and_then(|known| known.config.as_deref());
+    let (problem, remedy) = match (cyrus, own_file) {
+        _ if conf.format() == Format::Sasl => (
+            "a file of SASL itself has no options of single services".to_owned(),
+            "leave --service out".to_owned(),
+        ),
+        (Some(cyrus), _) if !cyrus.has(&service) => (
+            format!("cyrus.conf has no service {service}"),
+            match nearest_of(&service, cyrus.names()) {
+                Some(near) => format!("is {near} meant?"),
+                None => "name one that is there".to_owned(),
+            },
+        ),
+        (_, Some(file)) if !same_file(file, main) => (
+            format!("the service {service} reads another file"),
+            format!("check {} by --config", file.display()),
+        ),
+        _ => return None,
+    };
+    Some(Finding {
+        severity: Severity::Fault,
+        file: main.clone(),
+        line: None,
+        option: None,
+        problem,
+        remedy,
+    })
+}
+
 /// What SASL calls a service that no cyrus.conf explains.
-pub(super) fn of_sasl(subject: &Subject<'_>) -> &'static str {
-    let service = subject.service.unwrap_or_default();
-    let known = ["pop", "sieve", "http", "lmtp"];
+pub(super) fn of_sasl(target: &Target, conf: &ConfFile) -> &'static str {
+    if let Some(known) = target.of_sasl {
+        return known;
+    }
+    let service = target.service.as_deref().unwrap_or_default();
+    let known = ["pop", "sieve", "http", "lmtp", "nntp"];
     match known.into_iter().find(|name| service.starts_with(name)) {
         Some(name) => name,
-        None if subject.conf.format() == Format::Sasl => "smtp",
+        None if conf.format() == Format::Sasl => "smtp",
         None => "imap",
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn check(subject: &mut Subject<'_>, config: &Config) {
         subject.say_of_sasl(Severity::Warning, "sso_host_names", what);
     }
     if let HostNames::Imapd(names) = host_names(subject.conf) {
-        check_virtual_domains(subject, config, &names);
+        check_default_domain(subject, &names);
     }
 }
 
@@ -56,30 +56,19 @@ fn check_privileged_users(subject: &mut Subject<'_>, config: &Config) {
     }
 }
 
-fn check_virtual_domains(subject: &mut Subject<'_>, config: &Config, names: &ImapdNames) {
-    let users = &config.users;
-    match names.virtual_domains {
-        VirtualDomains::On
-            if users.mapping.realm.is_none() && users.host_names == HostNamePolicy::Same =>
-        {
-            let problem = "on: imapd adds the domain of the interface to names without one, \
-                           and such logins are refused";
-            let realm = subject.conf.written("sso_realm");
-            let remedy = format!("set {realm}, or use userid");
-            subject.say(Severity::Warning, "virtdomains", problem, remedy);
-        }
-        VirtualDomains::Off => {
-            let domain = &names.default_domain;
-            let mut realms = names.login_realms.iter();
-            if realms.any(|realm| realm.eq_ignore_ascii_case(domain)) {
-                let problem = format!(
-                    "lists the default domain {domain}: without virtdomains imapd 3.6 aborts if a \
-                     user of it logs in"
-                );
-                let remedy = "set virtdomains to userid, or take defaultdomain out";
-                subject.say(Severity::Warning, "loginrealms", problem, remedy);
-            }
-        }
-        _ => {}
+/// Without `virtdomains`, imapd 3.6 removes the default domain from the name of the mailbox,
+/// but not from that of the user.
+fn check_default_domain(subject: &mut Subject<'_>, names: &ImapdNames) {
+    let domain = &names.default_domain;
+    let mut realms = names.login_realms.iter();
+    if names.virtual_domains == VirtualDomains::Off
+        && realms.any(|realm| realm.eq_ignore_ascii_case(domain))
+    {
+        let problem = format!(
+            "lists the default domain {domain}: without virtdomains imapd 3.6 aborts if a user of \
+             it logs in"
+        );
+        let remedy = "set virtdomains to userid, or take defaultdomain out";
+        subject.say(Severity::Warning, "loginrealms", problem, remedy);
     }
 }

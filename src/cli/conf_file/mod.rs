@@ -198,6 +198,14 @@ impl ConfFile {
         on.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether this is the whole file of an imapd, rather than lines to add to one.
+    pub(super) fn is_whole(&self) -> bool {
+        let is_of_a_whole = |name: &str| {
+            name.contains("partition") || ["configdirectory", "admins"].contains(&name)
+        };
+        self.names().any(is_of_a_whole)
+    }
+
     /// The value of an option whose name is written so.
     pub(super) fn as_written(&self, name: &str) -> Option<String> {
         self.values.get(name).map(|entry| entry.value.clone())

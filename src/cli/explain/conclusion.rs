@@ -21,6 +21,8 @@ pub(super) struct Conclusion {
     pub(super) is_asked: bool,
     /// Whether what is known is not what would be found out now.
     pub(super) differs: bool,
+    /// Whether the service offers a mechanism by which it can come.
+    pub(super) is_offered: bool,
 }
 
 impl Conclusion {
@@ -33,6 +35,13 @@ impl Conclusion {
         has_host: false,
         is_asked: false,
         differs: false,
+        is_offered: true,
+    };
+
+    /// One that cannot reach the plugin.
+    pub(super) const NOT_OFFERED: Self = Self {
+        is_offered: false,
+        ..Self::NOT_ASKED
     };
 
     /// One that did not come as far as a name.
@@ -46,7 +55,7 @@ impl Conclusion {
     /// What is to be known beside the verdict.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.user.is_none() {
+        if self.user.is_none() && self.is_offered {
             let what = "CAS was not asked, for that would use the ticket up; say --yes";
             notes.push(what.to_owned());
         }

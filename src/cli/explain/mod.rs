@@ -19,9 +19,10 @@ use nix::unistd::Uid;
 use serde_json::json;
 
 use super::Status;
-use super::conf_file::{Format, Place};
+use super::conf_file::{ConfFile, Format, Place};
 use super::console::Console;
 use super::host::{as_somebody_else, become_user, host_name, host_names_of};
+use super::ways;
 use crate::authenticate::{Attempt, Engine, Verdict};
 use crate::clock::SystemClock;
 use crate::credential::{Credential, Kind};
@@ -41,8 +42,9 @@ use report::Report;
 /// judged by the code and the configuration that the mail server judges it by, as
 /// its user (cyrus_user) if started by root, and nothing on the host is changed: no session is
 /// opened, no refusal remembered. But CAS uses a ticket up by being asked about it:
-/// it is only asked if you say so. Exit status: 0 if it is taken, 1 if it is refused,
-/// 2 if that could not be found out.
+/// it is only asked if you say so, and never where no mechanism for a ticket is offered.
+/// Exit status: 0 if it is taken, 1 if it is refused or no mechanism for it is offered, 2
+/// if that could not be found out.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -119,8 +121,10 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         Format::Imapd => "imap",
         Format::Sasl => "smtp",
     });
+    let ways = ways::of_kind(&conf, &config, kind);
     let engine = Engine::observing(config, Arc::new(SystemClock));
     let case = Case {
+        mechanism: ways.first().copied().unwrap_or(usual_mechanism(kind)),
         service: engine.service(kind, service, &host),
         names: Names {
             of_host: host_names_of(&conf, service),
@@ -132,6 +136,13 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         engine,
         kind,
     };
+    if ways.is_empty() {
+        // The mail server would never see it: a ticket must not be used up.
+        case.notes
+            .borrow_mut()
+            .push(not_offered(&arguments.place, &conf, kind));
+        return Ok(Report::new(case, Conclusion::NOT_OFFERED, &given));
+    }
     let conclusion = case.decide(&given, &mut |question| {
         arguments.yes || given::is_agreed(question, console)
     });
@@ -142,6 +153,8 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
 struct Case {
     engine: Engine,
     kind: Kind,
+    /// The mechanism by which it would come.
+    mechanism: &'static str,
     service: String,
     client: Option<String>,
     names: Names,
@@ -221,6 +234,7 @@ impl Case {
             has_host,
             is_asked,
             differs,
+            is_offered: true,
         }
     }
 
@@ -256,7 +270,7 @@ impl Case {
         let patience = self.engine.timeout(self.kind).unwrap_or_default();
         let deadline = Deadline::new(patience, &|| false);
         with(&Attempt {
-            mechanism: mechanism(self.kind),
+            mechanism: self.mechanism,
             service: &self.service,
             client: self.client.as_deref(),
             claimed: self.names.claimed.as_deref(),
@@ -267,12 +281,37 @@ impl Case {
     }
 }
 
-/// By which credentials of a kind usually come.
-fn mechanism(kind: Kind) -> &'static str {
+/// The mechanism by which credentials of a kind usually come.
+fn usual_mechanism(kind: Kind) -> &'static str {
     match kind {
         Kind::Ticket => "CASPT",
         Kind::Token => "OAUTHBEARER",
     }
+}
+
+/// Why no credential of a kind can reach the plugin, and what to do about it.
+fn not_offered(place: &Place, conf: &ConfFile, kind: Kind) -> String {
+    let list = conf.written("mech_list");
+    let suffix = format!("_{}mech_list", conf.format().prefix());
+    let offers = |service: &&str| {
+        let of_service = ConfFile::read(&place.config, Some(service));
+        of_service.is_ok_and(|conf| {
+            let config = conf.config();
+            config.is_ok_and(|config| !ways::of_kind(&conf, &config, kind).is_empty())
+        })
+    };
+    let mut services = conf.names().filter_map(|name| name.strip_suffix(&suffix));
+    let remedy = match services.find(offers) {
+        Some(service) => format!("the service {service} does: say --service {service}"),
+        None => format!("add {} to {list}", usual_mechanism(kind)),
+    };
+    let names = match kind {
+        Kind::Ticket => "CASPT",
+        Kind::Token => "OAUTHBEARER or XOAUTH2",
+    };
+    format!(
+        "{list} lacks {names}, so this service does not offer it, and nothing was asked; {remedy}"
+    )
 }
 
 /// The failure that decided, of all that were seen.

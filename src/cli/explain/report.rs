@@ -9,7 +9,7 @@ use super::conclusion::Conclusion;
 use super::given::Given;
 use super::remedy::remedy;
 use super::steps::steps;
-use super::{Case, deciding, mechanism};
+use super::{Case, deciding};
 use crate::cli::Status;
 use crate::cli::console::{Console, styled};
 use crate::credential::Kind;
@@ -44,7 +44,7 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(case: Case, conclusion: Conclusion, given: &Given) -> Self {
         let harmless = |text: &str| given.harmless(text);
-        let mechanism = mechanism(case.kind);
+        let mechanism = case.mechanism;
         let kind = match case.kind {
             Kind::Ticket => "ticket",
             Kind::Token => "token",
@@ -85,6 +85,7 @@ impl Report {
             key,
             elapsed,
             has_host,
+            is_offered,
             ..
         } = conclusion;
         let failure = user.as_ref().and_then(|user| user.as_ref().err());
@@ -99,6 +100,7 @@ impl Report {
             elapsed,
         });
         let (outcome, status) = match &user {
+            None if !is_offered => ("not_offered", Status::Bad),
             None => ("not_asked", Status::Unusable),
             Some(Ok(_)) => ("accepted", Status::Good),
             Some(Err(failure)) => of_kind(failure.kind()),

@@ -72,7 +72,7 @@ impl Site {
     }
 
     /// The name of a session's user as the log has it: the one that the host gave it at
-    /// the last login. Before the first login is complete, it is computed.
+    /// the last login, or the usual one.
     pub(super) fn user(&self, listed: &Listed) -> String {
         let mail_user = listed.user.mail_user.as_str();
         let computed = || self.names.canonical(mail_user).ok();

@@ -260,7 +260,7 @@ fn names() -> Vec<Row> {
             cas("virtdomains: userid\n"),
         ),
         row(
-            ["warning", "imap_virtdomains", "the client chooses"],
+            ["warning", "imap_virtdomains", "such logins are refused"],
             cas("virtdomains: off\nimap_virtdomains: on\nimap_sasl_caspt_timeout: 4\n"),
             cas("virtdomains: off\nimap_virtdomains: off\nimap_sasl_caspt_timeout: 4\n"),
         ),

@@ -3,10 +3,10 @@
 
 #![forbid(unsafe_code)]
 
+mod meant;
+
 use std::fmt;
 
-use base64::engine::general_purpose::{self, GeneralPurpose};
-use base64::{Engine as _, alphabet};
 use zeroize::Zeroizing;
 
 use crate::outcome::{Failure, Reason};
@@ -42,13 +42,6 @@ impl Ticket {
             return complain("has characters other than visible ASCII");
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
-    }
-
-    /// Whether these bytes are so much like a ticket that they can be nothing else,
-    /// though it may be too long for one.
-    fn is_meant(bytes: &[u8]) -> bool {
-        let begins = bytes.starts_with(b"PT-") || bytes.starts_with(b"ST-");
-        begins && bytes.len() >= *Self::LENGTHS.start() && bytes.iter().all(u8::is_ascii_graphic)
     }
 
     /// The ticket itself, for the SSO server and the session's key alone.
@@ -110,47 +103,11 @@ impl Token {
         }
     }
 
-    /// Whether these bytes are so much like a token that they can be nothing else,
-    /// though it may be broken: a JSON object in base64, of either alphabet and with
-    /// padding or without, and more parts after it.
-    fn is_meant(bytes: &[u8]) -> bool {
-        let bytes = match bytes.split_at_checked(b"Bearer".len()) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer") => token,
-            _ => bytes,
-        };
-        let bytes = bytes.trim_ascii_start();
-        let mut parts = bytes.splitn(3, |byte| *byte == b'.');
-        let (Some(header), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
-            return false;
-        };
-        let as_in_urls = |byte: &u8| match byte {
-            b'+' => b'-',
-            b'/' => b'_',
-            other => *other,
-        };
-        let end = header
-            .iter()
-            .rposition(|byte| *byte != b'=')
-            .map_or(0, |last| last + 1);
-        let header: Zeroizing<Vec<u8>> =
-            Zeroizing::new(header[..end].iter().map(as_in_urls).collect());
-        LENIENT.decode(&*header).is_ok_and(|header| {
-            let header = header.trim_ascii();
-            header.starts_with(b"{") && header.ends_with(b"}")
-        })
-    }
-
     /// The token itself, for its validation and the session's key alone.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
-
-/// base64url, with what may be wrong with its last character.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    general_purpose::NO_PAD.with_decode_allow_trailing_bits(true),
-);
 
 /// Whether a byte is of base64url (RFC 4648, section 5), or a dot.
 fn is_known(byte: u8) -> bool {
@@ -187,16 +144,7 @@ impl Kind {
     /// be a credential must never be tried as a password: that would be to send
     /// it to whoever checks those.
     pub fn of_password(password: &[u8]) -> Option<Self> {
-        // What some client has put around it makes it no other thing.
-        let is_around = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
-        let start = password.iter().position(|byte| !is_around(byte))?;
-        let end = password.iter().rposition(|byte| !is_around(byte))?;
-        let password = &password[start..=end];
-        if Ticket::is_meant(password) {
-            Some(Self::Ticket)
-        } else {
-            Token::is_meant(password).then_some(Self::Token)
-        }
+        meant::kind(password)
     }
 }
 

@@ -266,9 +266,22 @@ fn chain<'e>(
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let says_nothing =
         |text: &str| text == "error sending request" || text.starts_with("client error (");
-    let causes: Vec<String> = chain(error).map(ToString::to_string).collect();
+    let causes: Vec<String> = chain(error).map(words).collect();
     let begin = causes.iter().position(|cause| !says_nothing(cause));
     causes[begin.unwrap_or(0)..].join(": ")
+}
+
+/// One of them: rustls' errors are within those of I/O.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let of_tls = |error: &std::io::Error| tls_error(error).map(trust::words);
+    let of_tls = error.downcast_ref().and_then(of_tls);
+    of_tls.unwrap_or_else(|| error.to_string())
+}
+
+fn tls_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    let deeper = || inner.downcast_ref().and_then(tls_error);
+    inner.downcast_ref().or_else(deeper)
 }
 
 fn not_written(reason: Reason, detail: String) -> Error {

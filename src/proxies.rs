@@ -110,6 +110,12 @@ impl Pattern {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("has a user name before the host");
         }
+        if !(is_whole || is_of_rfc_3986(beginning) && stays_below(beginning, "")) {
+            return Err(
+                "has a dot segment, or characters that a URL does not have; write them \
+                        percent-encoded, and no . or .. in the path",
+            );
+        }
         Ok(if is_whole {
             Self::Whole(text.to_owned())
         } else {
@@ -120,7 +126,9 @@ impl Pattern {
     fn matches(&self, proxy: &str) -> bool {
         match self {
             Self::Whole(url) => proxy == url,
-            Self::Beginning(beginning) => proxy.starts_with(beginning) && !climbs(proxy),
+            Self::Beginning(beginning) => proxy
+                .strip_prefix(beginning.as_str())
+                .is_some_and(|rest| is_of_rfc_3986(rest) && stays_below(beginning, rest)),
         }
     }
 }
@@ -135,18 +143,67 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Whether a URL has dot segments (RFC 3986, section 3.3), plain or encoded, by
-/// which it leaves the path that it begins with.
-fn climbs(url: &str) -> bool {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    let mut path = path.to_ascii_lowercase().replace("%2e", ".");
-    // What some servers take for a slash, and what some cut off a segment.
-    for slash in ["%2f", "%5c", "\\"] {
-        path = path.replace(slash, "/");
+/// Whether a text has only the characters that RFC 3986 allows in a URI (section 2), and
+/// each `%` begins an encoded byte.
+fn is_of_rfc_3986(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.iter().enumerate().all(|(at, byte)| match byte {
+        b'%' => encoded(bytes, at).is_some(),
+        byte => byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=".contains(byte),
+    })
+}
+
+/// The byte that is encoded at `at` (RFC 3986, section 2.1).
+fn encoded(bytes: &[u8], at: usize) -> Option<u8> {
+    let &[b'%', high, low] = bytes.get(at..at + 3)? else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// Whether the path of a URL, which begins with `beginning` and goes on with `rest`, stays
+/// below what it begins with, also for a server that decodes it more than once, takes `\`
+/// for `/`, or cuts off the parameters and the blanks of a segment: it has no dot segment
+/// (RFC 3986, section 3.3). Behind the beginning are ASCII characters alone, however they
+/// are encoded: some servers read an overlong or a full-width dot as a dot.
+fn stays_below(beginning: &str, rest: &str) -> bool {
+    let without_query = |text: &'_ str| text.find(['?', '#']).unwrap_or(text.len());
+    let end = without_query(beginning);
+    let rest = match end == beginning.len() {
+        true => &rest[..without_query(rest)],
+        false => "",
+    };
+    let decoded = decode_fully(rest.as_bytes());
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    if !decoded.iter().all(is_plain) || decoded.contains(&b'%') {
+        return false;
     }
-    path.split('/')
-        .filter_map(|segment| segment.split([';', '%']).next())
-        .any(|segment| matches!(segment, "." | ".."))
+    let path = decode_fully(&[&beginning.as_bytes()[..end], &decoded].concat());
+    let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    !path.split(is_slash).any(|segment| {
+        let ends = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
+        let name = segment.split(ends).next().unwrap_or_default().trim_ascii();
+        !name.is_empty() && name.iter().all(|byte| *byte == b'.' || *byte == b' ')
+    })
+}
+
+/// The bytes after percent-decoding until nothing changes any more.
+fn decode_fully(text: &[u8]) -> Vec<u8> {
+    let mut bytes = text.to_vec();
+    loop {
+        let mut decoded = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            let found = encoded(&bytes, at);
+            decoded.push(found.unwrap_or(*byte));
+            at += if found.is_some() { 3 } else { 1 };
+        }
+        if decoded.len() == bytes.len() {
+            return bytes;
+        }
+        bytes = decoded;
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +281,134 @@ mod tests {
     }
 
     #[test]
+    fn no_spelling_of_a_dot_segment_leaves_the_pattern() {
+        let policy = policy(&["https://webmail.univ.fr/app/*", "https://h.fr/a*"], false);
+        let verdict = |rest: &str| {
+            let proxy = format!("https://webmail.univ.fr/app/{rest}");
+            verdict(&policy, &[&proxy])
+        };
+        for rest in [
+            "../x",
+            "./x",
+            "..",
+            ".",
+            "...",
+            "x/..",
+            "x/../y",
+            "%2e%2e/x",
+            "%2E./x",
+            ".%2e",
+            "%252e%252e/x",
+            "%25252e./x",
+            "%252525252e%2e/x",
+            "%25%32%65%2e/x",
+            "%%32%65./x",
+            "..%2fx",
+            "..%252fx",
+            "..%5cx",
+            "..%255cx",
+            "..\\x",
+            "..;/x",
+            "..;a=b/x",
+            "..%3b/x",
+            "..%253bx/y",
+            "..%3fx/y",
+            "..%23/y",
+            "..%20/x",
+            "%20../x",
+            ".%20./x",
+            "..%00/x",
+            "..%2500/x",
+            "..%09/x",
+            "..%0a/x",
+            "..%0d%0a/x",
+            ".\t./x",
+            "..\t/x",
+            "..\n/x",
+            "..\u{0}/x",
+            ".. /x",
+            "%c0%ae%c0%ae/x",
+            "%c0%ae./x",
+            "%c0%2e./x",
+            "%e0%80%ae./x",
+            "..%c0%af x",
+            "..%c0%afx",
+            "%c1%9c../x",
+            "\u{ff0e}\u{ff0e}/x",
+            "%ef%bc%8e%ef%bc%8e/x",
+            "%25ef%25bc%258e./x",
+            "..\u{ff0f}x",
+            "..%ef%bc%8fx",
+            "..\u{2215}x",
+            "\u{2024}./x",
+            "%e2%80%a4./x",
+            "\u{fe52}./x",
+            "\u{2025}/x",
+            ".\u{200b}./x",
+            ".%e2%80%8b./x",
+            "..\u{feff}/x",
+            "..%ad/x",
+            "%u002e%u002e/x",
+            "%2",
+            "%",
+            "%zz",
+            "x%2",
+            "x\"y",
+            "x<y",
+            "x{y}",
+            "x|y",
+            "x^y",
+            "x`y",
+            "caf\u{e9}",
+            "caf%e9",
+            "caf%c3%a9",
+            "%7f",
+        ] {
+            assert_eq!(verdict(rest), Some(Reason::ProxyNotAllowed), "{rest:?}");
+        }
+        for rest in [
+            "",
+            "cas/callback",
+            "a..b",
+            "..a",
+            "a..",
+            ".well-known/x",
+            "...a/x",
+            "x?../y",
+            "x?a=%2e%2e/",
+            "x#../y",
+            "%20x",
+            "a%20b",
+            "a%2fb",
+            "x;v=1.2/y",
+            "x?u=%c3%a9",
+            "a//b",
+            "%41%2520b",
+            "~user/-_.!$&'()*+,;=:@",
+        ] {
+            assert_eq!(verdict(rest), None, "{rest:?}");
+        }
+    }
+
+    #[test]
+    fn a_dot_segment_that_begins_in_the_pattern_does_not_end_behind_it() {
+        for (pattern, rest) in [
+            ("https://h.fr/a/.*", "./x"),
+            ("https://h.fr/a/%2e*", "%2e/x"),
+            ("https://h.fr/a/%*", "2e%2e/x"),
+            ("https://h.fr/a/%2*", "e./x"),
+            ("https://h.fr/a?b*", "/../../x"),
+        ] {
+            let (policy, problems) = ProxyPolicy::parse(&[pattern.to_owned()], false);
+            let proxy = format!("{}{rest}", pattern.trim_end_matches('*'));
+            let is_taken = verdict(&policy, &[&proxy]).is_none();
+            // In a query it is no segment.
+            assert_eq!(is_taken, pattern.contains('?'), "{pattern}");
+            assert_eq!(problems.is_empty(), pattern.contains('?'), "{pattern}");
+        }
+    }
+
+    #[test]
     fn a_direct_ticket_needs_its_own_permission_and_gives_no_other() {
         let policy = policy(&[], true);
         assert_eq!(verdict(&policy, &[]), None);
@@ -241,6 +426,10 @@ mod tests {
             "https://me@webmail.univ.fr/*",
             "imap://mail.univ.fr/",
             "webmail.univ.fr",
+            "https://webmail.univ.fr/a/../*",
+            "https://webmail.univ.fr/%2e%2e/*",
+            "https://webmail.univ.fr/caf\u{e9}/*",
+            "https://webmail.univ.fr/%zz/*",
         ] {
             let (_, problems) = ProxyPolicy::parse(&[text.to_owned()], false);
             assert_eq!(problems.len(), 1, "{text}");

@@ -2,45 +2,95 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::unistd::Uid;
 
 /// So many links one may lead to another.
 const LINKS: usize = 16;
 
-/// Makes sure that not everybody of the host may write `path`, or in it: who can, says who
-/// may log in, and as whom.
+/// Makes sure that nobody but `user` and root may write `path`, or in it: who can, says who
+/// may log in, and as whom. Where it is not known who the user is, its owner is not judged.
 ///
 /// # Errors
 /// The problem, and behind a semicolon the remedy.
-pub fn check_unwritable(path: &Path, metadata: &Metadata) -> Result<(), String> {
-    match is_for_everybody(metadata) {
-        false => Ok(()),
-        true => {
-            let path = path.display();
-            Err(format!("everybody may write {path}; chmod o-w {path}"))
+pub fn check_unwritable(path: &Path, metadata: &Metadata, user: Option<Uid>) -> Result<(), String> {
+    let path = path.display();
+    let complain = |danger: Danger| Err(format!("{path} {danger}; {} {path}", danger.remedy()));
+    danger(metadata, user).map_or(Ok(()), complain)
+}
+
+/// Makes sure that nobody but `user` and root may put something else in the place of `path`,
+/// or of what it leads to: who owns a directory on the way to it, or a link, can, and who
+/// may write such a directory, unless that is sticky (inode(7)).
+///
+/// # Errors
+/// The problem, and behind a semicolon the remedy.
+pub fn check_irreplaceable(path: &Path, user: Option<Uid>) -> Result<(), String> {
+    follow(path, &mut |above, metadata| {
+        let metadata = metadata.map_err(|error| format!("{}: {error}", above.display()))?;
+        // What is at the end of a link is judged by who opens it.
+        if !metadata.is_dir() && !metadata.is_symlink() {
+            return Ok(());
+        }
+        let (path, above) = (path.display(), above.display());
+        danger_above(metadata, user).map_or(Ok(()), |danger| {
+            let remedy = danger.remedy();
+            Err(format!(
+                "{above} {danger}, who could replace {path}; {remedy} {above}"
+            ))
+        })
+    })
+}
+
+/// Why somebody else has power over a file or a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Danger {
+    /// Its owner is neither the user nor root.
+    Foreign(u32),
+    /// Its mode lets others write.
+    Writable(u32),
+}
+
+impl Danger {
+    /// The command that mends it, which the path follows.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::Foreign(_) => "chown root",
+            Self::Writable(_) => "chmod go-w",
         }
     }
 }
 
-/// Makes sure that not everybody may put something else in the place of `path`, or of what
-/// it leads to.
-///
-/// # Errors
-/// The problem, and behind a semicolon the remedy.
-pub fn check_irreplaceable(path: &Path) -> Result<(), String> {
-    follow(path, &mut |above, metadata| {
-        let metadata = metadata.map_err(|error| format!("{}: {error}", above.display()))?;
-        if metadata.is_dir() && is_for_everybody(metadata) && !is_sticky(metadata) {
-            let (path, above) = (path.display(), above.display());
-            let problem = format!("everybody may write {above}, and so replace {path}");
-            return Err(format!("{problem}; chmod o-w {above}"));
+impl fmt::Display for Danger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign(owner) => write!(f, "belongs to uid {owner}"),
+            Self::Writable(mode) => write!(f, "may be written by others (mode {mode:o})"),
         }
-        Ok(())
+    }
+}
+
+/// Who but `user` and root has power over a file or a directory itself, if somebody has.
+fn danger(metadata: &Metadata, user: Option<Uid>) -> Option<Danger> {
+    let owner = metadata.uid();
+    if owner != 0 && user.is_some_and(|user| user.as_raw() != owner) {
+        return Some(Danger::Foreign(owner));
+    }
+    let is_writable = metadata.mode() & 0o022 != 0 && !metadata.is_symlink();
+    is_writable.then_some(Danger::Writable(metadata.mode() & 0o7777))
+}
+
+/// The same over what is in a directory, or behind a link.
+pub(crate) fn danger_above(metadata: &Metadata, user: Option<Uid>) -> Option<Danger> {
+    danger(metadata, user).filter(|danger| match danger {
+        Danger::Foreign(_) => true,
+        Danger::Writable(_) => !is_sticky(metadata),
     })
 }
 
@@ -75,11 +125,7 @@ fn go<E>(path: &Path, look: &mut Look<'_, E>, links: usize) -> Result<(), E> {
     Ok(())
 }
 
-fn is_for_everybody(metadata: &Metadata) -> bool {
-    metadata.mode() & 0o002 != 0
-}
-
 /// Nobody replaces another one's files in such a directory (inode(7)).
-pub(crate) fn is_sticky(metadata: &Metadata) -> bool {
+fn is_sticky(metadata: &Metadata) -> bool {
     metadata.mode() & 0o1000 != 0
 }

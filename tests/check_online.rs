@@ -151,7 +151,7 @@ fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
     let (status, document) = check(&scratch, &lines[..1]);
     assert_eq!(status, 1);
     let fault = said(&document, "fault", "sasl_caspt_url");
-    assert!(fault.contains("in sasl_caspt_ca_file"), "{document}");
+    assert!(fault.contains("file of sasl_caspt_ca_file"), "{document}");
     assert_eq!(document["online"][0]["reason"], "server_untrusted");
     cas.refuse();
     let (status, document) = check(&scratch, &lines);

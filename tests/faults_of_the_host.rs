@@ -35,5 +35,7 @@ mod reloads;
 mod slow;
 #[path = "faults_of_the_host/threads.rs"]
 mod threads;
+#[path = "faults_of_the_host/trusted_cas.rs"]
+mod trusted_cas;
 #[path = "faults_of_the_host/world.rs"]
 mod world;

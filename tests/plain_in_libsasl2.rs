@@ -152,6 +152,34 @@ fn what_is_refused_as_a_credential_is_never_tried_as_a_password() {
         (" PT-1-unknown", "ticket_malformed"),
         ("eyJhbGciOiJub25lIn0.e30.", "algorithm_not_allowed"),
         ("eyJhbGciOiJub25lIn0..", "token_malformed"),
+        // Other secrets of CAS, and credentials with something around them.
+        ("PGT-1-unknown", "ticket_malformed"),
+        ("PGTIOU-1-unknown", "ticket_malformed"),
+        ("TGT-1-unknown", "ticket_malformed"),
+        ("LT-1-unknown", "ticket_malformed"),
+        ("\"PT-1-unknown\"", "ticket_malformed"),
+        ("ticket=PT-1-Xq3fWmZ0pLr8sVtu", "ticket_malformed"),
+        (&format!("\"{good}\""), "token_malformed"),
+        (&format!("\u{feff}{good}"), "token_malformed"),
+        (&format!("{good}\u{a0}"), "token_malformed"),
+        (&format!("Bearer {good}"), "token_malformed"),
+        (&format!("access_token={good}"), "token_malformed"),
+        (
+            &format!("{{\"access_token\":\"{good}\"}}"),
+            "token_malformed",
+        ),
+        (
+            &format!("user=alice\x01auth=Bearer {good}\x01\x01"),
+            "token_malformed",
+        ),
+        (
+            &format!("n,a=alice,\x01host=mail\x01auth=Bearer {good}\x01\x01"),
+            "token_malformed",
+        ),
+        (
+            "user=alice\x01auth=Bearer opaque\x01\x01",
+            "token_malformed",
+        ),
     ] {
         let answer = plain(&mut driver, format!("\0alice\0{password}").as_bytes());
         assert_eq!(answer.reason(), reason, "{password}");

@@ -21,7 +21,7 @@ use crate::http::{Client, Response};
 use crate::log::quoted;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
-use crate::rules::{Condition, words};
+use crate::rules::{Condition, values_of};
 use crate::witness::{Checks, Step, Told, Witness};
 pub use probe::{Answer, Said};
 
@@ -139,10 +139,7 @@ impl Cas {
         mut checks: Checks<'_>,
     ) -> Result<Principal, Failure> {
         self.config.proxies.judge(&success.proxies, &mut checks)?;
-        let values = |name: &str| match success.only_value(name) {
-            Ok(single) => words(single).collect(),
-            Err(_) => success.values(name).map(Cow::Borrowed).collect(),
-        };
+        let values = |name: &str| self.rule_values(success, name);
         let unmet = |condition: &Condition| {
             let what = format!("the user does not meet {condition}");
             Failure::new(Reason::RuleNotMet, what)
@@ -164,6 +161,27 @@ impl Cas {
         checks.verdict()?;
         Ok(principal)
     }
+
+    /// What an attribute says to a rule.
+    fn rule_values<'s>(&self, success: &'s reply::Success, name: &str) -> Vec<Cow<'s, str>> {
+        let is_list = self.config.list_attributes.iter().any(|list| list == name);
+        let values = success.values(name);
+        match success.only_value(name) {
+            _ if is_list => values.flat_map(items).map(Cow::Borrowed).collect(),
+            Ok(single) => values_of(name, single),
+            Err(_) => values.map(Cow::Borrowed).collect(),
+        }
+    }
+}
+
+/// The items of a list that is written into one value as Java does it: `[a, b]`.
+fn items(value: &str) -> Vec<&str> {
+    let inside = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
+    match inside {
+        None => vec![value],
+        // A comma alone is part of an item: a distinguished name has some.
+        Some(list) => list.split(", ").filter(|item| !item.is_empty()).collect(),
+    }
 }
 
 fn request(base: &Url, path: &str, ticket: &str, service: &str) -> Url {
@@ -178,6 +196,92 @@ fn request(base: &Url, path: &str, ticket: &str, service: &str) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::fuzzing::site::Table;
+
+    /// What comes of a reply with these attributes under these options.
+    fn judged(attributes: &str, options: &[(&str, &str)]) -> Result<(), Reason> {
+        let given = [
+            ("caspt_url", "https://cas.univ.fr/cas"),
+            ("caspt_allow_direct", "yes"),
+        ];
+        let config = Config::read(&Table(&[&given, options].concat())).unwrap();
+        let cas = Cas::new(config.cas.unwrap());
+        let reply = format!(
+            "<cas:serviceResponse xmlns:cas=\"http://www.yale.edu/tp/cas\">\
+             <cas:authenticationSuccess><cas:user>alice</cas:user>\
+             <cas:attributes>{attributes}</cas:attributes>\
+             </cas:authenticationSuccess></cas:serviceResponse>"
+        );
+        let judged = cas.understand(reply.as_bytes(), Checks::new(Witness::NOBODY));
+        judged.map(drop).map_err(|failure| failure.reason())
+    }
+
+    #[test]
+    fn an_attribute_counts_as_a_whole_and_only_scopes_by_their_words() {
+        let no_mail = "<cas:groups>no mail</cas:groups>";
+        let staff = "<cas:memberOf>CN=staff,OU=Managed Groups,DC=x</cas:memberOf>";
+        for (attributes, rule, is_met) in [
+            (no_mail, "groups=mail", false),
+            (no_mail, "groups=no", false),
+            (no_mail, "groups=\"no mail\"", true),
+            (staff, "memberOf=\"CN=staff,OU=Managed Groups,DC=x\"", true),
+            (
+                staff,
+                "memberOf=\"CN=it\"|\"CN=staff,OU=Managed Groups,DC=x\"",
+                true,
+            ),
+            (staff, "memberOf=CN=staff,OU=Managed", false),
+            ("<cas:scope>openid imap</cas:scope>", "scope=imap", true),
+            ("<cas:scope>openid&#9;imap</cas:scope>", "scope=imap", false),
+            (
+                "<cas:scope>openid imap</cas:scope><cas:scope>x</cas:scope>",
+                "scope=imap",
+                false,
+            ),
+            ("<cas:groups>[a, mail]</cas:groups>", "groups=mail", false),
+        ] {
+            let judged = judged(attributes, &[("caspt_require", rule)]);
+            assert_eq!(judged.is_ok(), is_met, "{attributes} {rule}");
+        }
+    }
+
+    #[test]
+    fn a_list_in_one_value_is_a_list_where_the_option_names_its_attribute() {
+        for (value, rule, is_met) in [
+            ("[9260, 9253]", "number=9253", true),
+            ("[9260, 9253]", "number=9260", true),
+            ("[9260, 9253]", "number=925", false),
+            ("[9260, 9253]", "number=\"[9260, 9253]\"", false),
+            ("[9253]", "number=9253", true),
+            ("9253", "number=9253", true),
+            ("[]", "number=\"[]\"", false),
+            ("[no mail, x]", "number=mail", false),
+            ("[no mail, x]", "number=\"no mail\"", true),
+            ("[CN=it,DC=x, CN=mail,DC=x]", "number=CN=mail,DC=x", true),
+            ("[CN=it,DC=x, CN=mail,DC=x]", "number=DC=x", false),
+        ] {
+            let attribute = format!("<cas:number>{value}</cas:number>");
+            let options = [
+                ("caspt_require", rule),
+                ("caspt_list_attributes", "x number"),
+            ];
+            assert_eq!(
+                judged(&attribute, &options).is_ok(),
+                is_met,
+                "{value} {rule}"
+            );
+            let twice = format!("{attribute}<cas:number>other</cas:number>");
+            assert_eq!(judged(&twice, &options).is_ok(), is_met, "{value} {rule}");
+        }
+        // The user's name is one value, however it is written.
+        let options = [
+            ("caspt_user_attribute", "uid"),
+            ("caspt_list_attributes", "uid"),
+        ];
+        let list = judged("<cas:uid>[alice, bob]</cas:uid>", &options);
+        assert_eq!(list, Err(Reason::UserUnusable));
+    }
 
     #[test]
     fn every_parameter_is_percent_encoded() {

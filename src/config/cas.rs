@@ -31,6 +31,8 @@ pub struct CasConfig {
     pub user_attribute: Option<String>,
     /// `caspt_require`: conditions on the attributes.
     pub require: Rules,
+    /// `caspt_list_attributes`: the attributes whose values `[a, b]` are lists.
+    pub list_attributes: Vec<String>,
     /// `caspt_budget`: how many tickets of one client CAS may refuse in a minute
     /// until new ones are not asked about.
     pub budget: u64,
@@ -53,6 +55,7 @@ impl CasConfig {
             timeout: reader.seconds("caspt_timeout", 5, 1..=60),
             user_attribute: reader.text("caspt_user_attribute"),
             require: reader.rules("caspt_require"),
+            list_attributes: reader.words("caspt_list_attributes"),
             budget: reader.number("caspt_budget", 3_000, 1..=60_000) as u64,
             session_ttl: reader.seconds("caspt_session_ttl", 28_800, 1..=MONTH),
             session_idle: reader.seconds("caspt_session_idle", 3_600, 1..=MONTH),
@@ -64,10 +67,15 @@ impl CasConfig {
     /// that it was opened under and no other.
     pub(crate) fn policy(&self) -> String {
         let urls: Vec<&str> = self.urls.iter().map(Url::as_str).collect();
-        format!(
+        let mut policy = format!(
             "{urls:?} {:?} {:?} {:?}",
             self.proxies, self.user_attribute, self.require
-        )
+        );
+        // Sessions that were opened while rules were met by the words of a value end.
+        if !self.require.conditions().is_empty() {
+            policy += &format!(" whole values, lists {:?}", self.list_attributes);
+        }
+        policy
     }
 }
 
@@ -177,5 +185,11 @@ mod tests {
         ] {
             assert_ne!(usual, policy(option, value), "{option}");
         }
+        let with_lists = |lists| {
+            let mut given = with("caspt_require", "role=mail");
+            given.push(("caspt_list_attributes", lists));
+            Config::read(&Given(given)).unwrap().cas.unwrap().policy()
+        };
+        assert_ne!(with_lists("role"), with_lists("roles"));
     }
 }

@@ -76,8 +76,13 @@ pub const OPTIONS: &[Described] = &[
     of_all(
         "caspt_require",
         Means("none"),
-        "conditions on the attributes: `role=mail unit=it|physics`; a value counts as a whole, a \
-         single one also by its words",
+        "conditions on the attributes: `role=mail unit=it|physics`; a value counts as a whole, and \
+         one with a blank in it stands in double quotes",
+    ),
+    of_all(
+        "caspt_list_attributes",
+        Means("none"),
+        "attributes whose value `[a, b]` is a list of values to `caspt_require`",
     ),
     of_all(
         "caspt_session_ttl",
@@ -124,8 +129,9 @@ pub const OPTIONS: &[Described] = &[
     of_each(
         "jwt_require",
         Means("none"),
-        "conditions on the claims: `scope=imap realm_access.roles=staff|student`; the members of a \
-         list count as a whole, a text also by its words",
+        "conditions on the claims: `scope=imap realm_access.roles=staff|student`; a value counts as \
+         a whole, only `scope` and `scp` by their words, and one with a blank in it stands in \
+         double quotes",
     ),
     of_each(
         "jwt_max_age",

@@ -93,20 +93,24 @@ pub(super) fn password(data: &[u8]) {
     if Token::parse(text).is_ok_and(|token| crate::jwt::fuzzing::is_readable(&token)) {
         assert_eq!(kind, Some(Kind::Token));
     }
-    for (before, after) in [(&b" "[..], &b"\r\n"[..]), (b"\0\t", b"\0")] {
+    // What is around it makes it no other thing.
+    for (before, after) in [
+        (&b" "[..], &b"\r\n"[..]),
+        (b"\0\t", b"\0"),
+        (b"\"", b"\""),
+        (b"'", b"'"),
+    ] {
         let around = [before, data, after].concat();
         assert_eq!(Kind::of_password(&around), kind);
     }
     if kind == Some(Kind::Token) {
-        let bearer = [b"bearer ", data.trim_ascii()].concat();
-        let is_bare = !data.starts_with(b"B") && !data.starts_with(b"b");
-        // Not one within another, and not one that a NUL is before.
-        if is_bare
-            && data
-                .first()
-                .is_some_and(|byte| !byte.is_ascii_whitespace() && *byte != 0)
-        {
-            assert_eq!(Kind::of_password(&bearer), kind);
+        for (before, after) in [
+            (&b"access_token="[..], &b"&token_type=bearer"[..]),
+            (b"user=alice\x01auth=Bearer ", b"\x01\x01"),
+            (b"{\"access_token\":\"", b"\"}"),
+        ] {
+            let wrapped = [before, data, after].concat();
+            assert_eq!(Kind::of_password(&wrapped), kind);
         }
     }
     if let Some(kind) = kind

@@ -6,19 +6,34 @@ use std::borrow::Cow;
 
 use super::input::line;
 use crate::outcome::{Failure, Reason};
-use crate::rules::{Rules, words};
+use crate::rules::{Rules, values_of};
 use crate::witness::{Checks, Witness};
 
 /// Conditions in the first line, and what the attributes say in the others
-/// (`name=value`). As they are printed they are read again, and they hold if and only if
-/// each has one of its values.
+/// (`name=value`). As they are printed they are read again, no blank outside of quotes ever
+/// gets into one, and they hold if and only if each has one of its values as a whole.
 pub(super) fn rules(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (conditions, attributes) = line(text.as_bytes());
     let conditions = String::from_utf8_lossy(conditions);
     let (rules, problems) = Rules::parse(&conditions);
-    let count = conditions.split_whitespace().count();
-    assert_eq!(rules.conditions().len() + problems.len(), count);
+    // Where nothing is quoted, each word is a condition or a problem.
+    if !conditions.contains('"') {
+        let count = conditions.split_ascii_whitespace().count();
+        assert_eq!(rules.conditions().len() + problems.len(), count);
+        let mut values = rules.conditions().iter().flat_map(|one| one.values());
+        assert!(!values.any(|value| value.contains(char::is_whitespace)));
+    }
+    let is_blank = conditions.trim_ascii().is_empty();
+    assert_eq!(
+        rules.conditions().is_empty() && problems.is_empty(),
+        is_blank
+    );
+    for condition in rules.conditions() {
+        assert!(!condition.attribute().contains(char::is_whitespace));
+        assert!(!condition.values().is_empty());
+        assert!(!condition.values().contains(&String::new()));
+    }
 
     let printed: Vec<String> = rules.conditions().iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -35,7 +50,7 @@ pub(super) fn rules(data: &[u8]) {
         let of_name = pairs.iter().filter(|(key, _)| *key == name);
         let found: Vec<&str> = of_name.map(|(_, value)| *value).collect();
         match found[..] {
-            [single] => words(single).collect(),
+            [single] => values_of(name, single),
             ref several => several.iter().copied().map(Cow::Borrowed).collect(),
         }
     };
@@ -52,8 +67,9 @@ pub(super) fn rules(data: &[u8]) {
             .filter(|(key, _)| *key == condition.attribute())
             .map(|(_, value)| *value)
             .collect();
+        let is_list = ["scope", "scp"].contains(&condition.attribute());
         let has = |wanted: &String| match of_name[..] {
-            [one] => one == wanted || one.split_whitespace().any(|word| word == wanted),
+            [one] if is_list => one.split(' ').any(|word| word == wanted),
             _ => of_name.contains(&wanted.as_str()),
         };
         !condition.values().iter().any(has)

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::Uid;
 use parking_lot::Mutex;
 
 use super::jwks::{self, Secrets};
@@ -30,6 +31,8 @@ const MOST: usize = 1_000;
 /// A place of keys, and what was found there last.
 pub(super) struct Files {
     path: PathBuf,
+    /// Who reads them, if that is known: the keys must be this user's or root's.
+    user: Option<Uid>,
     found: Mutex<Option<Found>>,
 }
 
@@ -53,9 +56,16 @@ struct Stamp {
 }
 
 impl Files {
+    /// Those that this process reads.
     pub(super) fn new(path: PathBuf) -> Self {
+        Self::read_by(path, Some(Uid::effective()))
+    }
+
+    /// Those that processes of `user` will read.
+    pub(super) fn read_by(path: PathBuf, user: Option<Uid>) -> Self {
         Self {
             path,
+            user,
             found: Mutex::new(None),
         }
     }
@@ -83,7 +93,7 @@ impl Files {
 
     /// What is in the files now, with all that is wrong with them.
     pub(super) fn examine(&self) -> KeySet {
-        let mut set = match stamps(&self.path) {
+        let mut set = match stamps(&self.path, self.user) {
             Ok(stamps) => read(&stamps),
             Err(problem) => KeySet {
                 keys: Vec::new(),
@@ -108,7 +118,7 @@ impl Files {
             return self.usable(&found.set);
         }
         let unusable = |what| Failure::new(Reason::KeysUnusable, what);
-        let stamps = stamps(&self.path).map_err(unusable)?;
+        let stamps = stamps(&self.path, self.user).map_err(unusable)?;
         if let Some(found) = &mut *found
             && found.stamps == stamps
         {
@@ -172,22 +182,22 @@ fn read(stamps: &[Stamp]) -> KeySet {
 }
 
 /// The files of `path`: itself, or what is in it and not hidden.
-fn stamps(path: &Path) -> Result<Vec<Stamp>, String> {
+fn stamps(path: &Path, user: Option<Uid>) -> Result<Vec<Stamp>, String> {
     let complain = |error| format!("{}: {error}", path.display());
     let metadata = fs::metadata(path).map_err(complain)?;
-    rights::check_irreplaceable(path)?;
+    rights::check_irreplaceable(path, user)?;
     // Anything else than a file, such as a pipe, could be waited for for ever.
     if metadata.is_file() {
-        return Ok(vec![Stamp::new(path.to_owned(), &metadata)]);
+        return Ok(vec![Stamp::new(path.to_owned(), &metadata, user)]);
     }
-    rights::check_unwritable(path, &metadata)?;
+    rights::check_unwritable(path, &metadata, user)?;
     let mut stamps = Vec::new();
     for (entry, metadata) in files_in(path).map_err(complain)? {
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        let mut stamp = Stamp::new(entry.path(), &metadata);
+        let mut stamp = Stamp::new(entry.path(), &metadata, user);
         // What leads to the directory, and so to all else that is in it, was looked at.
         if is_link && stamp.problem.is_none() {
-            stamp.problem = rights::check_irreplaceable(&stamp.path).err();
+            stamp.problem = rights::check_irreplaceable(&stamp.path, user).err();
         }
         stamps.push(stamp);
     }
@@ -224,8 +234,8 @@ fn files_in(directory: &Path) -> io::Result<Vec<(DirEntry, Metadata)>> {
 }
 
 impl Stamp {
-    fn new(path: PathBuf, metadata: &Metadata) -> Self {
-        let problem = rights::check_unwritable(&path, metadata).err();
+    fn new(path: PathBuf, metadata: &Metadata, user: Option<Uid>) -> Self {
+        let problem = rights::check_unwritable(&path, metadata, user).err();
         Self {
             path,
             device: metadata.dev(),
@@ -301,7 +311,9 @@ mod tests {
         set_mode(&open, 0o602);
         assert_eq!(count(1).unwrap(), 1);
         assert!(
-            log.lines()[0].1.contains("everybody may write "),
+            log.lines()[0]
+                .1
+                .contains("may be written by others (mode 602)"),
             "{:?}",
             log.lines()
         );
@@ -329,6 +341,58 @@ mod tests {
         // Who may write a directory may put a key of his own there, sticky or not.
         set_mode(directory.path(), 0o1777);
         assert_eq!(count(5).unwrap_err().reason(), Reason::KeysUnusable);
+    }
+
+    #[test]
+    fn keys_that_a_group_may_write_or_somebody_else_owns_open_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("keys");
+        fs::create_dir(&directory).unwrap();
+        let file = directory.join("a.pem");
+        fs::write(&file, hmac(1, 32)).unwrap();
+        let set_mode =
+            |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let problem = |path: &Path| {
+            let log = Kept::default();
+            let failure = Files::new(path.to_owned()).newest(at(0), &log).err()?;
+            assert_eq!(failure.reason(), Reason::KeysUnusable);
+            Some(format!("{:?} {failure}", log.lines()))
+        };
+        for (path, mode, usual) in [
+            (&*file, 0o660, 0o640),
+            (&*directory, 0o770, 0o755),
+            (&*directory, 0o1770, 0o755),
+            (parent.path(), 0o775, 0o755),
+        ] {
+            set_mode(path, mode);
+            for place in [&*file, &*directory] {
+                // The rights of a directory do not matter to a file in it if it is sticky.
+                let is_sticky = mode & 0o1000 != 0 && place == file;
+                let found = problem(place);
+                assert_eq!(found.is_none(), is_sticky, "{path:?} {mode:o} {place:?}");
+                let remedy = format!("chmod go-w {}", path.display());
+                assert!(found.is_none_or(|found| found.contains(&remedy)));
+            }
+            set_mode(path, usual);
+            assert_eq!(problem(&directory), None);
+        }
+        if Uid::effective().is_root() {
+            let give = |path: &Path, uid| std::os::unix::fs::chown(path, Some(uid), None).unwrap();
+            for path in [&*file, &*directory, parent.path()] {
+                give(path, 65_534);
+                for place in [&*file, &*directory] {
+                    let found = problem(place).unwrap();
+                    let remedy = format!("chown root {}", path.display());
+                    assert!(found.contains(&remedy), "{found}");
+                    // They are its own, or nobody knows whose they should be.
+                    for user in [Some(Uid::from_raw(65_534)), None] {
+                        let files = Files::read_by(place.to_owned(), user);
+                        assert!(files.newest(at(0), &Kept::default()).is_ok());
+                    }
+                }
+                give(path, 0);
+            }
+        }
     }
 
     #[test]

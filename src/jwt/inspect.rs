@@ -7,13 +7,14 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nix::unistd::Uid;
 use serde_json::Value;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::files::Files;
-use super::jwks::{self, Secrets};
+use super::jwks::{self, Entry, Secrets};
 use super::key::Key;
 use super::published::Published;
 use crate::algorithm::Algorithm;
@@ -43,12 +44,13 @@ pub struct SetReport {
     pub keys: Vec<KeyReport>,
 }
 
-/// What is wrong with keys in files; nothing of those that are published.
-pub fn check_keys(config: &IssuerConfig) -> Vec<String> {
+/// What is wrong with keys in files that processes of `user` will read, if it is known who
+/// that is; nothing of those that are published.
+pub fn check_keys(config: &IssuerConfig, user: Option<Uid>) -> Vec<String> {
     let KeysAt::Path(path) = &config.keys else {
         return Vec::new();
     };
-    let set = Files::new(path.clone()).examine();
+    let set = Files::read_by(path.clone(), user).examine();
     let fits = |algorithm: &Algorithm| set.keys.iter().any(|key| key.fits(*algorithm));
     let mut complaints = set.complaints;
     if let Some(allowed) = &config.algorithms
@@ -66,9 +68,9 @@ pub fn check_keys(config: &IssuerConfig) -> Vec<String> {
     complaints
 }
 
-/// Whether there is a shared secret in a file.
+/// Whether there is a shared secret in a file, whoever it belongs to.
 pub fn holds_a_secret(path: &Path) -> bool {
-    let set = Files::new(path.to_owned()).examine();
+    let set = Files::read_by(path.to_owned(), None).examine();
     set.keys.iter().any(Key::is_secret)
 }
 
@@ -97,17 +99,13 @@ pub fn inspect_published(
 ) -> Result<SetReport, Failure> {
     let (body, certificate) = Published::new(config).look(deadline)?;
     let unusable = |what: String| Failure::new(Reason::ReplyUnusable, format!("the answer {what}"));
-    // What a login cannot read is no set here, either.
-    jwks::read(&body, Secrets::Ignored).map_err(unusable)?;
-    let set: Value = serde_json::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
-    let entries = set.get("keys").and_then(Value::as_array);
-    let keys = entries.into_iter().flatten().map(report).collect();
+    let entries = jwks::entries(&body).map_err(unusable)?;
+    let keys = entries.iter().map(report).collect();
     Ok(SetReport { certificate, keys })
 }
 
-pub(super) fn report(entry: &Value) -> KeyReport {
-    let text = |name: &str| entry.get(name).and_then(Value::as_str);
-    let usable = match jwks::key(entry, Secrets::Ignored) {
+pub(super) fn report(entry: &Entry) -> KeyReport {
+    let usable = match entry.key(Secrets::Ignored) {
         Ok(Some(key)) => {
             let fits = |algorithm: &Algorithm| key.fits(*algorithm);
             Ok(Algorithm::ALL.iter().copied().filter(fits).collect())
@@ -116,16 +114,15 @@ pub(super) fn report(entry: &Value) -> KeyReport {
         Err(problem) => Err(problem),
     };
     KeyReport {
-        kid: text("kid").map(str::to_owned),
+        kid: entry.text("kid").map(str::to_owned),
         kind: kind(entry),
         usable,
-        modulus: text("n").map(number),
+        modulus: entry.text("n").map(number),
     }
 }
 
-fn kind(entry: &Value) -> String {
-    let text = |name: &str| entry.get(name).and_then(Value::as_str);
-    match (text("kty"), text("crv"), text("n")) {
+fn kind(entry: &Entry) -> String {
+    match (entry.text("kty"), entry.text("crv"), entry.text("n")) {
         (Some("RSA"), _, Some(n)) => format!("RSA {} bits", bits(n)),
         (Some(kty), Some(crv), _) => format!("{kty} {crv}"),
         (Some(kty), None, _) => kty.to_owned(),
@@ -154,18 +151,22 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn report(entry: serde_json::Value) -> KeyReport {
+        let set = json!({ "keys": [entry] }).to_string();
+        super::report(&jwks::entries(set.as_bytes()).unwrap()[0])
+    }
+
     #[test]
     fn a_key_says_what_it_is_and_why_it_is_not_used() {
         let point = "EVs_o5-uQbTjL3chynL4wXgUg2R9q9UU8I5mEovUf84";
         let other = "kGe5DgSIycKp8w9aJmoHhB1sB3QTugfnRWm5nU_TzsY";
-        let good =
-            report(&json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": point, "y": other}));
+        let good = report(json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": point, "y": other}));
         assert_eq!((good.kid.as_deref(), &*good.kind), (Some("a"), "EC P-256"));
         assert_eq!(good.usable, Ok(vec![Algorithm::Es256]));
-        let short = report(&json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}));
+        let short = report(json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}));
         assert_eq!(short.kind, "RSA 17 bits");
         assert!(short.usable.is_err());
-        let other = report(&json!({"kty": "AKP", "use": "enc"}));
+        let other = report(json!({"kty": "AKP", "use": "enc"}));
         assert!(other.usable.unwrap_err().contains("something else"));
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde_core::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
+use serde_json::value::RawValue;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,50 @@ pub(super) fn object(text: &[u8]) -> Result<Object<'_>, String> {
         Ok(Json::Object(object)) => Ok(object),
         Ok(_) => Err("is not a JSON object".to_owned()),
         Err(error) => Err(format!("is not JSON that can be read: {error}")),
+    }
+}
+
+/// The text of each object or other value in the array `name` of the object that `text` is:
+/// one that cannot be read does not spoil the others.
+///
+/// # Errors
+/// What is wrong with the object, or that it has no such array.
+pub(super) fn array_of<'t>(text: &'t [u8], name: &str) -> Result<Vec<&'t RawValue>, String> {
+    let members: Members<'t> =
+        serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}"))?;
+    let mut found = members.0.into_iter().filter(|(found, _)| found == name);
+    match (found.next(), found.next()) {
+        (Some((_, array)), None) => serde_json::from_str(array.get()).ok(),
+        (Some(_), Some(_)) => return Err(format!("has {name} twice")),
+        (None, _) => None,
+    }
+    .ok_or_else(|| format!("has no {name}"))
+}
+
+/// The members of an object, of which the values are not read.
+struct Members<'t>(Vec<(Cow<'t, str>, &'t RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
+        let mut found = Vec::new();
+        while let Some((Name(name), value)) = members.next_entry()? {
+            found.push((name, value));
+        }
+        Ok(Members(found))
     }
 }
 

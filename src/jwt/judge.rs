@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::claims::Claims;
+use super::claims::{Claims, is_true};
 use super::compact::Header;
 use super::times::judge_times;
 use super::told;
@@ -11,7 +11,7 @@ use crate::config::{Expected, IssuerConfig, media_type};
 use crate::log::quoted;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
-use crate::rules::Condition;
+use crate::rules::{Condition, is_word_list};
 use crate::witness::{Checks, Step, Told};
 
 /// Whether the header alone is acceptable.
@@ -69,7 +69,7 @@ pub(super) fn judge(
         let told = |_: Option<&()>| told::client(claims);
         checks.check(Step::Person, told, judge_client(claims, user))?;
     }
-    let values = |name: &str| claims.set(name);
+    let values = |name: &str| claims.rule_values(name);
     issuer.require.judge(&mut checks, values, unmet)?;
     let principal = match user {
         Some(user) => {
@@ -157,15 +157,37 @@ fn mark_of_id_token(claims: &Claims<'_>) -> Option<&'static str> {
 fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims<'_>) -> Result<&'c str, Failure> {
     let name = issuer.user_claim.as_str();
     let refuse = |what| Err(Failure::new(Reason::UserClaimUnusable, what));
-    if name == "email" && claims.values("email_verified") != ["true"] {
-        let what = "email_verified is not true: anybody could have written that email";
-        return refuse(what.to_owned());
+    let Some((object, member, value)) = claims.place(name) else {
+        return refuse(format!("the token has no {name}"));
+    };
+    let Some(user) = value.as_text() else {
+        return refuse(format!("{name} is not a text"));
+    };
+    if let Some(namespace) = namespace_of_email(member) {
+        let verified = format!("{namespace}email_verified");
+        let is_copy = || claims.is_true("email_verified") && claims.text("email") == Some(user);
+        if !is_true(object.get(&verified)) && !is_copy() {
+            let what = format!(
+                "{verified} is not true beside {name}: anybody could have written that email"
+            );
+            return refuse(what);
+        }
     }
-    match claims.text(name) {
-        Some(user) => Ok(user),
-        None if claims.at(name).is_none() => refuse(format!("the token has no {name}")),
-        None => refuse(format!("{name} is not a text")),
-    }
+    Ok(user)
+}
+
+/// What stands before the last part of a claim's name, if that part is the word for an
+/// email address, however it is spelled: `email`, `Email`, `e-mail`, `emails`,
+/// `https://univ.fr/email`, `…/claims/emailaddress`. Most issuers let their users write
+/// such an address themselves.
+fn namespace_of_email(member: &str) -> Option<&str> {
+    let last = member.rfind(['.', '/', ':', '#']).map_or(0, |at| at + 1);
+    let (namespace, word) = member.split_at(last);
+    let letters = word.chars().filter(|c| !matches!(c, '-' | '_' | ' '));
+    let word: String = letters.flat_map(char::to_lowercase).collect();
+    let word = word.strip_prefix("user").unwrap_or(&word);
+    let is_email = matches!(word, "email" | "emails" | "emailaddress" | "emailaddresses");
+    is_email.then_some(namespace)
 }
 
 /// A token got with a client's own credentials has the client as its subject
@@ -199,18 +221,12 @@ fn judge_client(claims: &Claims<'_>, user: &str) -> Result<(), Failure> {
 }
 
 fn unmet(condition: &Condition) -> Failure {
-    let reason = if is_scope(condition) {
-        Reason::ScopeMissing
-    } else {
-        Reason::RuleNotMet
+    // RFC 8693, section 4.2, or Entra's name for it.
+    let reason = match is_word_list(condition.attribute()) {
+        true => Reason::ScopeMissing,
+        false => Reason::RuleNotMet,
     };
     Failure::new(reason, format!("the token does not meet {condition}"))
-}
-
-/// Whether a condition is on the scopes that a token was granted: by RFC 8693,
-/// section 4.2, or by Entra's name.
-pub(super) fn is_scope(condition: &Condition) -> bool {
-    matches!(condition.attribute(), "scope" | "scp")
 }
 
 #[cfg(test)]

@@ -242,6 +242,91 @@ fn an_address_that_was_not_verified_names_nobody() {
 }
 
 #[test]
+fn an_unverified_address_names_nobody_wherever_its_claim_stands() {
+    let by = |claim: &str, changes: Value| {
+        let by_claim = IssuerConfig {
+            user_claim: claim.to_owned(),
+            ..policy()
+        };
+        judged(&by_claim, changes).map(|(user, _)| user)
+    };
+    let email = "alice@univ.fr";
+    let taken = Ok(email.to_owned());
+    let refused = Err(Reason::UserClaimUnusable);
+    for claim in [
+        "email",
+        "Email",
+        "EMAIL",
+        "e-mail",
+        "e_mail",
+        "emails",
+        "emailAddress",
+        "email_address",
+        "userEmail",
+        "https://univ.fr/email",
+        "https://univ.fr/claims#email",
+        "urn:univ:email",
+        "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress",
+    ] {
+        let last = claim.rfind(['/', ':', '#']).map_or(0, |at| at + 1);
+        let verified = format!("{}email_verified", &claim[..last]);
+        assert_eq!(by(claim, json!({ claim: email })), refused, "{claim}");
+        for no in [json!(false), json!("no"), json!(null), json!([true])] {
+            let changes = json!({ claim: email, &verified: no });
+            assert_eq!(by(claim, changes), refused, "{claim}");
+        }
+        for yes in [json!(true), json!("true")] {
+            let changes = json!({ claim: email, &verified: yes });
+            assert_eq!(by(claim, changes), taken, "{claim}");
+        }
+        // It repeats the address that was verified, or has another one.
+        for (verified, expected) in [(email, &taken), ("mallory@univ.fr", &refused)] {
+            if claim != "email" && last > 0 {
+                let changes = json!({ claim: email, "email": verified, "email_verified": true });
+                assert_eq!(&by(claim, changes), expected, "{claim}");
+            }
+        }
+    }
+    // What is said beside it counts, and what is said elsewhere does not.
+    for (claim, changes, expected) in [
+        (
+            "profile.email",
+            json!({"profile": {"email": email}}),
+            &refused,
+        ),
+        (
+            "profile.email",
+            json!({"profile": {"email": email, "email_verified": true}}),
+            &taken,
+        ),
+        (
+            "profile.email",
+            json!({"profile": {"email": email}, "email_verified": true}),
+            &refused,
+        ),
+        (
+            "profile.email",
+            json!({"profile.email": email, "profile": {"email_verified": true}}),
+            &refused,
+        ),
+        (
+            "a.b.Email",
+            json!({"a": {"b": {"Email": email, "email_verified": false}}}),
+            &refused,
+        ),
+        (
+            "login",
+            json!({"login": email, "email_verified": false}),
+            &taken,
+        ),
+        ("email.login", json!({"email": {"login": email}}), &taken),
+        ("mailbox", json!({"mailbox": email}), &taken),
+    ] {
+        assert_eq!(&by(claim, changes.clone()), expected, "{claim} {changes}");
+    }
+}
+
+#[test]
 fn a_missing_scope_is_told_from_other_conditions() {
     let with_rules = |text: &str| IssuerConfig {
         require: Rules::parse(text).0,

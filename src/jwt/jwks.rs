@@ -6,7 +6,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::json;
 use super::key::Key;
 use super::key_set::KeySet;
 use crate::algorithm::{Algorithm, Family};
@@ -27,24 +29,19 @@ pub(super) enum Secrets {
 /// # Errors
 /// What is wrong with it, if it is no JWK set.
 pub(super) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
-    let set: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("is not JSON: {error}"))?;
-    let entries = set
-        .get("keys")
-        .and_then(Value::as_array)
-        .ok_or("is no JWK set: it has no keys")?;
+    let entries = entries(bytes)?;
     let mut set = KeySet::default();
     if entries.len() > MOST {
         let complaint = format!("only the first {MOST} of {} keys are used", entries.len());
         set.complaints.push(complaint);
     }
     for (index, entry) in entries.iter().take(MOST).enumerate() {
-        match key(entry, secrets) {
+        match entry.key(secrets) {
             Ok(Some(key)) => set.keys.push(key),
             Ok(None) => {}
             Err(problem) => {
-                let kid =
-                    text(entry, "kid").map_or_else(String::new, |kid| format!(" {}", quoted(kid)));
+                let kid = entry.text("kid");
+                let kid = kid.map_or_else(String::new, |kid| format!(" {}", quoted(kid)));
                 set.complaints
                     .push(format!("key {}{kid} {problem}", index + 1));
             }
@@ -53,8 +50,46 @@ pub(super) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
     Ok(set)
 }
 
+/// One key of a set, as it is written.
+pub(super) struct Entry {
+    pub(super) value: Value,
+    /// Why it is not read: which of two members of one name counts, nobody can tell.
+    problem: Option<String>,
+}
+
+/// The keys of a set, each read by itself.
+///
+/// # Errors
+/// What is wrong with it, if it is no JWK set.
+pub(super) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
+    let entries = json::array_of(bytes, "keys").map_err(|what| match &*what {
+        "has no keys" => "is no JWK set: it has no keys".to_owned(),
+        _ => what,
+    })?;
+    let entry = |raw: &&RawValue| Entry {
+        value: serde_json::from_str(raw.get()).unwrap_or_default(),
+        problem: json::object(raw.get().as_bytes()).err(),
+    };
+    Ok(entries.iter().map(entry).collect())
+}
+
+impl Entry {
+    /// Its key, or `None` if it is for something else.
+    pub(super) fn key(&self, secrets: Secrets) -> Result<Option<Key>, String> {
+        match &self.problem {
+            Some(problem) => Err(problem.clone()),
+            None => key(&self.value, secrets),
+        }
+    }
+
+    /// A member that is a text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        text(&self.value, name)
+    }
+}
+
 /// The key of an entry, or `None` if it is for something else.
-pub(super) fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
+fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
     if !is_for_signatures(entry) {
         return Ok(None);
     }
@@ -194,6 +229,39 @@ mod tests {
         assert_eq!(set.complaints.len(), 10, "{:#?}", set.complaints);
         assert!(set.complaints[0].contains("key 1 b1 has no kty"));
         assert!(set.complaints[9].contains("published"));
+    }
+
+    #[test]
+    fn a_key_with_a_member_twice_is_left_out_and_named_and_spoils_no_other() {
+        let good = with(json!({"kid": "good", "use": "sig", "alg": "ES256"})).to_string();
+        let twice = |member: &str| {
+            format!(
+                "{},{member}}}",
+                good.replace("good", "bad").trim_end_matches('}')
+            )
+        };
+        for member in [
+            "\"use\":\"enc\"",
+            "\"use\":\"sig\"",
+            "\"\\u0075se\":\"enc\"",
+            "\"alg\":\"ES384\"",
+            "\"kid\":\"other\"",
+            "\"kty\":\"EC\"",
+            "\"x\":\"AA\"",
+            "\"ext\":{\"a\":1,\"a\":2}",
+        ] {
+            for keys in [[good.clone(), twice(member)], [twice(member), good.clone()]] {
+                let text = format!("{{\"keys\":[{}]}}", keys.join(","));
+                let set = read(text.as_bytes(), Secrets::Ignored).unwrap();
+                let kids: Vec<_> = set.keys.iter().map(Key::kid).collect();
+                assert_eq!(kids, [Some("good")], "{member}");
+                assert_eq!(set.complaints.len(), 1, "{member}");
+                let complaint = &set.complaints[0];
+                assert!(complaint.contains("a member twice"), "{complaint}");
+            }
+        }
+        let sets = format!("{{\"keys\":[{good}],\"keys\":[]}}");
+        assert!(read(sets.as_bytes(), Secrets::Ignored).is_err());
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::deadline::Deadline;
 use crate::log::{Log, quoted};
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
+use crate::rules::is_word_list;
 use crate::session::{Access, Bounds};
 use crate::wire::Hint;
 use crate::witness::{Checks, Step, Told, Witness};
@@ -89,7 +90,7 @@ impl Jwt {
             .require
             .conditions()
             .iter()
-            .filter(|condition| judge::is_scope(condition))
+            .filter(|condition| is_word_list(condition.attribute()))
             .filter_map(|condition| condition.values().first().cloned())
             .collect();
         Hint {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::Value;
 use url::Url;
 
 use super::copy::{Place, State};
+use super::json::{self, Json};
 use super::jwks::{self, Secrets};
 use super::key_set::KeySet;
 use crate::clock::Moment;
@@ -341,10 +341,9 @@ impl Published {
 /// The place of the keys in an issuer's description of itself, which must be
 /// of that issuer to the letter (OpenID Connect Discovery 1.0, section 4.3).
 pub(super) fn keys_of(description: &[u8], document: &Url, issuer: &str) -> Result<Url, String> {
-    let description: Value =
-        serde_json::from_slice(description).map_err(|error| format!("is not JSON: {error}"))?;
+    let description = json::object(description)?;
     let member = |name: &str| {
-        let text = description.get(name).and_then(Value::as_str);
+        let text = description.get(name).and_then(Json::as_text);
         text.ok_or_else(|| format!("has no {name}"))
     };
     let found = member("issuer")?;
@@ -383,6 +382,8 @@ mod tests {
             good.replace("https://keys.univ.fr", "http://localhost"),
             good.replace("jwks_uri", "jwks"),
             good.replace("issuer", "iss"),
+            good.replace('{', "{\"issuer\":\"https://evil.example/\","),
+            good.replace('{', "{\"jwks_uri\":\"https://evil.example/\","),
             "<html>".to_owned(),
         ] {
             assert!(keys_of(&bad).is_err(), "{bad}");

@@ -10,11 +10,14 @@ use std::path::Path;
 use nix::unistd::Uid;
 
 use super::tier::Trouble;
-use crate::rights;
+use crate::rights::{self, Danger};
 
 /// Makes sure that `path` is a directory of ours that nobody else can write, or put
 /// another one in the place of.
 pub(super) fn prepare(path: &Path) -> Result<(), Trouble> {
+    // Before anything is made: a program of root's must not make a directory where somebody
+    // else leads it to.
+    check_way(path, Some(Uid::effective()))?;
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -23,15 +26,20 @@ pub(super) fn prepare(path: &Path) -> Result<(), Trouble> {
             return Err(trouble(path, &error, &remedy));
         }
     }
-    check(path)
+    check_itself(path)
 }
 
 /// Makes sure that `path`, which is there, is such a directory.
 pub(super) fn check(path: &Path) -> Result<(), Trouble> {
+    check_way(path, Some(Uid::effective()))?;
+    check_itself(path)
+}
+
+/// The same, the way to it having been looked at.
+fn check_itself(path: &Path) -> Result<(), Trouble> {
     let metadata = fs::symlink_metadata(path)
         .map_err(|error| trouble(path, &error, "make it a readable directory"))?;
-    check_rights(path, &metadata, Some(Uid::effective()))?;
-    check_way(path, Some(Uid::effective()))
+    check_rights(path, &metadata, Some(Uid::effective()))
 }
 
 /// What is wrong with the directory for the user whose sessions are to be in it, if
@@ -76,25 +84,22 @@ fn check_rights(path: &Path, metadata: &fs::Metadata, user: Option<Uid>) -> Resu
 /// unless that is sticky (inode(7)). A look at the directory itself would come too early or
 /// too late.
 fn check_way(path: &Path, user: Option<Uid>) -> Result<(), Trouble> {
-    let danger = |above: &Path, problem: String, remedy: &str| {
-        let path = path.display();
-        let problem = format!("{problem}, who could replace {path}");
-        Err(trouble(above, &problem, remedy))
-    };
     rights::follow(path.parent().unwrap_or(path), &mut |above, metadata| {
-        let metadata =
-            metadata.map_err(|error| trouble(above, error, "make it a readable directory"))?;
-        let owner = metadata.uid();
-        if owner != 0 && user.is_some_and(|user| user.as_raw() != owner) {
-            return danger(above, format!("belongs to uid {owner}"), "chown it to root");
+        let metadata = metadata.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => trouble(above, error, "make it, owned by root"),
+            _ => trouble(above, error, "make it a readable directory"),
+        })?;
+        match rights::danger_above(metadata, user) {
+            None => Ok(()),
+            Some(danger) => {
+                let problem = format!("{danger}, who could replace {}", path.display());
+                let remedy = match danger {
+                    Danger::Foreign(_) => "chown it to root",
+                    Danger::Writable(_) => "chmod go-w it",
+                };
+                Err(trouble(above, &problem, remedy))
+            }
         }
-        let may_be_written = metadata.mode() & 0o022 != 0 && !rights::is_sticky(metadata);
-        if may_be_written && !metadata.is_symlink() {
-            let mode = metadata.mode() & 0o7777;
-            let problem = format!("may be written by others (mode {mode:o})");
-            return danger(above, problem, "chmod go-w it");
-        }
-        Ok(())
     })
 }
 
@@ -192,6 +197,29 @@ mod tests {
             let trouble = prepare(&path).unwrap_err().0;
             assert!(trouble.ends_with("; chown it to root"), "{trouble}");
         }
+    }
+
+    #[test]
+    fn no_directory_is_made_where_somebody_else_could_have_led_to() {
+        let parent = tempfile::tempdir().unwrap();
+        let at = |name: &str| parent.path().join(name);
+        for name in ["open", "theirs", "safe"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("../safe", at("open/link")).unwrap();
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        let mut paths = vec!["open/state", "open/link/state", "missing/state"];
+        if Uid::effective().is_root() {
+            std::os::unix::fs::chown(at("theirs"), Some(65_534), None).unwrap();
+            std::os::unix::fs::symlink("safe", at("turned")).unwrap();
+            std::os::unix::fs::lchown(at("turned"), Some(65_534), None).unwrap();
+            paths.extend(["theirs/state", "turned/state"]);
+        }
+        for path in paths {
+            assert!(prepare(&at(path)).is_err(), "{path}");
+            assert!(fs::symlink_metadata(at(path)).is_err(), "{path} was made");
+        }
+        assert!(fs::read_dir(at("safe")).unwrap().next().is_none());
     }
 
     #[test]

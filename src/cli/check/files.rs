@@ -22,6 +22,7 @@ use crate::trust;
 /// `is_sound` says of an option that it could be read.
 pub(super) fn check(subject: &mut Subject<'_>, config: &Config, is_sound: &dyn Fn(&str) -> bool) {
     let who = find_user(subject);
+    let user = who.as_ref().map(|who| who.uid);
     let mut ca_files = Vec::new();
     if let Some(cas) = &config.cas {
         ca_files.extend(
@@ -44,7 +45,7 @@ pub(super) fn check(subject: &mut Subject<'_>, config: &Config, is_sound: &dyn F
         if !is_sound(&option) || !is_sound(&issuer.option("algorithms")) {
             continue;
         }
-        for complaint in jwt::check_keys(issuer) {
+        for complaint in jwt::check_keys(issuer, user) {
             let what = with_remedy(complaint, "put one there that can be used");
             subject.say_of_sasl(Severity::Fault, &option, &what);
         }
@@ -81,7 +82,7 @@ fn with_remedy(problem: String, remedy: &str) -> String {
 }
 
 fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
-    if let Err(problem) = trust::check(path) {
+    if let Err(problem) = trust::check(path, who.map(|who| who.uid)) {
         let what = with_remedy(problem, "name a PEM file of the CAs to be trusted");
         return subject.say_of_sasl(Severity::Fault, option, &what);
     }

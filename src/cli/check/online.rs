@@ -289,7 +289,10 @@ fn ends(subject: &mut Subject<'_>, option: &str, url: &str, certificate: Option<
 fn remedy(failure: &Failure, ca_file: &str) -> String {
     match failure.reason() {
         Reason::ServerUntrusted => {
-            format!("name the CA of the server in {ca_file}, or mend its certificate")
+            format!(
+                "mend its certificate, or have the CA that signed it trusted: by the system, or by \
+                 the file of {ca_file}, which counts alone"
+            )
         }
         Reason::TrustUnusable => format!("mend {ca_file}"),
         Reason::ServerUnreachable => "look to the address, the network and the server".to_owned(),

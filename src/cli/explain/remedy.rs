@@ -73,7 +73,10 @@ pub(super) fn remedy(failure: &Failure) -> &'static str {
             "look whether the server is up, and whether a firewall is between"
         }
         Reason::ServerTimeout => "look why the server is slow; see caspt_timeout and jwt_timeout",
-        Reason::ServerUntrusted => "set caspt_ca_file or jwt_ca_file to the CA of its certificate",
+        Reason::ServerUntrusted => {
+            "mend its certificate, or have the CA that signed it trusted: by the system, or by the \
+             file of caspt_ca_file or jwt_ca_file, which counts alone"
+        }
         Reason::TrustUnusable => {
             "look to caspt_ca_file or jwt_ca_file, and whether imapd may read it"
         }

@@ -45,9 +45,10 @@ pub(super) fn explained(error: &rustls::Error) -> String {
     use CertificateError as C;
     let remedy = match error {
         rustls::Error::InvalidCertificate(problem) => match problem {
-            C::UnknownIssuer | C::BadSignature => {
-                "say --ca-file FILE with the CA that signed it, and see that the server sends \
-                 the certificates in between (tls_server_cert)"
+            // Of our own verifier: no CA that is trusted signed it.
+            C::Other(_) => {
+                "see that the file of --ca-file, if not the system, has the CA that signed it, and \
+                 that the server sends the certificates in between (tls_server_cert)"
             }
             C::NotValidForName | C::NotValidForNameContext { .. } => {
                 "connect by a name that is in it, or say --server-name NAME"
@@ -60,5 +61,5 @@ pub(super) fn explained(error: &rustls::Error) -> String {
         }
         _ => "see the mail server's log",
     };
-    format!("{error}: {remedy}")
+    format!("{}: {remedy}", crate::trust::words(error))
 }

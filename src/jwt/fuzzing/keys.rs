@@ -26,8 +26,7 @@ pub(crate) fn jwks(data: &[u8]) {
     let (Ok(ours), Ok(published)) = (ours, published) else {
         return;
     };
-    let set: Value = serde_json::from_slice(data).expect("JSON");
-    let entries = set.get("keys").and_then(Value::as_array).expect("keys");
+    let entries = jwks::entries(data).expect("keys");
     let reports: Vec<KeyReport> = entries.iter().take(100).map(inspect::report).collect();
     let usable = reports
         .iter()
@@ -49,10 +48,10 @@ pub(crate) fn jwks(data: &[u8]) {
     }
     let names: Vec<&str> = entries
         .iter()
-        .filter_map(|entry| entry.get("kid")?.as_str())
+        .filter_map(|entry| entry.text("kid"))
         .collect();
-    for entry in entries {
-        let secrets = ["k", "d", "p", "q"].map(|name| entry.get(name).and_then(Value::as_str));
+    for entry in &entries {
+        let secrets = ["k", "d", "p", "q"].map(|name| entry.text(name));
         for secret in secrets
             .into_iter()
             .flatten()

@@ -117,12 +117,16 @@ fn check_accepted(claims: &[u8], principal: &str, bounds: Bounds) {
         let audience = &claims["aud"];
         let is_ours = |value: &Value| value == "imap.univ.example";
         assert!(is_ours(audience) || audience.as_array().expect("aud").iter().any(is_ours));
-        let scope = claims["scope"].as_str();
-        let has =
-            |scope: &str| scope == "imap" || scope.split_whitespace().any(|one| one == "imap");
-        let listed = claims["scope"].as_array();
-        let is_listed = listed.is_some_and(|all| all.iter().any(|one| one == "imap"));
-        assert!(scope.is_some_and(has) || is_listed);
+        let is_granted = match &claims["scope"] {
+            Value::String(scope) => scope.split(' ').any(|one| one == "imap"),
+            Value::Array(scopes) => scopes.iter().any(|one| one == "imap"),
+            Value::Object(scopes) => {
+                let member = scopes.get("imap").unwrap_or(&Value::Null);
+                !matches!(member, Value::Null | Value::Bool(false))
+            }
+            _ => false,
+        };
+        assert!(is_granted);
         assert_ne!(claims.get("client_id"), Some(&claims["sub"]));
         assert!(time("exp").is_some());
     } else {

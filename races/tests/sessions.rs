@@ -8,20 +8,28 @@ use sasl_sso_races::schedules::{at_random, in_every_order};
 use sasl_sso_races::site::{Site, at_once};
 use shuttle::thread;
 use sso::credential::Kind;
+use sso::session::{Access, Charge, Outcome, Permission, RateLimits, Requester, Way};
 use std::sync::Arc;
 use std::time::Duration;
 
 const SERVER: &str = "https://cas.example";
-const PAYER: &str = "192.0.2.1";
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn silent(site: &Site) {
     let access = site.open();
-    access.asked(&access.breaker(SERVER), false);
+    let breaker = access.breaker(SERVER);
+    access.record_outcome(&breaker, access.now(), Outcome::TimedOut);
 }
 
-fn may_ask(site: &Site) -> bool {
+fn permission(site: &Site) -> Permission {
     let access = site.open();
-    access.may_ask(&access.breaker(SERVER)).is_ok()
+    access.permission(&access.breaker(SERVER), TIMEOUT)
+}
+
+/// The rate limit of one client, of three refused tickets a minute.
+fn limits(access: &Access<'_>) -> RateLimits {
+    let requester = Requester::new(Some("192.0.2.1"), Way::Caspt, Some("alice"));
+    access.rate_limits(&requester, 3, &access.breaker(SERVER))
 }
 
 #[test]
@@ -39,51 +47,89 @@ fn whoever_opens_them_first_all_have_the_same_and_the_trouble_is_told_once() {
 }
 
 #[test]
-fn no_silence_of_a_server_is_lost() {
+fn no_time_out_is_lost_on_the_circuit_breaker() {
     let explored = in_every_order(|| {
         let site = Site::without_a_store();
         silent(&site);
-        assert!(may_ask(&site));
+        assert_eq!(permission(&site), Permission::Granted);
         at_once(&site, 2, silent);
-        assert!(!may_ask(&site));
+        assert_eq!(permission(&site), Permission::Trial);
     });
-    println!("silences: {explored:?}");
+    println!("time-outs: {explored:?}");
 }
 
 #[test]
-fn of_many_who_come_when_its_pause_is_over_one_asks() {
+fn one_login_makes_the_trial_and_all_go_on_when_it_is_answered() {
     let explored = at_random(20_000, || {
         let site = Site::without_a_store();
         for _ in 0..3 {
             silent(&site);
         }
-        assert!(!may_ask(&site));
-        site.clock.advance(Duration::from_secs(5));
-        let asking = at_once(&site, 3, may_ask);
-        assert_eq!(asking.iter().filter(|asks| **asks).count(), 1);
+        let permissions = at_once(&site, 3, |site| {
+            let permission = permission(site);
+            if permission == Permission::Trial {
+                let access = site.open();
+                access.end_trial(&access.breaker(SERVER), Some(true));
+            }
+            permission
+        });
+        let count = |wanted| permissions.iter().filter(|found| **found == wanted).count();
+        assert_eq!(count(Permission::Trial), 1);
+        assert_eq!(count(Permission::Denied), 0);
+        assert_eq!(permission(&site), Permission::Granted);
     });
     println!("the trial: {explored:?}");
 }
 
 #[test]
-fn no_refusal_is_lost_on_the_budget() {
+fn one_login_makes_the_trial_when_the_pause_is_over_and_the_others_fail() {
     let explored = at_random(20_000, || {
         let site = Site::without_a_store();
-        let may_spend = |site: &Site| site.open().may_spend(PAYER, 3).is_ok();
-        at_once(&site, 2, |site| site.open().spend(PAYER, 3));
-        assert!(may_spend(&site));
-        // One that was good makes up for one, whichever comes first.
-        let spend = |site: &Site| site.open().spend(PAYER, 3);
-        let (one, other) = (Arc::clone(&site), Arc::clone(&site));
-        let earning = thread::spawn(move || one.open().earn(PAYER, 3));
-        let spending = thread::spawn(move || spend(&other));
-        earning.join().expect("a thread");
-        spending.join().expect("a thread");
-        assert!(may_spend(&site));
-        site.open().spend(PAYER, 3);
-        assert!(!may_spend(&site));
+        for _ in 0..3 {
+            silent(&site);
+        }
+        assert_eq!(permission(&site), Permission::Trial);
+        {
+            let access = site.open();
+            access.end_trial(&access.breaker(SERVER), Some(false));
+        }
+        site.clock.advance(Duration::from_secs(5));
+        let permissions = at_once(&site, 3, permission);
+        let count = |wanted| permissions.iter().filter(|found| **found == wanted).count();
+        assert_eq!(count(Permission::Trial), 1);
+        assert_eq!(count(Permission::Denied), 2);
     });
-    println!("the budget: {explored:?}");
+    println!("the trial after the pause: {explored:?}");
+}
+
+#[test]
+fn no_charge_and_no_refund_is_lost_on_the_rate_limit() {
+    fn charge(site: &Site) {
+        let access = site.open();
+        access.charge(&limits(&access), Charge::Refused);
+    }
+    fn has_room(site: &Site) -> bool {
+        let access = site.open();
+        access.check_rate(&limits(&access)).is_ok()
+    }
+    let explored = at_random(20_000, || {
+        let site = Site::without_a_store();
+        at_once(&site, 2, charge);
+        assert!(has_room(&site));
+        // One that was accepted makes up for one, whichever comes first.
+        let (one, other) = (Arc::clone(&site), Arc::clone(&site));
+        let refunding = thread::spawn(move || {
+            let access = one.open();
+            access.refund(&limits(&access));
+        });
+        let charging = thread::spawn(move || charge(&other));
+        refunding.join().expect("a thread");
+        charging.join().expect("a thread");
+        assert!(has_room(&site));
+        charge(&site);
+        assert!(!has_room(&site));
+    });
+    println!("the rate limit: {explored:?}");
 }
 
 #[test]

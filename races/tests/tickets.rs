@@ -67,7 +67,7 @@ fn cas_is_asked_once_about_a_ticket_that_several_threads_bring() {
         let (verdicts, asked) = presented(&cas, "good");
         for verdict in verdicts {
             let user = verdict.result.expect("a good ticket");
-            assert_eq!(user.as_str(), "alice");
+            assert_eq!(user.mail_user.as_str(), "alice");
         }
         assert_eq!(asked, 1);
     });

@@ -8,15 +8,22 @@ use super::{Attempt, Verdict, map_user};
 use crate::cas::Cas;
 use crate::config::CasConfig;
 use crate::credential::{Kind, Ticket};
+use crate::deadline::Deadline;
 use crate::identity::UserPolicy;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
-use crate::session::{self, Access, Bounds, Key, Lifetimes};
+use crate::session::{
+    self, Access, Admission, Bounds, Charge, Key, Lifetimes, Outcome, Permission, Requester, Way,
+};
 use crate::witness::{Step, Told};
 
 /// How long a login waits before it looks again whether another one has
 /// validated the same credential: short beside any answer of an SSO server.
 const PAUSE: Duration = Duration::from_millis(4);
+
+/// How often a login that waits for the trial of a half-open circuit breaker asks for its
+/// result.
+const TRIAL_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// CAS, and how long its word is good.
 pub(super) struct CasSide {
@@ -80,6 +87,7 @@ impl CasSide {
         attempt: &Attempt<'_>,
     ) -> Result<Principal, Failure> {
         let Attempt {
+            mechanism,
             service,
             client,
             claimed,
@@ -93,49 +101,120 @@ impl CasSide {
             budget,
             ..
         } = self.validator.config();
+        let requester = Requester::new(client, Way::of_mechanism(mechanism), claimed);
+        let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
+        let limits = sessions.rate_limits(&requester, *budget, &breaker);
+        let may_ask = sessions.check_rate(&limits).and_then(|admission| {
+            self.check_breaker(sessions, &breaker, service, deadline)?;
+            Ok(admission == Admission::InAdvance)
+        });
+        let told = |may_ask: Option<&bool>| {
+            let found = may_ask.map_or("CAS is not asked", |_| "CAS may be asked");
+            Told::found(found).wanted(format!(
+                "within the rate limit (caspt_budget) of {requester}, and CAS answers"
+            ))
+        };
+        let in_advance = witness.see(Step::Server, told, may_ask)?;
         let left = deadline.remaining()?;
         if left < *timeout / 10 {
-            let what = "too little time is left to ask; the ticket is not put at risk";
-            return Err(Failure::new(Reason::ServerTimeout, what));
+            return Err(too_late());
         }
-        let payer = &session::payer(client, claimed);
-        let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
-        let may_ask = sessions
-            .may_spend(payer, *budget)
-            .and_then(|()| sessions.may_ask(&breaker));
-        let told = |may_ask: Option<&()>| {
-            let whose = match (client, claimed) {
-                (None, None) => "all",
-                _ => payer.as_str(),
-            };
-            let found = may_ask.map_or("CAS is not asked", |()| "CAS may be asked");
-            Told::found(found).wanted(format!("caspt_budget of {whose}, and not silent of late"))
-        };
-        witness.see(Step::Server, told, may_ask)?;
+        if in_advance {
+            sessions.charge(&limits, Charge::Unanswered);
+        }
+        let began = sessions.now();
         let ask = || self.validator.validate(ticket, service, deadline, witness);
         let result = sessions.timed(Kind::Ticket, ask);
-        match result.as_ref().map_err(Failure::reason) {
-            // A server that had little time, because others had taken it, is
-            // not to blame.
-            Err(Reason::ServerTimeout) if left < *timeout / 2 => {}
-            Err(Reason::ServerUnreachable | Reason::ServerTimeout) => {
-                sessions.asked(&breaker, false);
-            }
-            // These say nothing about the server.
-            Err(
-                Reason::Interrupted
-                | Reason::TrustUnusable
-                | Reason::ProcessExhausted
-                | Reason::InternalError,
-            ) => {}
-            _ => sessions.asked(&breaker, true),
+        let outcome = outcome(&result);
+        // A server that had little time, because others had taken it, is not to blame.
+        let had_time = left >= *timeout / 2;
+        if let Some(outcome) = outcome.filter(|outcome| *outcome != Outcome::TimedOut || had_time) {
+            sessions.record_outcome(&breaker, began, outcome);
         }
         match result.as_ref().map_err(Failure::reason) {
-            Ok(_) => sessions.earn(payer, *budget),
-            // Who makes tickets up may make up some that what stands before CAS refuses.
-            Err(Reason::TicketRefused | Reason::ReplyUnusable) => sessions.spend(payer, *budget),
+            Ok(_) => sessions.refund(&limits),
+            Err(_) if in_advance && outcome != Some(Outcome::TimedOut) => {
+                sessions.take_back(&limits);
+            }
+            Err(Reason::ServerTimeout) if !in_advance && had_time => {
+                sessions.charge(&limits, Charge::Unanswered);
+            }
             Err(_) => {}
         }
+        // Who makes tickets up may make up some that what stands before CAS refuses.
+        if let Err(Reason::TicketRefused | Reason::ReplyUnusable) =
+            result.as_ref().map_err(Failure::reason)
+        {
+            sessions.charge(&limits, Charge::Refused);
+        }
         result
+    }
+
+    /// Goes on if the circuit breaker of CAS is closed. If it is half-open, or CAS is
+    /// suspected of being down, one login makes a trial: it asks CAS about a ticket that
+    /// nobody issued.
+    ///
+    /// # Errors
+    /// [`Reason::ServerAvoided`] if CAS is down, [`Reason::ServerTimeout`] if the deadline
+    /// passes before that is known, and why no trial can be made.
+    fn check_breaker(
+        &self,
+        sessions: &Access<'_>,
+        breaker: &Key,
+        service: &str,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Failure> {
+        let timeout = self.validator.config().timeout;
+        loop {
+            let left = deadline.remaining()?;
+            // If CAS takes nearly all of that to answer, it is up, and this login too late.
+            let patience = left.saturating_sub(timeout / 10);
+            match sessions.permission(breaker, patience) {
+                Permission::Granted => return Ok(()),
+                Permission::Wait => deadline.nap(TRIAL_POLL_INTERVAL)?,
+                Permission::Denied => return Err(avoided()),
+                // Silence within so little time would say nothing.
+                Permission::Trial if left < timeout / 2 => {
+                    sessions.end_trial(breaker, None);
+                    return Err(too_late());
+                }
+                Permission::Trial => {
+                    let result = self.validator.try_out(service, &deadline.within(patience));
+                    let outcome = outcome(&result);
+                    let answered = outcome.map(|outcome| outcome == Outcome::Answered);
+                    sessions.end_trial(breaker, answered);
+                    match (answered, result) {
+                        (Some(true), _) => {}
+                        (None, Err(failure)) => return Err(failure),
+                        _ => return Err(avoided()),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn avoided() -> Failure {
+    let what = "CAS did not answer several times, nor to a trial; it is tried again in seconds";
+    Failure::new(Reason::ServerAvoided, what)
+}
+
+fn too_late() -> Failure {
+    let what = "too little time is left to ask; the ticket is not put at risk";
+    Failure::new(Reason::ServerTimeout, what)
+}
+
+/// What a validation says about the server, if it says anything.
+fn outcome(result: &Result<Principal, Failure>) -> Option<Outcome> {
+    match result.as_ref().map_err(Failure::reason) {
+        Err(Reason::ServerTimeout) => Some(Outcome::TimedOut),
+        Err(Reason::ServerUnreachable) => Some(Outcome::Unreachable),
+        Err(
+            Reason::Interrupted
+            | Reason::TrustUnusable
+            | Reason::ProcessExhausted
+            | Reason::InternalError,
+        ) => None,
+        _ => Some(Outcome::Answered),
     }
 }

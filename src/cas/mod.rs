@@ -74,6 +74,15 @@ impl Cas {
             })
     }
 
+    /// Asks CAS about a ticket that nobody issued, as [`Cas::validate`] would.
+    ///
+    /// # Errors
+    /// That CAS refuses it, or why it does not.
+    pub fn try_out(&self, service: &str, deadline: &Deadline<'_>) -> Result<Principal, Failure> {
+        let ticket = probe::impossible_ticket("does-CAS-answer-again")?;
+        self.validate(&ticket, service, deadline, Witness::NOBODY)
+    }
+
     /// Goes from server to server only while nothing was written: a ticket that
     /// one server has read is used up on all of them.
     fn ask(

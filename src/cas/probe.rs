@@ -51,7 +51,7 @@ impl Cas {
         service: &str,
         deadline: &Deadline<'_>,
     ) -> Result<Answer, Failure> {
-        let ticket = impossible_ticket()?;
+        let ticket = impossible_ticket("check-of-the-configuration")?;
         let get = |path: &str| {
             let url = request(base, path, ticket.expose(), service);
             let response = self.http.get(url, LONGEST_REPLY, deadline);
@@ -90,12 +90,12 @@ fn said(body: &[u8]) -> Said {
     }
 }
 
-/// One that says what it is to whoever finds it in the server's log.
-fn impossible_ticket() -> Result<Ticket, Failure> {
+/// A ticket that nobody issued. It says its `purpose` to whoever finds it in the server's log.
+pub(super) fn impossible_ticket(purpose: &str) -> Result<Ticket, Failure> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random)
         .map_err(|_| Failure::new(Reason::InternalError, "no random bytes"))?;
-    let mut text = "PT-sasl-sso-check-of-the-configuration-".to_owned();
+    let mut text = format!("PT-sasl-sso-{purpose}-");
     for byte in random {
         let _ = write!(text, "{byte:02x}");
     }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn no_two_tickets_are_the_same() {
-        let [one, other] = [(); 2].map(|()| impossible_ticket().unwrap());
+        let [one, other] = [(); 2].map(|()| impossible_ticket("check").unwrap());
         assert_ne!(one.expose(), other.expose());
     }
 

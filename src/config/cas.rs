@@ -33,8 +33,8 @@ pub struct CasConfig {
     pub require: Rules,
     /// `caspt_list_attributes`: the attributes whose values `[a, b]` are lists.
     pub list_attributes: Vec<String>,
-    /// `caspt_budget`: how many tickets of one client CAS may refuse in a minute
-    /// until new ones are not asked about.
+    /// `caspt_budget`: how many tickets of one name CAS may refuse in a minute until new ones
+    /// are not put to it.
     pub budget: u64,
     /// `caspt_session_ttl`: how long a ticket stays good here.
     pub session_ttl: Duration,

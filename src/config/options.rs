@@ -64,9 +64,10 @@ pub const OPTIONS: &[Described] = &[
     of_all(
         "caspt_budget",
         Is("3000"),
-        "how many tickets of one client (to the daemon: of one user name) CAS may refuse in a \
-         minute, of all together ten times as many, until it is not asked about new ones; what is \
-         known is never counted, and what CAS accepts makes up for it (1 to 60000)",
+        "how many tickets of one name at one client address CAS may refuse in a minute until new \
+         ones are not put to it, by CASPT and as passwords apart; of one address four times as \
+         many, of all twenty times; what is known is never counted, and what CAS accepts makes up \
+         for it (1 to 60000)",
     ),
     of_all(
         "caspt_user_attribute",

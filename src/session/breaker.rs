@@ -1,9 +1,25 @@
-//! The circuit breaker: an SSO server that does not answer is left alone for a
-//! while, by all processes of the host, so that logins fail at once and do not
-//! each wait for the time-out.
+//! The circuit breaker of a CAS server: while the server does not answer anybody,
+//! the logins of all processes of the host fail at once instead of each waiting for
+//! its time-out.
 //!
-//! It counts only silence: no connection, or no answer in a time that was enough
-//! for one. A reply of any kind, however wrong, shows that the server is there.
+//! # Policy
+//!
+//! 1. A connection that fails counts as a failure. A time-out counts only if the
+//!    server has answered nobody since that request began: tickets that CAS leaves
+//!    unanswered while it answers others say nothing about CAS. A reply of any kind,
+//!    however wrong, is an answer, and resets the count.
+//! 2. After [`FAILURE_THRESHOLD`] failures in a row the breaker does not open yet.
+//!    The next login first asks CAS about a ticket that nobody issued, for at most half
+//!    of the time that it has (the trial); logins that come meanwhile wait for the
+//!    result. If CAS answers, the breaker is closed and all of them go on. If it does
+//!    not, the breaker opens.
+//! 3. An open breaker refuses all logins that need CAS. After [`PAUSE`] it is half-open:
+//!    the next login makes a trial in the same way, while the others still fail at once.
+//!
+//! No client's ticket is a trial. So nobody can keep the breaker open, or open it, with
+//! tickets of his own choosing, whatever name or address he uses; and nobody is locked
+//! out, for whichever client comes next brings about the trial, though it be the only
+//! one and have just timed out.
 
 #![forbid(unsafe_code)]
 
@@ -14,62 +30,204 @@ use super::key::Key;
 use super::record::moment;
 use super::tier::{Change, Table};
 use crate::clock::Moment;
-use crate::outcome::{Failure, Reason};
 
-/// So many failures in a row make the server one that is left alone.
-const ENOUGH: u8 = 3;
+/// Consecutive failures before CAS is suspected of being down.
+const FAILURE_THRESHOLD: u8 = 3;
 
-/// For so long; then one login tries again.
+/// How long an open breaker waits before the next trial.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// What is known of a server that did not answer.
+/// How much longer than its own time-out a trial is waited for: its process may have
+/// been killed.
+const TRIAL_GRACE: Duration = Duration::from_secs(1);
+
+/// Upper bound on the duration of a trial. `caspt_timeout` is at most 60 seconds.
+const MAX_TRIAL: Duration = Duration::from_secs(61);
+
+/// Answers closer together than this are recorded as one, so that a busy server does
+/// not cost a write for each of its answers.
+const ANSWER_GRANULARITY: Duration = Duration::from_millis(250);
+
+/// Stands for no answer at all.
+const NEVER: Moment = Moment::from_millis(0);
+
+/// What a login may do that needs the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Silence {
-    failures: u8,
-    retry: Moment,
+pub enum Permission {
+    /// Ask the server.
+    Granted,
+    /// Make a trial, and report its result with [`Access::end_trial`].
+    Trial,
+    /// Ask for permission again in a moment: another login makes a trial.
+    Wait,
+    /// Fail: the server is down.
+    Denied,
 }
 
-impl Silence {
-    /// What is known after one more failure at `now`.
-    pub(super) fn more(before: Option<Self>, now: Moment) -> Self {
-        let failures = before.map_or(0, |silence| silence.failures);
-        Self {
-            failures: failures.saturating_add(1),
-            retry: now.plus(PAUSE),
+/// How a request to the server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a reply of any kind.
+    Answered,
+    /// Without a reply, after a time that was enough for one.
+    TimedOut,
+    /// Without a connection.
+    Unreachable,
+}
+
+/// The record of a server, shared by all processes of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BreakerRecord {
+    state: State,
+    /// When the server last answered anybody, to within [`ANSWER_GRANULARITY`].
+    answered: Moment,
+    /// How many times the breaker has opened after it was closed.
+    outages: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed { failures: u8 },
+    Trial { was_open: bool, until: Moment },
+    Open { until: Moment },
+}
+
+impl BreakerRecord {
+    pub(super) const NEW: Self = Self {
+        state: State::Closed { failures: 0 },
+        answered: NEVER,
+        outages: 0,
+    };
+
+    /// What a login may do at `now`. A time that lies too far in the future is from
+    /// another clock, and is not believed.
+    pub(super) fn permission(&self, now: Moment) -> Permission {
+        let is_ahead = |until: Moment, limit: Duration| {
+            let left = until.since(now).unwrap_or_default();
+            !left.is_zero() && left <= limit
+        };
+        match self.state {
+            State::Closed { failures } if failures < FAILURE_THRESHOLD => Permission::Granted,
+            State::Open { until } if is_ahead(until, PAUSE) => Permission::Denied,
+            State::Trial { was_open, until } if is_ahead(until, MAX_TRIAL) => match was_open {
+                true => Permission::Denied,
+                false => Permission::Wait,
+            },
+            _ => Permission::Trial,
         }
     }
 
-    /// Whether the server is left alone at `now`. One that should have been
-    /// tried again long after `now` is from another time: not believed.
-    pub(super) fn is_avoided(&self, now: Moment) -> bool {
-        let left = self.retry.since(now).unwrap_or_default();
-        self.failures >= ENOUGH && !left.is_zero() && left <= PAUSE
+    /// The record while a login makes a trial of at most `timeout` from `now` on.
+    pub(super) fn during_trial(self, now: Moment, timeout: Duration) -> Self {
+        let until = now.plus((timeout + TRIAL_GRACE).min(MAX_TRIAL));
+        let was_open = self.is_down();
+        let state = State::Trial { was_open, until };
+        Self { state, ..self }
     }
 
-    /// Whether one login may try at `now` what the others must not.
-    pub(super) fn wants_trial(&self, now: Moment) -> bool {
-        self.failures >= ENOUGH && !self.is_avoided(now)
-    }
-
-    /// The same while one login tries at `now`.
-    pub(super) fn during_trial(self, now: Moment) -> Self {
-        Self {
-            retry: now.plus(PAUSE),
-            ..self
+    /// The record after a trial to which the server has `answered` or not, or of which
+    /// nothing came (`None`).
+    pub(super) fn after_trial(self, now: Moment, answered: Option<bool>) -> Self {
+        let State::Trial { was_open, .. } = self.state else {
+            // Another login was answered meanwhile.
+            return self;
+        };
+        let opened = |until| State::Open { until };
+        match (answered, was_open) {
+            (Some(true), _) => self.after_answer(now),
+            (Some(false), _) => Self {
+                state: opened(now.plus(PAUSE)),
+                outages: self.outages.wrapping_add(u32::from(!was_open)),
+                ..self
+            },
+            (None, true) => Self {
+                state: opened(now),
+                ..self
+            },
+            (None, false) => {
+                let failures = FAILURE_THRESHOLD;
+                let state = State::Closed { failures };
+                Self { state, ..self }
+            }
         }
+    }
+
+    /// The record after a request that began at `began` and failed at `now`.
+    pub(super) fn after_failure(self, began: Moment, now: Moment, is_timeout: bool) -> Self {
+        let others_were_answered = began < self.answered && self.answered <= now;
+        match self.state {
+            State::Closed { failures } if !(is_timeout && others_were_answered) => {
+                let failures = failures.saturating_add(1);
+                let state = State::Closed { failures };
+                Self { state, ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// The record after an answer at `now`.
+    pub(super) fn after_answer(self, now: Moment) -> Self {
+        let failures = 0;
+        let state = State::Closed { failures };
+        let is_recorded = state == self.state
+            && now
+                .since(self.answered)
+                .is_some_and(|age| age < ANSWER_GRANULARITY);
+        match is_recorded {
+            true => self,
+            false => Self {
+                state,
+                answered: now,
+                ..self
+            },
+        }
+    }
+
+    /// Whether a trial has shown that the server does not answer anybody.
+    pub(super) fn is_down(&self) -> bool {
+        match self.state {
+            State::Closed { .. } => false,
+            State::Trial { was_open, .. } => was_open,
+            State::Open { .. } => true,
+        }
+    }
+
+    /// The number of the last outage.
+    pub(super) fn outages(&self) -> u32 {
+        self.outages
     }
 
     pub(super) fn encode(self) -> Vec<u8> {
-        let mut bytes = self.retry.as_millis().to_be_bytes().to_vec();
-        bytes.push(self.failures);
+        let (phase, failures, until) = match self.state {
+            State::Closed { failures } => (0, failures, NEVER),
+            State::Trial { was_open, until } => (1, u8::from(was_open), until),
+            State::Open { until } => (2, 0, until),
+        };
+        let mut bytes = self.answered.as_millis().to_be_bytes().to_vec();
+        bytes.extend(until.as_millis().to_be_bytes());
+        bytes.extend(self.outages.to_be_bytes());
+        bytes.extend([phase, failures]);
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        match moment(bytes)? {
-            (retry, &[failures]) => Some(Self { failures, retry }),
-            _ => None,
-        }
+        let (answered, rest) = moment(bytes)?;
+        let (until, rest) = moment(rest)?;
+        let (outages, rest) = rest.split_first_chunk()?;
+        let state = match (rest, until.as_millis()) {
+            (&[0, failures], 0) => State::Closed { failures },
+            (&[1, was_open @ (0 | 1)], _) => State::Trial {
+                was_open: was_open == 1,
+                until,
+            },
+            (&[2, 0], _) => State::Open { until },
+            _ => return None,
+        };
+        Some(Self {
+            state,
+            answered,
+            outages: u32::from_be_bytes(*outages),
+        })
     }
 }
 
@@ -79,93 +237,70 @@ impl Access<'_> {
         self.tiers.secret.key(&[b"breaker", server.as_bytes()])
     }
 
-    /// Whether the server of `breaker` may be asked now.
-    ///
-    /// # Errors
-    /// [`Reason::ServerAvoided`] if it has not answered several times, and it
-    /// is not for this login to try whether it does again.
-    pub fn may_ask(&self, breaker: &Key) -> Result<(), Failure> {
+    /// What this login may do about the server of `breaker`. If that is a trial, it is
+    /// this login's alone, and takes at most `timeout`.
+    pub fn permission(&self, breaker: &Key, timeout: Duration) -> Permission {
         let now = self.now();
-        let silence = |bytes: &[u8]| Silence::decode(bytes);
-        let avoided = || {
-            let detail = "the server did not answer several times; it is tried again in seconds";
-            Failure::new(Reason::ServerAvoided, detail)
-        };
-        let known = self.look_up(Table::Breakers, breaker, silence);
-        match known.map(|(known, _)| known) {
-            Some(known) if known.is_avoided(now) => return Err(avoided()),
-            Some(known) if known.wants_trial(now) => {}
-            _ => return Ok(()),
+        let permission = self.breaker_record(breaker).permission(now);
+        if permission != Permission::Trial {
+            return permission;
         }
-        let mut is_ours = true;
+        let mut permission = permission;
         self.change(Table::Breakers, breaker, |before| {
-            match before.and_then(silence) {
-                Some(known) if known.wants_trial(now) => {
-                    is_ours = true;
-                    Change::Put(known.during_trial(now).encode())
-                }
-                Some(_) => {
-                    is_ours = false;
-                    Change::Keep
-                }
-                None => Change::Keep,
+            let record = decoded(before);
+            permission = record.permission(now);
+            match permission {
+                Permission::Trial => Change::Put(record.during_trial(now, timeout).encode()),
+                _ => Change::Keep,
             }
         });
-        if is_ours { Ok(()) } else { Err(avoided()) }
+        permission
     }
 
-    /// Notes whether the server of `breaker` answered when it was asked.
-    pub fn asked(&self, breaker: &Key, has_answered: bool) {
+    /// Records whether the server has answered a trial; `None` if the trial says nothing
+    /// about the server.
+    pub fn end_trial(&self, breaker: &Key, answered: Option<bool>) {
         let now = self.now();
-        if !has_answered {
-            self.change(Table::Breakers, breaker, |before| {
-                Change::Put(Silence::more(before.and_then(Silence::decode), now).encode())
-            });
-        } else if self
-            .look_up(Table::Breakers, breaker, Silence::decode)
-            .is_some()
-        {
-            self.change(Table::Breakers, breaker, |_| Change::Remove);
+        self.change_breaker(breaker, |record| record.after_trial(now, answered));
+    }
+
+    /// Records how a request to the server of `breaker` ended that began at `began`.
+    pub fn record_outcome(&self, breaker: &Key, began: Moment, outcome: Outcome) {
+        let now = self.now();
+        let next = |record: BreakerRecord| match outcome {
+            Outcome::Answered => record.after_answer(now),
+            Outcome::TimedOut => record.after_failure(began, now, true),
+            Outcome::Unreachable => record.after_failure(began, now, false),
+        };
+        let before = self.breaker_record(breaker);
+        if next(before) != before {
+            self.change_breaker(breaker, next);
         }
     }
+
+    /// The record of a server, or that of one of which nothing is recorded.
+    pub(super) fn breaker_record(&self, breaker: &Key) -> BreakerRecord {
+        let found = self.look_up(Table::Breakers, breaker, BreakerRecord::decode);
+        found.map_or(BreakerRecord::NEW, |(record, _)| record)
+    }
+
+    fn change_breaker(&self, breaker: &Key, next: impl Fn(BreakerRecord) -> BreakerRecord) {
+        self.change(Table::Breakers, breaker, |before| {
+            let record = decoded(before);
+            match next(record) {
+                same if same == record => Change::Keep,
+                next => Change::Put(next.encode()),
+            }
+        });
+    }
+}
+
+fn decoded(record: Option<&[u8]>) -> BreakerRecord {
+    record
+        .and_then(BreakerRecord::decode)
+        .unwrap_or(BreakerRecord::NEW)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Moment {
-        Moment::from_millis(seconds * 1_000)
-    }
-
-    #[test]
-    fn three_failures_in_a_row_make_a_pause_of_seconds() {
-        let mut silence = None;
-        for second in 0..3 {
-            assert!(silence.is_none_or(|s: Silence| !s.is_avoided(at(second))));
-            silence = Some(Silence::more(silence, at(second)));
-        }
-        let silence = silence.unwrap();
-        assert!(silence.is_avoided(at(3)));
-        assert!(silence.is_avoided(at(6)));
-        assert!(!silence.is_avoided(at(7)));
-        assert!(silence.wants_trial(at(7)));
-    }
-
-    #[test]
-    fn one_login_tries_while_the_others_go_on_failing_at_once() {
-        let mut silence = Silence::more(None, at(0));
-        silence = Silence::more(Some(silence), at(0));
-        silence = Silence::more(Some(silence), at(0));
-        let silence = silence.during_trial(at(5));
-        assert!(silence.is_avoided(at(6)));
-        assert!(silence.wants_trial(at(10)));
-    }
-
-    #[test]
-    fn it_comes_back_as_it_was_written() {
-        let silence = Silence::more(None, at(9));
-        assert_eq!(Silence::decode(&silence.encode()), Some(silence));
-        assert_eq!(Silence::decode(b""), None);
-    }
-}
+#[path = "breaker_tests.rs"]
+mod tests;

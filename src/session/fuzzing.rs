@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::breaker::Silence;
-use super::budget::Spent;
+use super::account::Account;
+use super::breaker::{BreakerRecord, Permission};
 use super::flushes::Selector;
 use super::key::{Key, Secret, unsealed};
 use super::record::{Ending, Lifetimes, Refusal, Session};
@@ -91,11 +91,11 @@ fn check_refusal(data: &[u8]) {
     assert!(!refusal.is_alive(Moment::from_millis(half_a_minute)) || half_a_minute == 0);
 }
 
-/// What processes tell one another: of flushes, of servers, of budgets, of keys.
+/// What processes tell one another: of flushes, of servers, of rate limits, of keys.
 pub(crate) fn notes(data: &[u8]) {
     check_flush(data);
-    check_silence(data);
-    check_spent(data);
+    check_breaker(data);
+    check_account(data);
     crate::jwt::fuzzing::state(data);
 }
 
@@ -115,32 +115,38 @@ fn check_flush(data: &[u8]) {
     }
 }
 
-/// No server is left alone for longer than the pause, whatever is written of it.
-fn check_silence(data: &[u8]) {
+/// Whatever is recorded of a server, a login may make a trial within a minute and two seconds,
+/// and an answer closes its circuit breaker.
+fn check_breaker(data: &[u8]) {
     let now = STILL.now();
-    let Some(silence) = Silence::decode(data) else {
+    let Some(record) = BreakerRecord::decode(data) else {
         return;
     };
-    assert_eq!(silence.encode(), data);
-    let pause = Duration::from_secs(5);
-    assert!(!silence.is_avoided(now) || !silence.is_avoided(now.plus(pause)));
-    let more = Silence::more(Some(silence), now);
-    assert!(!more.is_avoided(now.plus(pause)));
-    assert!(!silence.during_trial(now).wants_trial(now));
+    assert_eq!(record.encode(), data);
+    let may_go_on = |record: BreakerRecord, now: Moment| {
+        matches!(
+            record.permission(now),
+            Permission::Granted | Permission::Trial
+        )
+    };
+    let later = now.plus(Duration::from_secs(62));
+    assert!(may_go_on(record, now) || may_go_on(record, later));
+    let trial = record.during_trial(now, Duration::from_secs(3_600));
+    assert!(may_go_on(trial, later));
+    let open = trial.after_trial(now, Some(false));
+    assert!(may_go_on(open, now.plus(Duration::from_secs(5))));
+    for record in [record, trial, open] {
+        assert_eq!(
+            record.after_answer(now).permission(now),
+            Permission::Granted
+        );
+    }
 }
 
-/// Nobody's budget is spent for longer than a minute, once it is charged again.
-fn check_spent(data: &[u8]) {
-    let now = STILL.now();
-    let Some(spent) = Spent::decode(data) else {
-        return;
-    };
-    assert_eq!(spent.encode(), data);
-    for budget in [1, 3_000, 60_000, u64::MAX] {
-        assert!(spent.owes(now) || spent.leaves(budget, now));
-        let more = Spent::more(Some(spent), budget, now);
-        assert!(more.leaves(budget, now.plus(Duration::from_secs(60))));
-        let less = spent.less(budget);
-        assert!(!spent.owes(now) || !spent.leaves(budget, now) || less.leaves(budget, now));
+/// No account is overdrawn for longer than a minute, once it is charged again.
+fn check_account(data: &[u8]) {
+    if let Some(account) = Account::decode(data) {
+        assert_eq!(account.encode(), data);
+        account.check(STILL.now());
     }
 }

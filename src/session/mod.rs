@@ -5,6 +5,7 @@
 //! reason, the memory tier of the process takes and tells, and the log says why.
 
 mod access;
+mod account;
 mod both_tiers;
 mod breaker;
 mod buckets;
@@ -35,8 +36,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use access::{Access, Known};
+pub use account::Charge;
+pub use breaker::{Outcome, Permission};
 pub use buckets::Durations;
-pub use budget::payer;
+pub use budget::{Admission, RateLimits, Requester, Way};
 pub use counters::{CREDENTIALS, Counters, Decider};
 pub use flushes::Selector;
 pub use key::{Key, digest};

@@ -179,11 +179,21 @@ fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
             let order = opener.open_database::<Bytes, Unit>(transaction, Some(&order))?;
             Ok(records.zip(order))
         };
-        let [tickets, tokens, refusals, breakers, budgets, notes] = Table::ALL.map(shelf);
+        let [
+            tickets,
+            tokens,
+            refusals,
+            breakers,
+            budgets,
+            clients,
+            accepted,
+            notes,
+        ] = Table::ALL.map(shelf);
         let flushes = opener.open_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
         let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
         let all = (
-            tickets?, tokens?, refusals?, breakers?, budgets?, notes?, flushes, secrets,
+            tickets?, tokens?, refusals?, breakers?, budgets?, clients?, accepted?, notes?,
+            flushes, secrets,
         );
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
@@ -194,11 +204,15 @@ fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
             Some(refusals),
             Some(breakers),
             Some(budgets),
+            Some(clients),
+            Some(accepted),
             Some(notes),
             Some(flushes),
             Some(secrets),
         ) => {
-            let shelves = [tickets, tokens, refusals, breakers, budgets, notes];
+            let shelves = [
+                tickets, tokens, refusals, breakers, budgets, clients, accepted, notes,
+            ];
             Some((shelves.map(Shelf::from), flushes, secrets))
         }
         _ => None,
@@ -213,18 +227,31 @@ fn create_tables(env: &Env<WithTls>) -> Result<Opened, heed::Error> {
             let order = opener.create_database::<Bytes, Unit>(transaction, Some(&order))?;
             Ok((records, order))
         };
-        let [tickets, tokens, refusals, breakers, budgets, notes] = Table::ALL.map(shelf);
+        let [
+            tickets,
+            tokens,
+            refusals,
+            breakers,
+            budgets,
+            clients,
+            accepted,
+            notes,
+        ] = Table::ALL.map(shelf);
         let flushes = opener.create_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
         let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
         let all = (
-            tickets?, tokens?, refusals?, breakers?, budgets?, notes?, flushes, secrets,
+            tickets?, tokens?, refusals?, breakers?, budgets?, clients?, accepted?, notes?,
+            flushes, secrets,
         );
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
     })?;
-    let (tickets, tokens, refusals, breakers, budgets, notes, flushes, secrets) = created
-        .commit()
-        .ok_or(heed::Error::Mdb(MdbError::Problem))?;
-    let shelves = [tickets, tokens, refusals, breakers, budgets, notes];
+    let (tickets, tokens, refusals, breakers, budgets, clients, accepted, notes, flushes, secrets) =
+        created
+            .commit()
+            .ok_or(heed::Error::Mdb(MdbError::Problem))?;
+    let shelves = [
+        tickets, tokens, refusals, breakers, budgets, clients, accepted, notes,
+    ];
     Ok((shelves.map(Shelf::from), flushes, secrets))
 }
 

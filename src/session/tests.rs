@@ -281,52 +281,39 @@ fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
 }
 
 #[test]
-fn a_stranger_spends_his_own_budget_and_nobody_elses() {
+fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
-    for _ in 0..5 {
-        assert!(access.may_spend("stranger", 5).is_ok());
-        access.spend("stranger", 5);
+    let (ours, others) = (site(directory.path()), site(directory.path()));
+    let requester = Requester::new(Some("192.0.2.1"), Way::Caspt, Some("alice"));
+    let timeout = Duration::from_secs(5);
+    {
+        let access = ours.open();
+        let breaker = access.breaker("https://cas");
+        let limits = access.rate_limits(&requester, 5, &breaker);
+        for _ in 0..5 {
+            access.charge(&limits, Charge::Refused);
+        }
+        for _ in 0..3 {
+            access.record_outcome(&breaker, access.now(), Outcome::TimedOut);
+        }
+        assert_eq!(access.permission(&breaker, timeout), Permission::Trial);
+        access.end_trial(&breaker, Some(false));
     }
-    let failure = access.may_spend("stranger", 5).unwrap_err();
-    assert_eq!(failure.reason(), Reason::BudgetSpent);
-    assert!(access.may_spend("webmail", 5).is_ok());
-    // What was good makes up for it.
-    access.earn("stranger", 5);
-    assert!(access.may_spend("stranger", 5).is_ok());
-    access.spend("stranger", 5);
-    // A stranger of many addresses spends what all may.
-    for number in 0..45 {
-        access.spend(&number.to_string(), 5);
-    }
-    assert!(access.may_spend("webmail", 5).is_err());
-    // Other options, another budget.
-    assert!(access.may_spend("webmail", 6).is_ok());
-    site.clock.advance(Duration::from_secs(12));
-    assert!(access.may_spend("webmail", 5).is_ok());
-    assert!(access.may_spend("stranger", 5).is_ok());
-}
-
-#[test]
-fn a_silent_server_is_left_alone_and_tried_again_by_one_login() {
-    let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    // A process opens the store once: the other one does when this one has let go of it.
+    drop(ours.sessions);
+    let access = others.open();
     let breaker = access.breaker("https://cas");
-    for _ in 0..3 {
-        assert!(access.may_ask(&breaker).is_ok());
-        access.asked(&breaker, false);
-    }
-    let refused = access.may_ask(&breaker).unwrap_err();
-    assert_eq!(refused.reason(), Reason::ServerAvoided);
-    assert!(access.may_ask(&access.breaker("https://other")).is_ok());
-    site.clock.advance(Duration::from_secs(5));
-    assert!(access.may_ask(&breaker).is_ok());
-    assert!(access.may_ask(&breaker).is_err());
-    access.asked(&breaker, true);
-    assert!(access.may_ask(&breaker).is_ok());
-    assert!(access.may_ask(&breaker).is_ok());
+    assert_eq!(access.permission(&breaker, timeout), Permission::Denied);
+    let other = access.breaker("https://other");
+    assert_eq!(access.permission(&other, timeout), Permission::Granted);
+    let limits = access.rate_limits(&requester, 5, &breaker);
+    let failure = access.check_rate(&limits).unwrap_err();
+    assert_eq!(failure.reason(), Reason::BudgetSpent);
+    // CAS answers again.
+    access.record_outcome(&breaker, access.now(), Outcome::Answered);
+    assert_eq!(access.permission(&breaker, timeout), Permission::Granted);
+    access.refund(&limits);
+    assert!(access.check_rate(&limits).is_ok());
 }
 
 #[test]

@@ -23,21 +23,28 @@ pub(super) enum Table {
     Tokens,
     /// Credentials that were definitely refused.
     Refusals,
-    /// SSO servers that did not answer.
+    /// The circuit breakers of SSO servers, and the rate limits that all clients share: no
+    /// client brings about a record of its own here, and none is evicted.
     Breakers,
-    /// Clients whose tickets were refused.
+    /// The rate limits of names.
     Budgets,
+    /// The rate limits of clients. Apart, for a client makes up as many names as it likes.
+    Clients,
+    /// Of which names and clients CAS has accepted a ticket.
+    Accepted,
     /// What processes tell one another: the keys of issuers.
     Notes,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Tickets,
         Self::Tokens,
         Self::Refusals,
         Self::Breakers,
         Self::Budgets,
+        Self::Clients,
+        Self::Accepted,
         Self::Notes,
     ];
 
@@ -56,6 +63,8 @@ impl Table {
             Self::Refusals => "refusals",
             Self::Breakers => "breakers",
             Self::Budgets => "budgets",
+            Self::Clients => "clients",
+            Self::Accepted => "accepted",
             Self::Notes => "notes",
         }
     }
@@ -64,7 +73,7 @@ impl Table {
     pub(super) fn capacity(self, sessions: usize) -> usize {
         match self {
             Self::Tickets | Self::Tokens => sessions,
-            Self::Refusals | Self::Budgets => sessions.min(10_000),
+            Self::Refusals | Self::Budgets | Self::Clients | Self::Accepted => sessions.min(10_000),
             Self::Breakers | Self::Notes => 100,
         }
     }
@@ -74,8 +83,8 @@ impl Table {
     pub(super) fn keeps(self) -> Option<Duration> {
         match self {
             Self::Refusals => Some(Duration::from_secs(30)),
-            Self::Budgets => Some(Duration::from_secs(60)),
-            Self::Tickets | Self::Tokens | Self::Breakers | Self::Notes => None,
+            Self::Budgets | Self::Clients => Some(Duration::from_secs(60)),
+            Self::Tickets | Self::Tokens | Self::Breakers | Self::Accepted | Self::Notes => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::daemon_site::Site;
 use crate::harness::daemon::{ask, request};
+use crate::harness::imap::Imap;
 use crate::harness::wait::{PATIENCE, wait_until};
 use crate::libsasl2::site::PROXY;
 use std::time::{Duration, Instant};
@@ -73,6 +74,39 @@ fn made_up_tickets_cost_cas_the_budget_and_others_nothing() {
     assert!(wait_until(Duration::from_secs(8), is_good));
     // From now on it is known, too.
     assert!(site.login("alice", "PT-0-good").ok);
+}
+
+#[test]
+fn made_up_tickets_at_the_daemon_keep_no_good_ticket_waiting() {
+    const USERS: usize = 20;
+    let site = site("form");
+    for number in 0..USERS {
+        site.know(&format!("PT-{number}-yesterday"), &format!("user{number}"));
+    }
+    // A new name for each, more than CAS is asked about in a minute for all clients of the daemon.
+    let is_limited = || {
+        (0..100).any(|_| {
+            let number = site.cas.requests().len();
+            let ticket = format!("PT-{number}-made-up");
+            site.ask(&format!("stranger{number}"), &ticket).is_none()
+        })
+    };
+    let mark = site.mark();
+    assert!(wait_until(PATIENCE, is_limited));
+    site.said(mark, &["reason=budget_spent"]);
+    for number in 0..USERS {
+        let user = format!("user{number}");
+        // Under their own names, too.
+        site.ask(&user, &format!("PT-{number}-typed"));
+        site.know(&format!("PT-{number}-typed-by-the-user"), &user);
+        // And the webmail's own, at an address where all have a new name.
+        let ticket = format!("PT-{number}-webmail");
+        site.cas.arm(&ticket, &user, &[PROXY]);
+        let message = format!("\0{user}\0{ticket}");
+        let mut imap = Imap::connect(site.cyrus.imap_port());
+        let reply = imap.authenticate("CASPT", message.as_bytes(), &[]);
+        assert!(reply.ok, "{reply:?}");
+    }
 }
 
 #[test]

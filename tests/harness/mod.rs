@@ -49,6 +49,7 @@ pub mod relay;
 pub mod root_only;
 pub mod saslauthd;
 pub mod scratch;
+pub mod selective_cas;
 pub mod smtp;
 pub mod strict_cas;
 pub mod syslog;

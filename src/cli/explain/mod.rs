@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     /// host's name]
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// The client's address, whose budget of refused tickets counts
+    /// The client's address, whose rate limit applies
     #[arg(long, value_name = "ADDRESS")]
     client: Option<String>,
     /// The user of the mail server, as whom to look if started by root [default:

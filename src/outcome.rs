@@ -169,7 +169,8 @@ reasons! {
     BudgetSpent "budget_spent" Unavailable passing;
     /// The daemon has more to do than it may take on.
     Busy "busy" Unavailable passing;
-    /// The host's own saslauthd, which checks ordinary passwords, does not answer.
+    /// The host's own saslauthd, which checks ordinary passwords, does not answer, or is
+    /// not to be trusted with them.
     FallbackUnusable "fallback_unusable" Unavailable passing;
     /// The host's own directory of users, in which it looks the name up, does not answer.
     UserLookupFailed "user_lookup_failed" Unavailable passing;

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -91,6 +91,43 @@ pub(crate) fn danger_above(metadata: &Metadata, user: Option<Uid>) -> Option<Dan
     danger(metadata, user).filter(|danger| match danger {
         Danger::Foreign(_) => true,
         Danger::Writable(_) => !is_sticky(metadata),
+    })
+}
+
+/// Makes sure that nobody but root and `owners`, if they are known, can put something else
+/// in the place of `path`, or of what it leads to: who owns a directory on the way to it,
+/// or a link, can, and who may write one, unless that is sticky (inode(7)).
+///
+/// A socket at its end may be anybody's and may be written by all: that says who may
+/// connect, and not who is connected to.
+///
+/// # Errors
+/// The problem, and behind the last semicolon the remedy.
+pub(crate) fn check_way(path: &Path, owners: Option<&[Uid]>) -> Result<(), String> {
+    let danger = |above: &Path, problem: String, remedy: &str| {
+        let (path, above) = (path.display(), above.display());
+        Err(format!(
+            "{above}: {problem}, who could replace {path}; {remedy}"
+        ))
+    };
+    follow(path, &mut |above, metadata| {
+        let metadata = metadata.map_err(|error| {
+            format!("{}: {error}; make it a readable directory", above.display())
+        })?;
+        if metadata.file_type().is_socket() {
+            return Ok(());
+        }
+        let owner = Uid::from_raw(metadata.uid());
+        if !owner.is_root() && owners.is_some_and(|owners| !owners.contains(&owner)) {
+            return danger(above, format!("belongs to uid {owner}"), "chown it to root");
+        }
+        let may_be_written = metadata.mode() & 0o022 != 0 && !is_sticky(metadata);
+        if may_be_written && !metadata.is_symlink() {
+            let mode = metadata.mode() & 0o7777;
+            let problem = format!("may be written by others (mode {mode:o})");
+            return danger(above, problem, "chmod go-w it");
+        }
+        Ok(())
     })
 }
 

@@ -15,6 +15,8 @@ mod libsasl2;
 mod fallback;
 #[path = "daemon_survives/killed.rs"]
 mod killed;
+#[path = "daemon_survives/one_name.rs"]
+mod one_name;
 #[path = "daemon_survives/overloaded.rs"]
 mod overloaded;
 #[path = "daemon_survives/strangers.rs"]

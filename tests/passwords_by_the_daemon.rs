@@ -1,9 +1,17 @@
 //! `sasl-sso serve` with a real Cyrus: a ticket where the password would be, and ordinary passwords
 //! beside it.
 
+// clippy sees no tests outside of #[test] functions.
+#![allow(clippy::expect_used)]
+
 mod daemon_site;
 mod harness;
 mod libsasl2;
+
+#[path = "passwords_by_the_daemon/services.rs"]
+mod services;
+#[path = "passwords_by_the_daemon/trusted_fallback.rs"]
+mod trusted_fallback;
 
 use daemon_site::Site;
 use harness::imap::Imap;

@@ -75,6 +75,25 @@ const REMAINS: &[&str] = &["signal_a_process", "page_faults"];
 /// What the daemon needs, and a program in its place has as well.
 const GRANTED: &[&str] = &["write_sessions", "read_certificates", "ask_a_server"];
 
+/// A saslauthd that likes every password: at the socket that systemd hands over (`held`),
+/// or at one of its own.
+const SASLAUTHD: &str = "\
+import os, socket, sys
+if sys.argv[1] == 'held':
+    listener = socket.socket(fileno=3)
+else:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind('/run/own/mux')
+    os.chmod('/run/own/mux', 0o666)
+    listener.listen()
+while True:
+    client, _ = listener.accept()
+    # Who sends nothing does not wait for an answer.
+    if client.recv(4096):
+        client.sendall(b'\\0\\2OK')
+    client.close()
+";
+
 /// The unit of the daemon, by which another program is run.
 fn unit_of(service: &str, program: &str, output: &str) -> String {
     let (_, settings) = service.split_once("[Service]").expect("the service");
@@ -158,14 +177,37 @@ fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
     write("units/lmtp@.service", "[Service]\nExecStart=/bin/true\n");
     write(
         "units/reload.service",
-        "[Unit]\nAfter=inside.service sasl-sso.service\n[Service]\nType=oneshot\n\
-         ExecStart=/bin/sh -c 'until [ -e /mnt/site/reload ]; do sleep 0.1; done; \
-         systemctl reload sasl-sso.service && mv /mnt/site/reload /mnt/site/reloaded'\n",
+        "[Unit]\nAfter=inside.service sasl-sso.service\n[Service]\nType=exec\n\
+         ExecStart=/bin/sh -c 'while sleep 0.1; do [ ! -e /mnt/site/reload ] || \
+         { systemctl reload sasl-sso.service shown.service && mv /mnt/site/reload /mnt/site/reloaded; }; done'\n",
     );
+    // The same daemon, in a unit that shows it the other users.
+    let shown = service
+        .replace("sasl-sso.socket", "shown.socket")
+        .replace("PrivateUsers=yes", "PrivateUsers=no");
+    write("units/shown.service", &shown);
+    let socket = unit("sasl-sso.socket").replace("/run/sasl-sso/", "/run/shown/");
+    write("units/shown.socket", &socket);
+    write("saslauthd.py", SASLAUTHD);
+    // One whose socket systemd holds, and one that makes its own.
+    write(
+        "units/held.socket",
+        "[Socket]\nListenStream=/run/held.mux\nSocketMode=0666\n",
+    );
+    for name in ["held", "own"] {
+        write(
+            &format!("units/{name}.service"),
+            &format!(
+                "[Service]\nType=exec\nUser=daemon\nRuntimeDirectory={name}\n\
+                 ExecStart=/usr/bin/python3 /mnt/site/saslauthd.py {name}\n"
+            ),
+        );
+    }
     write(
         "units/probe.target",
         "[Unit]\nDefaultDependencies=no\nWants=other.service lmtp.socket outside.service \
-         inside.service sasl-sso.socket sasl-sso.service reload.service\n",
+         inside.service sasl-sso.socket sasl-sso.service reload.service held.socket own.service \
+         shown.socket shown.service\n",
     );
     let console = write("console", "");
     let said = || fs::read_to_string(&console).expect("what systemd says");
@@ -210,10 +252,40 @@ fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
         assert_eq!(answer.as_deref(), Some("OK"), "{}", said());
     };
     logs_in("PT-1-sandboxed");
-    write("reload", "");
-    let reloaded = site.join("reloaded");
-    assert!(wait_until(PATIENCE, || reloaded.exists()), "{}", said());
+    let conf = fs::read_to_string(site.join("imapd.conf")).expect("imapd.conf");
+    let reload = |lines: &str| {
+        write("imapd.conf", &format!("{conf}{lines}"));
+        let reloaded = site.join("reloaded");
+        let _ = fs::remove_file(&reloaded);
+        write("reload", "");
+        assert!(wait_until(PATIENCE, || reloaded.exists()), "{}", said());
+    };
+    reload("");
     logs_in("PT-1-sandboxed");
     logs_in("PT-2-sandboxed");
     assert_eq!(cas.requests().len(), 2);
+
+    // It knows who listens where ordinary passwords go: root, and, if the unit shows them,
+    // other users.
+    let shown = mux.parent().and_then(Path::parent).expect("/run");
+    let shown = shown.join("shown/mux");
+    let held = "sasl_sso_fallback_socket: /run/held.mux\n";
+    let own = "sasl_sso_fallback_socket: /run/own/mux\n";
+    let [user, other] =
+        ["daemon", "mail"].map(|user| format!("{own}sasl_sso_fallback_user: {user}\n"));
+    // Each time another answer than before, for they read it again when they come to it.
+    for (lines, by_default, by_shown) in [
+        (held, Some("OK"), Some("OK")),
+        (own, None, None),
+        (held, Some("OK"), Some("OK")),
+        (&*other, None, None),
+        (&*user, None, Some("OK")),
+    ] {
+        reload(lines);
+        for (mux, expected) in [(&shown, by_shown), (&mux, by_default)] {
+            let password = request(&["alice", "ordinary", "imap", ""]);
+            let is_answer = || ask(mux, &password).as_deref() == expected;
+            assert!(wait_until(PATIENCE, is_answer), "{lines}{}", said());
+        }
+    }
 }

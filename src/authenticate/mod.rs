@@ -17,7 +17,9 @@ use crate::identity::{SessionUser, UserPolicy};
 use crate::log::Log;
 use crate::outcome::{self, Failure, Reason};
 use crate::principal::Principal;
-use crate::session::{self, Access, Bounds, Decider, Key, Known, Lifetimes, Opening, Sessions};
+use crate::session::{
+    self, Access, Bounds, Decider, Key, Known, Lifetimes, Opening, Secret, Sessions,
+};
 use crate::wire::Hint;
 use crate::witness::{Step, Told, Witness};
 use tickets::CasSide;
@@ -289,14 +291,39 @@ impl Engine {
         service: &str,
     ) -> Option<(Key, &Lifetimes)> {
         let kind = credential.kind();
-        // Its audience says what a token is for, not the service that it is
-        // presented to.
-        let (service, policy) = match kind {
-            Kind::Ticket => (service, &self.cas.as_ref()?.policy),
-            Kind::Token => ("", &self.jwt.as_ref()?.policy),
-        };
+        let (service, policy) = self.scope(kind, service)?;
         let key = sessions.key(kind, service, policy, credential.expose());
         Some((key, self.lifetimes(kind)?))
+    }
+
+    /// The key of a credential as [`Engine::key`] makes it, but with `secret`: two
+    /// credentials have the same one if their sessions are the same. The store need not be
+    /// open.
+    pub(crate) fn key_with(
+        &self,
+        secret: &Secret,
+        credential: &Credential,
+        service: &str,
+    ) -> Option<Key> {
+        let kind = credential.kind();
+        let (service, policy) = self.scope(kind, service)?;
+        let kind = match kind {
+            Kind::Ticket => &b"ticket"[..],
+            Kind::Token => b"token",
+        };
+        let credential = credential.expose().as_bytes();
+        Some(secret.key(&[kind, service.as_bytes(), policy, credential]))
+    }
+
+    /// The service and the policy that the session of a credential of `kind` belongs to,
+    /// or `None` if that kind is not configured.
+    fn scope<'s>(&'s self, kind: Kind, service: &'s str) -> Option<(&'s str, &'s [u8; 32])> {
+        Some(match kind {
+            Kind::Ticket => (service, &self.cas.as_ref()?.policy),
+            // Its audience says what a token is for, not the service that it is
+            // presented to.
+            Kind::Token => ("", &self.jwt.as_ref()?.policy),
+        })
     }
 
     fn lifetimes(&self, kind: Kind) -> Option<&Lifetimes> {
@@ -403,6 +430,26 @@ impl Verdict {
             source: Some(Source::Known(source)),
             key: Some(key),
             kind: None,
+            unwritten: None,
+        }
+    }
+
+    /// What a login of the same process found out at the same time, for whom `key` is the
+    /// same.
+    pub(crate) fn shared(
+        kind: Kind,
+        key: Option<Key>,
+        result: Result<SessionUser, Failure>,
+    ) -> Self {
+        let source = match result.as_ref().map_err(Failure::kind) {
+            Err(outcome::Kind::Unavailable | outcome::Kind::Internal) => None,
+            _ => Some(Source::Known(session::Source::Memory)),
+        };
+        Self {
+            result,
+            source,
+            key,
+            kind: Some(kind),
             unwritten: None,
         }
     }

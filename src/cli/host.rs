@@ -5,7 +5,8 @@
 use nix::unistd::{Uid, User, gethostname, initgroups, setgid, setuid};
 
 use super::conf_file::{ConfFile, Format};
-use crate::config::is_on;
+use crate::config::{Config, is_on};
+use crate::daemon::Fallback;
 use crate::host_names::{HostNames, ImapdNames, VirtualDomains};
 
 /// As Cyrus does, what is started by root goes on as the user of the mail system:
@@ -61,6 +62,27 @@ pub(super) fn host_name(conf: &ConfFile) -> Result<String, Vec<String>> {
     let unknown = || vec!["the host has no name; set servername".to_owned()];
     let name = gethostname().map_err(|_| unknown())?;
     name.into_string().map_err(|_| unknown())
+}
+
+/// The saslauthd that the daemon asks about ordinary passwords, if there is one.
+///
+/// # Errors
+/// That nobody has the name of `sso_fallback_user`.
+pub(super) fn fallback_of(conf: &ConfFile, config: &Config) -> Result<Option<Fallback>, String> {
+    let Some(path) = config.fallback.clone() else {
+        return Ok(None);
+    };
+    let name = &config.fallback_user;
+    let user = match name.as_str() {
+        "root" => Some(Uid::from_raw(0)),
+        name => User::from_name(name).ok().flatten().map(|user| user.uid),
+    };
+    let unknown = || {
+        let option = conf.written("sso_fallback_user");
+        format!("{option}: there is no user {name}; name the user of the saslauthd")
+    };
+    let user = user.ok_or_else(unknown)?;
+    Ok(Some(Fallback { path, user }))
 }
 
 /// How imapd canonicalizes names; of other hosts it is not known.

@@ -14,6 +14,7 @@ mod host;
 mod login;
 mod prompt;
 mod serve;
+mod services;
 mod sessions;
 mod ways;
 

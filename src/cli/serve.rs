@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,9 +12,10 @@ use nix::unistd::{Gid, Group, getgroups};
 use super::Status;
 use super::conf_file::{self, ConfFile};
 use super::console::Console;
-use super::host::{become_user, host_name, host_names};
+use super::host::{become_user, fallback_of, host_name, host_names};
+use super::services;
 use crate::config::Options;
-use crate::daemon::{self, Journal, Place, Settings};
+use crate::daemon::{self, DaemonSettings, Journal, Place, Settings};
 use crate::log::{Level, Log};
 
 /// The group that Debian lets connect to saslauthd.
@@ -29,6 +31,10 @@ const GROUP: &str = "sasl";
 pub(super) struct Arguments {
     #[command(flatten)]
     place: conf_file::Place,
+    /// The services of the mail server, for options of single ones [default: cyrus.conf
+    /// beside the file]
+    #[arg(long, value_name = "FILE")]
+    cyrus_conf: Option<PathBuf>,
     /// Where it serves [default: saslauthd_path of FILE]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -94,22 +100,61 @@ fn serve(orders: &Arguments, journal: &Journal) -> Result<(), String> {
     daemon::run(&place, settings, move || read_settings(&again), journal)
 }
 
-/// All that the files say, or all that is wrong with it.
-fn read_settings(orders: &Arguments) -> Result<Settings, Vec<String>> {
+/// All that the files say, for each service, or all that is wrong with it.
+fn read_settings(orders: &Arguments) -> Result<DaemonSettings, Vec<String>> {
     let conf = orders.place.read().map_err(|problem| vec![problem])?;
-    let sasl = conf.format().prefix();
-    let config = conf.config()?;
-    if config.cas.is_none() && config.jwt.is_none() {
+    let mut faults = Vec::new();
+    let entries = match orders.place.service {
+        // Then its options are for all.
+        Some(_) => Vec::new(),
+        None => {
+            let (named, main) = (orders.cyrus_conf.as_deref(), &orders.place.config);
+            let cyrus = services::find_cyrus_conf(named, main, conf.format());
+            let cyrus = cyrus.map_err(|problem| vec![problem])?;
+            faults.extend(services::unknown_entries(&conf, cyrus.as_ref()));
+            services::entries(main, &conf, cyrus.as_ref())?
+        }
+    };
+    let conflicts = services::conflicts(&entries);
+    faults.extend(conflicts.iter().map(ToString::to_string));
+    faults.extend(services::other_stores(&conf, &entries));
+    faults.extend(conf.transitions());
+    let mut take = |conf: &ConfFile| settings_of(conf).map_err(|own| faults.extend(own)).ok();
+    let general = take(&conf);
+    let own = services::with_own_options(&conf, &entries).into_iter();
+    let of_service: BTreeMap<String, Settings> = own
+        .filter_map(|(service, conf)| Some((service.to_owned(), take(conf)?)))
+        .collect();
+    // What is wrong for all is wrong for each.
+    let mut seen = BTreeSet::new();
+    faults.retain(|fault| seen.insert(fault.clone()));
+    let Some(mut general) = general.filter(|_| faults.is_empty()) else {
+        return Err(faults);
+    };
+    let takes = |settings: &&Settings| {
+        let config = &settings.config;
+        config.cas.is_some() || config.jwt.is_some()
+    };
+    if !takes(&&general) {
+        let sasl = conf.format().prefix();
         let what = format!("neither {sasl}caspt_url nor {sasl}jwt_keys is set; set one");
-        return Err(vec![what]);
+        let other = of_service.values().find(takes).ok_or_else(|| vec![what])?;
+        // The store is one, and is not read where nothing else is configured.
+        general.config.sessions = other.config.sessions.clone();
     }
-    let problems = conf.transitions();
-    if !problems.is_empty() {
-        return Err(problems);
-    }
+    Ok(DaemonSettings {
+        general,
+        of_service,
+    })
+}
+
+/// What one service has.
+fn settings_of(conf: &ConfFile) -> Result<Settings, Vec<String>> {
+    let config = conf.config()?;
     Ok(Settings {
-        names: host_names(&conf),
-        host: host_name(&conf)?,
+        names: host_names(conf),
+        host: host_name(conf)?,
+        fallback: fallback_of(conf, &config).map_err(|problem| vec![problem])?,
         config,
     })
 }

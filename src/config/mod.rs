@@ -82,6 +82,8 @@ pub struct Config {
     pub plain: bool,
     /// `sso_fallback_socket`: who checks ordinary passwords for the daemon.
     pub fallback: Option<PathBuf>,
+    /// `sso_fallback_user`: the user besides root who may listen at that socket.
+    pub fallback_user: String,
 }
 
 /// Where sessions are kept, and how many.
@@ -126,6 +128,7 @@ impl Config {
                 users: UserPolicy::default(),
                 plain: false,
                 fallback: None,
+                fallback_user: FALLBACK_USER.to_owned(),
             };
             return (nothing, Vec::new());
         }
@@ -136,10 +139,16 @@ impl Config {
             users: read_user_policy(&mut reader),
             plain: reader.switch("sso_plain"),
             fallback: reader.path("sso_fallback_socket"),
+            fallback_user: reader
+                .text("sso_fallback_user")
+                .unwrap_or_else(|| FALLBACK_USER.to_owned()),
         };
         (config, reader.faults())
     }
 }
+
+/// Who listens at `sso_fallback_socket` unless it is said.
+const FALLBACK_USER: &str = "root";
 
 impl Default for SessionsConfig {
     fn default() -> Self {

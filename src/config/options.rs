@@ -189,6 +189,11 @@ pub const OPTIONS: &[Described] = &[
         "socket of the saslauthd that checks ordinary passwords for `sasl-sso serve`",
     ),
     of_all(
+        "sso_fallback_user",
+        Is("root"),
+        "user as whom that saslauthd runs, if not root: nobody else gets passwords",
+    ),
+    of_all(
         "sso_strip_domain",
         Means("none"),
         "domains that are removed from user names: `univ.fr` from `alice@univ.fr`, `UNIV` from \

@@ -6,46 +6,35 @@
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout_at;
 
 use super::journal::Journal;
-use super::{Office, Settings, fallback};
-use crate::authenticate::{Attempt, Unwritten, Verdict};
+use super::validations::Validations;
+use super::{DaemonSettings, Office, Offices, fallback};
+use crate::authenticate::{Unwritten, Verdict};
 use crate::credential::Credential;
-use crate::deadline::Deadline;
 use crate::decision::Decision;
 use crate::identity::{MailUser, SessionUser};
 use crate::log::{Level, Log};
 use crate::outcome::{self, Failure, Reason};
 use crate::wire::saslauthd::{NO, OK, Request};
-use crate::witness::Witness;
-
-/// How many credentials may be decided on at once, beyond those that are known.
-pub(super) const WORKERS: usize = 64;
-
-/// How many more may wait for that.
-const QUEUE: usize = 512;
 
 /// How many may write at once what nobody waits for.
 pub(super) const WRITERS: usize = 4;
 
 /// How the log calls a login that comes here.
-const MECHANISM: &str = "saslauthd";
+pub(super) const MECHANISM: &str = "saslauthd";
 
 /// Where requests are answered.
 pub(super) struct Desk {
-    office: RwLock<Arc<Office>>,
+    offices: RwLock<Arc<Offices>>,
     journal: Journal,
-    workers: Semaphore,
-    /// How many wait for a worker or have one.
-    queued: AtomicUsize,
+    validations: Validations,
     writers: Semaphore,
     /// When it was last said that no connection could be taken.
     complained: Mutex<Option<Instant>>,
@@ -61,42 +50,34 @@ pub(super) struct Answer {
 }
 
 /// A request with a credential in the password's place.
-struct Login {
-    office: Arc<Office>,
+pub(super) struct Login {
+    pub(super) office: Arc<Office>,
     /// Who the client says it is, as the host writes it.
-    name: String,
-    service: String,
-    client: Option<String>,
-    credential: Credential,
-    start: Instant,
-}
-
-/// A place in the queue, given back when it is dropped.
-struct Queued<'d>(&'d AtomicUsize);
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    pub(super) name: String,
+    pub(super) service: String,
+    pub(super) client: Option<String>,
+    pub(super) credential: Credential,
+    pub(super) start: Instant,
 }
 
 impl Desk {
-    pub(super) fn new(office: Office, journal: Journal) -> Self {
-        Self {
-            office: RwLock::new(Arc::new(office)),
+    /// # Errors
+    /// That the system has no random bytes to give.
+    pub(super) fn new(offices: Offices, journal: Journal) -> Result<Self, Failure> {
+        Ok(Self {
+            offices: RwLock::new(Arc::new(offices)),
             journal,
-            workers: Semaphore::new(WORKERS),
-            queued: AtomicUsize::new(0),
+            validations: Validations::new()?,
             writers: Semaphore::new(WRITERS),
             complained: Mutex::new(None),
-        }
+        })
     }
 
     /// From now on requests are answered as `settings` say; a line about it.
-    pub(super) fn change(&self, settings: Settings) -> &'static str {
-        let before = self.office();
-        let is_all = before.engine.can_become(&settings.config);
-        *self.office.write() = Arc::new(Office::new(settings, Some(&before)));
+    pub(super) fn change(&self, settings: DaemonSettings) -> &'static str {
+        let before = self.offices();
+        let is_all = before.general.engine.can_become(&settings.general.config);
+        *self.offices.write() = Arc::new(Offices::new(settings, Some(&before)));
         if is_all {
             "sso: the configuration was read again; where it serves is as it was"
         } else {
@@ -108,36 +89,43 @@ impl Desk {
     /// The answer to a request, if it is whole and its credential known.
     pub(super) fn answer_at_once(&self, bytes: &[u8]) -> Option<Answer> {
         let request = Request::parse(bytes).ok()??;
-        let login = Login::new(self.office(), &request)?.ok()?;
-        self.known(&login)
+        let login = Login::new(self.offices().office_for(&request), &request)?.ok()?;
+        let verdict = login.known(&self.journal)?;
+        Some(self.conclude(&login, verdict))
     }
 
     /// The answer to a whole request.
     pub(super) async fn answer(&self, bytes: &[u8]) -> Answer {
         let start = Instant::now();
-        let office = self.office();
+        let offices = self.offices();
         let request = match Request::parse(bytes) {
             Ok(Some(request)) => request,
             Ok(None) => return Answer::NONE,
             Err(failure) => return self.refuse(None, &failure, start),
         };
+        let office = offices.office_for(&request);
         match Login::new(Arc::clone(&office), &request) {
             // What is meant to be a credential never comes to be tried as a
-            // password.
+            // password, whichever service takes it.
+            None if offices.is_credential(request.password) => {
+                let what = "a credential of a kind that this service does not take";
+                let failure = Failure::new(Reason::NoCredential, what);
+                self.refuse(Some(&request), &failure, start)
+            }
             None => self.pass_on(&office, &request, start).await,
             Some(Ok(login)) => self.decide(login).await,
             Some(Err(failure)) => self.refuse(Some(&request), &failure, start),
         }
     }
 
-    fn office(&self) -> Arc<Office> {
-        Arc::clone(&self.office.read())
+    fn offices(&self) -> Arc<Offices> {
+        Arc::clone(&self.offices.read())
     }
 
     /// Has the host's own saslauthd answer.
     async fn pass_on(&self, office: &Office, request: &Request<'_>, start: Instant) -> Answer {
         let answer = match &office.fallback {
-            Some(path) => fallback::ask(path, request.bytes).await,
+            Some(fallback) => fallback::ask(fallback, request.bytes).await,
             None => {
                 let what = "an ordinary password, and sso_fallback_socket is not set";
                 Err(Failure::new(Reason::NoCredential, what))
@@ -153,52 +141,13 @@ impl Desk {
     }
 
     async fn decide(&self, login: Login) -> Answer {
+        let login = Arc::new(login);
         // A request that came in pieces was not looked at before.
-        if let Some(answer) = self.known(&login) {
-            return answer;
-        }
-        let engine = &login.office.engine;
-        let patience = engine.timeout(login.credential.kind()).unwrap_or_default();
-        let end = (login.start + patience).into();
-        let before = self.queued.fetch_add(1, Ordering::Relaxed);
-        let queued = Queued(&self.queued);
-        if before >= WORKERS + QUEUE {
-            let full = Failure::new(Reason::Busy, "the queue for the workers is full");
-            return self.conclude(&login, full.into());
-        }
-        let Ok(Ok(worker)) = timeout_at(end, self.workers.acquire()).await else {
-            let late = Failure::new(Reason::ServerTimeout, "all workers were busy all the time");
-            return self.conclude(&login, late.into());
+        let verdict = match login.known(&self.journal) {
+            Some(verdict) => verdict,
+            None => self.validations.verdict(&login, &self.journal).await,
         };
-        let journal = self.journal.clone();
-        let decided = spawn_blocking(move || {
-            let left = end.into_std().saturating_duration_since(Instant::now());
-            let deadline = Deadline::new(left, &|| false);
-            let attempt = Attempt {
-                mechanism: MECHANISM,
-                service: &login.service,
-                client: login.client.as_deref(),
-                claimed: Some(&login.name),
-                deadline: &deadline,
-                log: &journal,
-                witness: Witness::NOBODY,
-            };
-            let verdict = login.office.engine.decide(&login.credential, &attempt);
-            (login, verdict)
-        });
-        let decided = decided.await;
-        drop((worker, queued));
-        match decided {
-            Ok((login, verdict)) => self.conclude(&login, verdict),
-            // The log has the place of the panic already.
-            Err(_) => Answer::NONE,
-        }
-    }
-
-    fn known(&self, login: &Login) -> Option<Answer> {
-        let engine = &login.office.engine;
-        let verdict = engine.known(&login.credential, &login.service, &self.journal)?;
-        Some(self.conclude(login, verdict))
+        self.conclude(&login, verdict)
     }
 
     /// Compares whom the credential speaks for with who the client says it is, and
@@ -248,7 +197,7 @@ impl Desk {
 
     /// Says a decision to the log, and what it comes to for the client.
     fn say(&self, decision: &Decision<'_>) -> &'static [u8] {
-        decision.count(&self.office().engine, &self.journal);
+        decision.count(&self.offices().general.engine, &self.journal);
         self.journal.write(decision.level(), &decision.line());
         match decision.outcome.map_err(Failure::kind) {
             Ok(_) => OK,
@@ -309,6 +258,12 @@ impl Login {
             })
         };
         Some(read())
+    }
+
+    /// The verdict on a credential that is known.
+    pub(super) fn known(&self, log: &dyn Log) -> Option<Verdict> {
+        let engine = &self.office.engine;
+        engine.known(&self.credential, &self.service, log)
     }
 
     /// The name of `user` as the host writes it, if that is the name of the request. The

@@ -5,13 +5,17 @@
 //!
 //! What is known is answered by the thread that takes connections. All others wait
 //! in one event loop; whatever must ask an SSO server or write to the store has a
-//! worker of a bounded number.
+//! worker of a bounded number, of which one name has no more than its share.
 //!
 //! - `socket`: the sockets that are served
 //! - `door`: who takes connections
 //! - `connection`: one of them, with a bound on everything it may take
 //! - `answer`: what is answered, and by whom: the desk, with the settings at work
 //!   (the office)
+//! - `validations`: of credentials that are not known
+//! - `flights`: requests with the same credential are validated once
+//! - `pool`: workers, shared fairly between names
+//! - `waiting`: how many requests of one name may wait
 //! - `fallback`: the host's own saslauthd
 //! - `stream`: bytes over a socket
 //! - `journal`: the lines for the administrator
@@ -22,10 +26,15 @@ mod answer;
 mod connection;
 mod door;
 mod fallback;
+mod flights;
 mod journal;
+mod pool;
 mod socket;
 mod stream;
+mod validations;
+mod waiting;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::panic;
@@ -40,6 +49,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+pub use fallback::Fallback;
 pub use journal::Journal;
 pub use socket::Place;
 use socket::Sockets;
@@ -49,6 +59,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::host_names::HostNames;
 use crate::log::{Level, Log};
+use crate::wire::saslauthd::Request;
 use answer::Desk;
 use door::Door;
 
@@ -57,7 +68,15 @@ use door::Door;
 /// and less than its unit allows.
 const GRACE: Duration = Duration::from_secs(71);
 
-/// What the configuration files say.
+/// What the configuration files say, for each service that clients may name.
+pub struct DaemonSettings {
+    /// For all services that have no settings of their own.
+    pub general: Settings,
+    /// For those that have, by the name that they have for SASL, in lower case.
+    pub of_service: BTreeMap<String, Settings>,
+}
+
+/// What the configuration files say for one service.
 pub struct Settings {
     /// The options of single sign-on.
     pub config: Config,
@@ -65,29 +84,73 @@ pub struct Settings {
     pub names: HostNames,
     /// The host's own name, for the services of tickets.
     pub host: String,
+    /// Who checks ordinary passwords.
+    pub fallback: Option<Fallback>,
 }
 
-/// The settings at work.
+impl DaemonSettings {
+    fn all(&self) -> impl Iterator<Item = &Settings> {
+        std::iter::once(&self.general).chain(self.of_service.values())
+    }
+}
+
+/// The settings at work, for each service. They share the sessions.
+struct Offices {
+    general: Arc<Office>,
+    of_service: BTreeMap<String, Arc<Office>>,
+}
+
+impl Offices {
+    /// As `settings` say, with the sessions of those `before`, if there are any: a store
+    /// is opened once in a process.
+    fn new(settings: DaemonSettings, before: Option<&Self>) -> Self {
+        let general = Office::new(settings.general, before.map(|before| &*before.general));
+        let of_service = settings.of_service.into_iter().map(|(name, settings)| {
+            let office = Office::new(settings, Some(&general));
+            (name, Arc::new(office))
+        });
+        Self {
+            of_service: of_service.collect(),
+            general: Arc::new(general),
+        }
+    }
+
+    /// The one for the service that `request` names.
+    fn office_for(&self, request: &Request<'_>) -> Arc<Office> {
+        let own = match self.of_service.is_empty() {
+            true => None,
+            false => request.service().ok(),
+        };
+        let own = own.and_then(|service| self.of_service.get(&service));
+        Arc::clone(own.unwrap_or(&self.general))
+    }
+
+    /// Whether any service takes credentials of the kind that `password` is meant to be.
+    fn is_credential(&self, password: &[u8]) -> bool {
+        let takes = |office: &Arc<Office>| office.engine.kind_of_password(password).is_some();
+        takes(&self.general) || self.of_service.values().any(takes)
+    }
+}
+
+/// The settings of one service at work.
 struct Office {
     engine: Engine,
     names: HostNames,
     host: String,
-    fallback: Option<PathBuf>,
+    fallback: Option<Fallback>,
 }
 
 impl Office {
-    /// As `settings` say, with the sessions of the office `before`, if there is
-    /// one: a store is opened once in a process.
-    fn new(settings: Settings, before: Option<&Self>) -> Self {
-        let fallback = settings.config.fallback.clone();
+    /// As `settings` say, with the sessions of the office `other`, if there is one.
+    fn new(settings: Settings, other: Option<&Self>) -> Self {
         Self {
-            engine: match before {
-                Some(before) => before.engine.reconfigured(settings.config),
+            engine: match other {
+                Some(other) => other.engine.reconfigured(settings.config),
                 None => Engine::new(settings.config, Arc::new(SystemClock)),
             },
             names: settings.names,
             host: settings.host,
-            fallback,
+            fallback: settings.fallback,
         }
     }
 }
@@ -99,8 +162,8 @@ impl Office {
 /// What keeps it from serving, with the remedy.
 pub fn run(
     place: &Place,
-    settings: Settings,
-    read: impl Fn() -> Result<Settings, Vec<String>> + Send + Sync + 'static,
+    settings: DaemonSettings,
+    read: impl Fn() -> Result<DaemonSettings, Vec<String>> + Send + Sync + 'static,
     journal: &Journal,
 ) -> Result<(), String> {
     raise_limits(journal);
@@ -108,7 +171,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // One to read the configuration.
-        .max_blocking_threads(answer::WORKERS + answer::WRITERS + 1)
+        .max_blocking_threads(validations::WORKERS + answer::WRITERS + 1)
         .thread_name("sasl-sso worker")
         .build()
         .map_err(|error| format!("no event loop to be had: {error}"))?;
@@ -123,8 +186,8 @@ pub fn run(
 
 async fn serve(
     sockets: Sockets,
-    settings: Settings,
-    read: Arc<dyn Fn() -> Result<Settings, Vec<String>> + Send + Sync>,
+    settings: DaemonSettings,
+    read: Arc<dyn Fn() -> Result<DaemonSettings, Vec<String>> + Send + Sync>,
     journal: &Journal,
 ) -> Result<(), String> {
     let unheard = |error: io::Error| format!("no signal, thread or pipe to be had: {error}");
@@ -143,7 +206,8 @@ async fn serve(
     if let Some(problem) = asks_itself(&settings, &paths) {
         return Err(problem);
     }
-    let desk = Arc::new(Desk::new(Office::new(settings, None), journal.clone()));
+    let desk = Desk::new(Offices::new(settings, None), journal.clone());
+    let desk = Arc::new(desk.map_err(|failure| failure.to_string())?);
     let door = Arc::new(Door::new(Arc::clone(&desk), Handle::current()));
     let (end, until) = io::pipe().map_err(unheard)?;
     let mut doors = Vec::new();
@@ -190,7 +254,7 @@ async fn serve(
 /// Goes on as the settings say that were read again, or as before if they are wrong.
 fn change(
     desk: &Desk,
-    settings: Result<Settings, Vec<String>>,
+    settings: Result<DaemonSettings, Vec<String>>,
     paths: &[PathBuf],
     journal: &Journal,
 ) {
@@ -216,11 +280,11 @@ fn tell(state: &[NotifyState<'_>]) {
 
 /// What is wrong if ordinary passwords would come back to where they came from: that
 /// may be known by other names, too.
-fn asks_itself(settings: &Settings, paths: &[PathBuf]) -> Option<String> {
-    let fallback = settings.config.fallback.as_ref()?;
-    let is_same = |path: &PathBuf| same_file(path, fallback);
+fn asks_itself(settings: &DaemonSettings, paths: &[PathBuf]) -> Option<String> {
+    let is_ours = |fallback: &Fallback| paths.iter().any(|path| same_file(path, &fallback.path));
     let what = "sso_fallback_socket: is our own socket; name that of the other saslauthd";
-    paths.iter().any(is_same).then(|| what.to_owned())
+    let mut fallbacks = settings.all().flat_map(|settings| &settings.fallback);
+    fallbacks.any(is_ours).then(|| what.to_owned())
 }
 
 /// Whether both paths lead, or would lead, to one file.

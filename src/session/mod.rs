@@ -42,6 +42,7 @@ pub use buckets::Durations;
 pub use budget::{Admission, RateLimits, Requester, Way};
 pub use counters::{CREDENTIALS, Counters, Decider};
 pub use flushes::Selector;
+pub(crate) use key::Secret;
 pub use key::{Key, digest};
 pub use record::{Bounds, Lifetimes, Opening};
 pub use state_dir::examine as examine_state_dir;
@@ -56,7 +57,6 @@ use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
 use counting::Counting;
 use host::Host;
-use key::Secret;
 use memory::Memory;
 use tier::Trouble;
 

@@ -80,9 +80,7 @@ fn check_rights(path: &Path, metadata: &fs::Metadata, user: Option<Uid>) -> Resu
 }
 
 /// Makes sure that nobody but `user` and root can put something else in the place of
-/// `path`: who owns a directory on the way to it, or a link, can, and who may write one,
-/// unless that is sticky (inode(7)). A look at the directory itself would come too early or
-/// too late.
+/// `path`.
 fn check_way(path: &Path, user: Option<Uid>) -> Result<(), Trouble> {
     rights::follow(path.parent().unwrap_or(path), &mut |above, metadata| {
         let metadata = metadata.map_err(|error| match error.kind() {

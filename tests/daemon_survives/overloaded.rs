@@ -21,9 +21,10 @@ const FALLBACK: (&str, &str) = ("sasl_sso_fallback_socket", "{scratch}/fallback"
 /// Sends so many tickets that nobody knows, each by a connection of its own.
 fn send_tickets(site: &Site, number: usize) -> Vec<UnixStream> {
     let send = |number| {
-        let ticket = format!("PT-{number}-nobody-knows");
+        // A name each, for one name has only its share.
+        let (name, ticket) = (format!("user{number}"), format!("PT-{number}-nobody-knows"));
         let mut stream = UnixStream::connect(site.daemon.mux()).expect("a socket");
-        let bytes = request(&["alice", &ticket, "imap", ""]);
+        let bytes = request(&[&name, &ticket, "imap", ""]);
         stream.write_all(&bytes).expect("a request");
         stream.set_nonblocking(true).expect("a stream");
         stream
@@ -96,6 +97,54 @@ fn a_full_queue_says_so_at_once_and_what_is_known_goes_on() {
     assert!(wait_until(PATIENCE, is_back), "{}", site.cyrus.log().tail());
     let rest = || site.usage().threads <= before.threads + 1;
     assert!(wait_until(PATIENCE, rest), "{:?}", site.usage());
+}
+
+#[test]
+fn equal_tickets_are_validated_once_and_take_one_worker() {
+    let site = Site::new("equal", &[]);
+    for (ticket, user) in [("PT-1-many", "alice"), ("PT-2-other", "bert")] {
+        site.cas.arm(ticket, user, &[PROXY]);
+    }
+    site.cas.set_delay(Duration::from_secs(3));
+    let send = |name: &str, ticket: &str| {
+        let mut stream = UnixStream::connect(site.daemon.mux()).expect("a socket");
+        let bytes = request(&[name, ticket, "imap", ""]);
+        stream.write_all(&bytes).expect("a request");
+        stream.set_nonblocking(true).expect("a stream");
+        stream
+    };
+    // More than there are workers, and one who says that it is somebody else.
+    let mut many: Vec<UnixStream> = (0..200).map(|_| send("alice", "PT-1-many")).collect();
+    let mut impostor = vec![send("eve", "PT-1-many")];
+    let mut other = vec![send("bert", "PT-2-other")];
+    assert!(wait_until(PATIENCE, || site.cas.requests().len() == 2));
+    assert!(answers(&mut many).is_empty(), "the first one was answered");
+    for (streams, number, answer) in [
+        (&mut many, 200, "\0\x02OK"),
+        (&mut impostor, 1, "\0\x02NO"),
+        (&mut other, 1, "\0\x02OK"),
+    ] {
+        let mut come = Vec::new();
+        let all = wait_until(PATIENCE, || {
+            come.extend(answers(streams));
+            come.len() == number
+        });
+        assert!(all, "{come:?}");
+        assert_eq!(come, vec![answer; number]);
+    }
+    assert_eq!(site.cas.requests().len(), 2);
+
+    // And what fails fails for all of them at once.
+    site.cas.set(Behaviour::CloseAfterRequest);
+    let mark = site.mark();
+    let mut failing: Vec<UnixStream> = (0..200).map(|_| send("alice", "PT-3-new")).collect();
+    let mut come = Vec::new();
+    let all = wait_until(PATIENCE, || {
+        come.extend(answers(&mut failing));
+        come.len() == 200
+    });
+    assert!(all && come.iter().all(String::is_empty), "{come:?}");
+    site.said(mark, &["outcome=unavailable"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a private Cyrus runs, and its two configuration files.
 
 use super::port::Port;
+use super::scratch::become_another;
 use std::path::{Path, PathBuf};
 
 /// What must be there before master starts, below Cyrus's home.
@@ -97,7 +98,8 @@ impl Default for Options {
 
 /// imapd.conf with every path away from the host's own Cyrus, and the test's lines on top.
 pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> String {
-    let lines = [
+    let root = become_another("root");
+    let mut lines = vec![
         ("configdirectory", "{home}/conf"),
         ("defaultpartition", "default"),
         ("partition-default", "{home}/spool"),
@@ -129,6 +131,10 @@ pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> St
         ("sasl_mech_list", "PLAIN CASPT"),
         ("sasl_sso_state_dir", "{home}/state"),
     ];
+    if root != "root" {
+        // As whom any saslauthd of the tests runs.
+        lines.push(("sasl_sso_fallback_user", &root));
+    }
     with_overrides(home, &lines, overrides)
         .iter()
         .map(|(key, value)| format!("{key}: {value}\n"))

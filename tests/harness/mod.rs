@@ -50,6 +50,7 @@ pub mod root_only;
 pub mod saslauthd;
 pub mod scratch;
 pub mod selective_cas;
+pub mod slow_relay;
 pub mod smtp;
 pub mod strict_cas;
 pub mod syslog;

@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 
 /// A service whose clients log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Service {
+pub(in crate::cli) struct Service {
     /// As options are called for it.
-    pub(super) name: String,
+    pub(in crate::cli) name: String,
     /// What SASL calls it, such as `imap` or `pop`.
-    pub(super) of_sasl: &'static str,
+    pub(in crate::cli) of_sasl: &'static str,
     /// Its own configuration, if it has one (`-C`).
-    pub(super) config: Option<PathBuf>,
+    pub(in crate::cli) config: Option<PathBuf>,
     /// Whether its connections begin with TLS (`-s`).
-    pub(super) is_tls: bool,
+    pub(in crate::cli) is_tls: bool,
 }
 
 /// What is in the file.
 #[derive(Debug, Default)]
-pub(super) struct CyrusConf {
+pub(in crate::cli) struct CyrusConf {
     /// Those that clients log in to.
-    pub(super) services: Vec<Service>,
+    pub(in crate::cli) services: Vec<Service>,
     /// The names of all, and of whatever else master starts.
     names: Vec<String>,
 }
@@ -32,7 +32,7 @@ impl CyrusConf {
     ///
     /// # Errors
     /// That it cannot be read.
-    pub(super) fn read(path: &Path) -> Result<Self, String> {
+    pub(in crate::cli) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
@@ -88,12 +88,12 @@ impl CyrusConf {
     }
 
     /// Whether master starts something of this name.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in crate::cli) fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
     }
 
     /// All names.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::cli) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 }

@@ -12,6 +12,7 @@
 //! - `files`, `access`, `certificate`: CAs, keys, and the directory of the sessions
 //! - `plugin_dir`: the plugin itself
 //! - `cyrus_conf`: which services there are
+//! - `daemon`: what keeps the daemon from serving
 //! - `online`: what servers answer
 //! - `finding`, `offer`: how all that is told
 //!
@@ -38,7 +39,8 @@
 
 mod access;
 mod certificate;
-mod cyrus_conf;
+pub(super) mod cyrus_conf;
+mod daemon;
 mod files;
 mod finding;
 mod host;
@@ -179,6 +181,9 @@ fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
     let main = &arguments.place.config;
     let (conf, _) = ConfFile::examine(main, None)?;
     let cyrus = find_cyrus_conf(arguments, &conf)?;
+    if arguments.place.service.is_none() {
+        daemon::check_services(report, main, &conf, cyrus.as_ref());
+    }
     let targets = targets(arguments, &conf, cyrus.as_ref());
     let target = |target: &Target| (target.file.clone(), target.service.clone());
     report.targets = targets.iter().map(target).collect();
@@ -263,6 +268,9 @@ fn check(subject: &mut Subject<'_>, context: &Context<'_>) {
     {
         let what = what.split_once(": ").map_or(&*what, |(_, what)| what);
         subject.say_of_sasl(Severity::Fault, "sso_fallback_socket", what);
+    }
+    if is_sound("sso_fallback_socket") {
+        daemon::check_fallback(subject, &config);
     }
     if conf.get("saslauthd_path").is_some() {
         for option in conf.transitioning() {

@@ -9,6 +9,7 @@ use super::cyrus_conf::CyrusConf;
 use super::finding::{Finding, Severity};
 use super::names::nearest_of;
 use crate::cli::conf_file::{ConfFile, Format};
+use crate::cli::services;
 use crate::daemon::same_file;
 
 /// One file for one service, and what cyrus.conf says of that service, if it is
@@ -27,14 +28,8 @@ pub(super) fn find_cyrus_conf(
     arguments: &Arguments,
     conf: &ConfFile,
 ) -> Result<Option<CyrusConf>, String> {
-    if let Some(path) = &arguments.cyrus_conf {
-        return CyrusConf::read(path).map(Some);
-    }
-    let beside = arguments.place.config.with_file_name("cyrus.conf");
-    match conf.format() == Format::Imapd && beside.is_file() {
-        true => CyrusConf::read(&beside).map(Some),
-        false => Ok(None),
-    }
+    let named = arguments.cyrus_conf.as_deref();
+    services::find_cyrus_conf(named, &arguments.place.config, conf.format())
 }
 
 /// The file for who has no options of his own, for each service that has or that

@@ -97,10 +97,12 @@ impl ConfFile {
     /// # Errors
     /// Every fault, each with the option as the file spells it.
     pub(super) fn config(&self) -> Result<Config, Vec<String>> {
-        let prefix = self.format.prefix();
         Config::read(self).map_err(|faults| {
-            let with_prefix = faults.iter().map(|fault| format!("{prefix}{fault}"));
-            with_prefix.collect()
+            let written = faults.iter().map(|fault| {
+                let option = self.written(&fault.option);
+                format!("{option}: {}", fault.problem)
+            });
+            written.collect()
         })
     }
 
@@ -122,6 +124,11 @@ impl ConfFile {
             Some(of_service) if self.values.contains_key(&of_service) => of_service,
             _ => name,
         }
+    }
+
+    /// Whether this service has the option of SASL called `name` for itself.
+    pub(super) fn has_own(&self, name: &str) -> bool {
+        self.written(name) != format!("{}{name}", self.format.prefix())
     }
 
     /// Whose file it is.

@@ -87,7 +87,9 @@ pub(super) fn remedy(failure: &Failure) -> &'static str {
         Reason::ServerAvoided => "mend the server, or wait some seconds",
         Reason::BudgetSpent => "find who sends bad tickets, and wait a minute; see caspt_budget",
         Reason::Busy => "wait, and look who keeps the daemon busy",
-        Reason::FallbackUnusable => "look whether the saslauthd at sso_fallback_socket runs",
+        Reason::FallbackUnusable => {
+            "look whether the saslauthd at sso_fallback_socket runs, and as which user"
+        }
         Reason::ProcessExhausted => {
             "raise the limits of the process (LimitNOFILE), or look what uses them up"
         }

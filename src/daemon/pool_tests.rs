@@ -1,0 +1,126 @@
+use super::*;
+use std::time::Duration;
+
+const LIMITS: Limits = Limits {
+    workers: 4,
+    workers_per_name: 2,
+    queue: 6,
+};
+
+/// Runs what waits, in a runtime that has a clock.
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.unwrap().block_on(future)
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// Takes a worker that must be free.
+fn take(pool: &Arc<Pool>, name: &str) -> Worker {
+    let name = Arc::from(name);
+    assert!(pool.enter(&name).unwrap().is_none(), "no worker is free");
+    pool.worker(name)
+}
+
+/// Takes a place in the queue.
+fn wait(pool: &Arc<Pool>, name: &str) -> Waiting {
+    let waiting = pool.enter(&Arc::from(name)).unwrap();
+    waiting.expect("a worker is free")
+}
+
+fn is_granted(waiting: &mut Waiting) -> bool {
+    let granted = waiting.granted.try_recv().is_ok();
+    if granted {
+        // What acquire() makes of it.
+        drop(waiting.pool.worker(Arc::clone(&waiting.name)));
+    }
+    granted
+}
+
+fn assert_idle(pool: &Pool) {
+    let state = pool.state.lock();
+    assert_eq!((state.running, state.queued), (0, 0));
+    assert!(state.names.is_empty() && state.turns.iter().all(VecDeque::is_empty));
+}
+
+#[test]
+fn one_name_cannot_take_all_workers() {
+    let pool = Pool::new(LIMITS);
+    let eve = [take(&pool, "eve"), take(&pool, "eve")];
+    let queued = wait(&pool, "eve");
+    let alice = run(async { pool.acquire("alice", later()).await }).unwrap();
+    drop((eve, queued, alice));
+    assert_idle(&pool);
+}
+
+#[test]
+fn names_take_turns_however_long_their_queues_are() {
+    let pool = Pool::new(LIMITS);
+    let mut running: Vec<Worker> = ["a", "a", "b", "b"].map(|name| take(&pool, name)).into();
+    let mut eve: Vec<Waiting> = (0..4).map(|_| wait(&pool, "eve")).collect();
+    let mut alice = wait(&pool, "alice");
+    running.pop();
+    assert!(eve[0].granted.try_recv().is_ok());
+    let first = pool.worker(Arc::clone(&eve[0].name));
+    running.pop();
+    // Not the second of eve's.
+    assert!(is_granted(&mut alice));
+    drop((first, running));
+    drop((eve, alice));
+    assert_idle(&pool);
+}
+
+#[test]
+fn names_without_a_worker_go_before_those_that_have_one() {
+    let pool = Pool::new(LIMITS);
+    let mut running: Vec<Worker> = ["eve", "a", "b", "b"].map(|name| take(&pool, name)).into();
+    let mut eve = wait(&pool, "eve");
+    let mut alice = wait(&pool, "alice");
+    running.pop();
+    assert!(is_granted(&mut alice));
+    // Which is free again, and nobody else waits.
+    assert!(is_granted(&mut eve));
+    drop((running, eve, alice));
+    assert_idle(&pool);
+}
+
+#[test]
+fn a_full_queue_makes_room_for_a_name_with_fewer_requests() {
+    let pool = Pool::new(LIMITS);
+    let running = ["a", "a", "b", "b"].map(|name| take(&pool, name));
+    let mut eve: Vec<Waiting> = (0..6).map(|_| wait(&pool, "eve")).collect();
+    let more = pool.enter(&Arc::from("eve")).err().unwrap();
+    assert_eq!(more.reason(), Reason::Busy);
+    let mut others: Vec<Waiting> = ["alice", "bert", "carl"]
+        .map(|name| wait(&pool, name))
+        .into();
+    // The newest of eve's lost their places.
+    for lost in &mut eve[3..] {
+        let lost = lost.granted.try_recv();
+        assert_eq!(lost, Err(oneshot::error::TryRecvError::Closed));
+    }
+    // As many different names as there are places.
+    others.extend(["dora", "emil"].map(|name| wait(&pool, name)));
+    assert!(pool.enter(&Arc::from("fritz")).is_err());
+    drop(running);
+    drop((eve, others));
+    assert_idle(&pool);
+}
+
+#[test]
+fn nothing_is_lost_when_the_wait_ends() {
+    let pool = Pool::new(LIMITS);
+    let running = ["a", "a", "b", "b"].map(|name| take(&pool, name));
+    let late = run(async { pool.acquire("alice", Instant::now()).await });
+    let late = late.err().unwrap();
+    assert_eq!(late.reason(), Reason::Busy);
+    // Granted at the moment when the wait ended.
+    let waiting = wait(&pool, "alice");
+    drop(running);
+    drop(waiting);
+    assert_idle(&pool);
+}

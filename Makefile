@@ -24,7 +24,7 @@ PROGRAM := target/release/sasl-sso
 .DEFAULT_GOAL := build
 
 .PHONY: build compile deb demo install uninstall clean lint test bench instructions \
-	test-package test-portability soak soak-hour faults names fuzz races asan sandbox timing \
+	test-package test-portability soak soak-hour crowds faults names fuzz races asan sandbox timing \
 	packages-build packages-deb packages-demo packages-fuzz packages-lint packages-test
 
 packages-build:
@@ -91,6 +91,10 @@ test-portability: build
 # What takes too long for every change: minutes of silence and of nonsense.
 soak: build packages-test
 	cargo test --locked --test daemon_survives -- --ignored --nocapture
+
+# Ten thousand living processes that have each had a login, and what the next login costs.
+crowds: build packages-test
+	cargo test --locked --test faults_of_the_store ten_thousand -- --ignored --nocapture
 
 # The same of faults: a thousand kills, minutes of stress. SSO_STRESS_SECONDS says of how many.
 faults: build packages-test

@@ -1,5 +1,8 @@
 //! Sessions written into a store from beside: a hundred thousand logins would take minutes.
 
+// No process is stopped while this one fills the store.
+#![allow(clippy::disallowed_methods)]
+
 use heed::types::{Bytes, Unit};
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 use std::path::Path;

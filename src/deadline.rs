@@ -65,7 +65,15 @@ impl<'a> Deadline<'a> {
     /// # Errors
     /// As [`Deadline::remaining`].
     pub fn nap(&self, duration: Duration) -> Result<(), Failure> {
-        std::thread::sleep(duration.min(self.remaining()?));
+        self.wait(duration, std::thread::sleep)
+    }
+
+    /// Lets `wait` wait for `duration`, or for what is left if that is less.
+    ///
+    /// # Errors
+    /// As [`Deadline::remaining`].
+    pub fn wait(&self, duration: Duration, wait: impl FnOnce(Duration)) -> Result<(), Failure> {
+        wait(duration.min(self.remaining()?));
         Ok(())
     }
 }

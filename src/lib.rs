@@ -22,7 +22,8 @@
 //! 3. [`authenticate`]: the one path of a login; [`decision`]: its line in the
 //!    log.
 //! 4. `plugin`: the border to libsasl2. Unsafe code is here and in three other places:
-//!    where memory maps are opened (`session::host::place`, `session::mapped`), where
+//!    where memory maps are opened and processes wait for one another in them
+//!    (`session::host::place`, `session::mapped`, `session::sync_file`), where
 //!    LMDB's file is closed to programs that the host starts (`session::store_file`), and
 //!    in the allocator, `wiping`. [`daemon`]: saslauthd's protocol on a socket.
 //!    [`cli`]: the program, which starts it, and the administrator's tools.

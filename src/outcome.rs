@@ -167,6 +167,8 @@ reasons! {
     ServerAvoided "server_avoided" Unavailable passing;
     /// CAS refused so many tickets that new ones are not asked about for a while.
     BudgetSpent "budget_spent" Unavailable passing;
+    /// The sessions of the host are there, and cannot be read now.
+    SessionsUnreadable "sessions_unreadable" Unavailable passing;
     /// The daemon has more to do than it may take on.
     Busy "busy" Unavailable passing;
     /// The host's own saslauthd, which checks ordinary passwords, does not answer, or is

@@ -21,6 +21,8 @@ mod killed;
 mod ledger;
 #[path = "faults_of_the_store/mounts.rs"]
 mod mounts;
+#[path = "faults_of_the_store/readers.rs"]
+mod readers;
 #[path = "faults_of_the_store/site.rs"]
 mod site;
 #[path = "faults_of_the_store/stress.rs"]

@@ -198,7 +198,9 @@ impl Engine {
         let sessions = self.sessions.opened(log)?;
         let (key, lifetimes) = self.key(&sessions, credential, service)?;
         let kind = credential.kind();
-        let (known, is_stale) = sessions.known_at_a_glance(kind, &key, lifetimes)?;
+        // What cannot be read is for who may wait for it.
+        let known = sessions.known_at_a_glance(kind, &key, lifetimes).ok()?;
+        let (known, is_stale) = known?;
         Some(Verdict {
             unwritten: is_stale.then_some(Unwritten::Use { kind, key }),
             kind: Some(kind),
@@ -217,37 +219,87 @@ impl Engine {
     }
 
     fn judge(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
-        let sessions = match self.sessions.open(attempt.log) {
-            Ok(sessions) => sessions,
-            Err(failure) => return Verdict::from(failure),
-        };
-        let key = self.key(&sessions, credential, attempt.service);
-        if let Some((key, lifetimes)) = key
-            && let Some(known) = sessions.known(credential.kind(), &key, lifetimes)
-        {
-            return Verdict::known(key, known);
+        let verdict = self.judge_once(credential, attempt);
+        let unreadable = Some(Reason::SessionsUnreadable);
+        let reason = verdict.result.as_ref().err().map(Failure::reason);
+        // A store that turned out to be removed or damaged is another one from now on, in
+        // which the credential may be known. CAS was not asked before that.
+        match reason == unreadable && self.sessions.is_outdated() {
+            true => self.judge_once(credential, attempt),
+            false => verdict,
         }
-        self.find_out(&sessions, key, credential, attempt)
+    }
+
+    fn judge_once(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
+        match self.look_up(credential, attempt) {
+            Ok((.., Some(known))) => known,
+            Ok((sessions, key, None)) => self.find_out(&sessions, key, credential, attempt),
+            Err(failure) => self.decide_without_host(failure, credential, attempt),
+        }
+    }
+
+    /// The sessions, the credential's key in them, and what is known of it.
+    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+    fn look_up<'s>(
+        &'s self,
+        credential: &Credential,
+        attempt: &Attempt<'s>,
+    ) -> Result<(Access<'s>, Option<(Key, &'s Lifetimes)>, Option<Verdict>), Failure> {
+        let sessions = self.sessions.open(attempt.log)?;
+        let key = self.key(&sessions, credential, attempt.service);
+        let known = match key {
+            Some((key, lifetimes)) => sessions
+                .known(credential.kind(), &key, lifetimes)?
+                .map(|known| Verdict::known(key, known)),
+            None => None,
+        };
+        Ok((sessions, key, known))
+    }
+
+    /// Decides on a credential while the host's sessions cannot be read, for which
+    /// `failure` is the reason. A token can be verified any number of times. A ticket that
+    /// another process knows would be refused by CAS: that is an outage.
+    fn decide_without_host(
+        &self,
+        failure: Failure,
+        credential: &Credential,
+        attempt: &Attempt<'_>,
+    ) -> Verdict {
+        let is_unreadable = failure.reason() == Reason::SessionsUnreadable;
+        if credential.kind() == Kind::Ticket || !is_unreadable {
+            return Verdict::from(failure);
+        }
+        match self.sessions.open_without_host(attempt.log) {
+            Ok(sessions) => {
+                let key = self.key(&sessions, credential, attempt.service);
+                Verdict {
+                    // The host's sessions have other keys.
+                    unwritten: None,
+                    ..self.find_out(&sessions, key, credential, attempt)
+                }
+            }
+            Err(failure) => Verdict::from(failure),
+        }
     }
 
     /// What is known of a credential, which is neither spent nor asked about by
     /// that; and whether the host's processes were asked what they know.
     ///
     /// # Errors
-    /// [`Reason::InternalError`].
+    /// [`Reason::InternalError`], or [`Reason::SessionsUnreadable`] if that is what a
+    /// login would come to.
     pub fn recall(
         &self,
         credential: &Credential,
         attempt: &Attempt<'_>,
     ) -> Result<(Option<Verdict>, bool), Failure> {
-        let sessions = self.sessions.open(attempt.log)?;
-        let known =
-            self.key(&sessions, credential, attempt.service)
-                .and_then(|(key, lifetimes)| {
-                    let known = sessions.known(credential.kind(), &key, lifetimes)?;
-                    Some(Verdict::known(key, known))
-                });
-        Ok((known, sessions.has_host()))
+        match (self.look_up(credential, attempt), credential.kind()) {
+            (Ok((sessions, _, known)), _) => Ok((known, sessions.has_host())),
+            (Err(failure), Kind::Token) if failure.reason() == Reason::SessionsUnreadable => {
+                Ok((None, false))
+            }
+            (Err(failure), _) => Err(failure),
+        }
     }
 
     /// Decides on a credential as if nothing were known of it.
@@ -257,7 +309,7 @@ impl Engine {
                 let key = self.key(&sessions, credential, attempt.service);
                 self.find_out(&sessions, key, credential, attempt)
             }
-            Err(failure) => Verdict::from(failure),
+            Err(failure) => self.decide_without_host(failure, credential, attempt),
         }
     }
 

@@ -13,13 +13,24 @@ use crate::identity::UserPolicy;
 use crate::outcome::{Failure, Reason};
 use crate::principal::Principal;
 use crate::session::{
-    self, Access, Admission, Bounds, Charge, Key, Lifetimes, Outcome, Permission, Requester, Way,
+    self, Access, Admission, Bounds, Charge, Claim, Key, Known, Lifetimes, Outcome, Permission,
+    Requester, Way,
 };
 use crate::witness::{Step, Told};
 
-/// How long a login waits before it looks again whether another one has
-/// validated the same credential: short beside any answer of an SSO server.
-const PAUSE: Duration = Duration::from_millis(4);
+/// How long a login that waits for another one's answer goes without a look for itself; twice
+/// as long after each look, up to the longest. It is woken when the answer is there: it
+/// looks because who was to answer may have been killed.
+const FIRST_LOOK: Duration = Duration::from_millis(8);
+const LONGEST_LOOK: Duration = Duration::from_millis(256);
+
+/// Whose turn it is to ask CAS about a ticket.
+enum Turn {
+    /// This login's.
+    Ours(Claim),
+    /// Another login has had it, and this was the answer.
+    Answered(Known),
+}
 
 /// How often a login that waits for the trial of a half-open circuit breaker asks for its
 /// result.
@@ -50,23 +61,25 @@ impl CasSide {
         users: &UserPolicy,
         attempt: &Attempt<'_>,
     ) -> Verdict {
-        let known = || sessions.known(Kind::Ticket, &key, &self.lifetimes);
-        let claim = loop {
-            if let Some(claim) = sessions.claim(&key) {
-                break claim;
-            }
-            if let Err(failure) = attempt.deadline.nap(PAUSE) {
-                return Verdict::found(key, Err(failure));
-            }
-            if let Some(known) = known() {
-                return Verdict::known(key, known);
-            }
+        self.decide_in_turn(sessions, key, ticket, users, attempt)
+            .unwrap_or_else(|failure| Verdict::found(key, Err(failure)))
+    }
+
+    /// # Errors
+    /// Why CAS was not asked, and nobody else's answer is known.
+    fn decide_in_turn(
+        &self,
+        sessions: &Access<'_>,
+        key: Key,
+        ticket: &Ticket,
+        users: &UserPolicy,
+        attempt: &Attempt<'_>,
+    ) -> Result<Verdict, Failure> {
+        let claim = match self.turn(sessions, &key, attempt)? {
+            Turn::Ours(claim) => claim,
+            Turn::Answered(known) => return Ok(Verdict::known(key, known)),
         };
-        // Whoever had the claim before may have had the answer.
-        if let Some(known) = known() {
-            return Verdict::known(key, known);
-        }
-        let opening = sessions.opening(attempt.mechanism, attempt.service);
+        let opening = sessions.opening(attempt.mechanism, attempt.service)?;
         let result = self.validate(sessions, ticket, attempt);
         let result = result.and_then(|principal| map_user(users, principal, attempt.witness));
         match &result {
@@ -77,7 +90,31 @@ impl CasSide {
             Err(failure) => sessions.refuse(Kind::Ticket, &key, failure),
         }
         drop(claim);
-        Verdict::found(key, result)
+        Ok(Verdict::found(key, result))
+    }
+
+    /// Waits until it is this login's turn, or another login has the answer.
+    fn turn(
+        &self,
+        sessions: &Access<'_>,
+        key: &Key,
+        attempt: &Attempt<'_>,
+    ) -> Result<Turn, Failure> {
+        let known = || sessions.known(Kind::Ticket, key, &self.lifetimes);
+        let mut pause = FIRST_LOOK;
+        loop {
+            // In this order: what is released after the first of these looks ends the wait.
+            let release = sessions.next_release(key);
+            let claim = sessions.claim_once(key)?;
+            // Whoever had the claim before may have had the answer.
+            match (known()?, claim) {
+                (Some(known), _) => return Ok(Turn::Answered(known)),
+                (None, Some(claim)) => return Ok(Turn::Ours(claim)),
+                (None, None) => {}
+            }
+            attempt.deadline.wait(pause, |time| release.wait(time))?;
+            pause = (2 * pause).min(LONGEST_LOOK);
+        }
     }
 
     fn validate(
@@ -169,7 +206,7 @@ impl CasSide {
             let left = deadline.remaining()?;
             // If CAS takes nearly all of that to answer, it is up, and this login too late.
             let patience = left.saturating_sub(timeout / 10);
-            match sessions.permission(breaker, patience) {
+            match sessions.permission(breaker, patience)? {
                 Permission::Granted => return Ok(()),
                 Permission::Wait => deadline.nap(TRIAL_POLL_INTERVAL)?,
                 Permission::Denied => return Err(avoided()),

@@ -60,7 +60,8 @@ impl JwtSide {
         });
         match mapped {
             Ok((user, bounds)) => Verdict {
-                unwritten: Some(Unwritten::Session {
+                // Where it is not known what was flushed before, no session is stored.
+                unwritten: opening.ok().map(|opening| Unwritten::Session {
                     key,
                     user: user.clone(),
                     bounds,

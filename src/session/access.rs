@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::flushes::Generation;
 use super::key::Key;
 use super::record::{Bounds, Ending, Lifetimes, Opening, Refusal, Session};
-use super::tier::{Change, Claim, Table};
+use super::tier::{Change, Claim, Release, Table, Tier};
 use super::{Sessions, Source, Tiers};
 use crate::clock::{Moment, WallTime};
 use crate::credential::Kind;
@@ -27,6 +27,8 @@ pub struct Access<'s> {
     pub(super) sessions: &'s Sessions,
     pub(super) tiers: Arc<Tiers>,
     pub(super) log: &'s dyn Log,
+    /// How long a read waits for other processes.
+    pub(super) patience: Duration,
 }
 
 impl Access<'_> {
@@ -57,34 +59,50 @@ impl Access<'_> {
 
     /// What is known of the credential of `key`: for whom it is good, or why it was
     /// refused a moment ago.
-    pub fn known(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) -> Option<Known> {
-        match self.find(kind, key, lifetimes) {
-            Some((user, source)) => Some((Ok(user), source)),
+    ///
+    /// # Errors
+    /// [`Reason::SessionsUnreadable`](crate::outcome::Reason::SessionsUnreadable): it is
+    /// not known whether it is known.
+    pub fn known(
+        &self,
+        kind: Kind,
+        key: &Key,
+        lifetimes: &Lifetimes,
+    ) -> Result<Option<Known>, Failure> {
+        match self.find(kind, key, lifetimes)? {
+            Some((user, source)) => Ok(Some((Ok(user), source))),
             None => self.known_refusal(kind, key),
         }
     }
 
-    /// The same, but nothing is written and nobody waited for; and whether it is
-    /// still to be [noted](Access::note_use) that the session is used.
+    /// The same, but nothing is written; and whether it is still to be
+    /// [noted](Access::note_use) that the session is used.
+    ///
+    /// # Errors
+    /// As [`Access::known`].
     pub fn known_at_a_glance(
         &self,
         kind: Kind,
         key: &Key,
         lifetimes: &Lifetimes,
-    ) -> Option<(Known, bool)> {
+    ) -> Result<Option<(Known, bool)>, Failure> {
         let now = self.now();
-        match self.session(kind, key, now, lifetimes) {
+        match self.session(kind, key, now, lifetimes)? {
             Some((session, source)) => {
                 let is_stale = session.is_stale(now, lifetimes);
-                Some(((Ok(session.user), source), is_stale))
+                Ok(Some(((Ok(session.user), source), is_stale)))
             }
-            None => Some((self.known_refusal(kind, key)?, false)),
+            None => {
+                let refusal = self.known_refusal(kind, key)?;
+                Ok(refusal.map(|refusal| (refusal, false)))
+            }
         }
     }
 
     /// Notes that the session of `key` is used.
     pub fn note_use(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) {
-        self.find(kind, key, lifetimes);
+        // If the store cannot be read, that was logged.
+        let _ = self.find(kind, key, lifetimes);
     }
 
     /// For whom the credential of `key` is known to be good, if it is.
@@ -93,13 +111,15 @@ impl Access<'_> {
         kind: Kind,
         key: &Key,
         lifetimes: &Lifetimes,
-    ) -> Option<(SessionUser, Source)> {
+    ) -> Result<Option<(SessionUser, Source)>, Failure> {
         let now = self.now();
-        let (session, source) = self.session(kind, key, now, lifetimes)?;
+        let Some((session, source)) = self.session(kind, key, now, lifetimes)? else {
+            return Ok(None);
+        };
         if session.is_stale(now, lifetimes) {
             self.touch(kind, key, source, lifetimes);
         }
-        Some((session.user, source))
+        Ok(Some((session.user, source)))
     }
 
     /// The session of `key`, if it is one at this moment.
@@ -109,29 +129,27 @@ impl Access<'_> {
         key: &Key,
         now: Moment,
         lifetimes: &Lifetimes,
-    ) -> Option<(Session, Source)> {
+    ) -> Result<Option<(Session, Source)>, Failure> {
         let wall = self.wall();
         self.find_first(Table::of(kind), key, |record, source| {
-            let session = Session::decode(record)?;
-            let is_alive = session.is_alive(now, wall, lifetimes);
+            let alive = |session: &Session| session.is_alive(now, wall, lifetimes);
+            let Some(session) = Session::decode(record).filter(alive) else {
+                return Ok(None);
+            };
             // From the store a flush takes what it is about.
-            let is_flushed = || source == Source::Memory && self.is_flushed(&session, key);
-            (is_alive && !is_flushed()).then_some(session)
+            let is_flushed = source == Source::Memory && self.is_flushed(&session, key)?;
+            Ok((!is_flushed).then_some(session))
         })
     }
 
-    /// Whether a session of this process's own was flushed. One that cannot ask
-    /// believes nothing of its own.
-    fn is_flushed(&self, session: &Session, key: &Key) -> bool {
+    /// Whether a session of this process's own was flushed, which only the store can tell.
+    fn is_flushed(&self, session: &Session, key: &Key) -> Result<bool, Failure> {
         let Some(host) = &self.tiers.host else {
-            return false;
+            return Ok(false);
         };
         let names: Vec<&str> = session.user.names().collect();
-        let found = host.is_flushed(session.since, key, &names);
-        found.unwrap_or_else(|trouble| {
-            self.sessions.complain(&trouble, self.log);
-            true
-        })
+        host.is_flushed(session.since, key, &names)
+            .map_err(|trouble| self.unreadable(&trouble))
     }
 
     /// Notes that a session is used. It may have been taken away, or been used
@@ -148,7 +166,7 @@ impl Access<'_> {
         });
         // The host does not take it: from now on it is used here.
         if (source, touched) == (Source::Host, Some(Source::Memory))
-            && let Some(record) = self.record(Source::Host, table, key)
+            && let Ok(Some(record)) = self.record(Source::Host, table, key)
         {
             self.change_in(Source::Memory, table, key, |_| used(&record));
             self.tiers.fell_back.store(true, Ordering::Relaxed);
@@ -157,13 +175,17 @@ impl Access<'_> {
 
     /// What is to be known of a session before its credential is validated: by which
     /// mechanism and at which service that is, and what was flushed until now.
-    pub fn opening(&self, mechanism: &str, service: &str) -> Opening {
-        let last = self.tiers.host.as_ref().map(|host| host.generation());
-        let last = last.transpose().unwrap_or_else(|trouble| {
-            self.sessions.complain(&trouble, self.log);
-            None
-        });
-        Opening::new(mechanism, service, last.unwrap_or(Generation::FIRST))
+    ///
+    /// # Errors
+    /// As [`Access::known`].
+    pub fn opening(&self, mechanism: &str, service: &str) -> Result<Opening, Failure> {
+        let last = match &self.tiers.host {
+            Some(host) => host
+                .generation()
+                .map_err(|trouble| self.unreadable(&trouble))?,
+            None => Generation::FIRST,
+        };
+        Ok(Opening::new(mechanism, service, last))
     }
 
     /// Does what validates a credential of `kind`, and counts how long that takes.
@@ -230,22 +252,22 @@ impl Access<'_> {
     }
 
     /// Why the credential of `key` was refused a moment ago, if it was.
-    pub(super) fn refusal(&self, key: &Key) -> Option<(Failure, Source)> {
+    pub(super) fn refusal(&self, key: &Key) -> Result<Option<(Failure, Source)>, Failure> {
         self.look_up(Table::Refusals, key, |record| self.alive(record))
     }
 
     /// Why a credential of `kind` was refused a moment ago, if it was: tickets by
     /// whichever process, tokens by this one, because to find out again is cheaper
     /// than to tell the others.
-    fn known_refusal(&self, kind: Kind, key: &Key) -> Option<Known> {
-        let (failure, source) = match kind {
+    fn known_refusal(&self, kind: Kind, key: &Key) -> Result<Option<Known>, Failure> {
+        let refusal = match kind {
             Kind::Ticket => self.refusal(key)?,
-            Kind::Token => {
-                let record = self.record(Source::Memory, Table::Refusals, key)?;
-                (self.alive(&record)?, Source::Memory)
-            }
+            Kind::Token => self
+                .record(Source::Memory, Table::Refusals, key)?
+                .and_then(|record| self.alive(&record))
+                .map(|failure| (failure, Source::Memory)),
         };
-        Some((Err(failure), source))
+        Ok(refusal.map(|(failure, source)| (Err(failure), source)))
     }
 
     /// What a record of a refusal says, if it is still remembered.
@@ -270,10 +292,42 @@ impl Access<'_> {
     }
 
     /// The right to validate the credential of `key`, or `None` while another
-    /// login, in whatever process, has it.
+    /// login, in whatever process, has it. Where the host's locks fail, only this
+    /// process's logins exclude one another: for what may be validated twice.
     pub fn claim(&self, key: &Key) -> Option<Claim> {
         let (claim, _) = self.on_tiers(Source::Host, |tier| tier.claim(key))?;
         claim
+    }
+
+    /// The same for what may be validated only once. A directory in which no process can
+    /// lock anything, such as a read-only one, excludes nobody, and the log says so.
+    ///
+    /// # Errors
+    /// As [`Access::known`]: another process may have it.
+    pub fn claim_once(&self, key: &Key) -> Result<Option<Claim>, Failure> {
+        let trouble = match self.claiming().claim(key) {
+            Ok(claim) => return Ok(claim),
+            Err(trouble) => trouble,
+        };
+        let failure = self.unreadable(&trouble);
+        if trouble.is_passing || self.sessions.is_outdated() {
+            return Err(failure);
+        }
+        Ok(self.tiers.memory.claim(key).unwrap_or_default())
+    }
+
+    /// The next release of the claim on `key`. To miss none, a login asks for this before
+    /// it tries to get the claim.
+    pub fn next_release(&self, key: &Key) -> Release<'_> {
+        Release::next(self.claiming().releases(key))
+    }
+
+    /// The tier whose claims count.
+    fn claiming(&self) -> &dyn Tier {
+        match &self.tiers.host {
+            Some(host) if !self.sessions.observes => host,
+            _ => &self.tiers.memory,
+        }
     }
 
     /// The key of a note that the processes of the host share.
@@ -281,10 +335,13 @@ impl Access<'_> {
         self.tiers.secret.key(&[b"note", name.as_bytes()])
     }
 
-    /// A note, if there is one.
+    /// A note, if there is one. Where the store cannot be read, this process has its own:
+    /// what notes say can be found out again.
     pub fn note(&self, key: &Key) -> Option<Vec<u8>> {
-        let (note, _) = self.look_up(Table::Notes, key, |record| Some(record.to_vec()))?;
-        Some(note)
+        match self.look_up(Table::Notes, key, |record| Some(record.to_vec())) {
+            Ok(found) => found.map(|(note, _)| note),
+            Err(_) => self.record(Source::Memory, Table::Notes, key).ok()?,
+        }
     }
 
     /// Writes a note, in the place of an older one.

@@ -4,56 +4,101 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Source;
 use super::access::Access;
 use super::counters::Counters;
 use super::key::Key;
 use super::tier::{Change, Table, Tier, Trouble};
+use super::{Consequence, Source};
+use crate::outcome::{Failure, Reason};
 
 impl Access<'_> {
     /// What `read` makes of the record of `key`, in the first tier of which it makes
     /// anything.
+    ///
+    /// # Errors
+    /// [`Reason::SessionsUnreadable`].
     pub(super) fn look_up<T>(
         &self,
         table: Table,
         key: &Key,
         read: impl Fn(&[u8]) -> Option<T>,
-    ) -> Option<(T, Source)> {
-        self.find_first(table, key, |record, _| read(record))
+    ) -> Result<Option<(T, Source)>, Failure> {
+        self.find_first(table, key, |record, _| Ok(read(record)))
     }
 
     /// The same, with the tier that the record is from.
+    ///
+    /// # Errors
+    /// [`Reason::SessionsUnreadable`], and what `read` fails with.
     pub(super) fn find_first<T>(
         &self,
         table: Table,
         key: &Key,
-        read: impl Fn(&[u8], Source) -> Option<T>,
-    ) -> Option<(T, Source)> {
+        read: impl Fn(&[u8], Source) -> Result<Option<T>, Failure>,
+    ) -> Result<Option<(T, Source)>, Failure> {
         // What the host did not take is newer than what it has.
         let order = if self.tiers.fell_back.load(Ordering::Relaxed) {
             [Source::Memory, Source::Host]
         } else {
             [Source::Host, Source::Memory]
         };
-        order.into_iter().find_map(|source| {
-            let record = self.record(source, table, key)?;
-            Some((read(&record, source)?, source))
-        })
+        for source in order {
+            if let Some(record) = self.record(source, table, key)?
+                && let Some(found) = read(&record, source)?
+            {
+                return Ok(Some((found, source)));
+            }
+        }
+        Ok(None)
     }
 
     /// The record of `key` in one tier, without its seal; one without our seal is
     /// none.
-    pub(super) fn record(&self, source: Source, table: Table, key: &Key) -> Option<Vec<u8>> {
-        let tier: &dyn Tier = match source {
-            Source::Memory => &self.tiers.memory,
-            Source::Host => self.tiers.host.as_ref()?,
+    ///
+    /// # Errors
+    /// [`Reason::SessionsUnreadable`].
+    pub(super) fn record(
+        &self,
+        source: Source,
+        table: Table,
+        key: &Key,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let tier: &dyn Tier = match (source, &self.tiers.host) {
+            (Source::Memory, _) => &self.tiers.memory,
+            (Source::Host, Some(host)) => host,
+            (Source::Host, None) => return Ok(None),
         };
-        let found = tier.find(table, key);
-        let found = found.map_err(|trouble| self.sessions.complain(&trouble, self.log));
-        let mut sealed = found.ok()??;
-        let length = self.tiers.secret.opened(key, &sealed)?.len();
+        let found = tier.find(table, key, self.patience);
+        let Some(mut sealed) = found.map_err(|trouble| self.unreadable(&trouble))? else {
+            return Ok(None);
+        };
+        let Some(record) = self.tiers.secret.opened(key, &sealed) else {
+            return Ok(None);
+        };
+        let length = record.len();
         sealed.truncate(length);
-        Some(sealed)
+        Ok(Some(sealed))
+    }
+
+    /// What it comes to that the host tier, which this process has open, cannot be read.
+    /// That is no miss: another process may know the credential, or be validating it.
+    pub(super) fn unreadable(&self, trouble: &Trouble) -> Failure {
+        self.host_failed(trouble, Consequence::Outage);
+        Failure::new(Reason::SessionsUnreadable, trouble.line.as_str())
+    }
+
+    /// Says what is wrong with the host tier. If it is another one by now, the next login
+    /// opens that.
+    fn host_failed(&self, trouble: &Trouble, consequence: Consequence) {
+        self.sessions.complain(trouble, consequence, self.log);
+        if self
+            .tiers
+            .host
+            .as_ref()
+            .is_some_and(|host| !host.is_current())
+        {
+            self.sessions.was_replaced.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn change(
@@ -128,12 +173,7 @@ impl Access<'_> {
         {
             match what(host) {
                 Ok(done) => return Some((done, Source::Host)),
-                Err(trouble) => {
-                    self.sessions.complain(&trouble, self.log);
-                    if !host.is_current() {
-                        self.sessions.was_replaced.store(true, Ordering::Relaxed);
-                    }
-                }
+                Err(trouble) => self.host_failed(&trouble, Consequence::NotShared),
             }
         }
         let done = what(&self.tiers.memory).ok()?;

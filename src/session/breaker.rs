@@ -30,6 +30,7 @@ use super::key::Key;
 use super::record::moment;
 use super::tier::{Change, Table};
 use crate::clock::Moment;
+use crate::outcome::Failure;
 
 /// Consecutive failures before CAS is suspected of being down.
 const FAILURE_THRESHOLD: u8 = 3;
@@ -239,11 +240,16 @@ impl Access<'_> {
 
     /// What this login may do about the server of `breaker`. If that is a trial, it is
     /// this login's alone, and takes at most `timeout`.
-    pub fn permission(&self, breaker: &Key, timeout: Duration) -> Permission {
+    ///
+    /// # Errors
+    /// [`Reason::SessionsUnreadable`](crate::outcome::Reason::SessionsUnreadable): what the
+    /// other processes know of the server is unknown, and each of them would wait for one
+    /// that does not answer.
+    pub fn permission(&self, breaker: &Key, timeout: Duration) -> Result<Permission, Failure> {
         let now = self.now();
-        let permission = self.breaker_record(breaker).permission(now);
+        let permission = self.breaker_record(breaker)?.permission(now);
         if permission != Permission::Trial {
-            return permission;
+            return Ok(permission);
         }
         let mut permission = permission;
         self.change(Table::Breakers, breaker, |before| {
@@ -254,7 +260,7 @@ impl Access<'_> {
                 _ => Change::Keep,
             }
         });
-        permission
+        Ok(permission)
     }
 
     /// Records whether the server has answered a trial; `None` if the trial says nothing
@@ -272,16 +278,18 @@ impl Access<'_> {
             Outcome::TimedOut => record.after_failure(began, now, true),
             Outcome::Unreachable => record.after_failure(began, now, false),
         };
-        let before = self.breaker_record(breaker);
-        if next(before) != before {
+        // If it cannot be read now, the outcome of one request is not recorded.
+        if let Ok(before) = self.breaker_record(breaker)
+            && next(before) != before
+        {
             self.change_breaker(breaker, next);
         }
     }
 
     /// The record of a server, or that of one of which nothing is recorded.
-    pub(super) fn breaker_record(&self, breaker: &Key) -> BreakerRecord {
-        let found = self.look_up(Table::Breakers, breaker, BreakerRecord::decode);
-        found.map_or(BreakerRecord::NEW, |(record, _)| record)
+    pub(super) fn breaker_record(&self, breaker: &Key) -> Result<BreakerRecord, Failure> {
+        let found = self.look_up(Table::Breakers, breaker, BreakerRecord::decode)?;
+        Ok(found.map_or(BreakerRecord::NEW, |(record, _)| record))
     }
 
     fn change_breaker(&self, breaker: &Key, next: impl Fn(BreakerRecord) -> BreakerRecord) {

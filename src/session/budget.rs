@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::account::{Account, Charge, MINUTE};
+use super::breaker::BreakerRecord;
 use super::key::Key;
 use super::record::moment;
 use super::tier::{Change, Table};
@@ -233,12 +234,13 @@ impl Access<'_> {
     /// to be charged.
     ///
     /// # Errors
-    /// [`Reason::BudgetSpent`].
+    /// [`Reason::BudgetSpent`]; or [`Reason::SessionsUnreadable`], for CAS would be asked
+    /// without a limit if what was charged cannot be read.
     pub fn check_rate(&self, limits: &RateLimits) -> Result<Admission, Failure> {
         let now = self.now();
-        let outages = self.breaker_record(&limits.server).outages();
-        let account = |bucket: &Bucket| self.account(bucket).after_outages(outages);
-        let (of_name, of_client) = (account(&limits.name), account(&limits.client));
+        let outages = self.breaker_record(&limits.server)?.outages();
+        let account = |bucket: &Bucket| Ok(self.account(bucket)?.after_outages(outages));
+        let (of_name, of_client) = (account(&limits.name)?, account(&limits.client)?);
         if let Some(charge) = of_name.exceeded(limits.name.limits(), MINUTE, now) {
             return Err(exceeded(&limits.name, charge));
         }
@@ -250,13 +252,17 @@ impl Access<'_> {
         let [name, client] = &limits.accepted;
         for (bucket, account, accepted) in [
             (&limits.client, of_client, &[name][..]),
-            (&limits.all, account(&limits.all), &[name, client]),
+            (&limits.all, account(&limits.all)?, &[name, client]),
         ] {
             let Some(charge) = account.exceeded(bucket.limits(), share, now) else {
                 continue;
             };
             let has_room = account.exceeded(bucket.limits(), MINUTE, now).is_none();
-            if !(has_room && accepted.iter().any(|key| self.is_accepted(key))) {
+            let mut is_accepted = false;
+            for key in accepted {
+                is_accepted |= self.is_accepted(key)?;
+            }
+            if !(has_room && is_accepted) {
                 return Err(exceeded(bucket, charge));
             }
         }
@@ -270,6 +276,7 @@ impl Access<'_> {
     pub fn charge(&self, limits: &RateLimits, charge: Charge) {
         let now = self.now();
         let server = self.breaker_record(&limits.server);
+        let server = server.unwrap_or(BreakerRecord::NEW);
         if charge == Charge::Unanswered && server.is_down() {
             return;
         }
@@ -299,7 +306,8 @@ impl Access<'_> {
     pub fn refund(&self, limits: &RateLimits) {
         let now = self.now();
         for bucket in limits.buckets() {
-            if self.account(bucket).is_clear(now) {
+            let account = self.account(bucket);
+            if account.is_ok_and(|account| account.is_clear(now)) {
                 continue;
             }
             self.change(bucket.table, &bucket.key, |before| {
@@ -310,7 +318,7 @@ impl Access<'_> {
             });
         }
         for key in &limits.accepted {
-            let age = self.accepted_age(key);
+            let age = self.accepted_age(key).unwrap_or_default();
             if age.is_none_or(|age| age >= ACCEPTED_GRANULARITY) {
                 let record = now.as_millis().to_be_bytes();
                 self.change(Table::Accepted, key, |_| Change::Put(record.to_vec()));
@@ -318,20 +326,21 @@ impl Access<'_> {
         }
     }
 
-    fn account(&self, bucket: &Bucket) -> Account {
-        let found = self.look_up(bucket.table, &bucket.key, Account::decode);
-        found.map_or_else(Account::default, |(account, _)| account)
+    fn account(&self, bucket: &Bucket) -> Result<Account, Failure> {
+        let found = self.look_up(bucket.table, &bucket.key, Account::decode)?;
+        Ok(found.map_or_else(Account::default, |(account, _)| account))
     }
 
-    fn is_accepted(&self, key: &Key) -> bool {
-        self.accepted_age(key).is_some_and(|age| age < ACCEPTED_FOR)
+    fn is_accepted(&self, key: &Key) -> Result<bool, Failure> {
+        let age = self.accepted_age(key)?;
+        Ok(age.is_some_and(|age| age < ACCEPTED_FOR))
     }
 
     /// How long ago it was recorded that CAS accepted a ticket.
-    fn accepted_age(&self, key: &Key) -> Option<Duration> {
+    fn accepted_age(&self, key: &Key) -> Result<Option<Duration>, Failure> {
         let record = |record: &[u8]| moment(record).map(|(accepted, _)| accepted);
-        let (accepted, _) = self.look_up(Table::Accepted, key, record)?;
-        self.now().since(accepted)
+        let found = self.look_up(Table::Accepted, key, record)?;
+        Ok(found.and_then(|(accepted, _)| self.now().since(accepted)))
     }
 }
 

@@ -15,7 +15,7 @@ impl Site {
     }
 
     fn source(&self, kind: Kind, key: &Key) -> Option<Source> {
-        let known = self.open().known(kind, key, &LIFETIMES)?;
+        let known = self.open().known(kind, key, &LIFETIMES).unwrap()?;
         Some(known.1)
     }
 }
@@ -55,12 +55,12 @@ fn a_validation_that_began_before_opens_no_session() {
     let of = |name: &str| Selector::User(name.to_owned());
     let key = Key::of_test(1);
     for kind in [Kind::Ticket, Kind::Token] {
-        let opening = access.opening("CASPT", "imap://m");
+        let opening = access.opening("CASPT", "imap://m").unwrap();
         site.flush(&of("alice@univ.fr"));
         access.begin(kind, &key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
         assert_eq!(site.source(kind, &key), None);
         // That somebody else is flushed is no matter.
-        let opening = access.opening("CASPT", "imap://m");
+        let opening = access.opening("CASPT", "imap://m").unwrap();
         site.flush(&of("bob"));
         access.begin(kind, &key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
         assert_eq!(site.source(kind, &key), Some(Source::Host));
@@ -73,7 +73,7 @@ fn so_many_flushes_that_nobody_can_tell_are_one_of_all() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    let before = access.opening("CASPT", "imap://m");
+    let before = access.opening("CASPT", "imap://m").unwrap();
     for _ in 0..=1_000 {
         site.flush(&Selector::User("bob".to_owned()));
     }
@@ -86,7 +86,7 @@ fn so_many_flushes_that_nobody_can_tell_are_one_of_all() {
         &before,
     );
     assert_eq!(site.source(Kind::Ticket, &key), None);
-    let after = access.opening("CASPT", "imap://m");
+    let after = access.opening("CASPT", "imap://m").unwrap();
     access.begin(
         Kind::Ticket,
         &key,
@@ -105,7 +105,7 @@ fn a_session_of_one_process_alone_is_flushed_too() {
     let (ours, bobs) = (Key::of_test(1), Key::of_test(2));
     let access = site.open();
     let bob = SessionUser::of_test("bob");
-    let opening = access.opening("CASPT", "imap://m");
+    let opening = access.opening("CASPT", "imap://m").unwrap();
     let nobody = nobody_writes(&site);
     begin(&access, Kind::Ticket, &ours);
     access.begin(
@@ -134,6 +134,7 @@ fn a_use_brings_nothing_back() {
         site.clock.advance(Duration::from_secs(600));
         access
             .known_at_a_glance(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
             .unwrap()
     };
     assert!(is_stale);

@@ -28,9 +28,18 @@ impl Numbers {
     /// The `count` numbers of the file `path`, which is made if it is not there.
     /// Nobody is waited for.
     pub(super) fn open_or_make(path: &Path, count: usize) -> io::Result<Self> {
+        Self::open_or_make_with(path, count, |_| Ok(()))
+    }
+
+    /// The same; a file that is made goes through `initialize` before it has its name.
+    pub(super) fn open_or_make_with(
+        path: &Path,
+        count: usize,
+        initialize: impl FnOnce(&Self) -> io::Result<()>,
+    ) -> io::Result<Self> {
         match Self::open(path, count) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make(path, count)?;
+                make(path, count, initialize)?;
                 Self::open(path, count)
             }
             opened => opened,
@@ -76,7 +85,11 @@ fn length(count: usize) -> io::Result<u64> {
 
 /// Makes the file, whole from the first moment that it goes by its name; if another
 /// process makes it meanwhile, that one stays.
-fn make(path: &Path, count: usize) -> io::Result<()> {
+fn make(
+    path: &Path,
+    count: usize,
+    initialize: impl FnOnce(&Numbers) -> io::Result<()>,
+) -> io::Result<()> {
     // A name for nobody else: a process is not alone with its threads, nor, in a namespace,
     // with its number. Random bytes would take milliseconds, which all of imapd would
     // spend that starts at once.
@@ -89,6 +102,7 @@ fn make(path: &Path, count: usize) -> io::Result<()> {
     let unfinished = path.with_extension(name);
     let made = length(count).and_then(|length| {
         make_whole(&unfinished, length)?;
+        initialize(&Numbers::open(&unfinished, count)?)?;
         let flags = RenameFlags::RENAME_NOREPLACE;
         match renameat2(AT_FDCWD, &unfinished, AT_FDCWD, path, flags) {
             Ok(()) => Ok(()),
@@ -132,9 +146,9 @@ mod tests {
     fn processes_that_make_it_at_once_have_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("numbers");
-        make(&path, 10).unwrap();
+        make(&path, 10, |_| Ok(())).unwrap();
         Numbers::open(&path, 10).unwrap()[0].fetch_add(1, Relaxed);
-        make(&path, 10).unwrap();
+        make(&path, 10, |_| Ok(())).unwrap();
         assert_eq!(Numbers::open(&path, 10).unwrap()[0].load(Relaxed), 1);
     }
 
@@ -162,7 +176,7 @@ mod tests {
     fn what_is_no_file_of_ours_is_not_opened() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name| directory.path().join(name);
-        make(&path("numbers"), 10).unwrap();
+        make(&path("numbers"), 10, |_| Ok(())).unwrap();
         assert!(Numbers::open(&path("numbers"), 11).is_err());
         std::os::unix::fs::symlink(path("numbers"), path("link")).unwrap();
         assert!(Numbers::open_or_make(&path("link"), 10).is_err());

@@ -6,11 +6,14 @@
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::key::Key;
+use super::sync_file::announce;
 use super::tier::{Change, Claim, Table, Tier, Trouble};
 use crate::clock::Moment;
 
@@ -21,18 +24,25 @@ type Records = Mutex<LruCache<Key, Vec<u8>>>;
 
 pub(super) struct Memory {
     tables: [Records; Table::ALL.len()],
-    claims: Arc<Mutex<HashSet<Key>>>,
+    claims: Arc<Claims>,
+}
+
+#[derive(Default)]
+struct Claims {
+    held: Mutex<HashSet<Key>>,
+    releases: AtomicU32,
 }
 
 /// A key that is in `claims` as long as this lives.
 struct Held {
     key: Key,
-    claims: Arc<Mutex<HashSet<Key>>>,
+    claims: Arc<Claims>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.claims.lock().remove(&self.key);
+        self.claims.held.lock().remove(&self.key);
+        announce(&self.claims.releases);
     }
 }
 
@@ -57,7 +67,12 @@ impl Memory {
 }
 
 impl Tier for Memory {
-    fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble> {
+    fn find(
+        &self,
+        table: Table,
+        key: &Key,
+        _patience: Duration,
+    ) -> Result<Option<Vec<u8>>, Trouble> {
         Ok(self.table(table).lock().peek(key).cloned())
     }
 
@@ -84,12 +99,16 @@ impl Tier for Memory {
     }
 
     fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble> {
-        let claimed = self.claims.lock().insert(*key);
+        let claimed = self.claims.held.lock().insert(*key);
         Ok(claimed.then(|| {
             Claim::new(Held {
                 key: *key,
                 claims: Arc::clone(&self.claims),
             })
         }))
+    }
+
+    fn releases(&self, _key: &Key) -> &AtomicU32 {
+        &self.claims.releases
     }
 }

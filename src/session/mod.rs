@@ -13,6 +13,7 @@ mod budget;
 mod counters;
 mod counting;
 mod crashes;
+mod environment;
 mod flushes;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
@@ -27,6 +28,7 @@ mod shelf;
 mod state_dir;
 mod store;
 mod store_file;
+mod sync_file;
 mod tier;
 
 use std::sync::Arc;
@@ -47,7 +49,7 @@ pub use key::{Key, digest};
 pub use record::{Bounds, Lifetimes, Opening};
 pub use state_dir::examine as examine_state_dir;
 pub use store::{Flushed, Listed, Store, Usage};
-pub use tier::Claim;
+pub use tier::{Claim, Release};
 
 use crate::clock::{Clock, Moment};
 use crate::config::SessionsConfig;
@@ -56,6 +58,7 @@ use crate::descriptors;
 use crate::log::{Level, Log};
 use crate::outcome::{Failure, Reason};
 use counting::Counting;
+use environment::PATIENCE;
 use host::Host;
 use memory::Memory;
 use tier::Trouble;
@@ -92,6 +95,19 @@ struct Opened {
     tiers: Option<Arc<Tiers>>,
     /// From when on the host tier is worth a try.
     retry: Moment,
+    /// Why it is not known until then what the host knows.
+    outage: Option<Failure>,
+    /// What serves meanwhile what may do without the host.
+    without_host: Option<Arc<Tiers>>,
+}
+
+/// What trouble with the host tier comes to.
+#[derive(Clone, Copy)]
+enum Consequence {
+    /// Processes have sessions of their own.
+    NotShared,
+    /// Logins by tickets fail, because what is known of them is not known.
+    Outage,
 }
 
 struct Tiers {
@@ -114,6 +130,14 @@ const DESCRIPTORS: usize = 8;
 /// After so long a process that could not open the host tier tries again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// The same if it waited in vain for a lock: those who come meanwhile must not wait for it
+/// one after the other.
+const RETRY_AFTER_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a read waits for other processes where the reader cannot wait: as long as the
+/// lock is held at most by a process that runs.
+const GLANCE: Duration = Duration::from_millis(1);
+
 impl Sessions {
     /// Sessions as configured. Opens nothing.
     pub fn new(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
@@ -123,6 +147,8 @@ impl Sessions {
             opened: Mutex::new(Opened {
                 tiers: None,
                 retry: Moment::from_millis(0),
+                outage: None,
+                without_host: None,
             }),
             complained: Mutex::new(None),
             was_replaced: AtomicBool::new(false),
@@ -140,8 +166,9 @@ impl Sessions {
         }
     }
 
-    /// The sessions, if this process has opened those of the host, and no waiting
-    /// or writing is needed to go on with them.
+    /// The sessions, if this process has opened those of the host, and no writing is
+    /// needed to go on with them. What is read from them waits for nothing that could
+    /// take its time.
     pub fn opened<'s>(&'s self, log: &'s dyn Log) -> Option<Access<'s>> {
         let tiers = self.opened.try_lock()?.tiers.clone()?;
         self.look_after(tiers.host.as_ref()?, self.clock.now());
@@ -150,14 +177,16 @@ impl Sessions {
             sessions: self,
             tiers,
             log,
+            patience: GLANCE,
         })
     }
 
     /// The sessions, for a login whose troubles are told to `log`.
     ///
     /// # Errors
-    /// [`Reason::InternalError`] if there is no secret to be had, and
-    /// [`Reason::ProcessExhausted`] if there are no descriptors for the store.
+    /// [`Reason::InternalError`] if there is no secret to be had;
+    /// [`Reason::ProcessExhausted`] if there are no descriptors for the store, and
+    /// [`Reason::SessionsUnreadable`] if there is a store that cannot be opened now.
     pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
         let mut opened = self.opened.lock();
         let now = self.clock.now();
@@ -168,6 +197,7 @@ impl Sessions {
             // Let go of first: LMDB opens no store twice in a process.
             opened.tiers = None;
             opened.retry = now;
+            opened.outage = None;
             self.counting.begin_anew();
             // That it is opened anew was said; if that fails, it is another trouble.
             *self.complained.lock() = None;
@@ -176,7 +206,14 @@ impl Sessions {
             .tiers
             .as_ref()
             .is_some_and(|tiers| tiers.host.is_some());
+        if !has_host
+            && now < opened.retry
+            && let Some(outage) = &opened.outage
+        {
+            return Err(outage.clone());
+        }
         if !has_host && now >= opened.retry {
+            opened.outage = None;
             opened.retry = now.plus(RETRY);
             self.looked.store(now.as_millis(), Ordering::Relaxed);
             self.counting.try_again();
@@ -191,7 +228,13 @@ impl Sessions {
                 // The store is there: to ask about tickets that it knows would be
                 // to have them refused.
                 Err(failure) if opened.tiers.is_none() => {
-                    opened.retry = now;
+                    let waited = self.clock.now().since(now).unwrap_or_default();
+                    opened.retry = if waited < PATIENCE {
+                        now
+                    } else {
+                        opened.outage = Some(failure.clone());
+                        self.clock.now().plus(RETRY_AFTER_WAIT)
+                    };
                     return Err(failure);
                 }
                 Ok(None) if opened.tiers.is_none() => {
@@ -201,11 +244,38 @@ impl Sessions {
             }
         }
         let nothing = || Failure::new(Reason::InternalError, "no sessions");
-        Ok(Access {
+        let tiers = opened.tiers.clone().ok_or_else(nothing)?;
+        Ok(self.access(tiers, log))
+    }
+
+    /// Sessions of this process alone, while those of the host cannot be opened: for what
+    /// may be validated any number of times.
+    ///
+    /// # Errors
+    /// [`Reason::InternalError`] if there is no secret to be had.
+    pub fn open_without_host<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
+        let mut opened = self.opened.lock();
+        let tiers = match &opened.without_host {
+            Some(tiers) => Arc::clone(tiers),
+            None => Arc::new(self.tiers(None, &Secret::random()?)),
+        };
+        opened.without_host = Some(Arc::clone(&tiers));
+        Ok(self.access(tiers, log))
+    }
+
+    fn access<'s>(&'s self, tiers: Arc<Tiers>, log: &'s dyn Log) -> Access<'s> {
+        Access {
             sessions: self,
-            tiers: opened.tiers.clone().ok_or_else(nothing)?,
+            tiers,
             log,
-        })
+            patience: PATIENCE,
+        }
+    }
+
+    /// Whether the store was found to be no longer the one by its name: the next login
+    /// opens that one.
+    pub fn is_outdated(&self) -> bool {
+        self.was_replaced.load(Ordering::Relaxed)
     }
 
     /// Looks whether the store is whole and, now and then, whether it is still the one
@@ -256,7 +326,8 @@ impl Sessions {
     /// The host tier, or `None` if it is of no use.
     ///
     /// # Errors
-    /// [`Reason::ProcessExhausted`] if that is no fault of the store's.
+    /// [`Reason::ProcessExhausted`] or [`Reason::SessionsUnreadable`] if there is a store
+    /// whose sessions may be valid, and that may be over soon.
     fn open_host(&self, log: &dyn Log) -> Result<Option<Host>, Failure> {
         let SessionsConfig {
             state_dir,
@@ -273,7 +344,15 @@ impl Sessions {
                 return Err(Failure::new(Reason::ProcessExhausted, what));
             }
             Err(trouble) => {
-                self.complain(&trouble, log);
+                let is_outage = trouble.is_passing && host::is_there(state_dir);
+                let consequence = match is_outage {
+                    true => Consequence::Outage,
+                    false => Consequence::NotShared,
+                };
+                self.complain(&trouble, consequence, log);
+                if is_outage {
+                    return Err(Failure::new(Reason::SessionsUnreadable, trouble.line));
+                }
                 None
             }
         };
@@ -298,7 +377,7 @@ impl Sessions {
 
     /// Says what is wrong with the host tier: not with each login, but again to
     /// those who have come since.
-    fn complain(&self, trouble: &Trouble, log: &dyn Log) {
+    fn complain(&self, trouble: &Trouble, consequence: Consequence, log: &dyn Log) {
         let now = self.clock.now();
         let mut complained = self.complained.lock();
         let is_recent = |last: Moment| now.since(last).is_some_and(|age| age < SILENCE);
@@ -306,13 +385,16 @@ impl Sessions {
             return;
         }
         *complained = Some(now);
-        let line = if self.observes {
-            format!("what the host knows cannot be looked up: {trouble}")
-        } else {
-            format!(
+        let line = match consequence {
+            _ if self.observes => format!("what the host knows cannot be looked up: {trouble}"),
+            Consequence::NotShared => format!(
                 "sso: sessions are not shared between processes, and users will be asked \
                  for new tickets: {trouble}"
-            )
+            ),
+            Consequence::Outage => format!(
+                "sso: sessions cannot be read, and tickets are not put to CAS until they \
+                 can: {trouble}"
+            ),
         };
         log.write(Level::Error, &line);
     }
@@ -325,6 +407,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod flush_tests;
+#[cfg(test)]
+mod outage_tests;
 #[cfg(test)]
 mod seal_tests;
 #[cfg(test)]

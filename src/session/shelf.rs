@@ -4,8 +4,9 @@
 #![forbid(unsafe_code)]
 
 use heed::types::{Bytes, Unit};
-use heed::{CommitOrAbort, Database, Env, MdbError, RwTxn, WithTls};
+use heed::{CommitOrAbort, Database, MdbError, RwTxn};
 
+use super::environment::{Environment, PATIENCE};
 use super::flushes::Flushes;
 use super::key::{Key, Secret};
 use super::record::moment;
@@ -44,7 +45,7 @@ pub(super) struct Shelves {
 
 impl Shelves {
     /// Opens them; `None` if there are none, or not all of them.
-    pub(super) fn open(env: &Env<WithTls>) -> Result<Option<Self>, heed::Error> {
+    pub(super) fn open(env: &Environment) -> Result<Option<Self>, heed::Error> {
         let Some((all, flushes, secrets)) = open_tables(env)? else {
             return Ok(None);
         };
@@ -57,8 +58,8 @@ impl Shelves {
         }))
     }
 
-    /// Makes those that are missing. Nobody else must be at it.
-    pub(super) fn make(env: &Env<WithTls>) -> Result<Self, heed::Error> {
+    /// Makes those that are missing. The caller is the only writer.
+    pub(super) fn make(env: &Environment) -> Result<Self, heed::Error> {
         let (all, flushes, secrets) = create_tables(env)?;
         let flushes = Flushes(flushes);
         if read_secret(env, secrets)?.is_none() {
@@ -171,32 +172,35 @@ fn shelf_names(table: Table) -> [String; 2] {
 }
 
 /// The tables, or `None` if they are still to be made.
-fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
-    let opened = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
-        let shelf = |table| -> Result<_, heed::Error> {
-            let [records, order] = shelf_names(table);
-            let records = opener.open_database::<Bytes, Bytes>(transaction, Some(&records))?;
-            let order = opener.open_database::<Bytes, Unit>(transaction, Some(&order))?;
-            Ok(records.zip(order))
-        };
-        let [
-            tickets,
-            tokens,
-            refusals,
-            breakers,
-            budgets,
-            clients,
-            accepted,
-            notes,
-        ] = Table::ALL.map(shelf);
-        let flushes = opener.open_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
-        let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
-        let all = (
-            tickets?, tokens?, refusals?, breakers?, budgets?, clients?, accepted?, notes?,
-            flushes, secrets,
-        );
-        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
-    })?;
+fn open_tables(env: &Environment) -> Result<Option<Opened>, heed::Error> {
+    let transaction = env.read_txn(PATIENCE)?;
+    let opened = env
+        .lmdb()
+        .open_databases_and_commit(transaction, |opener, transaction| {
+            let shelf = |table| -> Result<_, heed::Error> {
+                let [records, order] = shelf_names(table);
+                let records = opener.open_database::<Bytes, Bytes>(transaction, Some(&records))?;
+                let order = opener.open_database::<Bytes, Unit>(transaction, Some(&order))?;
+                Ok(records.zip(order))
+            };
+            let [
+                tickets,
+                tokens,
+                refusals,
+                breakers,
+                budgets,
+                clients,
+                accepted,
+                notes,
+            ] = Table::ALL.map(shelf);
+            let flushes = opener.open_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
+            let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
+            let all = (
+                tickets?, tokens?, refusals?, breakers?, budgets?, clients?, accepted?, notes?,
+                flushes, secrets,
+            );
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
+        })?;
     Ok(opened.commit().and_then(|all| match all {
         (
             Some(tickets),
@@ -219,32 +223,36 @@ fn open_tables(env: &Env<WithTls>) -> Result<Option<Opened>, heed::Error> {
     }))
 }
 
-fn create_tables(env: &Env<WithTls>) -> Result<Opened, heed::Error> {
-    let created = env.create_databases_and_commit(env.write_txn()?, |opener, transaction| {
-        let shelf = |table| -> Result<_, heed::Error> {
-            let [records, order] = shelf_names(table);
-            let records = opener.create_database::<Bytes, Bytes>(transaction, Some(&records))?;
-            let order = opener.create_database::<Bytes, Unit>(transaction, Some(&order))?;
-            Ok((records, order))
-        };
-        let [
-            tickets,
-            tokens,
-            refusals,
-            breakers,
-            budgets,
-            clients,
-            accepted,
-            notes,
-        ] = Table::ALL.map(shelf);
-        let flushes = opener.create_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
-        let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
-        let all = (
-            tickets?, tokens?, refusals?, breakers?, budgets?, clients?, accepted?, notes?,
-            flushes, secrets,
-        );
-        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
-    })?;
+fn create_tables(env: &Environment) -> Result<Opened, heed::Error> {
+    let transaction = env.write_txn()?;
+    let created = env
+        .lmdb()
+        .create_databases_and_commit(transaction, |opener, transaction| {
+            let shelf = |table| -> Result<_, heed::Error> {
+                let [records, order] = shelf_names(table);
+                let records =
+                    opener.create_database::<Bytes, Bytes>(transaction, Some(&records))?;
+                let order = opener.create_database::<Bytes, Unit>(transaction, Some(&order))?;
+                Ok((records, order))
+            };
+            let [
+                tickets,
+                tokens,
+                refusals,
+                breakers,
+                budgets,
+                clients,
+                accepted,
+                notes,
+            ] = Table::ALL.map(shelf);
+            let flushes = opener.create_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
+            let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
+            let all = (
+                tickets?, tokens?, refusals?, breakers?, budgets?, clients?, accepted?, notes?,
+                flushes, secrets,
+            );
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all))
+        })?;
     let (tickets, tokens, refusals, breakers, budgets, clients, accepted, notes, flushes, secrets) =
         created
             .commit()
@@ -256,10 +264,10 @@ fn create_tables(env: &Env<WithTls>) -> Result<Opened, heed::Error> {
 }
 
 fn read_secret(
-    env: &Env<WithTls>,
+    env: &Environment,
     secrets: Records,
 ) -> Result<Option<[u8; Secret::LENGTH]>, heed::Error> {
-    let transaction = env.read_txn()?;
+    let transaction = env.read_txn(PATIENCE)?;
     let bytes = secrets.get(&transaction, SECRET)?;
     Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
 }

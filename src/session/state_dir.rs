@@ -51,10 +51,10 @@ pub fn examine(path: &Path, user: Option<Uid>) -> Result<(), String> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => check_rights(path, &metadata, user)
             .and_then(|()| check_way(path, user))
-            .map_err(|trouble| trouble.0),
+            .map_err(|trouble| trouble.line),
         // Whether it can be made is seen by its parent.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(trouble(path, &error, "make it a readable directory").0),
+        Err(error) => Err(trouble(path, &error, "make it a readable directory").line),
     }
 }
 
@@ -130,7 +130,10 @@ fn owner() -> String {
 
 /// What is wrong with a path of the state directory, and the remedy.
 pub(super) fn trouble(path: &Path, problem: &dyn std::fmt::Display, remedy: &str) -> Trouble {
-    Trouble(format!("{}: {problem}; {remedy}", path.display()))
+    Trouble {
+        line: format!("{}: {problem}; {remedy}", path.display()),
+        is_passing: false,
+    }
 }
 
 #[cfg(test)]
@@ -183,7 +186,7 @@ mod tests {
         let set = |mode| fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
         for mode in [0o777, 0o720, 0o702] {
             set(mode);
-            let trouble = prepare(&path).unwrap_err().0;
+            let trouble = prepare(&path).unwrap_err().line;
             assert!(trouble.ends_with("; chmod go-w it"), "{trouble}");
             assert_eq!(examine(&path, None).unwrap_err(), trouble);
         }
@@ -192,7 +195,7 @@ mod tests {
         prepare(&path).unwrap();
         if Uid::effective().is_root() {
             std::os::unix::fs::chown(&above, Some(65_534), None).unwrap();
-            let trouble = prepare(&path).unwrap_err().0;
+            let trouble = prepare(&path).unwrap_err().line;
             assert!(trouble.ends_with("; chown it to root"), "{trouble}");
         }
     }
@@ -235,10 +238,10 @@ mod tests {
         prepare(&at("long/state")).unwrap();
         prepare(&at("through/state")).unwrap();
         fs::set_permissions(at("open"), fs::Permissions::from_mode(0o777)).unwrap();
-        let trouble = prepare(&at("through/state")).unwrap_err().0;
+        let trouble = prepare(&at("through/state")).unwrap_err().line;
         assert!(trouble.contains("/open: may be written"), "{trouble}");
         assert!(prepare(&at("round/state")).is_err());
-        let turning = check_way(&at("round/state"), None).unwrap_err().0;
+        let turning = check_way(&at("round/state"), None).unwrap_err().line;
         assert!(turning.contains("Too many levels"), "{turning}");
         // Whose a link is, is who can turn it.
         if Uid::effective().is_root() {
@@ -252,12 +255,12 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let link = parent.path().join("link");
         std::os::unix::fs::symlink(parent.path(), &link).unwrap();
-        assert!(prepare(&link).unwrap_err().0.contains("not a directory"));
+        assert!(prepare(&link).unwrap_err().line.contains("not a directory"));
         let orphan = parent.path().join("missing").join("state");
-        assert!(prepare(&orphan).unwrap_err().0.contains("make it"));
+        assert!(prepare(&orphan).unwrap_err().line.contains("make it"));
         // The root directory belongs to root; root itself cannot be shown this.
         if !Uid::effective().is_root() {
-            assert!(prepare(Path::new("/")).unwrap_err().0.contains("chown"));
+            assert!(prepare(Path::new("/")).unwrap_err().line.contains("chown"));
         }
     }
 }

@@ -99,7 +99,7 @@ impl Store {
     /// # Errors
     /// Why it cannot be opened, with the remedy.
     pub fn open(directory: &Path, capacity: usize) -> Result<Option<Self>, String> {
-        let host = Host::open_existing(directory, capacity).map_err(|trouble| trouble.0)?;
+        let host = Host::open_existing(directory, capacity).map_err(|trouble| trouble.line)?;
         Ok(host.map(Self::new))
     }
 
@@ -142,7 +142,7 @@ impl Store {
         is_meant: impl Fn(&Listed) -> bool,
     ) -> Result<Flushed, String> {
         let noted = self.host.note_flush(selector);
-        let number = noted.map_err(|trouble| trouble.0)?;
+        let number = noted.map_err(|trouble| trouble.line)?;
         let mut flushed = Flushed::default();
         for kind in [Kind::Ticket, Kind::Token] {
             let mut after = None;
@@ -153,7 +153,7 @@ impl Store {
                 let meant = |listed: &&Listed| is_older(listed) && is_meant(listed);
                 let keys: Vec<Key> = page.sessions.iter().filter(meant).map(|l| l.key).collect();
                 let taken = self.host.take_out(Table::of(kind), &keys, number);
-                let taken = taken.map_err(|trouble| trouble.0)?;
+                let taken = taken.map_err(|trouble| trouble.line)?;
                 match kind {
                     Kind::Ticket => flushed.tickets += taken,
                     Kind::Token => flushed.tokens += taken,
@@ -168,13 +168,13 @@ impl Store {
     /// # Errors
     /// Why it cannot be read, with the remedy.
     pub fn usage(&self) -> Result<Usage, String> {
-        self.host.usage().map_err(|trouble| trouble.0)
+        self.host.usage().map_err(|trouble| trouble.line)
     }
 
     /// The next sessions in the order of their keys; `None` after the last.
     fn page(&self, kind: Kind, after: Option<Key>) -> Result<Option<Page>, String> {
         let records = self.host.records(Table::of(kind), after);
-        let records = records.map_err(|trouble| trouble.0)?;
+        let records = records.map_err(|trouble| trouble.line)?;
         let Some((last, _)) = records.last() else {
             return Ok(None);
         };

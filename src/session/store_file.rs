@@ -133,8 +133,10 @@ pub(super) fn remove_other_boots(directory: &Path) {
         let name = name.to_string_lossy();
         let is_of_boot = name.contains(&boot);
         let is_store = name.starts_with("sessions-") && name.contains(".mdb");
-        let is_ours = |name: &str| name.starts_with("counters-") || name.starts_with("crashes-");
-        if !is_of_boot && (is_store || is_ours(&name)) {
+        let is_beside = ["counters-", "crashes-", "sync-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        if !is_of_boot && (is_store || is_beside) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -47,7 +47,7 @@ impl Site {
 
 /// Opens a session of Alice's.
 pub(super) fn begin(access: &Access<'_>, kind: Kind, key: &Key) {
-    let opening = access.opening("CASPT", "imap://m");
+    let opening = access.opening("CASPT", "imap://m").unwrap();
     access.begin(kind, key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
 }
 
@@ -63,7 +63,7 @@ fn a_session_is_for_one_credential_service_and_policy() {
     let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
     begin(&access, Kind::Ticket, &key);
     assert_eq!(
-        access.find(Kind::Ticket, &key, &LIFETIMES),
+        access.find(Kind::Ticket, &key, &LIFETIMES).unwrap(),
         Some((alice(), Source::Host))
     );
     for other in [
@@ -72,7 +72,7 @@ fn a_session_is_for_one_credential_service_and_policy() {
         access.key(Kind::Ticket, "imap://m", &[1; 32], "PT-1"),
         access.key(Kind::Ticket, "imap://m", &POLICY, "PT-2"),
     ] {
-        assert_eq!(access.find(Kind::Ticket, &other, &LIFETIMES), None);
+        assert_eq!(access.find(Kind::Ticket, &other, &LIFETIMES).unwrap(), None);
     }
 }
 
@@ -85,9 +85,19 @@ fn a_session_that_is_not_used_ends() {
     begin(&access, Kind::Ticket, &key);
     site.clock
         .advance(LIFETIMES.idle - Duration::from_millis(1));
-    assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_some());
+    assert!(
+        access
+            .find(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .is_some()
+    );
     site.clock.advance(LIFETIMES.idle);
-    assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_none());
+    assert!(
+        access
+            .find(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[test]
@@ -102,10 +112,20 @@ fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
         begin(&access, Kind::Ticket, &key);
         for _ in 0..15 {
             site.clock.advance(Duration::from_secs(1_800));
-            assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_some());
+            assert!(
+                access
+                    .find(Kind::Ticket, &key, &LIFETIMES)
+                    .unwrap()
+                    .is_some()
+            );
         }
         site.clock.advance(Duration::from_secs(1_800));
-        assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_none());
+        assert!(
+            access
+                .find(Kind::Ticket, &key, &LIFETIMES)
+                .unwrap()
+                .is_none()
+        );
     }
 }
 
@@ -118,14 +138,19 @@ fn a_record_of_another_secret_is_no_session() {
     begin(&access, Kind::Ticket, &key);
     let host = access.tiers.host.as_ref().unwrap();
     let now = site.clock.now();
-    let opening = access.opening("CASPT", "imap://m");
+    let opening = access.opening("CASPT", "imap://m").unwrap();
     let forged = Session::new(alice(), now, Bounds::NONE, opening.since).encode(&opening);
     let sealed = Secret::new(&[9; 32]).sealed(&key, forged);
     host.update(Table::Tickets, &key, now, &mut |_| {
         Change::Put(sealed.clone())
     })
     .unwrap();
-    assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_none());
+    assert!(
+        access
+            .find(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[test]
@@ -137,7 +162,7 @@ fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_on
         let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
         begin(&access, Kind::Ticket, &key);
         assert_eq!(
-            access.find(Kind::Ticket, &key, &LIFETIMES),
+            access.find(Kind::Ticket, &key, &LIFETIMES).unwrap(),
             Some((alice(), Source::Memory))
         );
         let claim = access.claim(&key);
@@ -165,6 +190,7 @@ fn a_process_that_was_alone_finds_the_others_again() {
     let found = |access: &Access<'_>| {
         access
             .find(Kind::Ticket, &key(access), &LIFETIMES)
+            .unwrap()
             .map(|found| found.1)
     };
     assert_eq!(found(&site.open()), Some(Source::Memory));
@@ -188,23 +214,29 @@ fn a_store_that_was_removed_is_let_go_of() {
         begin(&access, Kind::Ticket, &key);
         access
             .find(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
             .map(|found| found.1)
     };
     assert_eq!(begun(1), Some(Source::Host));
     std::fs::remove_dir_all(&state).unwrap();
     // The next login makes the store anew.
     assert_eq!(begun(2), Some(Source::Host));
-    // One that is under way cannot see any more what was flushed, and believes nothing.
+    // One that is under way can tell neither what is known nor what was flushed.
     let under_way = site.open();
     std::fs::remove_dir_all(&state).unwrap();
     let key = under_way.key(Kind::Ticket, "imap://m", &POLICY, "PT-3");
-    begin(&under_way, Kind::Ticket, &key);
-    assert_eq!(under_way.find(Kind::Ticket, &key, &LIFETIMES), None);
+    let unreadable = Some(Reason::SessionsUnreadable);
+    let reason = |failure: Failure| failure.reason();
+    let opening = under_way.opening("CASPT", "imap://m");
+    assert_eq!(opening.err().map(reason), unreadable);
+    let found = under_way.find(Kind::Ticket, &key, &LIFETIMES);
+    assert_eq!(found.err().map(reason), unreadable);
+    assert!(site.sessions.is_outdated());
     drop(under_way);
     assert_eq!(begun(4), Some(Source::Host));
     let access = site.open();
     let first = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-    assert_eq!(access.find(Kind::Ticket, &first, &LIFETIMES), None);
+    assert_eq!(access.find(Kind::Ticket, &first, &LIFETIMES).unwrap(), None);
     assert!(site.log.lines()[0].1.contains("was removed, replaced"));
 }
 
@@ -251,7 +283,7 @@ fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
     let from = |source| {
         let found = keys
             .iter()
-            .filter_map(|key| access.find(Kind::Ticket, key, &LIFETIMES));
+            .filter_map(|key| access.find(Kind::Ticket, key, &LIFETIMES).unwrap());
         found.filter(|(_, found)| *found == source).count()
     };
     assert!(from(Source::Host) > 100 && from(Source::Memory) > 100);
@@ -272,12 +304,12 @@ fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
         &key,
         &Failure::new(Reason::ServerTimeout, "late"),
     );
-    assert_eq!(access.refusal(&key), None);
+    assert_eq!(access.refusal(&key).unwrap(), None);
     let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
     access.refuse(Kind::Ticket, &key, &failure);
-    assert_eq!(access.refusal(&key), Some((failure, Source::Host)));
+    assert_eq!(access.refusal(&key).unwrap(), Some((failure, Source::Host)));
     site.clock.advance(Duration::from_secs(30));
-    assert_eq!(access.refusal(&key), None);
+    assert_eq!(access.refusal(&key).unwrap(), None);
 }
 
 #[test]
@@ -296,22 +328,22 @@ fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
         for _ in 0..3 {
             access.record_outcome(&breaker, access.now(), Outcome::TimedOut);
         }
-        assert_eq!(access.permission(&breaker, timeout), Permission::Trial);
+        assert_eq!(access.permission(&breaker, timeout).unwrap(), Permission::Trial);
         access.end_trial(&breaker, Some(false));
     }
     // A process opens the store once: the other one does when this one has let go of it.
     drop(ours.sessions);
     let access = others.open();
     let breaker = access.breaker("https://cas");
-    assert_eq!(access.permission(&breaker, timeout), Permission::Denied);
+    assert_eq!(access.permission(&breaker, timeout).unwrap(), Permission::Denied);
     let other = access.breaker("https://other");
-    assert_eq!(access.permission(&other, timeout), Permission::Granted);
+    assert_eq!(access.permission(&other, timeout).unwrap(), Permission::Granted);
     let limits = access.rate_limits(&requester, 5, &breaker);
     let failure = access.check_rate(&limits).unwrap_err();
     assert_eq!(failure.reason(), Reason::BudgetSpent);
     // CAS answers again.
     access.record_outcome(&breaker, access.now(), Outcome::Answered);
-    assert_eq!(access.permission(&breaker, timeout), Permission::Granted);
+    assert_eq!(access.permission(&breaker, timeout).unwrap(), Permission::Granted);
     access.refund(&limits);
     assert!(access.check_rate(&limits).is_ok());
 }
@@ -349,7 +381,12 @@ fn tokens_evict_no_tickets() {
         let key = access.key(Kind::Token, "", &POLICY, &number.to_string());
         begin(&access, Kind::Token, &key);
     }
-    assert!(access.find(Kind::Ticket, &ticket, &LIFETIMES).is_some());
+    assert!(
+        access
+            .find(Kind::Ticket, &ticket, &LIFETIMES)
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]
@@ -363,12 +400,17 @@ fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
     let held = locks.try_lock(What::Writing).unwrap().unwrap();
     for _ in 0..4 {
         site.clock.advance(Duration::from_secs(1_500));
-        assert!(access.find(Kind::Ticket, &key, &LIFETIMES).is_some());
+        assert!(
+            access
+                .find(Kind::Ticket, &key, &LIFETIMES)
+                .unwrap()
+                .is_some()
+        );
     }
     drop(held);
     // Written again, it is the host's.
     begin(&access, Kind::Ticket, &key);
-    let found = access.find(Kind::Ticket, &key, &LIFETIMES);
+    let found = access.find(Kind::Ticket, &key, &LIFETIMES).unwrap();
     assert_eq!(found, Some((alice(), Source::Host)));
 }
 
@@ -382,13 +424,16 @@ fn what_memory_had_to_take_hides_nothing_that_is_alive() {
     let locks = Locks::new(directory.path().join("locks"));
     let held = locks.try_lock(What::Writing).unwrap();
     access.refuse(Kind::Ticket, &key, &failure);
-    assert_eq!(access.refusal(&key).unwrap().1, Source::Memory);
+    assert_eq!(access.refusal(&key).unwrap().unwrap().1, Source::Memory);
     drop(held);
     ours.clock.advance(Duration::from_secs(40));
-    assert!(access.refusal(&key).is_none());
+    assert!(access.refusal(&key).unwrap().is_none());
     drop(access);
     drop(ours.sessions);
     others.clock.advance(Duration::from_secs(40));
     others.open().refuse(Kind::Ticket, &key, &failure);
-    assert_eq!(others.open().refusal(&key).unwrap().1, Source::Host);
+    assert_eq!(
+        others.open().refusal(&key).unwrap().unwrap().1,
+        Source::Host
+    );
 }

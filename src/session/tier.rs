@@ -4,11 +4,13 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::flushes::Generation;
 use super::key::Key;
 use super::record::Ending;
+use super::sync_file::wait_while;
 use crate::clock::Moment;
 use crate::credential::Kind;
 
@@ -105,13 +107,19 @@ pub(super) enum Change {
     Remove,
 }
 
-/// Why a tier cannot be used, with the remedy: a line for the administrator.
+/// Why a tier cannot be used.
 #[derive(Debug)]
-pub(super) struct Trouble(pub(super) String);
+pub(super) struct Trouble {
+    /// With the remedy: a line for the administrator.
+    pub(super) line: String,
+    /// Whether that may be over soon: a lock that another process holds, or too little of
+    /// what the kernel has to give. What is in the tier is still good then.
+    pub(super) is_passing: bool,
+}
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.line)
     }
 }
 
@@ -129,10 +137,31 @@ impl Claim {
     }
 }
 
+/// What a login that did not get a [`Claim`] waits for.
+pub struct Release<'t> {
+    counter: &'t AtomicU32,
+    seen: u32,
+}
+
+impl<'t> Release<'t> {
+    /// The next release from now on, by the counter of these.
+    pub(super) fn next(counter: &'t AtomicU32) -> Self {
+        let seen = counter.load(Ordering::Acquire);
+        Self { counter, seen }
+    }
+
+    /// Waits for it, for `patience`, or until a signal is handled. That it has come does
+    /// not say what was released.
+    pub fn wait(&self, patience: Duration) {
+        wait_while(self.counter, self.seen, patience);
+    }
+}
+
 /// A place for records.
 pub(super) trait Tier: Send + Sync {
-    /// The record of `key`.
-    fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble>;
+    /// The record of `key`. Other processes are waited for no longer than `patience`.
+    fn find(&self, table: Table, key: &Key, patience: Duration)
+    -> Result<Option<Vec<u8>>, Trouble>;
 
     /// Lets `change` decide on the record of `key` while nobody else can. A
     /// record that is put is the most recently used one at `now`; the least
@@ -148,4 +177,7 @@ pub(super) trait Tier: Send + Sync {
 
     /// The claim on `key`, or `None` while somebody has it.
     fn claim(&self, key: &Key) -> Result<Option<Claim>, Trouble>;
+
+    /// The counter of the releases of claims on `key`, and on some other keys.
+    fn releases(&self, key: &Key) -> &AtomicU32;
 }

@@ -35,6 +35,11 @@
  *   limit N                    N kB of address space are left; "-" for all
  *   reloads COUNT MECH MESSAGE reload and an exchange, so often; prints ENDS
  *   loads COUNT                dlopen and dlclose of the plugin
+ *   crowd COUNT EVERY MECH GOOD BAD  COUNT children that each have one exchange and then
+ *                              live until the driver ends: with GOOD, but each EVERYth with
+ *                              BAD and a number behind it; prints ENDS
+ *   seize FILE                 takes the first lock of a sync file, and keeps it
+ *   release                    releases it
  *   threads N COUNT MECH       N threads with so many exchanges each, of all the
  *                              messages; prints ENDS. Needs SSO_TEST_THREADS.
  *

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -216,6 +217,68 @@ static void log_in_by_threads(char *arguments)
     print_ends("threads", ends);
 }
 
+/* Children that have had an exchange and live on, as processes of imapd do. A pipe tells how each
+ * exchange ended; the end of another one, when the driver ends, ends the children. */
+static void gather_crowd(char *arguments)
+{
+    enum { AT_ONCE = 4 };
+    char mech[32], good[4096], bad[4096], message[2100];
+    long count, every, told = 0;
+    unsigned lengths[2];
+    int ends_at[2], lives_at[2];
+    if (sscanf(arguments, "%ld %ld %31s %4095s %4095s", &count, &every, mech, good, bad) != 5 ||
+        pipe(ends_at) != 0 || pipe(lives_at) != 0)
+        fail("crowd", 0);
+    char *messages_of[2] = {bytes(good, &lengths[0]), bytes(bad, &lengths[1])};
+    struct ends all = {0, 0, 0, 0}, one;
+    for (long i = 0; i < count || told < count;) {
+        if (i < count && i - told < AT_ONCE) {
+            pid_t child = fork();
+            if (child < 0)
+                fail("fork", 0);
+            if (child == 0) {
+                struct ends ends = {0, 0, 0, 0};
+                int is_bad = i % every == every - 1;
+                unsigned length = lengths[is_bad];
+                char byte;
+                memcpy(message, messages_of[is_bad], length);
+                if (is_bad)
+                    length += snprintf(message + length, 32, "%ld", i);
+                close(lives_at[1]);
+                is_quiet = 1;
+                count_exchange(&ends, mech, message, length);
+                if (write(ends_at[1], &ends, sizeof ends) != sizeof ends)
+                    _exit(1);
+                while (read(lives_at[0], &byte, 1) < 0)
+                    ;
+                _exit(0);
+            }
+            i++;
+        } else if (read(ends_at[0], &one, sizeof one) == sizeof one) {
+            all.good += one.good, all.refused += one.refused;
+            all.unavailable += one.unavailable, all.others += one.others;
+            told++;
+        } else {
+            fail("crowd", 1);
+        }
+    }
+    free(messages_of[0]), free(messages_of[1]);
+    print_ends("crowd", all);
+}
+
+static pthread_mutex_t *seized;
+
+/* As a process that was stopped in the middle of the beginning of a read. */
+static void seize(const char *path)
+{
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    seized = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (file < 0 || seized == MAP_FAILED)
+        fail("seize", 0);
+    close(file);
+    printf("seize %d\n", pthread_mutex_lock(seized));
+}
+
 static void *new_mutex(void)
 {
     pthread_mutex_t *mutex = malloc(sizeof *mutex);
@@ -265,6 +328,12 @@ static int play_fault(const char *command, char *rest)
         reload_often(rest);
     else if (strcmp(command, "loads") == 0)
         load_often(rest);
+    else if (strcmp(command, "crowd") == 0)
+        gather_crowd(rest);
+    else if (strcmp(command, "seize") == 0)
+        seize(rest);
+    else if (strcmp(command, "release") == 0)
+        printf("release %d\n", pthread_mutex_unlock(seized));
     else if (strcmp(command, "threads") == 0)
         log_in_by_threads(rest);
     else

@@ -270,7 +270,7 @@ fn check(subject: &mut Subject<'_>, context: &Context<'_>) {
         subject.say_of_sasl(Severity::Fault, "sso_fallback_socket", what);
     }
     if is_sound("sso_fallback_socket") {
-        daemon::check_fallback(subject, &config);
+        daemon::check_fallback(subject, config);
     }
     if conf.get("saslauthd_path").is_some() {
         for option in conf.transitioning() {

@@ -86,6 +86,9 @@ pub(super) fn remedy(failure: &Failure) -> &'static str {
         }
         Reason::ServerAvoided => "mend the server, or wait some seconds",
         Reason::BudgetSpent => "find who sends bad tickets, and wait a minute; see caspt_budget",
+        Reason::SessionsUnreadable => {
+            "see the detail; often a process was stopped in the middle of a login: end it"
+        }
         Reason::Busy => "wait, and look who keeps the daemon busy",
         Reason::FallbackUnusable => {
             "look whether the saslauthd at sso_fallback_socket runs, and as which user"

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use heed::MdbError;
 
-use super::{Host, PATIENCE};
+use super::Host;
 use crate::session::crashes::Inside;
+use crate::session::environment::PATIENCE;
 use crate::session::key::Key;
 use crate::session::locks::What;
 use crate::session::state_dir::trouble;

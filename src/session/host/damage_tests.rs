@@ -98,7 +98,7 @@ fn a_store_that_is_damaged_inside_is_made_anew() {
     // From a few pages to several hundred.
     for sessions in [10, 500, 3_000] {
         let host = filled(directory.path(), sessions);
-        let pages = host.env.info().last_page_number;
+        let pages = host.env.lmdb().info().last_page_number;
         close(host);
         let file = OpenOptions::new()
             .write(true)
@@ -182,7 +182,7 @@ fn who_waited_while_it_was_cut_short_is_told_and_not_ended() {
     let host = filled(directory.path(), 500);
     std::fs::write(store_in(directory.path()), "").unwrap();
     for number in 0..500 {
-        let found = host.find(Table::Tickets, &Key::of_test(number));
+        let found = host.find(Table::Tickets, &Key::of_test(number), PATIENCE);
         let told = found.err().unwrap().to_string();
         assert!(told.contains("cut short"), "{told}");
     }
@@ -296,7 +296,7 @@ fn look_whenever_told(state: &Path) {
         line.unwrap();
         for number in 0..1_000 {
             let current = host.take().filter(Host::is_whole).unwrap_or_else(open);
-            let _ = current.find(Table::Tickets, &Key::of_test(number));
+            let _ = current.find(Table::Tickets, &Key::of_test(number), PATIENCE);
             host = Some(current);
         }
         println!("looked");

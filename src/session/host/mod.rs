@@ -6,14 +6,17 @@ mod place;
 mod tier;
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use heed::{Env, MdbError, RoTxn, RwTxn, WithTls};
+use heed::{MdbError, RoTxn, RwTxn};
+use nix::libc;
 
 use super::crashes::Crashes;
+use super::environment::{Environment, PATIENCE};
 use super::flushes::{Flushes, Generation};
 use super::key::{Key, Secret};
 use super::locks::{Locks, What};
@@ -22,23 +25,22 @@ use super::state_dir::trouble;
 use super::store_file::identity;
 use super::tier::{Table, Trouble};
 use damage::is_damage;
-
-/// How long each write waits for another process that writes: thousands of times as
-/// long as that takes. Not until the login's deadline: where a process was stopped
-/// while it writes, each write of a login would wait for it as long as that; and where CAS took
-/// all of that time, there would be none left to write what it said.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) use opening::is_there;
+use place::{MAKE_ROOM, READERS_STOPPED};
 
 /// By so many pages the store grows until those are looked for who were killed while they read.
 const GROWTH: usize = 1_024;
 
 pub(in crate::session) struct Host {
-    env: Env<WithTls>,
+    env: Environment,
     shelves: Shelves,
     locks: Locks,
     path: PathBuf,
     file: File,
     identity: (u64, u64),
+    /// That of the file by which processes wait for one another: those that have another
+    /// one would not.
+    sync_identity: Option<(u64, u64)>,
     /// In bytes: how much of the file is mapped, and must be there.
     room: u64,
     capacity: usize,
@@ -66,6 +68,7 @@ impl Host {
             path: self.path.clone(),
             file: self.file.try_clone().unwrap(),
             identity: self.identity,
+            sync_identity: self.sync_identity,
             room: self.room,
             capacity: self.capacity,
             evicted: AtomicU64::new(0),
@@ -75,6 +78,11 @@ impl Host {
             tidied: AtomicUsize::new(0),
             pid: self.pid,
         }
+    }
+
+    #[cfg(test)]
+    pub(in crate::session) fn environment(&self) -> &Environment {
+        &self.env
     }
 
     /// The host's secret.
@@ -97,7 +105,7 @@ impl Host {
 
     /// The room for all records, in bytes.
     pub(in crate::session) fn room(&self) -> usize {
-        self.env.info().map_size
+        self.env.lmdb().info().map_size
     }
 
     /// What was wrong with the store in the place of which this one was made.
@@ -116,7 +124,10 @@ impl Host {
     /// Whether the store is still the one by this name: somebody may have
     /// removed it, and another process have made a new one.
     pub(in crate::session) fn is_current(&self) -> bool {
-        self.is_whole() && identity(&self.path).is_ok_and(|found| found == self.identity)
+        let is = |path: &Path, known| identity(path).is_ok_and(|found| Some(found) == known);
+        self.is_whole()
+            && is(&self.path, Some(self.identity))
+            && is(self.env.sync().name(), self.sync_identity)
     }
 
     fn check_identity(&self) -> Result<(), Trouble> {
@@ -147,7 +158,8 @@ impl Host {
             heed::Error::Mdb(MdbError::MapResized) => {
                 "restart the mail server: sso_sessions was changed while it ran"
             }
-            heed::Error::Io(_) => "make room in its file system and look to its rights",
+            heed::Error::Mdb(MdbError::ReadersFull) => READERS_STOPPED,
+            heed::Error::Io(error) => return io_trouble(&self.path, error, MAKE_ROOM),
             _ => "restart the mail server",
         };
         trouble(&self.path, error, remedy)
@@ -169,8 +181,10 @@ impl Host {
     ) -> Result<T, Trouble> {
         self.check_process()?;
         self.check_identity()?;
-        // LMDB's own lock has no bound: a process that was stopped (SIGSTOP)
-        // while it writes would stop all of them.
+        // LMDB's own lock has no time-out: a process that was stopped (SIGSTOP) while it
+        // writes would stop all of them. It is not waited for until the login's deadline:
+        // each write of a login would wait as long as that; and where CAS took all of that
+        // time, there would be none left to write what it said.
         let _writing = self
             .locks
             .lock(What::Writing, PATIENCE)
@@ -195,7 +209,7 @@ impl Host {
     /// pins every page from then on, and the store takes all the room that it may have: in a
     /// file system that has less than that, it would be full for good.
     fn tidy(&self) {
-        let pages = self.env.info().last_page_number;
+        let pages = self.env.lmdb().info().last_page_number;
         if pages >= self.tidied.load(Ordering::Relaxed) + GROWTH {
             self.tidied.store(pages, Ordering::Relaxed);
             // If this fails, there is room as yet.
@@ -224,17 +238,26 @@ impl Host {
     pub(in crate::session) fn read<T>(
         &self,
         key: Option<&Key>,
-        read: impl Fn(&RoTxn<'_>) -> Result<T, heed::Error>,
+        read: impl FnOnce(&RoTxn<'_>) -> Result<T, heed::Error>,
+    ) -> Result<T, Trouble> {
+        self.read_within(PATIENCE, key, read)
+    }
+
+    /// The same, but other processes are waited for no longer than `patience`.
+    fn read_within<T>(
+        &self,
+        patience: Duration,
+        key: Option<&Key>,
+        read: impl FnOnce(&RoTxn<'_>) -> Result<T, heed::Error>,
     ) -> Result<T, Trouble> {
         self.check_process()?;
         // The login may have waited for CAS since it looked.
         self.check(self.is_whole())?;
         let _inside = self.enter(key)?;
-        let read = || {
-            let transaction = self.env.read_txn()?;
-            read(&transaction)
-        };
-        with_a_slot(&self.env, read).map_err(|error| self.trouble(&error))
+        self.env
+            .read_txn(patience)
+            .and_then(|transaction| read(&transaction))
+            .map_err(|error| self.trouble(&error))
     }
 
     /// Writes while nobody else does: all that `write` writes, or nothing of it.
@@ -251,31 +274,41 @@ impl Host {
     }
 }
 
-/// Reads, once more with the slots of the dead taken away if there is none left.
-fn with_a_slot<T>(
-    env: &Env<WithTls>,
-    read: impl Fn() -> Result<T, heed::Error>,
-) -> Result<T, heed::Error> {
-    match read() {
-        Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
-            env.clear_stale_readers()?;
-            read()
+/// What a lock that was not to be had comes to.
+fn busy(path: &Path) -> impl Fn(io::Error) -> Trouble {
+    move |error| io_trouble(path, &error, "make its directory writable")
+}
+
+/// What an I/O error comes to; `remedy` is that for one that stays.
+fn io_trouble(path: &Path, error: &io::Error, remedy: &str) -> Trouble {
+    let is_passing = is_passing(error);
+    let remedy = match error.kind() {
+        io::ErrorKind::TimedOut => {
+            "another process is busy with it; if that goes on, end the one that was stopped"
         }
-        answer => answer,
+        _ => remedy,
+    };
+    Trouble {
+        is_passing,
+        ..trouble(path, error, remedy)
     }
 }
 
-/// What a lock that was not to be had comes to.
-fn busy(path: &Path) -> impl Fn(std::io::Error) -> Trouble {
-    move |error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::TimedOut => {
-                "another process is busy with it; if that goes on, end the one that was stopped"
-            }
-            _ => "make its directory writable",
-        };
-        trouble(path, &error, remedy)
-    }
+/// Whether an error may be over soon, and says nothing about the store: a lock that was not
+/// free in time, a device, or too little of what the kernel has to give.
+fn is_passing(error: &io::Error) -> bool {
+    const PASSING: [libc::c_int; 7] = [
+        libc::EAGAIN,
+        libc::EINTR,
+        libc::EIO,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOLCK,
+        libc::ENOMEM,
+    ];
+    let number = error.raw_os_error();
+    error.kind() == io::ErrorKind::TimedOut
+        || number.is_some_and(|number| PASSING.contains(&number))
 }
 
 #[cfg(test)]

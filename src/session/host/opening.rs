@@ -107,6 +107,14 @@ fn room(capacity: usize) -> usize {
         .saturating_add(SLACK)
 }
 
+/// Whether there is a store of this boot in `directory`: it may have sessions in it.
+pub(in crate::session) fn is_there(directory: &Path) -> bool {
+    let store = store_path(directory).and_then(|path| {
+        std::fs::metadata(&path).map_err(|error| trouble(&path, &error, "make it readable"))
+    });
+    store.is_ok_and(|store| store.len() > 0)
+}
+
 /// Where the store of this boot is.
 fn store_path(directory: &Path) -> Result<PathBuf, Trouble> {
     let unknown = || {

@@ -12,33 +12,36 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
-use heed::{Env, EnvFlags, EnvOpenOptions, WithTls};
+use heed::{EnvFlags, EnvOpenOptions, MdbError};
 use memmap2::MmapOptions;
 
 use super::damage::{is_damage, lock_file, remove};
-use super::{Host, PATIENCE, busy, with_a_slot};
+use super::{Host, busy, io_trouble};
 use crate::session::crashes::Crashes;
+use crate::session::environment::{Environment, PATIENCE};
 use crate::session::locks::{Held, Locks, What};
 use crate::session::shelf::{DATABASES, Shelves};
 use crate::session::state_dir::{self, trouble};
 use crate::session::store_file::{
     Pages, close_on_exec, identity, lock_file_length, make_whole, remove_other_boots,
 };
+use crate::session::sync_file::{Lock, SyncFile};
 use crate::session::tier::Trouble;
 
-/// How many processes may have read, until the slots of those that have ended
-/// are used again.
-///
-/// A slot is a process's for its life, or a thread's where there are several, and
-/// nobody gives one back: to take one for each read would be to take LMDB's lock on
-/// the slots for each, and that has no bound.
+/// How many may read at the same time. However many processes live, few of them do: only
+/// those that are stopped or killed while they read keep a slot for longer than that, and
+/// the slots of the killed are used again.
 pub(super) const READERS: u32 = if cfg!(test) { 16 } else { 4_096 };
 
 /// The least that a system has as a page, in bytes: LMDB writes nothing less.
 const PAGE: u64 = 4_096;
 
 /// What is to be done about the file system.
-const MAKE_ROOM: &str = "make room in its file system and look to its rights";
+pub(super) const MAKE_ROOM: &str = "make room in its file system and look to its rights";
+
+/// What is to be done about readers that keep their slots.
+pub(super) const READERS_STOPPED: &str =
+    "look for processes that were stopped while they read, and end them";
 
 /// Why a store cannot be opened.
 pub(super) enum Fault {
@@ -80,6 +83,7 @@ pub(super) struct Place {
     /// In bytes: how much of the file is mapped at least.
     room: usize,
     crashes: Option<Arc<Crashes>>,
+    sync_path: PathBuf,
     only_looks: bool,
 }
 
@@ -112,7 +116,9 @@ impl Place {
         capacity: usize,
     ) -> Result<Self, Trouble> {
         let lock_path = directory.join("locks");
-        for file in [&path, &lock_file(&path), &lock_path] {
+        let sync_path = SyncFile::path(directory)
+            .ok_or_else(|| trouble(directory, &"this boot has no name", "mount /proc"))?;
+        for file in [&path, &lock_file(&path), &lock_path, &sync_path] {
             state_dir::check_file(file)?;
         }
         Ok(Self {
@@ -121,6 +127,7 @@ impl Place {
             locks: Locks::new(lock_path),
             capacity,
             crashes: None,
+            sync_path,
             only_looks: true,
         })
     }
@@ -140,6 +147,8 @@ impl Place {
         if self.is_short() {
             self.prepare()?;
         }
+        let sync = self.sync()?;
+        let sync_identity = identity(&self.sync_path).ok();
         let inside = self.crashes.as_ref().map(|crashes| crashes.enter(None));
         let inside = inside.transpose().map_err(Fault::Damage)?;
         // LMDB opens several files by their names, one after the other. Who makes a store
@@ -148,7 +157,7 @@ impl Place {
         if before.is_none() && making.is_none() {
             return Err(Fault::Replaced);
         }
-        let (env, shelves, room) = self.environment(making, before)?;
+        let (env, shelves, room) = self.environment(sync, making, before)?;
         drop(inside);
         let file = OpenOptions::new().write(true).open(&self.path);
         let file = file.map_err(|error| self.unusable(&error))?;
@@ -169,6 +178,7 @@ impl Place {
             path: self.path.clone(),
             file,
             identity,
+            sync_identity,
             room,
             capacity: self.capacity,
             evicted: AtomicU64::new(0),
@@ -178,6 +188,15 @@ impl Place {
             mended: None,
             pid: std::process::id(),
         })
+    }
+
+    /// What processes wait for one another by. It is there before a store is.
+    fn sync(&self) -> Result<Arc<SyncFile>, Trouble> {
+        let opened = SyncFile::open(&self.sync_path, !self.only_looks);
+        let remedy = "remove it while the mail server is stopped; it is made anew";
+        opened
+            .map(Arc::new)
+            .map_err(|error| io_trouble(&self.sync_path, &error, remedy))
     }
 
     /// Clears the place for a store that is to be made.
@@ -219,14 +238,15 @@ impl Place {
     /// The environment of LMDB, what is in it, and how long its file must be.
     fn environment(
         &self,
+        sync: Arc<SyncFile>,
         making: &mut Option<Held>,
         before: Option<(u64, u64)>,
-    ) -> Result<(Env<WithTls>, Shelves, u64), Fault> {
+    ) -> Result<(Environment, Shelves, u64), Fault> {
         if !length(&self.path).is_multiple_of(PAGE) {
             return Err(Fault::Damage("is not of whole pages".to_owned()));
         }
         let room = self.mapped();
-        let mut options = EnvOpenOptions::new().read_txn_with_tls();
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options
             .map_size(room)
             .max_readers(READERS)
@@ -234,6 +254,8 @@ impl Place {
         // SAFETY: these flags only leave out flushing to the disk, which the
         // name of the file makes needless (see above).
         unsafe { options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_SYNC) };
+        let opening = sync.lock(Lock::Opening, PATIENCE);
+        let opening = opening.map_err(busy(&self.path))?;
         // SAFETY: LMDB needs a file that nothing but LMDB changes. The
         // directory is ours and nobody else may write it, and the file's name
         // is this format's own.
@@ -244,10 +266,12 @@ impl Place {
             }
             error => self.fault(&error),
         })?;
+        drop(opening);
+        let env = Environment::new(env, Arc::clone(&sync));
         close_on_exec(&self.path).map_err(|error| self.unusable(&error))?;
         let pages = Pages {
-            size: u64::from(env.unnamed_database_stat().page_size),
-            count: (env.info().last_page_number as u64).saturating_add(1),
+            size: u64::from(env.lmdb().unnamed_database_stat().page_size),
+            count: (env.lmdb().info().last_page_number as u64).saturating_add(1),
         };
         pages
             .check(&self.path)
@@ -255,8 +279,7 @@ impl Place {
                 io::ErrorKind::InvalidData => Fault::Damage(error.to_string()),
                 _ => self.unusable(&error).into(),
             })?;
-        let opened = with_a_slot(&env, || Shelves::open(&env));
-        let shelves = match opened.map_err(|error| self.fault(&error))? {
+        let shelves = match Shelves::open(&env).map_err(|error| self.fault(&error))? {
             Some(shelves) => shelves,
             None if self.only_looks => {
                 return Err(trouble(&self.path, &"is being made", "ask again").into());
@@ -268,6 +291,8 @@ impl Place {
                 if before.is_some() && before != identity(&self.path).ok() {
                     return Err(Fault::Replaced);
                 }
+                let writing = self.locks.lock(What::Writing, PATIENCE);
+                let _writing = writing.map_err(busy(&self.path))?;
                 Shelves::make(&env).map_err(|error| self.fault(&error))?
             }
         };
@@ -312,9 +337,16 @@ impl Place {
                 let problem = format!("{error}: {} MiB at one place", self.mapped() >> 20);
                 let remedy =
                     "lower sso_sessions, or raise the limit of the address space (LimitAS=)";
-                trouble(&self.path, &problem, remedy)
+                Trouble {
+                    is_passing: true,
+                    ..trouble(&self.path, &problem, remedy)
+                }
             }
-            heed::Error::Io(_) => trouble(&self.path, error, MAKE_ROOM),
+            heed::Error::Io(error) => io_trouble(&self.path, error, MAKE_ROOM),
+            heed::Error::Mdb(MdbError::ReadersFull) => Trouble {
+                is_passing: true,
+                ..trouble(&self.path, error, READERS_STOPPED)
+            },
             _ => trouble(&self.path, error, "restart the mail server"),
         };
         fault.into()
@@ -332,7 +364,7 @@ impl Place {
     }
 
     fn unusable(&self, error: &io::Error) -> Trouble {
-        trouble(&self.path, error, MAKE_ROOM)
+        io_trouble(&self.path, error, MAKE_ROOM)
     }
 }
 

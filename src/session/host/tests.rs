@@ -26,13 +26,15 @@ pub(super) fn put(
 }
 
 pub(super) fn has(host: &Host, number: u32) -> bool {
-    let found = host.find(Table::Tickets, &Key::of_test(number));
+    let found = host.find(Table::Tickets, &Key::of_test(number), PATIENCE);
     found.unwrap().is_some()
 }
 
 /// Ends the store in this process, as the end of a process does.
 pub(super) fn close(host: Host) {
-    host.env.prepare_for_closing().wait();
+    let env = host.env.lmdb().clone();
+    drop(host);
+    env.prepare_for_closing().wait();
 }
 
 #[test]
@@ -44,7 +46,7 @@ fn records_outlive_the_process_that_wrote_them() {
     close(host);
     let host = Host::open(directory.path(), 10).unwrap();
     assert_eq!(
-        host.find(Table::Tickets, &Key::of_test(1))
+        host.find(Table::Tickets, &Key::of_test(1), PATIENCE)
             .unwrap()
             .as_deref(),
         Some(&b"alice"[..])
@@ -75,7 +77,7 @@ fn refusals_evict_no_session_and_go_when_they_are_old() {
     }
     assert!(has(&host, 1));
     put(&host, Table::Refusals, 200, 100_000, b"no").unwrap();
-    let transaction = host.env.read_txn().unwrap();
+    let transaction = host.env.read_txn(PATIENCE).unwrap();
     let refusals = host.shelf(Table::Refusals).records.len(&transaction);
     assert_eq!(refusals.unwrap(), 1);
 }
@@ -96,7 +98,7 @@ fn a_record_that_is_removed_leaves_no_trace() {
         },
     )
     .unwrap();
-    let transaction = host.env.read_txn().unwrap();
+    let transaction = host.env.read_txn(PATIENCE).unwrap();
     let shelf = host.shelf(Table::Tickets);
     assert!(shelf.records.is_empty(&transaction).unwrap());
     assert!(shelf.order.is_empty(&transaction).unwrap());
@@ -122,7 +124,7 @@ fn the_longest_records_fit_in_any_order_up_to_the_capacity() {
             .unwrap();
         }
     }
-    let transaction = host.env.read_txn().unwrap();
+    let transaction = host.env.read_txn(PATIENCE).unwrap();
     let held = host.shelf(Table::Tickets).records.len(&transaction);
     assert_eq!(held.unwrap(), capacity as u64);
 }
@@ -132,7 +134,7 @@ fn a_reader_that_stands_still_is_trouble_with_a_remedy_until_it_goes() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open_with_room(directory.path(), 100, 512 * 1024).unwrap();
     put(&host, Table::Tickets, 1, 1, b"x").unwrap();
-    let reading = host.env.read_txn().unwrap();
+    let reading = host.env.read_txn(PATIENCE).unwrap();
     let trouble = churn(&host).unwrap_err().to_string();
     assert!(trouble.contains("stopped while it read"), "{trouble}");
     // A thread has one transaction at a time.
@@ -179,7 +181,7 @@ fn lowering_the_capacity_holds_up_nobody_for_long() {
     // Its map would be too small for the store as it is.
     let host = Host::open(directory.path(), 100).unwrap();
     let held = || {
-        let transaction = host.env.read_txn().unwrap();
+        let transaction = host.env.read_txn(PATIENCE).unwrap();
         let records = host.shelf(Table::Tickets).records;
         records.len(&transaction).unwrap()
     };
@@ -244,7 +246,7 @@ fn slots_of_readers_that_were_killed_are_used_again() {
     let directory = tempfile::tempdir().unwrap();
     if let Ok(state) = std::env::var("SSO_TEST_READ_AND_DIE") {
         let host = Host::open(Path::new(&state), 10).unwrap();
-        let _reading = host.env.read_txn().unwrap();
+        let _reading = host.env.read_txn(PATIENCE).unwrap();
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
     }
     let host = Host::open_with_room(directory.path(), 100, 512 * 1024).unwrap();
@@ -267,7 +269,7 @@ fn who_was_killed_while_it_read_does_not_make_the_store_grow() {
     let directory = tempfile::tempdir().unwrap();
     if let Ok(state) = std::env::var("SSO_TEST_READ_AND_DIE") {
         let host = Host::open(Path::new(&state), 10).unwrap();
-        let _reading = host.env.read_txn().unwrap();
+        let _reading = host.env.read_txn(PATIENCE).unwrap();
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
     }
     let host = Host::open(directory.path(), 100).unwrap();
@@ -289,6 +291,8 @@ fn a_map_that_another_process_opened_is_not_used() {
     let mut host = Host::open(directory.path(), 10).unwrap();
     put(&host, Table::Tickets, 1, 1, b"x").unwrap();
     host.pid += 1;
-    let trouble = host.find(Table::Tickets, &Key::of_test(1)).unwrap_err();
+    let trouble = host
+        .find(Table::Tickets, &Key::of_test(1), PATIENCE)
+        .unwrap_err();
     assert!(trouble.to_string().contains("fork"), "{trouble}");
 }

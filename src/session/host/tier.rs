@@ -2,20 +2,27 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use super::Host;
+use super::{Host, busy};
 use crate::clock::Moment;
 use crate::session::key::{Key, unsealed};
-use crate::session::locks::What;
+use crate::session::locks::{Held, What};
 use crate::session::record::{Ending, Session, moment};
-use crate::session::state_dir::trouble;
+use crate::session::sync_file::{SyncFile, announce};
 use crate::session::tier::{Change, Claim, Table, Tier, Trouble};
 
 impl Tier for Host {
-    fn find(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Trouble> {
+    fn find(
+        &self,
+        table: Table,
+        key: &Key,
+        patience: Duration,
+    ) -> Result<Option<Vec<u8>>, Trouble> {
         let records = self.shelf(table).records;
-        self.read(Some(key), |transaction| {
+        self.read_within(patience, Some(key), |transaction| {
             let dated = records.get(transaction, key.as_bytes())?;
             Ok(dated.and_then(moment).map(|(_, record)| record.to_vec()))
         })
@@ -36,11 +43,32 @@ impl Tier for Host {
         let held = self
             .locks
             .try_lock(What::Validating(key))
-            .map_err(|error| {
-                let remedy = "make the directory writable for us";
-                trouble(&self.path, &error, remedy)
-            })?;
-        Ok(held.map(Claim::new))
+            .map_err(busy(&self.path))?;
+        Ok(held.map(|held| {
+            Claim::new(Validating {
+                held: Some(held),
+                sync: Arc::clone(self.env.sync()),
+                key: *key,
+            })
+        }))
+    }
+
+    fn releases(&self, key: &Key) -> &AtomicU32 {
+        self.env.sync().releases(key)
+    }
+}
+
+/// The lock on a validation. Those who wait for it are woken when it is released.
+struct Validating {
+    held: Option<Held>,
+    sync: Arc<SyncFile>,
+    key: Key,
+}
+
+impl Drop for Validating {
+    fn drop(&mut self) {
+        self.held = None;
+        announce(self.sync.releases(&self.key));
     }
 }
 

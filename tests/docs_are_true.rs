@@ -1,7 +1,7 @@
-//! README.md, `docs/` and SECURITY.md say what is so: every configuration in them is loaded, every
-//! command run, every link followed, every test found.
+//! Tests of README.md, `docs/` and SECURITY.md: every configuration loads, every command runs,
+//! every link resolves, and every test that they name exists.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod documents;

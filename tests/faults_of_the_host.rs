@@ -1,16 +1,16 @@
-//! What a host runs out of, what it does to its processes, and what its network does to it: what
-//! users see of that, and that nothing is lost by it. Each test prints its row of the table of
-//! faults; what takes minutes is left to `make faults`.
+//! Faults of the host: exhausted resources, forks and reloads of the host application, and faults
+//! of the network. The tests check what users see of each fault, and that nothing is lost. Each
+//! test prints a row for the table of faults; tests that take minutes run with `make faults`.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// The table of faults.
+// The tests print the table of faults.
 #![allow(clippy::print_stdout)]
 
 mod harness;
 mod libsasl2;
 
-// One program of them all, because some of them do little but wait.
+// All tests share one binary, because some of them mostly wait.
 #[path = "faults_of_the_host/border.rs"]
 mod border;
 #[path = "faults_of_the_host/certificate.rs"]
@@ -19,6 +19,8 @@ mod certificate;
 mod descriptors;
 #[path = "faults_of_the_host/dns.rs"]
 mod dns;
+#[path = "faults_of_the_host/fault_env.rs"]
+mod fault_env;
 #[path = "faults_of_the_host/forks.rs"]
 mod forks;
 #[path = "faults_of_the_host/growth.rs"]
@@ -37,5 +39,3 @@ mod slow;
 mod threads;
 #[path = "faults_of_the_host/trusted_cas.rs"]
 mod trusted_cas;
-#[path = "faults_of_the_host/world.rs"]
-mod world;

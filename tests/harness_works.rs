@@ -1,6 +1,6 @@
-//! The harness keeps its own promises: without that, no other test proves anything.
+//! Tests of the harness itself, on which all other tests rely.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -27,11 +27,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const IMAP: &str = "imap://localhost";
-/// Set in the process that `killing_the_owner_leaves_nothing` kills.
+/// Set in the process that `killed_test_process_leaves_nothing` kills.
 const OWNER: &str = "SSO_TEST_OWNER";
 
 #[test]
-fn a_user_of_the_private_sasldb_logs_in_and_syslog_shows_it() {
+fn private_sasldb_user_logs_in_and_is_logged() {
     let scratch = Scratch::new("plain");
     let cyrus = Cyrus::start(&scratch, &Authority::new(), Options::default());
     cyrus.sasl_user("anna", "secret");
@@ -57,7 +57,7 @@ fn a_user_of_the_private_sasldb_logs_in_and_syslog_shows_it() {
 }
 
 #[test]
-fn tls_works_from_the_start_and_later() {
+fn implicit_tls_and_starttls_work() {
     let scratch = Scratch::new("tls");
     let authority = Authority::new();
     let options = Options {
@@ -76,14 +76,14 @@ fn tls_works_from_the_start_and_later() {
 }
 
 #[test]
-fn master_replaces_its_children_on_hup_and_starts_again() {
+fn master_replaces_children_on_hup_and_restarts() {
     let scratch = Scratch::new("hup");
     let mut cyrus = Cyrus::start(&scratch, &Authority::new(), Options::default());
     cyrus.sasl_user("anna", "secret");
     assert!(Imap::connect(cyrus.imap_port()).login("anna", "secret").ok);
     let old = cyrus.children();
     cyrus.hup();
-    // SIGHUP does not wake a process that waits for a connection; the next one does.
+    // SIGHUP does not wake a process that waits for a connection; the next connection does.
     assert!(wait_until(PATIENCE, || {
         Imap::connect(cyrus.imap_port()).logout();
         !cyrus.children().iter().any(|pid| old.contains(pid))
@@ -97,12 +97,12 @@ fn master_replaces_its_children_on_hup_and_starts_again() {
 }
 
 #[test]
-fn pop3_and_sieve_answer_and_the_log_of_libsasl2_arrives() {
+fn pop3_and_sieve_answer_and_libsasl2_logs() {
     let scratch = Scratch::new("others");
     let options = Options {
         services: vec![Service::Pop3, Service::Sieve],
         imapd_conf: vec![("sasl_log_level".to_owned(), "7".to_owned())],
-        // No sasldb to ask, upon which libsasl2 itself remarks, not pop3d.
+        // Without sasldb, libsasl2 itself logs a message.
         stock_plugins: vec!["libplain.so"],
         ..Options::default()
     };
@@ -121,25 +121,30 @@ fn pop3_and_sieve_answer_and_the_log_of_libsasl2_arrives() {
     assert!(line.is_some(), "{}", cyrus.log().tail());
 }
 
-/// The first line of a server, and the one after each command.
+/// Returns the first line of a server and the first line of each reply to `commands`.
 fn first_lines(port: u16, commands: &[&str]) -> Vec<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a server");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("cannot connect to the server");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("cannot set the read time-out");
+    let mut reader = BufReader::new(stream.try_clone().expect("cannot duplicate the stream"));
     let mut next = || {
         let mut line = String::new();
-        reader.read_line(&mut line).map(|_| line).expect("a line")
+        reader
+            .read_line(&mut line)
+            .map(|_| line)
+            .expect("cannot read a line")
     };
     let mut lines = vec![next()];
     for command in commands {
-        write!(stream, "{command}\r\n").expect("sending");
+        write!(stream, "{command}\r\n").expect("cannot send the command");
         lines.push(next());
     }
     lines
 }
 
 #[test]
-fn a_saslauthd_of_the_stock_kind_asks_cyrus() {
+fn stock_saslauthd_checks_passwords_at_cyrus() {
     let scratch = Scratch::new("saslauthd");
     let cyrus = Cyrus::start(&scratch, &Authority::new(), Options::default());
     cyrus.sasl_user("anna", "secret");
@@ -158,12 +163,12 @@ fn a_saslauthd_of_the_stock_kind_asks_cyrus() {
 }
 
 #[test]
-fn a_proxy_ticket_of_a_real_cas_is_good_once() {
+fn real_cas_proxy_ticket_is_valid_once() {
     let scratch = Scratch::new("cas");
     let authority = Authority::new();
     let mut cas = CasServer::start(&scratch, &authority);
     let webmail = Portal::start(&authority, &cas, "webmail");
-    let foreign = Portal::start(&authority, &cas, "foreign");
+    let other_portal = Portal::start(&authority, &cas, "other");
     let ticket = webmail.proxy_ticket("anna", IMAP);
     let first = cas.validate(IMAP, &ticket);
     assert!(first.contains("<cas:user>anna</cas:user>"), "{first}");
@@ -174,8 +179,8 @@ fn a_proxy_ticket_of_a_real_cas_is_good_once() {
     assert!(second.contains("INVALID_TICKET"), "{second}");
     assert_eq!(cas.validations(), 2);
 
-    let other = cas.validate(IMAP, &foreign.proxy_ticket("anna", IMAP));
-    assert!(other.contains(&proxy(foreign.pgt_url())), "{other}");
+    let other = cas.validate(IMAP, &other_portal.proxy_ticket("anna", IMAP));
+    assert!(other.contains(&proxy(other_portal.pgt_url())), "{other}");
     let direct = cas.validate(IMAP, &webmail.service_ticket("anna", IMAP));
     assert!(direct.contains("<cas:user>anna</cas:user>"), "{direct}");
     assert!(!direct.contains("<cas:proxies>"), "{direct}");
@@ -185,8 +190,13 @@ fn a_proxy_ticket_of_a_real_cas_is_good_once() {
     assert!(browser(authority.ca_pem()).get(cas.url()).send().is_err());
     cas.start_again();
     cas.pause();
-    let hurried = reqwest::blocking::Client::builder().timeout(Duration::from_millis(300));
-    let error = hurried.build().unwrap().get(cas.url()).send().unwrap_err();
+    let impatient = reqwest::blocking::Client::builder().timeout(Duration::from_millis(300));
+    let error = impatient
+        .build()
+        .unwrap()
+        .get(cas.url())
+        .send()
+        .unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
     cas.resume();
     assert!(
@@ -196,7 +206,7 @@ fn a_proxy_ticket_of_a_real_cas_is_good_once() {
 }
 
 #[test]
-fn many_users_get_their_tickets_at_once() {
+fn many_users_obtain_tickets_concurrently() {
     let scratch = Scratch::new("many");
     let authority = Authority::new();
     let cas = CasServer::start(&scratch, &authority);
@@ -219,7 +229,7 @@ fn many_users_get_their_tickets_at_once() {
 }
 
 #[test]
-fn the_faulty_cas_plays_its_parts() {
+fn faulty_cas_behaves_as_set() {
     let authority = Authority::new();
     let mut cas = FaultyCas::start(&authority);
     let client = browser(authority.ca_pem());
@@ -280,8 +290,8 @@ fn the_faulty_cas_plays_its_parts() {
             .timeout(limit);
         client.build()?.get(url).send()?.text()
     };
-    let hurried = |url: &str| within(Duration::from_millis(300), url);
-    // Where something is to come of it, however busy the machine is.
+    let impatient = |url: &str| within(Duration::from_millis(300), url);
+    // For requests that must succeed on a busy machine.
     let patient = |url: &str| within(PATIENCE, url);
     for hanging in [
         Behaviour::HangOnAccept,
@@ -290,7 +300,7 @@ fn the_faulty_cas_plays_its_parts() {
     ] {
         cas.set(hanging.clone());
         assert!(
-            hurried(&cas.url()).is_err_and(|error| error.is_timeout()),
+            impatient(&cas.url()).is_err_and(|error| error.is_timeout()),
             "{hanging:?}"
         );
     }
@@ -313,19 +323,23 @@ fn the_faulty_cas_plays_its_parts() {
     let plain = FaultyCas::start_plain();
     assert!(plain.url().starts_with("http:") && patient(&plain.url()).is_ok());
 
-    // Also while connections hang.
+    // Dropping the server also ends connections that hang.
     let dropped = Instant::now();
     drop(cas);
     assert!(dropped.elapsed() < PATIENCE);
 }
 
 #[test]
-fn killing_the_owner_leaves_nothing() {
+fn killed_test_process_leaves_nothing() {
     if std::env::var_os(OWNER).is_some() {
-        own_a_site_for_ever();
+        run_servers_until_killed();
     }
     let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "killing_the_owner_leaves_nothing", "--nocapture"])
+        .args([
+            "--exact",
+            "killed_test_process_leaves_nothing",
+            "--nocapture",
+        ])
         .env(OWNER, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -333,22 +347,26 @@ fn killing_the_owner_leaves_nothing() {
         .map(Owner)
         .unwrap();
     let output = BufReader::new(owner.0.stdout.take().unwrap());
-    let home = output
+    let scratch_dir = output
         .lines()
         .map_while(Result::ok)
-        .find_map(|line| line.strip_prefix("site: ").map(str::to_owned))
-        .expect("a site");
-    // master, an imapd, Postfix' master and qmgr, gunicorn with two workers, an issuer, PHP with
-    // sixteen workers, the watchdog and a program deaf to SIGTERM.
-    assert!(processes_of(&home).len() >= 27, "{:?}", processes_of(&home));
+        .find_map(|line| line.strip_prefix("scratch: ").map(str::to_owned))
+        .expect("the process printed no scratch directory");
+    // The processes: master and an imapd, Postfix' master and qmgr, gunicorn with two workers, an
+    // issuer, PHP with sixteen workers, the watchdog, and a program that ignores SIGTERM.
+    assert!(
+        processes_of(&scratch_dir).len() >= 27,
+        "{:?}",
+        processes_of(&scratch_dir)
+    );
     drop(owner);
     let gone = wait_until(PATIENCE, || {
-        processes_of(&home).is_empty() && !Path::new(&home).exists()
+        processes_of(&scratch_dir).is_empty() && !Path::new(&scratch_dir).exists()
     });
-    assert!(gone, "{:?}", processes_of(&home));
+    assert!(gone, "{:?}", processes_of(&scratch_dir));
 }
 
-/// Killed whatever becomes of the test.
+/// Kills the process when dropped, whether or not the test passes.
 struct Owner(Child);
 
 impl Drop for Owner {
@@ -358,7 +376,7 @@ impl Drop for Owner {
     }
 }
 
-fn own_a_site_for_ever() -> ! {
+fn run_servers_until_killed() -> ! {
     let scratch = Scratch::new("owner");
     let authority = Authority::new();
     let cyrus = Cyrus::start(&scratch, &authority, Options::default());
@@ -370,31 +388,31 @@ fn own_a_site_for_ever() -> ! {
     cas.pause();
     let _issuer = OidcProvider::start(&scratch, &authority);
     let postfix = Postfix::start(&scratch, &authority, &postfix::Options::default());
-    let mut deaf = scratch.command("sh");
-    deaf.args(["-c", "trap '' TERM; sleep 1000"]);
-    let _deaf = scratch.spawn("deaf", deaf);
+    let mut ignores_term = scratch.command("sh");
+    ignores_term.args(["-c", "trap '' TERM; sleep 1000"]);
+    let _ignores_term = scratch.spawn("ignores-term", ignores_term);
     wait_until(PATIENCE, || {
         !cyrus.children().is_empty() && !postfix.children().is_empty()
     });
-    let line = format!("\nsite: {}\n", scratch.path().display());
+    let line = format!("\nscratch: {}\n", scratch.path().display());
     std::io::stdout()
         .write_all(line.as_bytes())
-        .expect("standard output");
-    // For ever, unless the one who is to kill us is killed.
+        .expect("cannot write to standard output");
+    // Waits until the parent kills this process, or exits.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     std::process::exit(1);
 }
 
-/// The processes that have the directory in their command line or environment.
-fn processes_of(home: &str) -> Vec<String> {
+/// Returns the processes with the directory in their command line or environment.
+fn processes_of(scratch_dir: &str) -> Vec<String> {
     let mentions = |pid: &str, file: &str| {
         let mut bytes = Vec::new();
         let opened = fs::File::open(format!("/proc/{pid}/{file}"));
         let _ = opened.and_then(|mut file| file.read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).contains(home)
+        String::from_utf8_lossy(&bytes).contains(scratch_dir)
     };
     fs::read_dir("/proc")
-        .expect("/proc")
+        .expect("cannot read /proc")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|pid| mentions(pid, "cmdline") || mentions(pid, "environ"))
         .collect()

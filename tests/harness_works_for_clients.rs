@@ -1,7 +1,6 @@
-//! The servers and clients of the bearer tokens keep their promises: without that, no other test
-//! of these tokens proves anything.
+//! Tests of the servers and clients for bearer tokens, on which other tests rely.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -18,7 +17,7 @@ use harness::scratch::Scratch;
 const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
 
 #[test]
-fn httpd_takes_a_young_token_of_sub_and_iat_and_no_other() {
+fn httpd_accepts_only_recent_tokens_with_sub_and_iat() {
     let scratch = Scratch::new("httpd");
     let keys = scratch.create_dir("keys");
     let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
@@ -34,7 +33,7 @@ fn httpd_takes_a_young_token_of_sub_and_iat_and_no_other() {
     };
     let cyrus = Cyrus::start(&scratch, &Authority::new(), options);
     cyrus.sasl_user("anna", "secret");
-    // Makes her INBOX.
+    // A first login creates the INBOX.
     assert!(Imap::connect(cyrus.imap_port()).login("anna", "secret").ok);
 
     let now = now();
@@ -61,7 +60,7 @@ fn httpd_takes_a_young_token_of_sub_and_iat_and_no_other() {
 }
 
 #[test]
-fn every_client_trusts_the_authority_of_its_test_and_no_other() {
+fn mail_clients_trust_only_the_ca_of_the_test() {
     let scratch = Scratch::new("clients");
     let authority = Authority::new();
     let options = Options {
@@ -90,11 +89,11 @@ fn every_client_trusts_the_authority_of_its_test_and_no_other() {
             user: "anna",
             token: "token",
         };
-        // PLAIN is what this server offers, and only behind TLS.
+        // The server offers PLAIN only within TLS, so the word proves that TLS was started.
         for (authority, trusted) in [(&authority, true), (&Authority::new(), false)] {
             let outcome = Clients::new(&scratch, authority).log_in(client, &login);
-            let got_in = outcome.transcript.contains("PLAIN");
-            assert_eq!(got_in, trusted, "{client:?}: {}", outcome.transcript);
+            let tls_started = outcome.transcript.contains("PLAIN");
+            assert_eq!(tls_started, trusted, "{client:?}: {}", outcome.transcript);
             assert!(!outcome.logged_in && outcome.challenge().is_none());
         }
     }

@@ -1,6 +1,6 @@
-//! The webmail in PHP keeps its promises: without that, no test with it proves anything.
+//! Tests of the PHP webmail, on which other tests rely.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -16,7 +16,7 @@ use harness::wait::{PATIENCE, wait_until};
 const IMAP: &str = "imap://localhost";
 const SERVICES: [Service; 3] = [Service::Imap, Service::Imaps, Service::Pop3];
 
-/// A stock Cyrus with these mechanisms.
+/// Starts a stock Cyrus that offers these mechanisms.
 fn cyrus(scratch: &Scratch, authority: &Authority, mechanisms: &str) -> Cyrus {
     let options = Options {
         services: SERVICES.to_vec(),
@@ -27,7 +27,7 @@ fn cyrus(scratch: &Scratch, authority: &Authority, mechanisms: &str) -> Cyrus {
 }
 
 #[test]
-fn phpcas_gets_real_proxy_tickets_for_who_has_logged_in() {
+fn phpcas_obtains_proxy_tickets_for_logged_in_users() {
     let scratch = Scratch::new("php");
     let authority = Authority::new();
     let cas = CasServer::start(&scratch, &authority);
@@ -44,7 +44,7 @@ fn phpcas_gets_real_proxy_tickets_for_who_has_logged_in() {
         assert!(spoilt != ticket && spoilt.len() == ticket.len());
         let xml = cas.validate(IMAP, &spoilt);
         assert!(xml.contains("INVALID_TICKET"), "{xml}");
-        // Once, so it was a fresh one.
+        // The ticket was not used before.
         let xml = cas.validate(IMAP, &ticket);
         assert!(
             xml.contains(&format!("<cas:user>{user}</cas:user>")),
@@ -55,32 +55,32 @@ fn phpcas_gets_real_proxy_tickets_for_who_has_logged_in() {
 }
 
 #[test]
-fn c_client_brings_the_ticket_by_authenticate_plain() {
-    the_ticket_is_the_password("PLAIN", "PLAIN");
+fn c_client_sends_the_ticket_by_authenticate_plain() {
+    check_ticket_as_password("PLAIN", "PLAIN");
 }
 
 #[test]
-fn c_client_brings_the_ticket_by_login_if_there_is_no_plain() {
-    // No mechanism of a stock Cyrus.
-    the_ticket_is_the_password("CASPT", "plaintext");
+fn c_client_sends_the_ticket_by_login_without_plain() {
+    // A stock Cyrus has no plugin for this mechanism, so it offers none.
+    check_ticket_as_password("CASPT", "plaintext");
 }
 
-/// What c-client does with a Cyrus to which the ticket is a password as any other; `login` is what
-/// Cyrus calls that in its log.
-fn the_ticket_is_the_password(mechanisms: &str, login: &str) {
+/// Opens mailboxes at a stock Cyrus where the ticket is an ordinary password in the sasldb. `login`
+/// is the name of the login method in the log of Cyrus.
+fn check_ticket_as_password(mechanisms: &str, login: &str) {
     let scratch = Scratch::new("php");
     let authority = Authority::new();
     let cas = CasServer::start(&scratch, &authority);
     let webmail = PhpWebmail::start(&scratch, &authority, &cas, "webmail");
     let alice = webmail.log_in("alice");
     let cyrus = cyrus(&scratch, &authority, mechanisms);
-    let told = |opened: &Opened| format!("{opened:?}\n{}", cyrus.log().tail());
+    let context = |opened: &Opened| format!("{opened:?}\n{}", cyrus.log().tail());
     cyrus.sasl_user("alice", &alice.fetch_ticket(IMAP));
     for service in SERVICES {
         let mark = cyrus.log().mark();
         let opened = alice.open(&Mailbox::of(&cyrus, service));
-        assert!(opened.opened, "{}", told(&opened));
-        assert_eq!(opened.messages, Some(0), "{}", told(&opened));
+        assert!(opened.opened, "{}", context(&opened));
+        assert_eq!(opened.messages, Some(0), "{}", context(&opened));
         let tls = if service == Service::Imaps {
             "+TLS"
         } else {
@@ -89,7 +89,7 @@ fn the_ticket_is_the_password(mechanisms: &str, login: &str) {
         let welcome = format!(" alice {login}{tls} User logged in");
         let welcome = |line: &Line| line.text.contains(&welcome);
         let line = cyrus.log().wait_for_since(mark, welcome, PATIENCE);
-        assert!(line.is_some(), "{}", told(&opened));
+        assert!(line.is_some(), "{}", context(&opened));
     }
     let imap = Mailbox::of(&cyrus, Service::Imap);
     let other = Mailbox {
@@ -104,23 +104,23 @@ fn the_ticket_is_the_password(mechanisms: &str, login: &str) {
         lines.iter().filter(refused).count()
     };
     let refused = |opened: &Opened, count: usize| {
-        assert!(!opened.opened, "{}", told(opened));
-        assert_eq!(opened.messages, None, "{}", told(opened));
-        assert!(!opened.errors.is_empty(), "{}", told(opened));
+        assert!(!opened.opened, "{}", context(opened));
+        assert_eq!(opened.messages, None, "{}", context(opened));
+        assert!(!opened.errors.is_empty(), "{}", context(opened));
         wait_until(PATIENCE, || refusals() >= count);
-        assert_eq!(refusals(), count, "{}", told(opened));
+        assert_eq!(refusals(), count, "{}", context(opened));
     };
     assert_eq!(refusals(), 0, "{}", cyrus.log().tail());
     alice.spoil_ticket();
     for (turn, service) in (1..).zip(SERVICES) {
         refused(&alice.open(&Mailbox::of(&cyrus, service)), 3 * turn);
     }
-    // It is another ticket.
+    // serviceMail obtains another ticket, which the sasldb does not contain.
     refused(&alice.service_mail(IMAP, &imap), 12);
 }
 
 #[test]
-fn c_client_trusts_the_authority_of_its_test_and_no_other() {
+fn c_client_trusts_only_the_ca_of_the_test() {
     let scratch = Scratch::new("php");
     let authority = Authority::new();
     let cas = CasServer::start(&scratch, &authority);

@@ -1,6 +1,6 @@
-//! What the harness says of tokens and their issuers is so.
+//! Tests of the key generator, the mock issuer and the real issuer, on which other tests rely.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_token_is_what_the_test_wrote() {
+fn token_contains_header_and_claims_verbatim() {
     let key = SigningKey::hmac(b"secret");
     let twice = r#"{"alg":"HS256","alg":"none"}"#;
     let nested = "[".repeat(200);
@@ -34,7 +34,7 @@ fn a_token_is_what_the_test_wrote() {
 }
 
 #[test]
-fn another_library_takes_every_minted_token() {
+fn independent_library_verifies_every_token() {
     let scratch = Scratch::new("minted");
     let claims = json!({"sub": "anna", "exp": now() + 60});
     let mut minted = Vec::new();
@@ -62,7 +62,7 @@ fn another_library_takes_every_minted_token() {
 }
 
 #[test]
-fn keys_are_new_and_of_the_size_that_their_name_says() {
+fn generated_keys_are_new_and_have_the_right_size() {
     assert_ne!(SigningKey::p256().pem(), SigningKey::p256().pem());
     for (key, coordinate, signature) in [
         (SigningKey::p256(), 32, 64),
@@ -88,7 +88,7 @@ fn keys_are_new_and_of_the_size_that_their_name_says() {
 }
 
 #[test]
-fn a_pem_is_of_the_kind_that_cyrus_reads() {
+fn pem_files_have_the_format_of_cyrus() {
     let secret = SigningKey::hmac(&[0xfb; 60]).pem();
     let lines: Vec<_> = secret.lines().collect();
     assert_eq!(lines[0], "-----BEGIN HMAC KEY-----");
@@ -103,7 +103,7 @@ fn a_pem_is_of_the_kind_that_cyrus_reads() {
 }
 
 #[test]
-fn the_key_server_publishes_and_fails_as_told() {
+fn key_server_behaves_as_set() {
     let authority = Authority::new();
     let mut server = KeyServer::start(&authority);
     let client = browser(authority.ca_pem());
@@ -169,7 +169,7 @@ fn the_key_server_publishes_and_fails_as_told() {
 }
 
 #[test]
-fn a_real_issuer_signs_by_every_algorithm() {
+fn real_issuer_signs_with_every_algorithm() {
     let scratch = Scratch::new("oidc");
     let authority = Authority::new();
     let provider = OidcProvider::start(&scratch, &authority);
@@ -195,7 +195,7 @@ fn a_real_issuer_signs_by_every_algorithm() {
 }
 
 #[test]
-fn a_real_issuer_has_tokens_of_every_kind() {
+fn real_issuer_issues_every_kind_of_token() {
     let scratch = Scratch::new("oidc");
     let authority = Authority::new();
     let provider = OidcProvider::start(&scratch, &authority);
@@ -217,7 +217,7 @@ fn a_real_issuer_has_tokens_of_every_kind() {
 }
 
 #[test]
-fn a_real_issuer_rotates_its_keys_and_comes_back() {
+fn real_issuer_rotates_keys_and_restarts() {
     let scratch = Scratch::new("oidc");
     let authority = Authority::new();
     let mut provider = OidcProvider::start(&scratch, &authority);
@@ -263,28 +263,35 @@ fn a_real_issuer_rotates_its_keys_and_comes_back() {
     assert!(!home.exists());
 }
 
-/// Header and claims.
+/// Decodes the header and the claims of a token.
 fn parts(token: &str) -> [Value; 2] {
     let mut parts = token.split('.').map(|part| {
-        let json = base64::decode_url(part).expect("base64url");
-        serde_json::from_slice(&json).expect("JSON")
+        let json = base64::decode_url(part).expect("the token is not base64url");
+        serde_json::from_slice(&json).expect("the token is not JSON")
     });
-    [(); 2].map(|()| parts.next().expect("a part"))
+    [(); 2].map(|()| parts.next().expect("the token has too few parts"))
 }
 
 fn published(provider: &OidcProvider, authority: &Authority) -> Vec<Value> {
     let reply = browser(authority.ca_pem()).get(provider.jwks_uri()).send();
-    let text = reply.and_then(|reply| reply.text()).expect("the keys");
-    let keys: Value = serde_json::from_str(&text).expect("JSON");
-    keys["keys"].as_array().cloned().expect("a key set")
+    let text = reply
+        .and_then(|reply| reply.text())
+        .expect("cannot fetch the key set");
+    let keys: Value = serde_json::from_str(&text).expect("the key set is not JSON");
+    keys["keys"]
+        .as_array()
+        .cloned()
+        .expect("the key set has no keys")
 }
 
-/// The claims of tokens, each with its algorithm and its key, as npm's `jose` sees them.
+/// Verifies tokens, each with its algorithm and key, with npm's `jose`, and returns their claims.
 fn verified(scratch: &Scratch, tokens: &[Value]) -> Vec<Value> {
     let home = scratch.create_dir("verifier");
     let script = include_str!("harness/oidc/verify.mjs");
     let command = node::command(scratch, &home, "verify", script);
     let output = scratch.run("verify", command, &json!(tokens).to_string());
     let claims = output.lines().map(serde_json::from_str);
-    claims.collect::<Result<_, _>>().expect("claims")
+    claims
+        .collect::<Result<_, _>>()
+        .expect("the verifier printed no claims")
 }

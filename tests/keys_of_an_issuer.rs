@@ -1,6 +1,6 @@
-//! Keys that change, that are withdrawn, and that cannot be had: what users notice of it.
+//! Key rotation, withdrawn keys, and key sets that cannot be fetched: what users notice.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -17,18 +17,18 @@ use nix::unistd::Pid;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// A token by another key than the site's first.
+/// Creates a token signed with another key than the first one of `site`.
 fn token_by(site: &TokenSite, key: &SigningKey, kid: &str) -> String {
     let header = json!({"alg": "ES256", "kid": kid}).to_string();
     key.token(&header, &site.claims(json!({"jti": kid})).to_string())
 }
 
 #[track_caller]
-fn accepted(answer: &Answer) {
+fn assert_accepted(answer: &Answer) {
     assert_eq!(answer.code(), code::OK, "{answer:?}");
 }
 
-/// A token of its own for each login, so that each is validated.
+/// Logs in with a new token, which must therefore be validated.
 fn log_in(site: &TokenSite, driver: &mut Driver) -> Answer {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -36,43 +36,43 @@ fn log_in(site: &TokenSite, driver: &mut Driver) -> Answer {
 }
 
 #[test]
-fn a_new_key_works_at_once_and_an_old_one_until_the_refresh() {
+fn new_key_works_at_once_and_old_key_until_the_refresh() {
     let site = TokenSite::new("rotated");
     let (mut one, mut other) = (site.driver(&[]), site.driver(&[]));
-    accepted(&log_in(&site, &mut one));
-    accepted(&log_in(&site, &mut other));
+    assert_accepted(&log_in(&site, &mut one));
+    assert_accepted(&log_in(&site, &mut other));
     assert_eq!(site.issuer.requests_for(JWKS), 1);
 
     let next = SigningKey::p256();
     site.issuer
         .set_keys(&[named(&next, "k2"), named(&site.key, "k1")]);
-    accepted(&one.token(&token_by(&site, &next, "k2")));
-    accepted(&other.token(&token_by(&site, &next, "k2")));
-    accepted(&log_in(&site, &mut other));
+    assert_accepted(&one.token(&token_by(&site, &next, "k2")));
+    assert_accepted(&other.token(&token_by(&site, &next, "k2")));
+    assert_accepted(&log_in(&site, &mut other));
     assert_eq!(site.issuer.requests_for(JWKS), 2);
 
-    // The old one is withdrawn: until the refresh nobody looks.
+    // The old key is withdrawn, which is noticed only at the next refresh.
     site.issuer.set_keys(&[named(&next, "k2")]);
-    accepted(&log_in(&site, &mut one));
+    assert_accepted(&log_in(&site, &mut one));
     assert_eq!(site.issuer.requests_for(JWKS), 2);
 }
 
 #[test]
-fn a_withdrawn_key_is_honoured_within_the_refresh_of_known_tokens_too() {
+fn withdrawn_key_is_refused_after_the_refresh() {
     let site = TokenSite::new("withdrawn");
     let mut driver = site.driver(&[("jwt_keys_refresh", "1")]);
     let known = site.token(json!({"jti": "known"}));
-    accepted(&driver.token(&known));
+    assert_accepted(&driver.token(&known));
     let next = SigningKey::p256();
     site.issuer.set_keys(&[named(&next, "k2")]);
     std::thread::sleep(Duration::from_millis(1_100));
     assert_eq!(log_in(&site, &mut driver).reason(), "key_unknown");
     assert_eq!(driver.token(&known).reason(), "key_unknown");
-    accepted(&driver.token(&token_by(&site, &next, "k2")));
+    assert_accepted(&driver.token(&token_by(&site, &next, "k2")));
 }
 
 #[test]
-fn a_new_kind_of_key_works_at_once() {
+fn new_key_type_works_at_once() {
     let site = TokenSite::new("family");
     let rsa = SigningKey::rsa();
     let file = site.pem_file(&[&rsa]);
@@ -82,51 +82,51 @@ fn a_new_kind_of_key_works_at_once() {
     let token = site.key.token(r#"{"alg":"ES256"}"#, &claims);
     assert_eq!(driver.token(&token).reason(), "algorithm_not_allowed");
     site.pem_file(&[&rsa, &site.key]);
-    accepted(&driver.token(&token));
+    assert_accepted(&driver.token(&token));
 }
 
 #[test]
-fn ten_thousand_unknown_keys_are_one_question() {
+fn unknown_key_ids_do_not_cause_one_fetch_each() {
     let site = TokenSite::new("flood");
     let mut drivers = [site.driver(&[]), site.driver(&[])];
     for driver in &mut drivers {
-        accepted(&log_in(&site, driver));
+        assert_accepted(&log_in(&site, driver));
         driver.ask("quiet 1");
     }
     assert_eq!(site.issuer.requests_for(JWKS), 1);
     let begin = Instant::now();
-    let stranger = SigningKey::ed25519();
+    let unknown_key = SigningKey::ed25519();
     let claims = site.claims(json!({})).to_string();
     for number in 0..10_000 {
         let header = format!(r#"{{"alg":"EdDSA","kid":"random-{number}"}}"#);
-        let answer = drivers[number % 2].token(&stranger.token(&header, &claims));
+        let answer = drivers[number % 2].token(&unknown_key.token(&header, &claims));
         assert_eq!(answer.code(), code::BADAUTH, "{answer:?}");
     }
     let elapsed = begin.elapsed();
-    let questions = site.issuer.requests_for(JWKS) - 1;
+    let fetches = site.issuer.requests_for(JWKS) - 1;
     let periods = elapsed.as_secs() / 10 + 1;
     assert!(
-        questions as u64 <= periods && questions > 0,
-        "{questions} in {elapsed:?}"
+        fetches as u64 <= periods && fetches > 0,
+        "{fetches} fetches in {elapsed:?}"
     );
-    accepted(&log_in(&site, &mut drivers[0]));
+    assert_accepted(&log_in(&site, &mut drivers[0]));
 }
 
 #[test]
-fn logins_at_the_same_time_ask_once() {
+fn concurrent_logins_share_one_fetch_of_the_keys() {
     let site = TokenSite::new("crowd");
     site.issuer.set_delay(Duration::from_millis(200));
     let mut drivers: Vec<Driver> = (0..8).map(|_| site.driver(&[])).collect();
     std::thread::scope(|scope| {
         for driver in &mut drivers {
-            scope.spawn(|| accepted(&log_in(&site, driver)));
+            scope.spawn(|| assert_accepted(&log_in(&site, driver)));
         }
     });
     assert_eq!(site.issuer.requests_for(JWKS), 1);
     assert_eq!(site.issuer.requests_for(DISCOVERY), 1);
 }
 
-/// The ways in which an issuer fails to tell its keys.
+/// Returns the ways in which an issuer can fail to provide its keys.
 fn failures() -> Vec<(&'static str, Behaviour)> {
     let answer = |status, content_type: &str, body: &str| Behaviour::AnswerAs {
         status,
@@ -158,7 +158,7 @@ fn failures() -> Vec<(&'static str, Behaviour)> {
     ]
 }
 
-/// Plays all failures side by side, each at a site of its own.
+/// Tests all failures concurrently, each with its own servers.
 fn for_each_failure(play: impl Fn(&str, Behaviour) + Sync) {
     std::thread::scope(|scope| {
         for (what, behaviour) in failures() {
@@ -169,39 +169,42 @@ fn for_each_failure(play: impl Fn(&str, Behaviour) + Sync) {
 }
 
 #[test]
-fn without_keys_nobody_can_tell_and_nobody_is_refused() {
+fn missing_keys_cause_an_outage_not_a_refusal() {
     for_each_failure(|what, behaviour| {
         let site = TokenSite::new("outage");
         site.issuer.set(behaviour);
-        // Only a time-out of which a busy machine has not taken half counts against the issuer.
+        // A time-out counts against the issuer only if a busy machine cannot have caused it.
         let mut driver = site.driver(&[("jwt_timeout", "3")]);
         let token = site.token(json!({}));
-        for asked in [true, false] {
+        for is_first in [true, false] {
             let answer = driver.token(&token);
             assert_eq!(answer.code(), code::UNAVAIL, "{what}: {answer:?}");
-            // No challenge: the client is not to throw its token away.
+            // No challenge, because the client must keep its token.
             assert_eq!(answer.steps.len(), 1, "{what}: {answer:?}");
-            // The second does not wait for the same.
+            // The second login does not wait for the issuer again.
             assert_eq!(
                 answer.reason() != "server_avoided",
-                asked,
+                is_first,
                 "{what}: {answer:?}"
             );
         }
-        // Whom it does not concern is refused all the same.
+        // A token of another issuer is refused nevertheless.
         let answer = driver.token(&site.token(json!({"iss": "x"})));
         assert_eq!(answer.reason(), "issuer_not_allowed", "{what}");
         site.issuer.behave();
         let end = Instant::now() + Duration::from_secs(10);
         while driver.token(&token).code() != code::OK {
-            assert!(Instant::now() < end, "{what}: not tried again");
+            assert!(
+                Instant::now() < end,
+                "{what}: the issuer was not asked again"
+            );
             std::thread::sleep(Duration::from_millis(200));
         }
     });
 }
 
 #[test]
-fn the_last_keys_serve_while_the_issuer_is_down_and_not_for_ever() {
+fn cached_keys_are_used_during_an_outage_for_a_limited_time() {
     for_each_failure(|what, behaviour| {
         let site = TokenSite::new("last");
         let options = [
@@ -210,16 +213,16 @@ fn the_last_keys_serve_while_the_issuer_is_down_and_not_for_ever() {
             ("jwt_keys_keep", if what == "closes" { "4" } else { "60" }),
         ];
         let mut driver = site.driver(&options);
-        accepted(&log_in(&site, &mut driver));
+        assert_accepted(&log_in(&site, &mut driver));
         let fetched = Instant::now();
         site.issuer.set(behaviour);
         std::thread::sleep(Duration::from_millis(1_100));
-        accepted(&log_in(&site, &mut driver));
-        // Nobody asks again at once.
-        let asked = site.issuer.connections();
-        accepted(&log_in(&site, &mut driver));
-        assert_eq!(site.issuer.connections(), asked, "{what}");
-        // A key that they do not have may exist by now: nobody can tell.
+        assert_accepted(&log_in(&site, &mut driver));
+        // The issuer is not asked again at once.
+        let connections = site.issuer.connections();
+        assert_accepted(&log_in(&site, &mut driver));
+        assert_eq!(site.issuer.connections(), connections, "{what}");
+        // An unknown key may have been added meanwhile, so the token is not refused.
         let answer = driver.token(&token_by(&site, &SigningKey::p256(), "new"));
         assert_eq!(answer.code(), code::UNAVAIL, "{what}: {answer:?}");
         if what == "closes" {
@@ -232,7 +235,7 @@ fn the_last_keys_serve_while_the_issuer_is_down_and_not_for_ever() {
 }
 
 #[test]
-fn a_description_of_another_issuer_is_none() {
+fn discovery_document_of_another_issuer_is_rejected() {
     let site = TokenSite::new("description");
     let mut document = site.issuer.discovery();
     document["issuer"] = json!("https://evil.example");
@@ -245,7 +248,7 @@ fn a_description_of_another_issuer_is_none() {
 }
 
 #[test]
-fn odd_and_broken_entries_do_not_spoil_the_set() {
+fn unusable_entries_of_a_key_set_are_ignored() {
     let site = TokenSite::new("odd");
     let mut without_kid = SigningKey::p384().jwk();
     without_kid["alg"] = json!("ES384");
@@ -262,8 +265,8 @@ fn odd_and_broken_entries_do_not_spoil_the_set() {
         named(&site.key, "k1"),
     ]);
     let mut driver = site.driver(&[]);
-    accepted(&log_in(&site, &mut driver));
-    // What was published is no secret.
+    assert_accepted(&log_in(&site, &mut driver));
+    // A published symmetric key must not be used.
     let claims = site.claims(json!({})).to_string();
     let forged = SigningKey::hmac(&[1; 64]);
     let forged = forged.token(r#"{"alg":"HS256","kid":"published secret"}"#, &claims);
@@ -271,19 +274,19 @@ fn odd_and_broken_entries_do_not_spoil_the_set() {
 }
 
 #[test]
-fn an_issuer_without_names_of_keys_may_rotate_them_too() {
+fn keys_without_key_ids_can_be_rotated() {
     let site = TokenSite::new("nameless");
     site.issuer.set_keys(&[site.key.jwk()]);
     let mut driver = site.driver(&[]);
-    accepted(&log_in(&site, &mut driver));
+    assert_accepted(&log_in(&site, &mut driver));
     let next = SigningKey::p256();
     site.issuer.set_keys(&[next.jwk()]);
     let claims = site.claims(json!({})).to_string();
-    accepted(&driver.token(&next.token(r#"{"alg":"ES256"}"#, &claims)));
+    assert_accepted(&driver.token(&next.token(r#"{"alg":"ES256"}"#, &claims)));
 }
 
 #[test]
-fn files_of_keys_are_read_again_when_they_change() {
+fn changed_key_files_are_read_again() {
     let site = TokenSite::new("files");
     let (old, new) = (SigningKey::p256(), SigningKey::ed25519());
     let directory = site.scratch.create_dir("keys");
@@ -303,29 +306,29 @@ fn files_of_keys_are_read_again_when_they_change() {
         key.token(&json!({"alg": alg, "kid": "any"}).to_string(), &claims)
     };
     let answer = driver.token(&token(&old, "ES256", 1));
-    accepted(&answer);
-    // The broken one is told of, once.
-    let complaints = |answer: &Answer| {
+    assert_accepted(&answer);
+    // The broken file is reported once.
+    let reports = |answer: &Answer| {
         let lines = answer.log.iter();
         lines
             .filter(|(_, line)| line.contains("broken.pem"))
             .count()
     };
-    assert_eq!(complaints(&answer), 1, "{answer:?}");
+    assert_eq!(reports(&answer), 1, "{answer:?}");
     let unknown = driver.token(&token(&new, "EdDSA", 1)).reason();
     assert_eq!(unknown, "key_unknown");
-    // At once, for a token that needs it.
+    // A new key is found at once when a token needs it.
     write("new.pem", &new.pem());
-    accepted(&driver.token(&token(&new, "EdDSA", 2)));
-    // Withdrawn: within the refresh, of known tokens too.
-    std::fs::remove_file(site.scratch.join("keys/old.pem")).expect("the old key");
+    assert_accepted(&driver.token(&token(&new, "EdDSA", 2)));
+    // A withdrawn key is refused after the refresh, for known tokens, too.
+    std::fs::remove_file(site.scratch.join("keys/old.pem")).expect("cannot remove the old key");
     std::thread::sleep(Duration::from_millis(1_100));
     for jti in [1, 2] {
         let reason = driver.token(&token(&old, "ES256", jti)).reason();
         assert_eq!(reason, "key_unknown");
     }
-    // None left: that is for the administrator, and no fault of the token's.
-    std::fs::remove_file(site.scratch.join("keys/new.pem")).expect("the new key");
+    // Without any key, it is an outage that the administrator must fix, not a refusal.
+    std::fs::remove_file(site.scratch.join("keys/new.pem")).expect("cannot remove the new key");
     std::thread::sleep(Duration::from_millis(1_100));
     let answer = driver.token(&token(&new, "EdDSA", 3));
     assert_eq!(answer.code(), code::UNAVAIL, "{answer:?}");
@@ -333,39 +336,39 @@ fn files_of_keys_are_read_again_when_they_change() {
 }
 
 #[test]
-fn without_a_store_each_process_asks_for_itself() {
+fn each_process_fetches_keys_without_a_session_cache() {
     let site = TokenSite::new("nostore");
     let file = site.scratch.write("file", "");
     let file = file.display().to_string();
     for count in 1..=2 {
         let mut driver = site.driver(&[("sso_state_dir", &file)]);
         for _ in 0..3 {
-            accepted(&log_in(&site, &mut driver));
+            assert_accepted(&log_in(&site, &mut driver));
         }
         assert_eq!(site.issuer.requests_for(JWKS), count);
     }
 }
 
 #[test]
-fn a_key_that_is_replaced_under_its_name_works_at_once() {
+fn replaced_key_with_the_same_key_id_works_at_once() {
     let site = TokenSite::new("replaced");
     let mut driver = site.driver(&[]);
-    accepted(&log_in(&site, &mut driver));
+    assert_accepted(&log_in(&site, &mut driver));
     let next = SigningKey::p256();
     site.issuer.set_keys(&[named(&next, "k1")]);
-    accepted(&driver.token(&token_by(&site, &next, "k1")));
-    // And while the issuer is down a forged token is refused, not an outage.
+    assert_accepted(&driver.token(&token_by(&site, &next, "k1")));
+    // While the issuer is down, a forged token is still refused.
     site.issuer.set(Behaviour::CloseOnAccept);
     let forged = token_by(&site, &SigningKey::p256(), "k1");
     assert_eq!(driver.token(&forged).reason(), "signature_wrong");
 }
 
 #[test]
-fn who_fetches_and_is_stopped_locks_nobody_out() {
+fn stopped_process_that_fetches_keys_does_not_block_others() {
     let site = TokenSite::new("stopped");
     let options = [("jwt_keys_refresh", "1")];
     let (mut stopped, mut other) = (site.driver(&options), site.driver(&options));
-    accepted(&log_in(&site, &mut stopped));
+    assert_accepted(&log_in(&site, &mut stopped));
     site.issuer.set_delay(Duration::from_secs(60));
     std::thread::sleep(Duration::from_millis(1_100));
     let token = site.token(json!({"jti": "stopped"}));
@@ -374,19 +377,24 @@ fn who_fetches_and_is_stopped_locks_nobody_out() {
         hex(&oauthbearer(&token))
     ));
     assert!(wait_until(PATIENCE, || site.issuer.requests().len() > 2));
-    let pid = Pid::from_raw(stopped.pid().try_into().expect("a pid"));
-    kill(pid, Signal::SIGSTOP).expect("stopping the driver");
+    let pid = Pid::from_raw(
+        stopped
+            .pid()
+            .try_into()
+            .expect("the process ID is out of range"),
+    );
+    kill(pid, Signal::SIGSTOP).expect("cannot stop the driver");
     for _ in 0..3 {
-        accepted(&log_in(&site, &mut other));
+        assert_accepted(&log_in(&site, &mut other));
     }
-    // They neither waited nor asked themselves.
+    // These logins neither waited nor fetched the keys.
     assert_eq!(site.issuer.requests().len(), 3);
-    kill(pid, Signal::SIGCONT).expect("the driver");
-    accepted(&stopped.answer());
+    kill(pid, Signal::SIGCONT).expect("cannot continue the driver");
+    assert_accepted(&stopped.answer());
 }
 
 #[test]
-fn a_fault_of_one_process_is_not_held_against_the_issuer() {
+fn local_fault_does_not_open_the_circuit_breaker() {
     let site = TokenSite::new("ownfault");
     let broken = site.scratch.write("broken.pem", "no certificate");
     let broken = broken.display().to_string();
@@ -394,11 +402,11 @@ fn a_fault_of_one_process_is_not_held_against_the_issuer() {
     for _ in 0..2 {
         assert_eq!(log_in(&site, &mut one).reason(), "trust_unusable");
     }
-    accepted(&log_in(&site, &mut site.driver(&[])));
+    assert_accepted(&log_in(&site, &mut site.driver(&[])));
 }
 
 #[test]
-fn each_issuer_has_its_own_time() {
+fn each_issuer_has_its_own_time_out() {
     let site = TokenSite::new("times");
     site.issuer.set(Behaviour::HangAfterRequest);
     let (issuer, ca) = (site.issuer.issuer(), site.scratch.join("ca.pem"));
@@ -421,11 +429,11 @@ fn each_issuer_has_its_own_time() {
 }
 
 #[test]
-fn a_store_that_takes_no_writes_any_more_does_not_open_the_throttle() {
+fn fetches_remain_limited_without_write_access() {
     let site = TokenSite::new("readonly");
     let mut driver = site.driver(&[]);
-    accepted(&log_in(&site, &mut driver));
-    // Nobody can take the lock on writing: as if a process that has it were stopped.
+    assert_accepted(&log_in(&site, &mut driver));
+    // The write lock cannot be taken, as if a process that holds it were stopped.
     let _writing = lock(&site.scratch.join("state/locks"), 1, 1);
     let begin = Instant::now();
     for number in 0..5 {
@@ -433,7 +441,7 @@ fn a_store_that_takes_no_writes_any_more_does_not_open_the_throttle() {
         assert_ne!(driver.token(&token).code(), code::OK);
     }
     let periods = begin.elapsed().as_secs() / 10 + 1;
-    let questions = site.issuer.requests_for(JWKS) as u64 - 1;
-    assert!(questions <= periods, "{questions} in {periods} periods");
-    accepted(&log_in(&site, &mut driver));
+    let fetches = site.issuer.requests_for(JWKS) as u64 - 1;
+    assert!(fetches <= periods, "{fetches} fetches in {periods} periods");
+    assert_accepted(&log_in(&site, &mut driver));
 }

@@ -1,6 +1,5 @@
-//! The manual pages say what the program and the plugin do: their lists of commands
-//! and options are made from the command line and from the table of the options, the
-//! rest is held to both.
+//! The manual pages describe the program and the plugin. Their lists of commands and options are
+//! generated from the command line and the table of options; the rest is compared with both.
 #![allow(clippy::expect_used)]
 
 #[path = "manual_pages/commands.rs"]
@@ -19,51 +18,51 @@ use sso::config::{Config, Options, is_option};
 const PROGRAM: &str = include_str!("../man/sasl-sso.8");
 const CONF: &str = include_str!("../man/sasl-sso.conf.5");
 
-/// `page` with `list` between the comments that begin so.
+/// Replaces the generated part of `page`, between two marker comments, with `list`.
 fn with_list(page: &str, list: &str) -> String {
     let (before, rest) = page
         .split_once(".\\\" From the")
-        .expect("the first comment");
-    let (first, _) = rest.split_once('\n').expect("its end");
+        .expect("the page has no comment at the start of the list");
+    let (first, _) = rest.split_once('\n').expect("the comment is not closed");
     let (_, last) = rest
         .split_once(".\\\" The end")
-        .expect("the second comment");
+        .expect("the page has no comment at the end of the list");
     format!("{before}.\\\" From the{first}\n{list}.\\\" The end{last}")
 }
 
 fn assert_up_to_date(name: &str, page: &str, list: &str) {
     let wanted = with_list(page, list);
     if wanted != page {
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&made, wanted).expect("the page, as it should be");
-        panic!("man/{name} is out of date: cp {} man/", made.display());
+        let generated = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&generated, wanted).expect("cannot write the generated page");
+        panic!("man/{name} is out of date: cp {} man/", generated.display());
     }
 }
 
 #[test]
-fn the_commands_are_those_of_the_command_line() {
+fn command_list_matches_the_command_line() {
     assert_up_to_date("sasl-sso.8", PROGRAM, &commands::commands());
 }
 
 #[test]
-fn the_options_are_those_of_the_table() {
+fn option_list_matches_the_table() {
     assert_up_to_date("sasl-sso.conf.5", CONF, &options::options());
 }
 
 #[test]
-fn the_pages_are_of_this_version() {
+fn pages_have_the_version_of_the_crate() {
     let version = format!("\"sasl\\-sso {}\"", env!("CARGO_PKG_VERSION"));
     for page in [PROGRAM, CONF] {
         assert!(page.lines().next().is_some_and(|l| l.contains(&version)));
     }
 }
 
-/// A page without its list, which is as true as what it is made from.
-fn by_hand(page: &str) -> String {
+/// Returns a page without its generated list.
+fn without_list(page: &str) -> String {
     with_list(page, "")
 }
 
-/// The words of a page, without its markup.
+/// Returns the words of a page without markup.
 fn words(page: &str) -> Vec<String> {
     let text = ["\\fB", "\\fI", "\\fR"]
         .iter()
@@ -75,11 +74,11 @@ fn words(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_page_speaks_of_a_command_or_an_option_that_there_is_not() {
+fn mentioned_commands_and_flags_exist() {
     let mut program = sso::cli::command();
     program.build();
     let mut commands = BTreeSet::new();
-    // Those of other programs that the examples call.
+    // Flags of other programs in the examples.
     let mut flags = BTreeSet::from(["--now".to_owned()]);
     let mut todo = vec![&program];
     while let Some(command) = todo.pop() {
@@ -88,7 +87,7 @@ fn no_page_speaks_of_a_command_or_an_option_that_there_is_not() {
         flags.extend(longs.map(|long| format!("--{long}")));
         todo.extend(command.get_subcommands());
     }
-    for page in [PROGRAM, CONF].map(by_hand) {
+    for page in [PROGRAM, CONF].map(without_list) {
         for word in words(&page).iter().filter(|word| word.starts_with("--")) {
             assert!(flags.contains(word.trim_end_matches('.')), "{word}");
         }
@@ -107,14 +106,14 @@ fn no_page_speaks_of_a_command_or_an_option_that_there_is_not() {
 }
 
 #[test]
-fn no_page_speaks_of_a_setting_that_nobody_reads() {
+fn mentioned_options_exist() {
     struct Issuer;
     impl Options for Issuer {
         fn get(&self, name: &str) -> Option<String> {
             (name == "jwt_issuers").then(|| "univ portal x NAME".to_owned())
         }
     }
-    let pages = [PROGRAM, CONF].map(by_hand);
+    let pages = [PROGRAM, CONF].map(without_list);
     for word in pages.iter().flat_map(|page| words(page)) {
         let name = word.trim_end_matches('.');
         let name = name.split_once("sasl_").map_or(name, |(_, name)| name);
@@ -127,7 +126,7 @@ fn no_page_speaks_of_a_setting_that_nobody_reads() {
     }
 }
 
-/// What an example sets, with or without `sasl_`.
+/// The settings of an example, without the prefix `sasl_`.
 struct Example(Vec<(String, String)>);
 
 impl Options for Example {
@@ -138,7 +137,7 @@ impl Options for Example {
 }
 
 #[test]
-fn every_example_is_a_configuration_without_fault() {
+fn every_example_is_a_valid_configuration() {
     let examples: Vec<&str> = CONF
         .split(".EX\n")
         .skip(1)
@@ -156,21 +155,21 @@ fn every_example_is_a_configuration_without_fault() {
         for (name, _) in &example.0 {
             assert!(name == "mech_list" || is_option(&example, name), "{name}");
         }
-        let config = Config::read(&example).expect("no fault");
+        let config = Config::read(&example).expect("the example is invalid");
         assert!(config.cas.is_some() || config.jwt.is_some());
     }
 }
 
 #[test]
-fn the_pages_are_set_without_a_warning() {
+fn groff_formats_the_pages_without_warnings() {
     for page in ["sasl-sso.8", "sasl-sso.conf.5"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(page);
         let groff = Command::new("groff")
             .args(["-man", "-Tutf8", "-ww", "-z", "-rCHECKSTYLE=3"])
             .arg(&path)
             .output()
-            .expect("groff");
-        let said = String::from_utf8_lossy(&groff.stderr);
-        assert!(groff.status.success() && said.is_empty(), "{said}");
+            .expect("cannot run groff");
+        let warnings = String::from_utf8_lossy(&groff.stderr);
+        assert!(groff.status.success() && warnings.is_empty(), "{warnings}");
     }
 }

@@ -1,7 +1,7 @@
-//! The packages that `make deb` makes, and `make install`: what is in them, what they ask of the
-//! machine, and what they do to it. `make test-package` installs them.
+//! The contents, dependencies and scripts of the packages that `make deb` builds, and `make
+//! install`. `make test-package` installs the packages.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 #[path = "packages/deb.rs"]
@@ -10,7 +10,7 @@ mod harness;
 #[path = "packages/linked.rs"]
 mod linked;
 
-use deb::{Deb, files, root, said};
+use deb::{Deb, files, root, run};
 use harness::scratch::Scratch;
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,11 +20,11 @@ use std::process::Command;
 const GUIDE: &str = include_str!("../docs/administration.md");
 
 #[test]
-fn lintian_has_nothing_to_say() {
+fn lintian_reports_nothing() {
     let scratch = Scratch::new("lintian");
     let packages = Deb::both(&scratch).map(|deb| deb.path);
     let mut lintian = Command::new("lintian");
-    // It leaves files there.
+    // lintian leaves files in TMPDIR.
     lintian.env("TMPDIR", scratch.path());
     lintian.args([
         "--allow-root",
@@ -32,15 +32,15 @@ fn lintian_has_nothing_to_say() {
         "--fail-on",
         "error,warning,info",
     ]);
-    let said = said(lintian.args(packages));
-    assert_eq!(said, "");
+    let output = run(lintian.args(packages));
+    assert_eq!(output, "");
 }
 
 #[test]
-fn the_packages_have_in_them_what_belongs_there_and_nothing_else() {
+fn packages_contain_exactly_the_expected_files() {
     let scratch = Scratch::new("packages");
     let [plugin, program] = Deb::both(&scratch);
-    let machine = said(Command::new("gcc").arg("-dumpmachine"));
+    let machine = run(Command::new("gcc").arg("-dumpmachine"));
     let outside_of_doc = |deb: &Deb| -> Vec<String> {
         let files = deb.files().into_iter();
         files
@@ -70,23 +70,34 @@ fn the_packages_have_in_them_what_belongs_there_and_nothing_else() {
         ]
     );
     for example in harness::examples::all() {
-        let name = example.file_name().expect("a name").to_string_lossy();
+        let name = example
+            .file_name()
+            .expect("the path has no file name")
+            .to_string_lossy();
         let packaged = program.read(&format!("usr/share/doc/sasl-sso/examples/{name}"));
-        assert_eq!(packaged, fs::read_to_string(&example).expect("an example"));
+        assert_eq!(
+            packaged,
+            fs::read_to_string(&example).expect("cannot read the example")
+        );
     }
-    // What is packaged is what all other tests have tested.
+    // The packages contain the binaries that all other tests use.
     for (deb, built, packaged) in [
         (&plugin, "libsso.so", libsso.as_str()),
         (&program, "sasl-sso", "usr/sbin/sasl-sso"),
     ] {
-        let built = fs::read(root().join("target/release").join(built)).expect("make build");
-        let packaged = fs::read(deb.content.join(packaged)).expect("what is packaged");
-        assert!(built == packaged, "not of this build: run `make deb`");
+        let built = fs::read(root().join("target/release").join(built))
+            .expect("cannot read the binary: run `make build`");
+        let packaged =
+            fs::read(deb.content.join(packaged)).expect("cannot read the packaged binary");
+        assert!(
+            built == packaged,
+            "the package is older than the binary: run `make deb`"
+        );
     }
 }
 
 #[test]
-fn installing_enables_and_starts_nothing_and_writes_no_configuration() {
+fn installation_starts_nothing_and_writes_no_configuration() {
     let scratch = Scratch::new("packages");
     let [plugin, program] = Deb::both(&scratch);
     for deb in [&plugin, &program] {
@@ -104,7 +115,7 @@ fn installing_enables_and_starts_nothing_and_writes_no_configuration() {
         let invoked = lines.filter(|line| line.starts_with("deb-systemd-invoke"));
         invoked.map(str::to_owned).collect()
     };
-    // An upgrade has a daemon that runs started again, and leaves the socket alone.
+    // An upgrade restarts a running daemon and leaves the socket alone.
     assert_eq!(
         invoked(&postinst),
         ["deb-systemd-invoke try-restart sasl-sso.service >/dev/null || true"]
@@ -114,14 +125,14 @@ fn installing_enables_and_starts_nothing_and_writes_no_configuration() {
         ["deb-systemd-invoke stop sasl-sso.socket sasl-sso.service >/dev/null || true"]
     );
     assert!(invoked(&program.script("preinst")).is_empty());
-    // Only what the administrator had enabled before.
+    // Units are enabled only if the administrator had enabled them before.
     let enabling = postinst.matches("deb-systemd-helper enable").count();
     let asking = postinst.matches("deb-systemd-helper --quiet was-enabled");
     assert_eq!(enabling, asking.count());
 }
 
 #[test]
-fn the_version_is_said_once() {
+fn packages_have_the_version_of_the_crate() {
     let scratch = Scratch::new("packages");
     for deb in Deb::both(&scratch) {
         assert_eq!(
@@ -132,23 +143,21 @@ fn the_version_is_said_once() {
     }
 }
 
-/// The newest version of glibc that a binary needs a symbol of.
+/// Returns the newest version of glibc among the symbols that a binary needs.
 fn newest_glibc(binary: &Path) -> (u32, u32) {
-    let symbols = said(
-        Command::new("readelf")
-            .args(["--wide", "--version-info"])
-            .arg(binary),
-    );
+    let symbols = run(Command::new("readelf")
+        .args(["--wide", "--version-info"])
+        .arg(binary));
     let versions = symbols.split_whitespace().filter_map(|word| {
         let (major, minor) = word.strip_prefix("GLIBC_")?.split_once('.')?;
         let minor = minor.split('.').next()?;
         Some((major.parse().ok()?, minor.parse().ok()?))
     });
-    versions.max().expect("a symbol of glibc")
+    versions.max().expect("the binary needs no symbol of glibc")
 }
 
 #[test]
-fn it_runs_from_those_versions_on_that_are_promised() {
+fn required_versions_are_those_documented() {
     let scratch = Scratch::new("packages");
     let [plugin, program] = Deb::both(&scratch);
     let words: Vec<&str> = GUIDE.split_whitespace().collect();
@@ -172,16 +181,16 @@ fn it_runs_from_those_versions_on_that_are_promised() {
 }
 
 #[test]
-fn what_make_install_brings_make_uninstall_takes_away() {
+fn make_uninstall_removes_what_make_install_installs() {
     let scratch = Scratch::new("install");
-    let to = scratch.join("root");
+    let destination = scratch.join("root");
     let make = |target: &str| {
         let mut make = Command::new("make");
         make.arg("-C").arg(root()).arg(target);
-        said(make.arg(format!("DESTDIR={}", to.display())));
+        run(make.arg(format!("DESTDIR={}", destination.display())));
     };
     make("install");
-    let installed = files(&to);
+    let installed = files(&destination);
     for end in [
         "/man8/sasl-sso.8",
         "/man5/sasl-sso.conf.5",
@@ -194,7 +203,7 @@ fn what_make_install_brings_make_uninstall_takes_away() {
         );
     }
     make("uninstall");
-    assert_eq!(files(&to), BTreeSet::new());
+    assert_eq!(files(&destination), BTreeSet::new());
 }
 
 #[test]
@@ -208,10 +217,8 @@ fn bash_completes_a_command() {
         "source \"$1\"; COMP_WORDS=(sasl-sso che); COMP_CWORD=1; COMP_LINE='sasl-sso che'
         $(complete -p sasl-sso | sed 's/.*-F \\([^ ]*\\).*/\\1/') sasl-sso che sasl-sso
         echo \"${COMPREPLY[@]}\"";
-    let said = said(
-        Command::new("bash")
-            .args(["-c", complete, "bash"])
-            .arg(script),
-    );
-    assert_eq!(said, "check\n");
+    let output = run(Command::new("bash")
+        .args(["-c", complete, "bash"])
+        .arg(script));
+    assert_eq!(output, "check\n");
 }

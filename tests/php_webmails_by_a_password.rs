@@ -1,7 +1,7 @@
-//! Webmails in PHP change nothing: phpCAS gets a ticket, and c-client brings it as a password, by
-//! whatever the server offers.
+//! PHP webmails need no change: phpCAS obtains a ticket, and c-client sends it as a password, by
+//! whatever mechanism the server offers.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -15,81 +15,84 @@ use password_site::{IMAP, ONE_SERVICE, PasswordSite, SECRET};
 
 const SERVICES: [Service; 3] = [Service::Imap, Service::Imaps, Service::Pop3];
 
-/// How often c-client tries a login.
-const TRIES: usize = 3;
+/// Number of times that c-client tries a login.
+const LOGIN_ATTEMPTS: usize = 3;
 
 #[test]
-fn by_plain_in_the_process_without_a_daemon() {
-    // The passwords of the others are in Cyrus' own sasldb.
+fn plain_ticket_is_accepted_in_the_process() {
+    // Ordinary passwords are in the sasldb of Cyrus.
     let site = PasswordSite::without_daemon("php", &[ONE_SERVICE, ("sasl_sso_plain", "yes")]);
-    opens_by_its_ticket(&site, "PLAIN", "mech=PLAIN");
+    check_mailboxes_open(&site, "PLAIN", "mech=PLAIN");
 }
 
 #[test]
-fn by_plain_through_the_daemon() {
+fn plain_ticket_is_accepted_by_the_daemon() {
     let site = PasswordSite::new("php", &[ONE_SERVICE, ("sasl_mech_list", "PLAIN")]);
-    opens_by_its_ticket(&site, "PLAIN", "mech=saslauthd");
+    check_mailboxes_open(&site, "PLAIN", "mech=saslauthd");
 }
 
 #[test]
-fn by_login_and_pass_through_the_daemon() {
+fn ticket_by_login_or_pass_is_accepted_by_the_daemon() {
     let site = PasswordSite::new("php", &[ONE_SERVICE, ("sasl_mech_list", "CASPT")]);
-    opens_by_its_ticket(&site, "plaintext", "mech=saslauthd");
+    check_mailboxes_open(&site, "plaintext", "mech=saslauthd");
 }
 
-/// `login` is what Cyrus calls it in its log, and `mech` what we do.
-fn opens_by_its_ticket(site: &PasswordSite, login: &str, mech: &str) {
+/// Opens mailboxes with a ticket. `login` is the name of the login method in the log of Cyrus, and
+/// `mech` the one in the log of the plugin or the daemon.
+fn check_mailboxes_open(site: &PasswordSite, login: &str, mech: &str) {
     let alice = site.webmail.log_in("alice");
-    let told = |opened: &Opened| format!("{opened:?}\n{}", site.cyrus.log().tail());
-    let asked =
+    let context = |opened: &Opened| format!("{opened:?}\n{}", site.cyrus.log().tail());
+    let assert_validations =
         |times: usize| assert_eq!(site.cas.validations(), times, "{:?}", site.cas.access_log());
-    let decisions = |words: &str| {
+    let count_log_lines = |words: &str| {
         let lines = site.cyrus.log().lines();
-        let of_ours = lines
+        let plugin_lines = lines
             .iter()
             .filter(|line| line.text.contains(&format!("sso: {mech} ")));
-        of_ours.filter(|line| line.text.contains(words)).count()
+        plugin_lines
+            .filter(|line| line.text.contains(words))
+            .count()
     };
 
     alice.fetch_ticket(IMAP);
-    // Again and again, as with every page of the webmail.
+    // A webmail connects for every page.
     for service in [SERVICES, SERVICES].concat() {
         let mark = site.cyrus.log().mark();
         let opened = alice.open(&Mailbox::of(&site.cyrus, service));
-        assert!(opened.opened, "{}", told(&opened));
-        assert_eq!(opened.messages, Some(0), "{}", told(&opened));
+        assert!(opened.opened, "{}", context(&opened));
+        assert_eq!(opened.messages, Some(0), "{}", context(&opened));
         site.logged(mark, &[&format!(" alice {login}"), "User logged in"]);
     }
-    asked(1);
+    assert_validations(1);
     let imap = Mailbox::of(&site.cyrus, Service::Imap);
     let opened = alice.service_mail(IMAP, &imap);
-    assert!(opened.opened, "{}", told(&opened));
-    asked(2);
-    // The ticket does not make her somebody else.
+    assert!(opened.opened, "{}", context(&opened));
+    assert_validations(2);
+    // The ticket is not valid for another user.
     let other = Mailbox {
         user: Some("bert"),
         ..imap
     };
     assert!(!alice.open(&other).opened);
-    // The daemon's lines come a moment later.
-    let told_of_her = || decisions("reason=user_mismatch") >= TRIES;
-    assert!(wait_until(PATIENCE, told_of_her));
-    asked(2);
+    // The daemon writes its log lines asynchronously.
+    let all_logged = || count_log_lines("reason=user_mismatch") >= LOGIN_ATTEMPTS;
+    assert!(wait_until(PATIENCE, all_logged));
+    assert_validations(2);
 
-    let before = decisions("outcome=refused");
+    let before = count_log_lines("outcome=refused");
     alice.spoil_ticket();
     for (turn, service) in (1..).zip(SERVICES) {
         let opened = alice.open(&Mailbox::of(&site.cyrus, service));
-        assert!(!opened.opened, "{}", told(&opened));
-        let tried = || decisions("reason=ticket_refused") >= TRIES * turn;
-        assert!(wait_until(PATIENCE, tried), "{}", told(&opened));
+        assert!(!opened.opened, "{}", context(&opened));
+        let tried = || count_log_lines("reason=ticket_refused") >= LOGIN_ATTEMPTS * turn;
+        assert!(wait_until(PATIENCE, tried), "{}", context(&opened));
     }
-    // CAS has heard of it once, and the saslauthd of ordinary passwords of none of all this.
+    // CAS was asked once about the spoilt ticket, and the fallback for ordinary passwords never.
     assert_eq!(
-        decisions("outcome=refused"),
-        before + TRIES * SERVICES.len()
+        count_log_lines("outcome=refused"),
+        before + LOGIN_ATTEMPTS * SERVICES.len()
     );
-    asked(3);
+    assert_validations(3);
     site.behind.assert_asked(0);
     if site.daemon.is_some() {
         assert!(site.login("alice", SECRET));

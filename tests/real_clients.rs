@@ -1,7 +1,7 @@
-//! Real mail clients and the shipped plugin: each logs in with a good token, and learns why it
-//! does not with a bad one.
+//! Real mail clients and the plugin. Each client logs in with a valid token, and receives an error
+//! response for a bad one.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -18,7 +18,8 @@ use harness::syslog::Line;
 use harness::wait::PATIENCE;
 use std::time::Duration;
 
-/// imapd with TLS from the start offers XOAUTH2 alone, for the clients that prefer OAUTHBEARER.
+/// The clients, services and mechanisms. imaps offers only XOAUTH2, for the clients that prefer
+/// OAUTHBEARER.
 const LOGINS: &[(MailClient, Service, Mechanism)] = &[
     (MailClient::Curl, Service::Imap, Mechanism::OAuthBearer),
     (MailClient::Curl, Service::Imaps, Mechanism::XOAuth2),
@@ -43,8 +44,8 @@ const LOGINS: &[(MailClient, Service, Mechanism)] = &[
     (MailClient::Sieve, Service::Sieve, Mechanism::XOAuth2),
 ];
 
-/// A Cyrus that takes the tokens of `key`, whoever issued them for whatever, and a user with an
-/// INBOX.
+/// Starts a Cyrus that accepts the tokens of `key` from any issuer for any audience, with a user
+/// who has an INBOX.
 fn cyrus(scratch: &Scratch, authority: &Authority, key: &SigningKey) -> Cyrus {
     let keys = scratch.write("key.pem", key.pem());
     let lines = [
@@ -53,7 +54,8 @@ fn cyrus(scratch: &Scratch, authority: &Authority, key: &SigningKey) -> Cyrus {
         ("sasl_jwt_keys", keys.display().to_string()),
         ("sasl_jwt_issuer", "*".to_owned()),
         ("sasl_jwt_audience", "*".to_owned()),
-        // The services other than imapd leave the log to libsasl2, which keeps most to itself.
+        // Services other than imapd leave logging to libsasl2, which suppresses most messages by
+        // default.
         ("sasl_log_level", "7".to_owned()),
     ];
     let options = Options {
@@ -68,7 +70,7 @@ fn cyrus(scratch: &Scratch, authority: &Authority, key: &SigningKey) -> Cyrus {
     cyrus
 }
 
-/// A token of a user; each `id` makes another one.
+/// Creates a token for a user. Each `id` makes a different token.
 fn token(key: &SigningKey, user: &str, id: usize) -> String {
     let now = now();
     let claims = format!(
@@ -78,7 +80,7 @@ fn token(key: &SigningKey, user: &str, id: usize) -> String {
     key.token(r#"{"alg":"HS256","typ":"JWT"}"#, &claims)
 }
 
-/// Anna's login with a token by one of [`LOGINS`].
+/// Logs anna in with a token and one of [`LOGINS`].
 fn log_in(
     cyrus: &Cyrus,
     clients: &Clients,
@@ -95,17 +97,21 @@ fn log_in(
     clients.log_in(client, &login)
 }
 
-/// What happened, for the message of a failing test.
-fn told(by: &str, outcome: &Outcome, cyrus: &Cyrus) -> String {
-    format!("{by}\n{}\n{}", outcome.transcript, cyrus.log().tail())
+/// Describes what happened, for the message of a failing test.
+fn context(description: &str, outcome: &Outcome, cyrus: &Cyrus) -> String {
+    format!(
+        "{description}\n{}\n{}",
+        outcome.transcript,
+        cyrus.log().tail()
+    )
 }
 
-fn refused(line: &Line) -> bool {
+fn is_refusal(line: &Line) -> bool {
     line.text.contains("reason=")
 }
 
 #[test]
-fn every_client_logs_in_with_a_good_token() {
+fn every_client_logs_in_with_a_valid_token() {
     let scratch = Scratch::new("good");
     let authority = Authority::new();
     let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
@@ -115,27 +121,27 @@ fn every_client_logs_in_with_a_good_token() {
         let token = token(&key, "anna", id);
         let mark = cyrus.log().mark();
         let outcome = log_in(&cyrus, &clients, (client, service, mechanism), &token);
-        let by = format!("{client:?} {service:?} {mechanism:?} {token}");
-        let told = || told(&by, &outcome, &cyrus);
-        assert!(outcome.logged_in, "{}", told());
-        assert_eq!(outcome.challenge(), None, "{}", told());
+        let description = format!("{client:?} {service:?} {mechanism:?} {token}");
+        let context = || context(&description, &outcome, &cyrus);
+        assert!(outcome.logged_in, "{}", context());
+        assert_eq!(outcome.challenge(), None, "{}", context());
         let welcome = |line: &Line| {
             let words = [" anna ", mechanism.name(), "User logged in"];
             words.iter().all(|word| line.text.contains(word))
         };
         let line = cyrus.log().wait_for_since(mark, welcome, PATIENCE);
-        assert!(line.is_some(), "{}", told());
+        assert!(line.is_some(), "{}", context());
     }
     assert!(
-        !cyrus.log().lines().iter().any(refused),
+        !cyrus.log().lines().iter().any(is_refusal),
         "{}",
         cyrus.log().tail()
     );
 }
 
-/// Whatever they answer to the challenge, or whether they do: nothing is tried again for it.
+/// Whether and how a client responds to the challenge, the login is attempted only once.
 #[test]
-fn every_client_learns_why_its_token_is_bad_and_tries_it_once() {
+fn every_client_receives_the_error_and_tries_once() {
     let scratch = Scratch::new("bad");
     let authority = Authority::new();
     let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
@@ -146,32 +152,34 @@ fn every_client_learns_why_its_token_is_bad_and_tries_it_once() {
         let token = token(&forger, "anna", id);
         let mark = cyrus.log().mark();
         let outcome = log_in(&cyrus, &clients, (client, service, mechanism), &token);
-        let by = format!("{client:?} {service:?} {mechanism:?} {token}");
-        let told = || told(&by, &outcome, &cyrus);
-        assert!(!outcome.logged_in, "{}", told());
-        let challenge = outcome.challenge().unwrap_or_else(|| panic!("{}", told()));
+        let description = format!("{client:?} {service:?} {mechanism:?} {token}");
+        let context = || context(&description, &outcome, &cyrus);
+        assert!(!outcome.logged_in, "{}", context());
+        let challenge = outcome
+            .challenge()
+            .unwrap_or_else(|| panic!("{}", context()));
         let status = match mechanism {
             Mechanism::OAuthBearer => "invalid_token",
             Mechanism::XOAuth2 => "401",
         };
-        assert!(challenge.contains(status), "{challenge}\n{}", told());
-        let line = cyrus.log().wait_for_since(mark, refused, PATIENCE);
-        assert!(line.is_some(), "{}", told());
-        assert!(!cyrus.log().contains(&token), "{}", told());
-        // A late second line of the login before would be counted here.
+        assert!(challenge.contains(status), "{challenge}\n{}", context());
+        let line = cyrus.log().wait_for_since(mark, is_refusal, PATIENCE);
+        assert!(line.is_some(), "{}", context());
+        assert!(!cyrus.log().contains(&token), "{}", context());
+        // Includes a late log line of the previous login.
         let lines = cyrus.log().lines();
-        let count = lines.iter().filter(|line| refused(line)).count();
-        assert_eq!(count, id + 1, "{}", told());
+        let count = lines.iter().filter(|line| is_refusal(line)).count();
+        assert_eq!(count, id + 1, "{}", context());
     }
-    // And of the last one.
+    // Waits for a late log line of the last login.
     std::thread::sleep(Duration::from_millis(500));
     let lines = cyrus.log().lines();
-    let count = lines.iter().filter(|line| refused(line)).count();
+    let count = lines.iter().filter(|line| is_refusal(line)).count();
     assert_eq!(count, LOGINS.len(), "{}", cyrus.log().tail());
 }
 
 #[test]
-fn what_one_service_has_validated_the_others_know() {
+fn sessions_are_shared_between_services() {
     let scratch = Scratch::new("shared");
     let authority = Authority::new();
     let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
@@ -182,18 +190,18 @@ fn what_one_service_has_validated_the_others_know() {
         (MailClient::Poplib, Service::Pop3),
         (MailClient::Imaplib, Service::Imap),
     ];
-    // Whichever comes first.
+    // Each service is the first one once.
     for first in 0..services.len() {
         let token = token(&key, "anna", first);
         for turn in 0..services.len() {
             let (client, service) = services[(first + turn) % services.len()];
-            let by = (client, service, Mechanism::OAuthBearer);
+            let description = (client, service, Mechanism::OAuthBearer);
             let mark = cyrus.log().mark();
-            let outcome = log_in(&cyrus, &clients, by, &token);
+            let outcome = log_in(&cyrus, &clients, description, &token);
             assert!(outcome.logged_in, "{}", outcome.transcript);
-            let decision = |line: &Line| line.text.contains("outcome=accepted");
-            let line = cyrus.log().wait_for_since(mark, decision, PATIENCE);
-            let line = line.expect("a decision in the log");
+            let is_outcome = |line: &Line| line.text.contains("outcome=accepted");
+            let line = cyrus.log().wait_for_since(mark, is_outcome, PATIENCE);
+            let line = line.expect("no outcome was logged");
             let source = if turn == 0 {
                 "source=validated"
             } else {

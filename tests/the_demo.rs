@@ -1,7 +1,7 @@
-//! `make demo`, without what it leaves running: it comes to its end, says what it should, and the
-//! machine is as it was.
+//! Runs the demonstration of `make demo` with `--once`. It must succeed, print what it promises,
+//! and leave the machine unchanged.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a mail server of the machine's own has, and where an installed plugin would be.
-const OF_THE_MACHINE: [&str; 5] = [
+/// Paths of a mail server of the host and of an installed plugin.
+const HOST_PATHS: [&str; 5] = [
     "/etc/imapd.conf",
     "/etc/cyrus.conf",
     "/etc/default",
@@ -21,11 +21,11 @@ const OF_THE_MACHINE: [&str; 5] = [
     "/run/cyrus/sasl-sso",
 ];
 
-/// Each file with what is in it.
+/// Returns all files below these paths, and the plugin directories, with their contents.
 fn contents() -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut paths: Vec<PathBuf> = OF_THE_MACHINE.map(PathBuf::from).to_vec();
-    // Where Debian has plugins: one directory for each processor.
-    let processors = fs::read_dir("/usr/lib").expect("/usr/lib");
+    let mut paths: Vec<PathBuf> = HOST_PATHS.map(PathBuf::from).to_vec();
+    // Debian's plugin directories, one for each architecture.
+    let processors = fs::read_dir("/usr/lib").expect("cannot read /usr/lib");
     paths.extend(processors.filter_map(|entry| Some(entry.ok()?.path().join("sasl2"))));
     let mut found = BTreeMap::new();
     while let Some(path) = paths.pop() {
@@ -39,10 +39,12 @@ fn contents() -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn it_shows_what_it_promises_and_leaves_the_machine_as_it_was() {
+fn demo_succeeds_and_leaves_the_machine_unchanged() {
     let scratch = Scratch::new("demo");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
-    let demo = target.expect("target").join("debug/examples/demo");
+    let demo = target
+        .expect("cannot determine the target directory")
+        .join("debug/examples/demo");
     assert!(demo.exists(), "run `cargo build --locked --example demo`");
     let before = contents();
     assert!(before.len() > 10, "{before:?}");
@@ -51,8 +53,8 @@ fn it_shows_what_it_promises_and_leaves_the_machine_as_it_was() {
         .arg("--once")
         .env("SSO_PLUGIN", libsasl2::plugin())
         .current_dir(env!("CARGO_MANIFEST_DIR"));
-    let said = scratch.run("demo", command, "");
-    for promised in [
+    let output = scratch.run("demo", command, "");
+    for expected in [
         "outcome=accepted",
         "source=host",
         "reason=ticket_refused",
@@ -60,15 +62,14 @@ fn it_shows_what_it_promises_and_leaves_the_machine_as_it_was() {
         "AUTHENTICATE OAUTHBEARER",
         "The commands to try it by hand work as well.",
     ] {
-        assert!(said.contains(promised), "{promised}\n{said}");
+        assert!(output.contains(expected), "{expected}\n{output}");
     }
-    let (_, directory) = said
+    let (_, directory) = output
         .split_once("All servers are stopped, and ")
-        .expect("an end");
-    let (directory, _) = directory.split_once(" is removed").expect("an end");
+        .expect("the demo did not report that the servers are stopped");
+    let (directory, _) = directory
+        .split_once(" is removed")
+        .expect("the demo did not report that its directory is removed");
     assert!(!Path::new(directory).exists(), "{directory}");
-    assert!(
-        contents() == before,
-        "something of the machine's was changed"
-    );
+    assert!(contents() == before, "the demo changed files of the host");
 }

@@ -1,6 +1,6 @@
-//! Tokens of a real OpenID provider in a real Cyrus, brought by real clients.
+//! Tokens of a real OpenID provider, sent to a real Cyrus by real clients.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod harness;
@@ -18,24 +18,25 @@ use harness::syslog::Line;
 use libsasl2::token_site::oauthbearer;
 use std::time::Duration;
 
-/// A provider, and a Cyrus that finds its keys by discovery and wants the scope `imap`.
-struct Site {
+/// A provider, and a Cyrus that finds the provider's keys by discovery and requires the scope
+/// `imap`.
+struct IssuerEnv {
     provider: OidcProvider,
     cyrus: Cyrus,
     authority: Authority,
     scratch: Scratch,
 }
 
-impl Site {
+impl IssuerEnv {
     fn new(name: &str, other: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
         let provider = OidcProvider::start(&scratch, &authority);
         let mut lines = [
             ("sasl_mech_list", "OAUTHBEARER XOAUTH2".to_owned()),
-            // For the clients that would prefer the other one.
+            // For the clients that prefer OAUTHBEARER.
             ("imaps_sasl_mech_list", "XOAUTH2".to_owned()),
-            // TLS first, as everywhere but in tests.
+            // TLS is required, as in production.
             ("allowplaintext", "no".to_owned()),
             ("sasl_jwt_issuer", provider.issuer()),
             ("sasl_jwt_keys", "discovery".to_owned()),
@@ -45,7 +46,8 @@ impl Site {
                 "sasl_jwt_ca_file",
                 authority.write_ca(&scratch).display().to_string(),
             ),
-            // The services other than imapd leave the log to libsasl2, which keeps most to itself.
+            // Services other than imapd leave logging to libsasl2, which suppresses most messages
+            // by default.
             ("sasl_log_level", "7".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
@@ -77,29 +79,37 @@ impl Site {
     }
 
     #[track_caller]
-    fn accepted(&self, token: &str) {
+    fn assert_accepted(&self, token: &str) {
         let reply = self.log_in(token);
         assert!(reply.ok, "{reply:?}\n{}", self.cyrus.log().tail());
     }
 
-    /// Logs in with a token that is refused, and returns the reason in the log.
-    fn refused(&self, token: &str) -> String {
+    /// Logs in with a token that must be refused. Returns the reason in the log.
+    fn refusal_reason(&self, token: &str) -> String {
         let mark = self.cyrus.log().mark();
         let reply = self.log_in(token);
         assert!(!reply.ok, "{reply:?}");
-        let decision = |line: &Line| line.text.contains(" reason=");
+        let is_refusal = |line: &Line| line.text.contains(" reason=");
         let line = self
             .cyrus
             .log()
-            .wait_for_since(mark, decision, harness::wait::PATIENCE)
-            .expect("a decision in the log");
-        let reason = line.text.split_once(" reason=").expect("a reason").1;
-        reason.split(' ').next().expect("a word").to_owned()
+            .wait_for_since(mark, is_refusal, harness::wait::PATIENCE)
+            .expect("no outcome was logged");
+        let reason = line
+            .text
+            .split_once(" reason=")
+            .expect("the log line has no reason")
+            .1;
+        reason
+            .split(' ')
+            .next()
+            .expect("the reason is empty")
+            .to_owned()
     }
 }
 
-/// Who brings tokens, where, and how. NeoMutt's OAUTHBEARER takes at most 511 bytes of token, which
-/// those of RSA exceed.
+/// The clients, services and mechanisms. NeoMutt limits OAUTHBEARER tokens to 511 bytes, fewer than
+/// a token with an RSA signature has.
 const LOGINS: &[(MailClient, Service, Mechanism)] = &[
     (MailClient::Curl, Service::Imap, Mechanism::OAuthBearer),
     (MailClient::Curl, Service::Imaps, Mechanism::XOAuth2),
@@ -117,18 +127,17 @@ const LOGINS: &[(MailClient, Service, Mechanism)] = &[
 ];
 
 #[test]
-fn every_algorithm_logs_in_through_every_client_and_service() {
-    let site = Site::new("matrix", &[("sasl_jwt_keys_refresh", "3600")]);
-    // The users' INBOXes, so that every client has something to open.
-    let clients = Clients::new(&site.scratch, &site.authority);
+fn every_algorithm_is_accepted_from_every_client() {
+    let env = IssuerEnv::new("matrix", &[("sasl_jwt_keys_refresh", "3600")]);
+    let clients = Clients::new(&env.scratch, &env.authority);
     let mut logins = 0;
     for alg in ALGORITHMS {
-        site.accepted(&site.provider.access_token("alice", alg));
+        env.assert_accepted(&env.provider.access_token("alice", alg));
         for (client, service, mechanism) in LOGINS.iter().copied() {
-            let token = site.provider.access_token("alice", alg);
+            let token = env.provider.access_token("alice", alg);
             let login = Login {
                 service,
-                port: site.cyrus.port(service),
+                port: env.cyrus.port(service),
                 mechanism,
                 user: "alice",
                 token: &token,
@@ -138,72 +147,78 @@ fn every_algorithm_logs_in_through_every_client_and_service() {
                 outcome.logged_in,
                 "{client:?} {service:?} {alg}\n{}\n{}",
                 outcome.transcript,
-                site.cyrus.log().tail()
+                env.cyrus.log().tail()
             );
             logins += 1;
         }
     }
     assert_eq!(logins, ALGORITHMS.len() * LOGINS.len());
-    // All these processes fetched the keys once.
-    assert_eq!(site.provider.key_requests(), 1);
+    // All processes together fetched the keys once.
+    assert_eq!(env.provider.key_requests(), 1);
 }
 
 #[test]
-fn id_tokens_clients_tokens_and_those_without_the_scope_open_nothing() {
-    let site = Site::new("refused", &[]);
-    assert_eq!(site.refused(&site.provider.client_token()), "client_token");
-    let without = site
+fn id_tokens_client_tokens_and_missing_scope_are_refused() {
+    let env = IssuerEnv::new("refused", &[]);
+    assert_eq!(
+        env.refusal_reason(&env.provider.client_token()),
+        "client_token"
+    );
+    let without = env
         .provider
         .access_token_with_scope("alice", "ES256", "smtp");
-    assert_eq!(site.refused(&without), "scope_missing");
-    let id_token = site.provider.id_token("alice");
-    assert_eq!(site.refused(&id_token), "audience_not_allowed");
-    // And where the webmail itself is a good audience.
-    let site = Site::new("refused2", &[("sasl_jwt_audience", "webmail")]);
-    assert_eq!(site.refused(&site.provider.id_token("alice")), "id_token");
+    assert_eq!(env.refusal_reason(&without), "scope_missing");
+    let id_token = env.provider.id_token("alice");
+    assert_eq!(env.refusal_reason(&id_token), "audience_not_allowed");
+    // An ID token is refused even if its audience, the webmail, is allowed.
+    let env = IssuerEnv::new("refused2", &[("sasl_jwt_audience", "webmail")]);
+    assert_eq!(
+        env.refusal_reason(&env.provider.id_token("alice")),
+        "id_token"
+    );
 }
 
 #[test]
-fn keys_that_the_issuer_rotates_work_at_once_and_without_a_restart() {
-    let mut site = Site::new("rotates", &[("sasl_jwt_keys_refresh", "4")]);
-    let old = site.provider.access_token("alice", "ES256");
-    site.accepted(&old);
-    site.provider.rotate_keys(true);
+fn rotated_keys_work_at_once_without_a_restart() {
+    let mut env = IssuerEnv::new("rotates", &[("sasl_jwt_keys_refresh", "4")]);
+    let old = env.provider.access_token("alice", "ES256");
+    env.assert_accepted(&old);
+    env.provider.rotate_keys(true);
     for alg in ALGORITHMS {
-        site.accepted(&site.provider.access_token("alice", alg));
+        env.assert_accepted(&env.provider.access_token("alice", alg));
     }
-    site.accepted(&old);
-    site.provider.rotate_keys(false);
+    env.assert_accepted(&old);
+    env.provider.rotate_keys(false);
     std::thread::sleep(Duration::from_secs(4));
-    site.accepted(&site.provider.access_token("alice", "PS256"));
-    assert_eq!(site.refused(&old), "key_unknown");
+    env.assert_accepted(&env.provider.access_token("alice", "PS256"));
+    assert_eq!(env.refusal_reason(&old), "key_unknown");
 }
 
 #[test]
-fn while_the_issuer_is_down_the_last_keys_serve_over_a_restart_of_cyrus() {
-    let mut site = Site::new("down", &[("sasl_jwt_keys_refresh", "1")]);
+fn cached_keys_survive_a_restart_while_the_issuer_is_down() {
+    let mut env = IssuerEnv::new("down", &[("sasl_jwt_keys_refresh", "1")]);
     let tokens: Vec<String> = (0..3)
-        .map(|_| site.provider.access_token("alice", "RS256"))
+        .map(|_| env.provider.access_token("alice", "RS256"))
         .collect();
-    site.accepted(&tokens[0]);
-    site.provider.stop();
+    env.assert_accepted(&tokens[0]);
+    env.provider.stop();
     std::thread::sleep(Duration::from_millis(1_100));
-    site.accepted(&tokens[1]);
-    site.cyrus.restart();
-    site.accepted(&tokens[2]);
-    site.provider.start_again();
-    site.accepted(&site.provider.access_token("alice", "EdDSA"));
+    env.assert_accepted(&tokens[1]);
+    env.cyrus.restart();
+    env.assert_accepted(&tokens[2]);
+    env.provider.start_again();
+    env.assert_accepted(&env.provider.access_token("alice", "EdDSA"));
 }
 
 #[test]
-fn without_tls_no_token_is_asked_for() {
-    let site = Site::new("clear", &[]);
-    let mut imap = Imap::connect(site.cyrus.imap_port());
+fn no_mechanism_is_offered_without_tls() {
+    let env = IssuerEnv::new("clear", &[]);
+    let mut imap = Imap::connect(env.cyrus.imap_port());
     let offered = |imap: &mut Imap| {
         let capabilities = imap.capabilities();
         capabilities.iter().any(|word| word.starts_with("AUTH="))
     };
     assert!(!offered(&mut imap));
-    imap.starttls(&site.authority);
+    imap.starttls(&env.authority);
     assert!(offered(&mut imap));
 }

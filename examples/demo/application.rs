@@ -1,5 +1,5 @@
-//! A web application that signs tokens for its users itself. The mail server has the public half of
-//! its key, in a file.
+//! A web application that signs tokens for its users with its own key. The mail server reads the
+//! public key from a file.
 
 use super::harness::mint::{SigningKey, now};
 use super::harness::scratch::Scratch;
@@ -7,16 +7,16 @@ use super::harness::scratch::Scratch;
 const ISSUER: &str = "https://application.example";
 const AUDIENCE: &str = "imap.example";
 
-/// The application, as far as it deals with tokens.
+/// The application's signing key.
 pub struct Application(SigningKey);
 
 impl Application {
-    /// Makes a key for it.
+    /// Generates the key.
     pub fn new() -> Self {
         Self(SigningKey::p256())
     }
 
-    /// What it is to the plugin: lines of imapd.conf.
+    /// Writes the public key and returns the lines of imapd.conf that refer to it.
     pub fn settings(&self, scratch: &Scratch) -> [(&'static str, String); 3] {
         let keys = scratch.write("application.pem", self.0.pem());
         [
@@ -26,13 +26,13 @@ impl Application {
         ]
     }
 
-    /// A new token for a user that is good for so many seconds from now on, or was until so many
-    /// seconds ago if that is negative.
+    /// Creates a token for a user that expires in this number of seconds, or expired that many
+    /// seconds ago if the number is negative.
     pub fn token(&self, user: &str, seconds: i64) -> String {
         self.0.token(r#"{"alg":"ES256"}"#, &claims(user, seconds))
     }
 
-    /// What somebody else writes, who has no key: a token that says that it is not signed.
+    /// Creates an unsigned token, as an attacker without a key would.
     pub fn unsigned(&self, user: &str) -> String {
         self.0.token(r#"{"alg":"none"}"#, &claims(user, 600))
     }

@@ -1,4 +1,4 @@
-"""Has the demonstration do something: ask.py SOCKET WORD..."""
+"""Sends a request to the demonstration: ask.py SOCKET WORD..."""
 
 import socket
 import sys

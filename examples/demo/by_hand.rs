@@ -1,97 +1,98 @@
-//! After the demonstration: commands by which the reader tries it, and the log to watch.
+//! Commands with which the reader can try the demonstration, and the log to watch.
 
 use super::Outcome;
-use super::desk::Desk;
+use super::control_socket::ControlSocket;
 use super::harness::daemon::program;
 use super::harness::scratch::set_mode;
 use super::harness::syslog::Line;
 use super::harness::wait::{PATIENCE, wait_until};
 use super::page::Page;
+use super::servers::DemoServers;
 use super::signals::Signals;
-use super::site::Site;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How often the file of the log looks whether the demonstration is over.
-const TICK: Duration = Duration::from_millis(200);
+/// Interval at which the log copier checks whether the demonstration is over.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Says what there is to try and waits for the end; `once` only tries it itself.
-pub fn offer(site: &Site, page: &Page, signals: &Signals, once: bool) -> Outcome {
-    let desk = Desk::open(site)?;
-    install(site, &desk);
-    let log = site.scratch.join("mail.log");
+/// Prints the commands and waits for a signal. With `once`, only checks that the commands work.
+pub fn offer(servers: &DemoServers, page: &Page, signals: &Signals, once: bool) -> Outcome {
+    let control = ControlSocket::open(servers)?;
+    install(servers, &control);
+    let log = servers.scratch.join("mail.log");
     let file = File::create(&log)?;
     let over = AtomicBool::new(false);
     std::thread::scope(|threads| {
-        threads.spawn(|| desk.serve(site));
-        threads.spawn(|| copy_log(site, file, &over));
+        threads.spawn(|| control.serve(servers));
+        threads.spawn(|| copy_log(servers, file, &over));
         let outcome = super::guarded(|| {
-            try_out(site, &log)?;
+            try_out(servers, &log)?;
             if once {
                 return Ok(page.heading("The commands to try it by hand work as well.")?);
             }
-            print(site, page)?;
+            print(servers, page)?;
             signals.wait();
             Ok(page.paragraph("Stopping …")?)
         });
         over.store(true, Ordering::SeqCst);
-        desk.close();
+        control.close();
         outcome
     })
 }
 
-/// Writes the commands. They need no more than a shell and Debian's Python.
-fn install(site: &Site, desk: &Desk) {
-    let ask = site.scratch.write("ask.py", include_str!("ask.py"));
-    let login = site.scratch.write("login.py", include_str!("login.py"));
-    let ask = format!("{} {}", ask.display(), desk.path());
-    let login = format!("{} {}", login.display(), site.cyrus.imap_port());
+/// Writes the commands to the scratch directory. They require only a shell and Debian's Python.
+fn install(servers: &DemoServers, control: &ControlSocket) {
+    let ask = servers.scratch.write("ask.py", include_str!("ask.py"));
+    let login = servers.scratch.write("login.py", include_str!("login.py"));
+    let ask = format!("{} {}", ask.display(), control.path());
+    let login = format!("{} {}", login.display(), servers.cyrus.imap_port());
     for (name, program) in [
         ("ticket", format!("{ask} ticket")),
         ("token", format!("{ask} token")),
         ("cas", format!("{ask} cas")),
         ("login", login),
     ] {
-        // -I: the reader's PYTHONPATH and packages have no say.
+        // -I ignores the reader's PYTHONPATH and packages.
         let script = format!("#!/bin/sh\nexec /usr/bin/python3 -I {program} \"$@\"\n");
-        set_mode(&site.scratch.write(name, script), 0o755);
+        set_mode(&servers.scratch.write(name, script), 0o755);
     }
-    let (program, conf) = (program(), site.cyrus.imapd_conf());
+    let (program, conf) = (program(), servers.cyrus.imapd_conf());
     let (program, conf) = (program.display(), conf.display());
     let script = format!("#!/bin/sh\nexec {program} \"$@\" --config {conf}\n");
-    set_mode(&site.scratch.write("sasl-sso", script), 0o755);
+    set_mode(&servers.scratch.write("sasl-sso", script), 0o755);
 }
 
-/// Does what the reader is told to do: what does not work is not offered.
-fn try_out(site: &Site, log: &Path) -> Outcome {
+/// Runs the commands before they are offered to the reader.
+fn try_out(servers: &DemoServers, log: &Path) -> Outcome {
     let run = |name: &str, arguments: &[&str]| {
-        let mut command = site.scratch.command(site.scratch.join(name));
+        let mut command = servers.scratch.command(servers.scratch.join(name));
         command.args(arguments);
-        site.scratch.run(name, command, "").trim().to_owned()
+        servers.scratch.run(name, command, "").trim().to_owned()
     };
     let ticket = run("ticket", &["carol"]);
     let token = run("token", &["dave"]);
     let curl = |login: &str, more: &[&str]| {
-        let mut command = site.scratch.command("curl");
+        let mut command = servers.scratch.command("curl");
         command.args(["-sS", "-u", login]).args(more);
-        command.args([&url(site), "-X", "NAMESPACE"]);
-        site.scratch.run("curl", command, "")
+        command.args([&url(servers), "-X", "NAMESPACE"]);
+        servers.scratch.run("curl", command, "")
     };
     let bearer = curl("erin:", &["--oauth2-bearer", &run("token", &["erin"])]);
     let password = curl(&format!("frank:{}", run("ticket", &["frank"])), &[]);
     let explained = {
-        let mut command = site.scratch.command(site.scratch.join("sasl-sso"));
+        let mut command = servers.scratch.command(servers.scratch.join("sasl-sso"));
         command.arg("explain");
-        site.scratch
+        servers
+            .scratch
             .run("explain", command, &run("token", &["grace"]))
     };
     if !explained.contains("\naccepted: grace\n") {
-        return Err(format!("the commands to try do not work: {explained}").into());
+        return Err(format!("the commands do not work: {explained}").into());
     }
-    for (answer, sign, user) in [
+    for (answer, expected, user) in [
         (run("login", &[&ticket]), "\nimapd  OK ", "carol"),
         (run("login", &[&token]), "\nimapd  OK ", "dave"),
         (run("login", &[&token, "dave"]), "\nimapd  OK ", "dave"),
@@ -102,8 +103,8 @@ fn try_out(site: &Site, log: &Path) -> Outcome {
         let logged = wait_until(PATIENCE, || {
             std::fs::read_to_string(log).is_ok_and(|text| text.contains(&line))
         });
-        if !answer.contains(sign) || !logged {
-            return Err(format!("the commands to try do not work: {answer}").into());
+        if !answer.contains(expected) || !logged {
+            return Err(format!("the commands do not work: {answer}").into());
         }
     }
     let listed = run("sasl-sso", &["sessions", "list", "--user", "carol"]);
@@ -111,25 +112,23 @@ fn try_out(site: &Site, log: &Path) -> Outcome {
     let is_flushed = flushed.starts_with("flushed 1 session of tickets");
     match listed.contains("CASPT") && is_flushed {
         true => Ok(()),
-        false => Err(format!("the commands to try do not work: {listed} {flushed}").into()),
+        false => Err(format!("the commands do not work: {listed} {flushed}").into()),
     }
 }
 
-fn print(site: &Site, page: &Page) -> Outcome {
-    let dir = site.scratch.path().display();
-    page.heading(
-        "Now try it yourself, in another terminal. Everything stays up until Ctrl-C here.",
-    )?;
+fn print(servers: &DemoServers, page: &Page) -> Outcome {
+    let dir = servers.scratch.path().display();
+    page.heading("Now try it yourself, in another terminal. The servers run until Ctrl-C here.")?;
     for (command, what) in [
         ("ticket alice", "gets a new ticket for any user"),
         (
             "token alice",
-            "gets a new token; token alice -60 one that is over",
+            "gets a new token; token alice -60 an expired one",
         ),
         ("login TICKET", "logs in to imapd with a ticket"),
         (
             "login TOKEN",
-            "by OAUTHBEARER; login TOKEN alice by XOAUTH2",
+            "uses OAUTHBEARER; login TOKEN alice uses XOAUTH2",
         ),
         ("cas stop", "stops CAS; cas start starts it again"),
     ] {
@@ -145,40 +144,43 @@ fn print(site: &Site, page: &Page) -> Outcome {
     for (command, what) in [
         (
             "{}/sasl-sso check --plugin-dir {}/cyrus/sasl",
-            "is the configuration right?",
+            "checks the configuration",
         ),
-        ("{}/sasl-sso sessions list", "who is known"),
-        ("{}/sasl-sso sessions flush --user alice", "out with her"),
-        ("{}/sasl-sso sessions stats", "what was counted"),
+        ("{}/sasl-sso sessions list", "lists cached sessions"),
+        (
+            "{}/sasl-sso sessions flush --user alice",
+            "ends her sessions",
+        ),
+        ("{}/sasl-sso sessions stats", "shows login statistics"),
         (
             "{}/token alice | {}/sasl-sso explain",
-            "what would be decided, and why",
+            "shows the outcome of a login, and why",
         ),
     ] {
         page.command(&command.replace("{}", &dir.to_string()), what)?;
     }
     page.paragraph(
-        "Or by a program that has never heard of this plugin, with a token and with a ticket for a \
-         password; -v shows what it sends:",
+        "Or with curl, which knows nothing of this plugin, with a token and with a ticket as the \
+                 password; -v shows what it sends:",
     )?;
     for login in [
         format!("alice: --oauth2-bearer \"$({dir}/token alice)\""),
         format!("\"alice:$({dir}/ticket alice)\""),
     ] {
-        let curl = format!("curl -sS -u {login} {} -X NAMESPACE", url(site));
+        let curl = format!("curl -sS -u {login} {} -X NAMESPACE", url(servers));
         page.command(&curl, "")?;
     }
     Ok(())
 }
 
-/// Where imapd listens.
-fn url(site: &Site) -> String {
-    format!("imap://127.0.0.1:{}/", site.cyrus.imap_port())
+/// Returns the URL of imapd.
+fn url(servers: &DemoServers) -> String {
+    format!("imap://127.0.0.1:{}/", servers.cyrus.imap_port())
 }
 
-/// Appends to the file what comes in the log, from its beginning.
-fn copy_log(site: &Site, mut file: File, over: &AtomicBool) {
-    let log = site.cyrus.log();
+/// Copies the log to a file, from its beginning, until `over` is set.
+fn copy_log(servers: &DemoServers, mut file: File, over: &AtomicBool) {
+    let log = servers.cyrus.log();
     let mut mark = 0;
     while !over.load(Ordering::SeqCst) {
         let lines = log.since(mark);
@@ -187,9 +189,9 @@ fn copy_log(site: &Site, mut file: File, over: &AtomicBool) {
             ident, pid, text, ..
         } in lines
         {
-            // The directory may be on a full disk; the demonstration itself is over.
+            // A full disk must not end the demonstration.
             let _ = writeln!(file, "{ident}[{pid}]: {text}");
         }
-        log.wait_for_since(mark, |_| true, TICK);
+        log.wait_for_since(mark, |_| true, POLL_INTERVAL);
     }
 }

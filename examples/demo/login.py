@@ -1,4 +1,4 @@
-"""Logs in to the demonstration's imapd with a ticket or a token: login.py PORT CREDENTIAL [USER]"""
+"""Logs in to imapd of the demonstration: login.py PORT CREDENTIAL [USER]"""
 
 import imaplib
 import re
@@ -17,8 +17,8 @@ def main():
         mechanism, message = "OAUTHBEARER", f"n,,\1auth=Bearer {credential}\1\1"
 
     def answer(challenge):
-        # The first challenge is empty and asks for the message. A second one says why the
-        # credential is refused; after any answer to it imapd says NO.
+        # The first challenge is empty and asks for the message. A second one is the error response;
+        # imapd replies NO to any answer.
         if challenge:
             print(f"imapd  + {challenge.decode()}")
             return b"\1"
@@ -30,7 +30,7 @@ def main():
         try:
             _, lines = imap.authenticate(mechanism, answer)
         except imaplib.IMAP4.error as error:
-            # imaplib leaves out the word, unless it is BAD.
+            # imaplib omits the word NO from the message, but not BAD.
             sys.exit(f"imapd  NO {error}")
         status = re.sub(r"\[CAPABILITY [^]]*\]", "[CAPABILITY …]", lines[-1].decode())
         print(f"imapd  OK {status}")

@@ -1,50 +1,50 @@
-//! One login over IMAP, as its three sides saw it.
+//! One IMAP login, as the client, imapd and CAS see it.
 
 use super::Outcome;
 use super::harness::imap::{Imap, Reply};
 use super::harness::syslog::Line;
 use super::harness::wait::PATIENCE;
 use super::page::Page;
-use super::site::Site;
+use super::servers::DemoServers;
 
-/// What a client shows, and how.
+/// A credential and the way to present it.
 pub struct Credential {
-    way: Way,
-    /// The command for the page.
+    method: Method,
+    /// The command as it is printed.
     shown: String,
 }
 
-/// How it is shown.
-enum Way {
-    /// By AUTHENTICATE, in the message of a mechanism: the plugin decides.
+/// How a credential is presented.
+enum Method {
+    /// In the message of a SASL mechanism, which the plugin handles.
     Mechanism(&'static str, String),
-    /// By LOGIN, as the password of a user: the daemon decides.
+    /// As the password of LOGIN, which the daemon handles.
     Password { user: String, password: String },
 }
 
 impl Credential {
-    /// A ticket, without a user's name beside it.
+    /// Creates a CASPT message with a ticket and without a user name.
     pub fn ticket(ticket: &str) -> Self {
         Self::new("CASPT", |ticket| format!("\0\0{ticket}"), ticket)
     }
 
-    /// A token, by RFC 7628.
+    /// Creates an OAUTHBEARER message (RFC 7628) with a token.
     pub fn oauthbearer(token: &str) -> Self {
         let message = |token: &str| format!("n,,\x01auth=Bearer {token}\x01\x01");
         Self::new("OAUTHBEARER", message, token)
     }
 
-    /// A token, and whose it is.
+    /// Creates an XOAUTH2 message with a user and a token.
     pub fn xoauth2(user: &str, token: &str) -> Self {
         let message = |token: &str| format!("user={user}\x01auth=Bearer {token}\x01\x01");
         Self::new("XOAUTH2", message, token)
     }
 
-    /// Anything where a password is expected.
+    /// Creates a LOGIN with anything as the password.
     pub fn password(user: &str, password: &str) -> Self {
         Self {
             shown: format!("LOGIN {user} {}", abbreviated(password)),
-            way: Way::Password {
+            method: Method::Password {
                 user: user.to_owned(),
                 password: password.to_owned(),
             },
@@ -56,83 +56,86 @@ impl Credential {
         let shown = shown.replace('\0', "\\0").replace('\x01', "^A");
         Self {
             shown: format!("AUTHENTICATE {mechanism} {shown}"),
-            way: Way::Mechanism(mechanism, message(secret)),
+            method: Method::Mechanism(mechanism, message(secret)),
         }
     }
 
-    /// What the log calls the way.
+    /// Returns the value of `mech=` in the log.
     fn logged_as(&self) -> &'static str {
-        match self.way {
-            Way::Mechanism(mechanism, _) => mechanism,
-            Way::Password { .. } => "saslauthd",
+        match self.method {
+            Method::Mechanism(mechanism, _) => mechanism,
+            Method::Password { .. } => "saslauthd",
         }
     }
 }
 
-/// What a login came to.
+/// A login and its outcome.
 pub struct Login<'c> {
     credential: &'c Credential,
     reply: Reply,
     line: Line,
-    /// The process that is to have decided, unless only the log can say.
-    decides: Option<u32>,
-    /// How often CAS was asked to validate a ticket.
+    /// The process that must have logged the outcome, if it is known otherwise.
+    expected_pid: Option<u32>,
+    /// The number of validations at the CAS server.
     asked: usize,
 }
 
-/// What a login is to come to.
+/// The expected outcome of a login.
 pub struct Expected<'e> {
-    /// How imapd's last line begins.
+    /// The beginning of imapd's tagged reply.
     pub status: &'e str,
-    /// What is in its challenge, if there is one.
+    /// A part of the challenge; `None` if there must not be one.
     pub challenge: Option<&'e str>,
-    /// What stands in the line in the log of the plugin or the daemon.
+    /// A part of the log line of the plugin or the daemon.
     pub logged: &'e str,
-    /// How often CAS was asked.
+    /// The number of validations at the CAS server.
     pub asked: usize,
 }
 
 impl<'c> Login<'c> {
-    /// Logs in on a connection of its own.
-    pub fn by(site: &Site, credential: &'c Credential) -> Outcome<Self> {
-        let mark = site.cyrus.log().mark();
-        let before = site.cas().validations();
-        let mut imap = Imap::connect(site.cyrus.imap_port());
-        let (reply, decides) = match &credential.way {
-            Way::Mechanism(mechanism, message) => {
+    /// Logs in on a new connection.
+    pub fn by(servers: &DemoServers, credential: &'c Credential) -> Outcome<Self> {
+        let mark = servers.cyrus.log().mark();
+        let before = servers.cas().validations();
+        let mut imap = Imap::connect(servers.cyrus.imap_port());
+        let (reply, expected_pid) = match &credential.method {
+            Method::Mechanism(mechanism, message) => {
                 let reply = imap.authenticate(mechanism, message.as_bytes(), &[b"\x01"]);
-                let decides = reply.session_pid;
-                (reply, decides)
+                let expected_pid = reply.session_pid;
+                (reply, expected_pid)
             }
-            Way::Password { user, password } => {
-                (imap.login(user, password), Some(site.daemon.pid()))
+            Method::Password { user, password } => {
+                (imap.login(user, password), Some(servers.daemon.pid()))
             }
         };
-        let decision = format!("sso: mech={} ", credential.logged_as());
-        let is_decision = |line: &Line| line.text.contains(&decision);
-        let line = site.cyrus.log().wait_for_since(mark, is_decision, PATIENCE);
+        let outcome_start = format!("sso: mech={} ", credential.logged_as());
+        let is_outcome = |line: &Line| line.text.contains(&outcome_start);
+        let line = servers
+            .cyrus
+            .log()
+            .wait_for_since(mark, is_outcome, PATIENCE);
         Ok(Self {
             credential,
-            asked: site.cas().validations() - before,
+            asked: servers.cas().validations() - before,
             line: line.ok_or_else(|| {
                 let status = shortened(&reply.status_line);
-                format!("imapd answered {status:?}, and no decision was logged")
+                format!("imapd replied {status:?}, but no outcome was logged")
             })?,
             reply,
-            decides,
+            expected_pid,
         })
     }
 
-    /// The imapd process that answered. It says so only if it lets somebody in; where the plugin
-    /// decides, the log says it too.
+    /// Returns the imapd process that answered, from the log if the plugin handled the login, else
+    /// from the reply, which names it only on success.
     pub fn process(&self) -> Option<u32> {
-        match self.credential.way {
-            Way::Mechanism(..) => Some(self.line.pid),
-            Way::Password { .. } => self.reply.session_pid,
+        match self.credential.method {
+            Method::Mechanism(..) => Some(self.line.pid),
+            Method::Password { .. } => self.reply.session_pid,
         }
     }
 
-    /// Fails unless it came to what it should.
+    /// Returns an error if the outcome is not the expected one.
     pub fn check(self, expected: &Expected<'_>) -> Outcome<Self> {
         let status = &self.reply.status_line;
         let challenges: Vec<_> = self.challenges().collect();
@@ -143,8 +146,8 @@ impl<'c> Login<'c> {
                 .all(|text| text.contains(expected.challenge.unwrap_or_default()))
             && self.line.text.contains(&format!(" {} ", expected.logged))
             && self.asked == expected.asked
-            // Who logs is who was asked.
-            && self.decides.is_none_or(|pid| pid == self.line.pid);
+            // The expected process has logged the outcome.
+            && self.expected_pid.is_none_or(|pid| pid == self.line.pid);
         match as_expected {
             true => Ok(self),
             false => Err(format!(
@@ -162,18 +165,18 @@ impl<'c> Login<'c> {
         }
     }
 
-    /// Prints it.
+    /// Prints the login.
     pub fn print(&self, page: &Page) -> Outcome {
-        page.said("client", &self.credential.shown)?;
+        page.message("client", &self.credential.shown)?;
         for challenge in self.challenges() {
-            page.said("imapd", &format!("+ {challenge}"))?;
+            page.message("imapd", &format!("+ {challenge}"))?;
         }
-        page.said("imapd", &shortened(&self.reply.status_line))?;
+        page.message("imapd", &shortened(&self.reply.status_line))?;
         let Line {
             ident, pid, text, ..
         } = &self.line;
-        page.said("syslog", &format!("{ident}[{pid}]: {text}"))?;
-        // CAS has no part in tokens.
+        page.message("syslog", &format!("{ident}[{pid}]: {text}"))?;
+        // CAS is not involved in logins with tokens.
         if ["OAUTHBEARER", "XOAUTH2"].contains(&self.credential.logged_as()) {
             return Ok(());
         }
@@ -183,7 +186,7 @@ impl<'c> Login<'c> {
             1 => "was asked once".to_owned(),
             asked => format!("was asked {asked} times"),
         };
-        Ok(page.said("CAS", &asked)?)
+        Ok(page.message("CAS", &asked)?)
     }
 
     fn challenges(&self) -> impl Iterator<Item = String> {
@@ -192,23 +195,23 @@ impl<'c> Login<'c> {
     }
 }
 
-/// Both ends of a ticket or a token.
+/// Returns the first 9 and the last 6 characters of a long ticket or token.
 fn abbreviated(ticket: &str) -> String {
-    let letters: Vec<char> = ticket.chars().collect();
-    match letters.len() {
+    let chars: Vec<char> = ticket.chars().collect();
+    match chars.len() {
         ..=16 => ticket.to_owned(),
-        length => [&letters[..9], &['…'], &letters[length - 6..]]
+        length => [&chars[..9], &['…'], &chars[length - 6..]]
             .concat()
             .iter()
             .collect(),
     }
 }
 
-/// A line of imapd without its many capabilities and the random end of its session's name.
+/// Shortens a reply of imapd: omits the capabilities and the random part of the session ID.
 pub fn shortened(line: &str) -> String {
     let line = without(line, "[CAPABILITY ", "]");
     match line.split_once("SESSIONID=<") {
-        // The name is HOST-TIME-PROCESS-NUMBER-RANDOM.
+        // A session ID has the form HOST-TIME-PROCESS-NUMBER-RANDOM.
         Some((_, name)) => match name.rsplit_once('-') {
             Some((kept, _)) => without(&line, &format!("{kept}-"), ">"),
             None => line,

@@ -1,38 +1,39 @@
-//! What the plugin and the daemon do, shown on a real Cyrus IMAP and a real CAS server:
-//! `make demo`.
+//! A demonstration of the plugin and the daemon with a real Cyrus IMAP and a real CAS server: `make
+//! demo`.
 //!
-//! All are started for the demonstration alone, on loopback and in a directory of their own. Each
-//! step is checked before it is printed; at the first that goes otherwise the demonstration fails.
-//! After it the servers stay up to be tried by hand, until Ctrl-C; with `--once` they do not.
+//! All servers are started for the demonstration, on loopback and in a private directory. Each step
+//! is checked before it is printed, and the first unexpected result ends the demonstration with an
+//! error. Afterwards, the servers run until Ctrl-C so that the reader can try them, unless `--once`
+//! is given.
 
 #![allow(
     clippy::print_stderr,
-    reason = "where a program says that it was used wrongly or has failed"
+    reason = "errors of usage and failures go to standard error"
 )]
 
 mod application;
 mod by_hand;
-mod desk;
+mod control_socket;
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
 mod login;
 mod page;
 mod passwords;
+mod servers;
 mod signals;
-mod site;
-mod story;
 mod tokens;
+mod walkthrough;
 
 use page::Page;
+use servers::DemoServers;
 use signals::Signals;
-use site::Site;
 use std::any::Any;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What any part of the demonstration comes to.
+/// The result of any part of the demonstration.
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // `guarded` tells of a panic, where it belongs; the default is to tell of it at once as well.
+    // `guarded` reports panics; without this, the default hook would report them as well.
     std::panic::set_hook(Box::new(|_| {}));
     match run(once) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,27 +65,30 @@ fn run(once: bool) -> Outcome {
         "Starting a CAS server, Cyrus IMAP with the plugin, and sasl-sso serve; all ports are on \
          127.0.0.1 only …",
     )?;
-    let site = guarded(|| Ok(Site::start(&plugin)))?;
-    let shown = guarded(|| {
-        story::tell(&site, &page, &signals)?;
-        by_hand::offer(&site, &page, &signals, once)
+    let servers = guarded(|| Ok(DemoServers::start(&plugin)))?;
+    let result = guarded(|| {
+        walkthrough::run(&servers, &page, &signals)?;
+        by_hand::offer(&servers, &page, &signals, once)
     });
-    let outcome = match shown {
-        Err(_) if signals.came() && once => Err("interrupted".into()),
-        // To be ended is what it waits for. A step that a signal cut short has not failed.
-        _ if signals.came() => Ok(()),
-        Err(error) => Err(format!("{error}\n\nThe log ends:\n{}", site.cyrus.log().tail()).into()),
+    let outcome = match result {
+        Err(_) if signals.arrived() && once => Err("interrupted".into()),
+        // A signal is the normal end of the demonstration, and a step that it interrupted did not
+        // fail.
+        _ if signals.arrived() => Ok(()),
+        Err(error) => {
+            Err(format!("{error}\n\nThe log ends:\n{}", servers.cyrus.log().tail()).into())
+        }
         Ok(()) => Ok(()),
     };
-    let directory = site.scratch.path().to_owned();
+    let directory = servers.scratch.path().to_owned();
     guarded(|| {
-        drop(site);
+        drop(servers);
         Ok(())
     })?;
     if directory.exists() {
         return Err(format!("{} could not be removed", directory.display()).into());
     }
-    // Whoever closed the terminal does not read it.
+    // Ignored, because the terminal may be closed.
     let _ = page.paragraph(&format!(
         "All servers are stopped, and {} is removed.",
         directory.display()
@@ -92,7 +96,7 @@ fn run(once: bool) -> Outcome {
     outcome
 }
 
-/// The plugin that was built, which only the Makefile knows where.
+/// Returns the path of the plugin, which `make demo` passes in `SSO_PLUGIN`.
 fn plugin() -> Outcome<PathBuf> {
     let path = std::env::var_os("SSO_PLUGIN").ok_or("SSO_PLUGIN is not set: run `make demo`")?;
     let path = std::path::absolute(path)?;
@@ -102,7 +106,7 @@ fn plugin() -> Outcome<PathBuf> {
     }
 }
 
-/// Runs what may panic, as everything in the harness does when it fails.
+/// Runs `part` and converts a panic, which is how the harness fails, to an error.
 fn guarded<T>(part: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     catch_unwind(AssertUnwindSafe(part)).unwrap_or_else(|panic| Err(message(&*panic).into()))
 }

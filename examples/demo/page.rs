@@ -1,25 +1,25 @@
-//! The page that the demonstration prints: plain text of 100 columns.
+//! Prints the demonstration as plain text of 100 columns.
 
 use std::io::{IsTerminal, Result, Write, stdout};
 
-const WIDTH: usize = 100;
+const COLUMNS: usize = 100;
 const BOLD: &str = "\x1b[1m";
 const NORMAL: &str = "\x1b[0m";
 
-/// Standard output. A page that nobody can read is an error: `make demo | head` ends.
+/// Standard output. A failure to write is an error, so that `make demo | head` ends.
 pub struct Page {
     bold: bool,
 }
 
 impl Page {
-    /// Headings are bold on a terminal, unless the reader wants none of that.
+    /// Creates a page. Headings are bold on a terminal unless `NO_COLOR` is set.
     pub fn new() -> Self {
         Self {
             bold: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         }
     }
 
-    /// What the next lines are about.
+    /// Prints a heading.
     pub fn heading(&self, text: &str) -> Result<()> {
         let (bold, normal) = match self.bold {
             true => (BOLD, NORMAL),
@@ -28,17 +28,17 @@ impl Page {
         write(&format!("\n{bold}{}{normal}", wrapped(text, 0)))
     }
 
-    /// Text.
+    /// Prints a paragraph.
     pub fn paragraph(&self, text: &str) -> Result<()> {
         write(&wrapped(text, 0))
     }
 
-    /// What somebody said or did.
-    pub fn said(&self, who: &str, what: &str) -> Result<()> {
+    /// Prints what `who` sent or did.
+    pub fn message(&self, who: &str, what: &str) -> Result<()> {
         write(&wrapped(&format!("  {who:<6} {what}"), 9))
     }
 
-    /// A command for the reader, and what it does; never wrapped, to be copied.
+    /// Prints a command for the reader and what it does. Never wraps it, so that it can be copied.
     pub fn command(&self, command: &str, what: &str) -> Result<()> {
         write(format!("  {command:<50} {what}").trim_end())
     }
@@ -50,13 +50,13 @@ fn write(text: &str) -> Result<()> {
     out.flush()
 }
 
-/// Breaks at blanks. Lines but the first begin with `indent` of them.
+/// Wraps text at spaces. Continuation lines start with `indent` spaces.
 fn wrapped(text: &str, indent: usize) -> String {
     let mut lines = String::new();
     let mut column = 0;
     for (index, word) in text.split(' ').enumerate() {
         let length = word.chars().count();
-        if column > indent && column + 1 + length > WIDTH {
+        if column > indent && column + 1 + length > COLUMNS {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             column = indent;

@@ -1,7 +1,7 @@
 //! The signals that end the demonstration: Ctrl-C, a closed terminal, `kill`.
 //!
-//! They are caught rather than blocked: blocked signals stay so in every program that is started,
-//! and the servers would not hear theirs.
+//! They are caught rather than blocked, because child processes inherit blocked signals, and the
+//! servers would ignore SIGTERM.
 
 use nix::errno::Errno;
 use nix::libc::c_int;
@@ -11,56 +11,55 @@ use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
-const ENDING: [Signal; 3] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
+const TERMINATION_SIGNALS: [Signal; 3] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
 
-/// Where the handler writes a byte, which nobody takes out: the signal has come for good.
-static CAME: OnceLock<PipeWriter> = OnceLock::new();
+/// The pipe to which the handler writes a byte. The byte is never read, so the pipe stays readable.
+static PIPE: OnceLock<PipeWriter> = OnceLock::new();
 
-/// The signals from the moment on that they are caught.
+/// The signals, caught.
 pub struct Signals {
-    came: PipeReader,
+    arrived: PipeReader,
 }
 
 impl Signals {
-    /// Begins to catch them, but for those that are ignored, as SIGHUP is under nohup.
+    /// Starts to catch the signals, except those that are ignored, such as SIGHUP under nohup.
     pub fn catch() -> std::io::Result<Self> {
         let (reader, writer) = pipe()?;
-        let _ = CAME.set(writer);
+        let _ = PIPE.set(writer);
         let handler = SigHandler::Handler(note);
         let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-        for signal in ENDING {
-            // SAFETY: `note` does only what a signal handler may: it writes to a pipe, and leaves
-            // errno as it was.
+        for signal in TERMINATION_SIGNALS {
+            // SAFETY: `note` is async-signal-safe: it only writes to a pipe, and preserves errno.
             let before = unsafe { sigaction(signal, &action) }?;
             if matches!(before.handler(), SigHandler::SigIgn) {
                 // SAFETY: ignoring a signal runs no code.
                 unsafe { sigaction(signal, &before) }?;
             }
         }
-        Ok(Self { came: reader })
+        Ok(Self { arrived: reader })
     }
 
-    /// Whether one has come.
-    pub fn came(&self) -> bool {
+    /// Returns whether a signal has arrived.
+    pub fn arrived(&self) -> bool {
         self.poll(PollTimeout::ZERO)
     }
 
-    /// Waits for one.
+    /// Waits for a signal.
     pub fn wait(&self) {
         while !self.poll(PollTimeout::NONE) {}
     }
 
     fn poll(&self, limit: PollTimeout) -> bool {
-        let mut readable = [PollFd::new(self.came.as_fd(), PollFlags::POLLIN)];
-        // A signal interrupts it; then what the handler has written is asked for again.
+        let mut readable = [PollFd::new(self.arrived.as_fd(), PollFlags::POLLIN)];
+        // A signal interrupts poll(); the caller then polls the pipe again.
         matches!(poll(&mut readable, limit), Ok(1..))
     }
 }
 
 extern "C" fn note(_: c_int) {
     let errno = Errno::last();
-    if let Some(mut came) = CAME.get() {
-        let _ = came.write(&[1]);
+    if let Some(mut arrived) = PIPE.get() {
+        let _ = arrived.write(&[1]);
     }
     errno.set();
 }

@@ -224,7 +224,10 @@ fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
     }
     assert!(access.check_rate(&webmail).is_err());
     let timeout = Duration::from_secs(5);
-    assert_eq!(access.permission(&server, timeout).unwrap(), Permission::Trial);
+    assert_eq!(
+        access.permission(&server, timeout).unwrap(),
+        Permission::Trial
+    );
     access.end_trial(&server, Some(false));
     assert!(access.check_rate(&webmail).is_ok());
     // What was under way then is not charged.

@@ -328,22 +328,34 @@ fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
         for _ in 0..3 {
             access.record_outcome(&breaker, access.now(), Outcome::TimedOut);
         }
-        assert_eq!(access.permission(&breaker, timeout).unwrap(), Permission::Trial);
+        assert_eq!(
+            access.permission(&breaker, timeout).unwrap(),
+            Permission::Trial
+        );
         access.end_trial(&breaker, Some(false));
     }
     // A process opens the store once: the other one does when this one has let go of it.
     drop(ours.sessions);
     let access = others.open();
     let breaker = access.breaker("https://cas");
-    assert_eq!(access.permission(&breaker, timeout).unwrap(), Permission::Denied);
+    assert_eq!(
+        access.permission(&breaker, timeout).unwrap(),
+        Permission::Denied
+    );
     let other = access.breaker("https://other");
-    assert_eq!(access.permission(&other, timeout).unwrap(), Permission::Granted);
+    assert_eq!(
+        access.permission(&other, timeout).unwrap(),
+        Permission::Granted
+    );
     let limits = access.rate_limits(&requester, 5, &breaker);
     let failure = access.check_rate(&limits).unwrap_err();
     assert_eq!(failure.reason(), Reason::BudgetSpent);
     // CAS answers again.
     access.record_outcome(&breaker, access.now(), Outcome::Answered);
-    assert_eq!(access.permission(&breaker, timeout).unwrap(), Permission::Granted);
+    assert_eq!(
+        access.permission(&breaker, timeout).unwrap(),
+        Permission::Granted
+    );
     access.refund(&limits);
     assert!(access.check_rate(&limits).is_ok());
 }

@@ -1,24 +1,24 @@
-//! Commands are run, and print what is said.
+//! Commands in the documentation run and print the documented output.
 
-use crate::documents::site::Site;
+use crate::documents::docs_env::DocsEnv;
 use crate::documents::{Block, Kind, commands, configurations, named, page, pages};
 
 #[test]
-fn every_command_is_run_and_prints_what_is_said() {
-    let site = Site::new("commands", &[&named("cas"), &named("openid")]);
+fn every_command_runs_and_prints_the_documented_output() {
+    let env = DocsEnv::new("commands", &[&named("cas"), &named("openid")]);
     let smtpd_conf = configurations("smtpd.conf").remove(0).lines.join("\n") + "\n";
-    site.scratch.write("smtpd.conf", smtpd_conf);
-    // Somebody to be listed.
-    assert!(site.by_ticket(&site.ticket("alice")).ok);
+    env.scratch.write("smtpd.conf", smtpd_conf);
+    // Creates a session for the commands that list sessions.
+    assert!(env.by_ticket(&env.ticket("alice")).ok);
     let mut run = 0;
     for page in pages() {
         for (number, span) in page.code_spans() {
             if ["apt ", "journalctl ", "make ", "systemctl "]
                 .iter()
-                .any(|begin| span.starts_with(begin))
+                .any(|prefix| span.starts_with(prefix))
             {
                 let place = format!("{}:{number}", page.name);
-                commands::run(&site, &place, &span);
+                commands::run(&env, &place, &span);
                 run += 1;
             }
         }
@@ -27,11 +27,11 @@ fn every_command_is_run_and_prints_what_is_said() {
             match block.kind {
                 Kind::Commands => {
                     for line in &block.lines {
-                        printed = commands::run(&site, &block.place, line);
+                        printed = commands::run(&env, &block.place, line);
                         run += 1;
                     }
                 }
-                Kind::Output => is_printed(&block, &printed),
+                Kind::Output => assert_printed(&block, &printed),
                 _ => {}
             }
         }
@@ -40,10 +40,10 @@ fn every_command_is_run_and_prints_what_is_said() {
 }
 
 #[test]
-fn every_metric_is_documented_and_no_other_is() {
-    let site = Site::new("metrics", &[&named("cas")]);
-    assert!(site.by_ticket(&site.ticket("alice")).ok);
-    let printed = site.sasl_sso("metrics", &["sessions", "stats", "--prometheus"]);
+fn documented_metrics_are_exactly_the_existing_ones() {
+    let env = DocsEnv::new("metrics", &[&named("cas")]);
+    assert!(env.by_ticket(&env.ticket("alice")).ok);
+    let printed = env.sasl_sso("metrics", &["sessions", "stats", "--prometheus"]);
     let types = printed
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "));
@@ -61,25 +61,25 @@ fn every_metric_is_documented_and_no_other_is() {
     assert_eq!(documented, metrics);
 }
 
-/// Whether all lines of a sample were printed in their order, where `…` stands for anything. How wide
-/// a column is depends on what is in it.
-fn is_printed(block: &Block, printed: &str) {
+/// Checks that all lines of a sample were printed in this order. `…` stands for any text, and runs
+/// of spaces are equal, because the width of a column depends on its contents.
+fn assert_printed(block: &Block, printed: &str) {
     let mut lines = printed.lines();
     for sample in &block.lines {
         assert!(
-            lines.any(|line| is_like(&words(sample), &words(line))),
-            "{}: {sample}\nis not what was printed:\n{printed}",
+            lines.any(|line| matches_sample(&single_spaced(sample), &single_spaced(line))),
+            "{}: {sample}\ndoes not occur in the output:\n{printed}",
             block.place
         );
     }
 }
 
-/// A line with one blank for each run of them.
-fn words(line: &str) -> String {
+/// Replaces each run of spaces with one space.
+fn single_spaced(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn is_like(sample: &str, line: &str) -> bool {
+fn matches_sample(sample: &str, line: &str) -> bool {
     let mut parts = sample.split('…');
     let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else {
         return false;
@@ -88,7 +88,7 @@ fn is_like(sample: &str, line: &str) -> bool {
     for part in parts {
         is_open = part.is_empty();
         match rest.split_once(part) {
-            Some((_, behind)) => rest = behind,
+            Some((_, following)) => rest = following,
             None => return false,
         }
     }

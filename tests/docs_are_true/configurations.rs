@@ -1,6 +1,6 @@
-//! Configurations are loaded, and those of the quick starts let people in.
+//! Configurations in the documentation load, and those of the quick starts accept logins.
 
-use crate::documents::site::{Site, program};
+use crate::documents::docs_env::{DocsEnv, program};
 use crate::documents::{Block, Kind, configurations, named, page};
 use crate::harness;
 use crate::harness::authority::Authority;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn every_configuration_passes_the_check_and_is_what_imapd_offers() {
+fn every_configuration_passes_check_and_loads_in_imapd() {
     let scratch = Scratch::new("docs");
     let authority = Authority::new();
     let options = Options {
@@ -25,7 +25,7 @@ fn every_configuration_passes_the_check_and_is_what_imapd_offers() {
     };
     let mut cyrus = Cyrus::start(&scratch, &authority, options);
     let path = cyrus.imapd_conf();
-    let stock = fs::read_to_string(&path).expect("imapd.conf");
+    let stock = fs::read_to_string(&path).expect("cannot access imapd.conf");
     let blocks = configurations("imapd.conf");
     assert!(blocks.len() >= 8);
     for block in blocks {
@@ -37,28 +37,37 @@ fn every_configuration_passes_the_check_and_is_what_imapd_offers() {
         };
         let lines = stock.lines().filter(is_replaced);
         let lines = lines.chain(block.lines.iter().map(String::as_str));
-        fs::write(&path, lines.collect::<Vec<_>>().join("\n") + "\n").expect("imapd.conf");
-        let said = checked(&block, &path, &cyrus.plugin_dir());
+        fs::write(&path, lines.collect::<Vec<_>>().join("\n") + "\n")
+            .expect("cannot write imapd.conf");
+        let output = check_output(&block, &path, &cyrus.plugin_dir());
         let mark = cyrus.log().mark();
         cyrus.start_again();
         let capabilities = Imap::connect(cyrus.imap_port()).capabilities();
         for mechanism in ["CASPT", "OAUTHBEARER", "XOAUTH2"] {
-            let is_meant = said.contains(mechanism);
+            let is_expected = output.contains(mechanism);
             let is_offered = capabilities.contains(&format!("AUTH={mechanism}"));
-            assert_eq!(is_offered, is_meant, "{}: {capabilities:?}", block.place);
+            assert_eq!(is_offered, is_expected, "{}: {capabilities:?}", block.place);
         }
-        let ours = cyrus.log().since(mark);
-        let ours = ours.iter().filter(|line| line.text.contains("sso: "));
-        assert_eq!(ours.count(), 0, "{}\n{}", block.place, cyrus.log().tail());
+        let plugin_lines = cyrus.log().since(mark);
+        let plugin_lines = plugin_lines
+            .iter()
+            .filter(|line| line.text.contains("sso: "));
+        assert_eq!(
+            plugin_lines.count(),
+            0,
+            "{}\n{}",
+            block.place,
+            cyrus.log().tail()
+        );
     }
 }
 
-/// What `sasl-sso check` says of a file without fault.
-fn checked(block: &Block, path: &Path, plugins: &Path) -> String {
+/// Returns the output of `sasl-sso check` for a valid file.
+fn check_output(block: &Block, path: &Path, plugins: &Path) -> String {
     let mut check = Command::new(program());
     let check = check.args(["check", "--config"]).arg(path);
     let output = check.arg("--plugin-dir").arg(plugins).output();
-    let output = output.expect("sasl-sso: run `make build`");
+    let output = output.expect("cannot run sasl-sso: run `make build`");
     assert!(output.status.success(), "{}: {output:?}", block.place);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     // This Cyrus offers mechanisms without TLS, and no daemon runs.
@@ -72,10 +81,13 @@ fn checked(block: &Block, path: &Path, plugins: &Path) -> String {
 }
 
 #[test]
-fn what_shortens_an_example_is_that_example() {
+fn quoted_examples_match_the_example_files() {
     for (block, example) in [
         (configurations("smtpd.conf").remove(0), "smtpd.conf"),
-        (of_page("docs/migration.md"), "from-pam_cas.conf"),
+        (
+            configuration_of_page("docs/migration.md"),
+            "from-pam_cas.conf",
+        ),
     ] {
         assert_eq!(
             block.settings(),
@@ -86,35 +98,35 @@ fn what_shortens_an_example_is_that_example() {
     }
 }
 
-fn of_page(name: &str) -> Block {
+fn configuration_of_page(name: &str) -> Block {
     let blocks = page(name).blocks.into_iter();
     let mut blocks = blocks.filter(|block| matches!(block.kind, Kind::Conf(..)));
-    blocks.next().expect("a configuration")
+    blocks.next().expect("the page has no configuration")
 }
 
 #[test]
-fn the_quick_start_for_cas_lets_in_who_has_a_real_ticket_and_nobody_else() {
-    let site = Site::new("quick-cas", &[&named("cas")]);
-    let ticket = site.ticket("alice");
+fn cas_quick_start_accepts_only_real_tickets() {
+    let env = DocsEnv::new("quick-cas", &[&named("cas")]);
+    let ticket = env.ticket("alice");
     for source in ["validated", "host"] {
-        let reply = site.by_ticket(&ticket);
-        assert!(reply.ok, "{reply:?}\n{}", site.cyrus.log().tail());
+        let reply = env.by_ticket(&ticket);
+        assert!(reply.ok, "{reply:?}\n{}", env.cyrus.log().tail());
         let line = format!("outcome=accepted user=alice source={source}");
-        let logged = |line: &str| site.cyrus.log().contains(line);
+        let logged = |line: &str| env.cyrus.log().contains(line);
         let is_logged = harness::wait::wait_until(harness::wait::PATIENCE, || logged(&line));
-        assert!(is_logged, "{}", site.cyrus.log().tail());
+        assert!(is_logged, "{}", env.cyrus.log().tail());
     }
-    assert!(!site.by_ticket("PT-1-forged").ok);
-    assert_eq!(site.cas.validations(), 2);
+    assert!(!env.by_ticket("PT-1-forged").ok);
+    assert_eq!(env.cas.validations(), 2);
 }
 
 #[test]
-fn the_quick_start_for_openid_lets_in_who_has_a_real_token_and_nobody_else() {
-    let site = Site::new("quick-openid", &[&named("openid")]);
-    let token = site.provider.access_token("alice", "RS256");
-    for reply in [site.by_token(&token), site.by_xoauth2("alice", &token)] {
-        assert!(reply.ok, "{reply:?}\n{}", site.cyrus.log().tail());
+fn openid_quick_start_accepts_only_access_tokens() {
+    let env = DocsEnv::new("quick-openid", &[&named("openid")]);
+    let token = env.provider.access_token("alice", "RS256");
+    for reply in [env.by_token(&token), env.by_xoauth2("alice", &token)] {
+        assert!(reply.ok, "{reply:?}\n{}", env.cyrus.log().tail());
     }
-    assert!(!site.by_token(&site.provider.id_token("alice")).ok);
-    assert!(!site.by_xoauth2("bob", &token).ok);
+    assert!(!env.by_token(&env.provider.id_token("alice")).ok);
+    assert!(!env.by_xoauth2("bob", &token).ok);
 }

@@ -1,9 +1,10 @@
-//! The log is what `docs/log.md` says; its fields and reasons are held to the code beside that.
+//! `docs/log.md` documents the lines of the log. Unit tests compare its fields and reasons with the
+//! code.
 
 use crate::documents::{Kind, log_lines, page, pages};
 
 #[test]
-fn every_line_of_the_log_that_is_shown_is_one_that_can_be() {
+fn log_samples_contain_only_documented_fields() {
     let log = page("docs/log.md").text;
     let is_in_log = |word: &str| log.contains(&format!("\n| `{word}` |"));
     let mut shown = 0;
@@ -11,7 +12,7 @@ fn every_line_of_the_log_that_is_shown_is_one_that_can_be() {
         let lines = block.lines.iter().filter(|_| block.kind == Kind::Log);
         for line in lines {
             let fields = line.strip_prefix("sso: ").expect(&block.place);
-            // What is between quotes is a value, and has no field in it.
+            // Quoted values contain no fields.
             let fields: String = fields.split('"').step_by(2).collect();
             for field in fields.split_whitespace() {
                 let (name, value) = field.split_once('=').expect(&block.place);
@@ -26,7 +27,7 @@ fn every_line_of_the_log_that_is_shown_is_one_that_can_be() {
 }
 
 #[test]
-fn every_line_that_can_be_in_the_log_is_documented_and_no_other_is() {
+fn documented_log_lines_are_exactly_those_of_the_code() {
     let log = page("docs/log.md").text;
     let rows = log.lines().filter_map(|line| line.strip_prefix("| `sso: "));
     let mut documented: Vec<String> = rows
@@ -35,7 +36,7 @@ fn every_line_that_can_be_in_the_log_is_documented_and_no_other_is() {
         .collect();
     documented.sort();
     let mut lines = log_lines::of_source();
-    // That of a decision has fields, which are in a table of their own.
+    // The fields of an outcome's line have a table of their own.
     lines.retain(|line| line != "sso: mech=…");
     assert!(lines.len() >= 15, "{lines:#?}");
     assert_eq!(documented, lines);

@@ -1,11 +1,11 @@
-//! A command that is said to prove something is there.
+//! The tests and make targets that the documentation names exist.
 
 use crate::documents::{pages, root};
 use std::fs;
 
 #[test]
-fn every_test_and_every_target_that_is_named_is_there() {
-    let makefile = fs::read_to_string(root().join("Makefile")).expect("the Makefile");
+fn named_tests_and_make_targets_exist() {
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("cannot read the Makefile");
     let mut named = 0;
     for page in pages() {
         for (_, span) in page.code_spans() {

@@ -1,28 +1,28 @@
-//! What is named in passing exists, and links lead somewhere.
+//! Options, files and commands that are mentioned exist, and links resolve.
 
-use crate::documents::site::program;
+use crate::documents::docs_env::program;
 use crate::documents::{links, page, pages, root};
 use crate::harness::examples;
 use std::fs;
 use std::process::Command;
 
 #[test]
-fn links_lead_somewhere() {
+fn links_resolve() {
     let broken: Vec<String> = pages().iter().flat_map(links::broken).collect();
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
 #[test]
-fn the_readme_leads_to_every_page() {
+fn readme_links_to_every_page() {
     let readme = page("README.md").text;
     for page in pages().iter().skip(1) {
-        let is_there = readme.contains(&format!("({})", page.name));
-        assert!(is_there, "{}", page.name);
+        let is_linked = readme.contains(&format!("({})", page.name));
+        assert!(is_linked, "{}", page.name);
     }
 }
 
 #[test]
-fn what_is_named_in_passing_exists() {
+fn mentioned_options_files_and_commands_exist() {
     let options = page("docs/options.md").text;
     let mut named = 0;
     for page in pages() {
@@ -41,34 +41,34 @@ fn what_is_named_in_passing_exists() {
             {
                 assert!(root().join(&span).exists(), "{place}");
             }
-            is_real_command(&place, &span);
+            assert_command_exists(&place, &span);
         }
     }
     assert!(named >= 100, "{named} options");
     for path in examples::all() {
-        let text = fs::read_to_string(&path).expect("an example");
+        let text = fs::read_to_string(&path).expect("cannot read the example");
         for line in text.lines() {
             for span in line.split('`').skip(1).step_by(2) {
-                is_real_command(&format!("{}: {span}", path.display()), span);
+                assert_command_exists(&format!("{}: {span}", path.display()), span);
             }
         }
     }
 }
 
-/// The option of ours that a span is about, in the spelling of the reference.
+/// Returns the option of the plugin in a span, spelled as in the reference.
 fn option_in(span: &str) -> Option<&str> {
     let word = span.split([':', ' ']).next()?;
     let word = word.strip_prefix("pop3_").unwrap_or(word);
     let word = word.strip_prefix("sasl_").unwrap_or(word);
-    let is_ours = ["caspt_", "jwt_", "sso_"]
+    let is_plugin_option = ["caspt_", "jwt_", "sso_"]
         .iter()
         .any(|prefix| word.starts_with(prefix));
-    // That of issuer `x`.
-    (is_ours && !word.starts_with("jwt_x_") && !word.ends_with('_')).then_some(word)
+    // `jwt_x_…` are options of the issuer `x`.
+    (is_plugin_option && !word.starts_with("jwt_x_") && !word.ends_with('_')).then_some(word)
 }
 
-/// What is said in passing about the program is a command with such arguments.
-fn is_real_command(place: &str, span: &str) {
+/// Checks that a mention of the program names an existing command with existing arguments.
+fn assert_command_exists(place: &str, span: &str) {
     let Some(words) = span.strip_prefix("sasl-sso ") else {
         return;
     };
@@ -78,7 +78,7 @@ fn is_real_command(place: &str, span: &str) {
         .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
     let mut help = Command::new(program());
     let output = help.args(commands).arg("--help").output();
-    let output = output.expect("sasl-sso: run `make build`");
+    let output = output.expect("cannot run sasl-sso: run `make build`");
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{place}: {output:?}");
     for option in words.iter().filter(|word| word.starts_with("--")) {

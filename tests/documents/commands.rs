@@ -1,85 +1,85 @@
-//! The commands of the documentation, run as they stand there but for names.
+//! Runs the commands of the documentation, with names replaced.
 
+use super::docs_env::DocsEnv;
 use super::root;
-use super::site::Site;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is not run here, and the test that proves it: a file, and a word in it.
-const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
+/// Commands that another test covers: the command, the file of the test, and a line in it.
+const TESTED_ELSEWHERE: &[(&str, &str, &str)] = &[
     (
         "apt install ./target/deb/*.deb",
-        LIFE_OF_PACKAGES.0,
-        LIFE_OF_PACKAGES.1,
+        PACKAGE_LIFECYCLE.0,
+        PACKAGE_LIFECYCLE.1,
     ),
     (
         "apt purge sasl-sso libsasl2-modules-sso",
-        LIFE_OF_PACKAGES.0,
-        LIFE_OF_PACKAGES.1,
+        PACKAGE_LIFECYCLE.0,
+        PACKAGE_LIFECYCLE.1,
     ),
 ];
 
-/// The packages in a Debian of their own.
-const LIFE_OF_PACKAGES: (&str, &str) = (
+/// The test of the packages in a private Debian system.
+const PACKAGE_LIFECYCLE: (&str, &str) = (
     "tests/package_lifecycle.rs",
-    "fn installed_used_upgraded_removed_and_purged_they_leave_nothing_and_harm_nothing()",
+    "fn packages_install_upgrade_and_purge_without_traces()",
 );
 
-/// Runs a command and returns what it printed.
-pub fn run(site: &Site, place: &str, line: &str) -> String {
+/// Runs a command and returns its output.
+pub fn run(env: &DocsEnv, place: &str, line: &str) -> String {
     let command = line.strip_prefix("sudo ").unwrap_or(line);
     let words: Vec<&str> = command.split_whitespace().collect();
-    let elsewhere = PROVEN_ELSEWHERE
+    let other_test = TESTED_ELSEWHERE
         .iter()
         .find(|(known, ..)| *known == command);
-    match (words[0], elsewhere) {
+    match (words[0], other_test) {
         (_, Some((_, file, name))) => {
             let test = fs::read_to_string(root().join(file));
             let test = test.unwrap_or_else(|error| panic!("{place}: {file}: {error}"));
             assert!(test.contains(name), "{place}: {file} has no {name}");
             String::new()
         }
-        ("sasl-sso", None) => site.sasl_sso(place, &words[1..]),
-        ("make", None) => make(site, place, &words[1..]),
-        ("systemctl", None) => systemctl(site, place, &words[1..]),
+        ("sasl-sso", None) => env.sasl_sso(place, &words[1..]),
+        ("make", None) => make(env, place, &words[1..]),
+        ("systemctl", None) => systemctl(env, place, &words[1..]),
         ("journalctl", None) => {
             let name = format!("{}.service", words[words.len() - 1]);
-            assert!(unit(site, &name).is_some(), "{place}: no unit {name}");
+            assert!(unit(env, &name).is_some(), "{place}: no unit {name}");
             String::new()
         }
-        ("install", None) => install(site, place, &words[1..]),
-        ("apt", None) => apt(site, place, &words[1..]),
-        _ => panic!("{place}: nobody proves \"{command}\""),
+        ("install", None) => install(env, place, &words[1..]),
+        ("apt", None) => apt(env, place, &words[1..]),
+        _ => panic!("{place}: \"{command}\" is not tested"),
     }
 }
 
-/// `make install` is run into a directory of ours; of other targets it is seen that they are there:
-/// the tests are run by one of them, on what others have made.
-fn make(site: &Site, place: &str, words: &[&str]) -> String {
-    let mut make = site.scratch.command("make");
+/// Runs `make install` with a private DESTDIR. Other targets are only run with `--dry-run`, because
+/// the tests themselves are run by make.
+fn make(env: &DocsEnv, place: &str, words: &[&str]) -> String {
+    let mut make = env.scratch.command("make");
     make.args(["--no-print-directory", "-C"]).arg(root());
     make.args(words);
     match words {
-        ["install" | "uninstall"] => make.arg(format!("DESTDIR={}", site.root().display())),
+        ["install" | "uninstall"] => make.arg(format!("DESTDIR={}", env.root().display())),
         [_] => make.arg("--dry-run"),
-        _ => panic!("{place}: make with more than a target"),
+        _ => panic!("{place}: make with more than one target"),
     };
-    site.scratch.run("make", make, "")
+    env.scratch.run("make", make, "")
 }
 
-/// systemd does not run here: the units are looked for where we and Debian's packages put them,
-/// and what is asked of them must be what they are made for.
-fn systemctl(site: &Site, place: &str, words: &[&str]) -> String {
-    let (verb, units) = words.split_first().expect("a verb");
+/// Checks the units that a command names, because systemd does not run here: each must exist, ours
+/// or Debian's, and support the verb.
+fn systemctl(env: &DocsEnv, place: &str, words: &[&str]) -> String {
+    let (verb, units) = words.split_first().expect("systemctl without a verb");
     for name in units.iter().filter(|word| !word.starts_with("--")) {
-        let unit = unit(site, name).unwrap_or_else(|| panic!("{place}: no unit {name}"));
+        let unit = unit(env, name).unwrap_or_else(|| panic!("{place}: no unit {name}"));
         let needs = match *verb {
             "enable" | "disable" => "\n[Install]\n",
             "reload" => "\nExecReload=",
             "start" | "restart" | "try-restart" | "status" | "daemon-reload" => "",
             _ => panic!("{place}: systemctl {verb}"),
         };
-        let text = fs::read_to_string(&unit).expect("a unit");
+        let text = fs::read_to_string(&unit).expect("cannot read the unit");
         assert!(
             text.contains(needs),
             "{place}: {} has no {needs}",
@@ -89,38 +89,39 @@ fn systemctl(site: &Site, place: &str, words: &[&str]) -> String {
     String::new()
 }
 
-fn unit(site: &Site, name: &str) -> Option<PathBuf> {
-    let ours = site.root().join("lib/systemd/system").join(name);
+fn unit(env: &DocsEnv, name: &str) -> Option<PathBuf> {
+    let ours = env.root().join("lib/systemd/system").join(name);
     if !ours.exists() {
-        make(site, name, &["install"]);
+        make(env, name, &["install"]);
     }
-    let debians = Path::new("/lib/systemd/system").join(name);
-    [ours, debians].into_iter().find(|path| path.exists())
+    let packaged = Path::new("/lib/systemd/system").join(name);
+    [ours, packaged].into_iter().find(|path| path.exists())
 }
 
-/// The last word is a path, which becomes one of ours. Who is not root gives nothing away.
-fn install(site: &Site, place: &str, words: &[&str]) -> String {
+/// Runs `install` with the last word, a path, below the private root. Without root, it does not set
+/// the owner.
+fn install(env: &DocsEnv, place: &str, words: &[&str]) -> String {
     let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let path = words.pop().expect("a path");
+    let path = words.pop().expect("install without a path");
     assert!(path.starts_with('/'), "{place}: {path}");
     if !nix::unistd::geteuid().is_root() {
         while let Some(owner) = words.iter().position(|word| word == "-o" || word == "-g") {
             words.drain(owner..owner + 2);
         }
     }
-    let mut install = site.scratch.command("install");
+    let mut install = env.scratch.command("install");
     install.args(words);
-    install.arg(site.root().join(path.trim_start_matches('/')));
-    fs::create_dir_all(site.root().join("run")).expect("a directory");
-    site.scratch.run("install", install, "")
+    install.arg(env.root().join(path.trim_start_matches('/')));
+    fs::create_dir_all(env.root().join("run")).expect("cannot create a directory");
+    env.scratch.run("install", install, "")
 }
 
-/// Packages of Debian that this machine has, for the tests are built and run by them.
-fn apt(site: &Site, place: &str, words: &[&str]) -> String {
+/// Checks that the packages are installed here, as the build and the tests need them.
+fn apt(env: &DocsEnv, place: &str, words: &[&str]) -> String {
     let ("install", packages) = (words[0], &words[1..]) else {
         panic!("{place}: apt {}", words[0]);
     };
-    let mut query = site.scratch.command("dpkg-query");
+    let mut query = env.scratch.command("dpkg-query");
     query.arg("--status").args(packages);
-    site.scratch.run("dpkg-query", query, "")
+    env.scratch.run("dpkg-query", query, "")
 }

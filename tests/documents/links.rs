@@ -1,15 +1,15 @@
-//! Where links lead to.
+//! Checks the relative links of a page.
 
 use super::Page;
 use std::fs;
 
-/// The relative links of a page that lead nowhere.
+/// Returns the relative links of a page that do not resolve.
 pub fn broken(page: &Page) -> Vec<String> {
     let mut broken = Vec::new();
     for (number, line) in page.prose() {
         for part in line.split("](").skip(1) {
             let (target, _) = part.split_once(')').unwrap_or((part, ""));
-            if !target.contains("://") && !leads_somewhere(page, target) {
+            if !target.contains("://") && !resolves(page, target) {
                 broken.push(format!("{}:{number}: {target}", page.name));
             }
         }
@@ -17,7 +17,7 @@ pub fn broken(page: &Page) -> Vec<String> {
     broken
 }
 
-fn leads_somewhere(page: &Page, target: &str) -> bool {
+fn resolves(page: &Page, target: &str) -> bool {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let path = match file {
         "" => page.path.clone(),
@@ -29,18 +29,18 @@ fn leads_somewhere(page: &Page, target: &str) -> bool {
     anchor.is_empty() || headings(&text).any(|heading| heading == anchor)
 }
 
-/// As they are called in links: by what GitHub makes of a heading.
+/// Returns the anchors of the headings, as GitHub generates them.
 fn headings(text: &str) -> impl Iterator<Item = String> + '_ {
     let heads = text.lines().filter_map(|line| {
         let words = line.trim_start_matches('#').strip_prefix(' ')?;
         line.starts_with('#').then_some(words)
     });
     heads.map(|words| {
-        let known = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let is_kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
         let kept = words
             .to_lowercase()
             .chars()
-            .filter(known)
+            .filter(is_kept)
             .collect::<String>();
         kept.replace(' ', "-")
     })

@@ -1,10 +1,11 @@
-//! The lines that the code can write to the log, as the source has them.
+//! Extracts the log lines that the code can write from its source.
 
 use super::root;
 use std::fs;
 use std::path::Path;
 
-/// The literals `"sso: …"` of the source, but for those of its tests; what is filled in is `…`.
+/// Returns the literals `"sso: …"` of the source without its tests. `…` stands for formatted
+/// values.
 pub fn of_source() -> Vec<String> {
     let mut lines = Vec::new();
     collect(&root().join("src"), &mut lines);
@@ -14,12 +15,12 @@ pub fn of_source() -> Vec<String> {
 }
 
 fn collect(directory: &Path, lines: &mut Vec<String>) {
-    for entry in fs::read_dir(directory).expect("the source") {
-        let path = entry.expect("a file").path();
+    for entry in fs::read_dir(directory).expect("cannot list the source") {
+        let path = entry.expect("cannot list the source").path();
         if path.is_dir() {
             collect(&path, lines);
         } else if !path.display().to_string().ends_with("tests.rs") {
-            let text = fs::read_to_string(&path).expect("a source file");
+            let text = fs::read_to_string(&path).expect("cannot read the source file");
             let code = text.split("#[cfg(test)]\nmod tests").next();
             lines.extend(literals(code.unwrap_or_default()));
         }
@@ -28,23 +29,23 @@ fn collect(directory: &Path, lines: &mut Vec<String>) {
 
 fn literals(code: &str) -> impl Iterator<Item = String> + '_ {
     code.split("\"sso: ").skip(1).map(|rest| {
-        let end = rest.find('"').expect("the end of a literal");
-        format!("sso: {}", filled_in(&unbroken(&rest[..end])))
+        let end = rest.find('"').expect("the literal is not closed");
+        format!("sso: {}", without_values(&joined(&rest[..end])))
     })
 }
 
-/// A literal without the ends of lines in it, each with the blanks behind it.
-fn unbroken(literal: &str) -> String {
+/// Joins the lines of a literal.
+fn joined(literal: &str) -> String {
     let mut parts = literal.split("\\\n");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.trim_start())
 }
 
-fn filled_in(text: &str) -> String {
+fn without_values(text: &str) -> String {
     let mut parts = text.split('{');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
-        let (_, rest) = part.split_once('}').expect("what is filled in");
+        let (_, rest) = part.split_once('}').expect("the placeholder is not closed");
         format!("{text}…{rest}")
     })
 }

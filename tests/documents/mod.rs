@@ -1,43 +1,43 @@
-//! What administrators read: the pages, and the blocks in them.
+//! Parses the documentation into pages and blocks.
 //!
-//! A block is between two fences, and says behind the first one what it is:
+//! A block is a fenced code block. Its info string says what it contains:
 //!
-//! - `conf imapd.conf` or `conf smtpd.conf`: lines for that file; one more word is its name.
-//! - `conf way-back`: lines that take others back.
-//! - `sh`: commands, one a line.
-//! - `text output`: what the last command before it prints, `…` standing for anything.
+//! - `conf imapd.conf` or `conf smtpd.conf`: lines for that file; a third word is the block's name.
+//! - `conf way-back`: lines that undo others.
+//! - `sh`: commands, one per line.
+//! - `text output`: the output of the preceding command, with `…` for any text.
 //! - `text log`: lines of the log.
-//! - `text protocol`, `text diagram`: for the eye alone.
+//! - `text protocol`, `text diagram`: not tested.
 //!
-//! Nothing else is a block, so that nothing escapes the tests.
+//! Any other info string is an error, so that no block escapes the tests.
 
-// Each test binary has all of it and uses a part.
+// Each test binary compiles the whole module and uses a part of it.
 #![allow(dead_code)]
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 pub mod commands;
+pub mod docs_env;
 pub mod links;
 pub mod log_lines;
-pub mod site;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directory of the project.
+/// Returns the root directory of the project.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What a block is.
+/// The contents of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Of a configuration file: which one, and the block's name.
+    /// Lines of a configuration file, with the file and the name of the block.
     Conf(String, String),
     Commands,
     Output,
     Log,
-    /// For the eye alone.
+    /// Not tested.
     Picture,
 }
 
@@ -60,18 +60,18 @@ impl Kind {
     }
 }
 
-/// A block of a page.
+/// A fenced code block of a page.
 #[derive(Clone, Debug)]
 pub struct Block {
     pub kind: Kind,
-    /// The page and the line, for whoever mends it.
+    /// The page and the line, for error messages.
     pub place: String,
-    /// Its lines, without the blanks that all of them begin with in a list.
+    /// The lines, without the indentation of a list that contains the block.
     pub lines: Vec<String>,
 }
 
 impl Block {
-    /// The lines `key: value` of a configuration.
+    /// Returns the settings `key: value` of a configuration.
     pub fn settings(&self) -> Vec<(String, String)> {
         let settings = self.lines.iter().map(|line| {
             let pair = line.split_once(": ");
@@ -82,9 +82,9 @@ impl Block {
     }
 }
 
-/// A page.
+/// A page of the documentation.
 pub struct Page {
-    /// From the project's directory on.
+    /// The path from the root directory of the project.
     pub name: String,
     pub path: PathBuf,
     pub text: String,
@@ -93,8 +93,10 @@ pub struct Page {
 
 impl Page {
     fn read(path: PathBuf) -> Self {
-        let text = fs::read_to_string(&path).expect("a page");
-        let name = path.strip_prefix(root()).expect("a page of ours");
+        let text = fs::read_to_string(&path).expect("cannot read the page");
+        let name = path
+            .strip_prefix(root())
+            .expect("the page is not in the project");
         let name = name.display().to_string();
         Self {
             blocks: blocks(&name, &text),
@@ -104,7 +106,7 @@ impl Page {
         }
     }
 
-    /// Its lines outside of blocks, with their numbers.
+    /// Returns the numbered lines outside of blocks.
     pub fn prose(&self) -> Vec<(usize, &str)> {
         let mut is_block = false;
         let lines = (1..).zip(self.text.lines());
@@ -116,10 +118,10 @@ impl Page {
         outside.collect()
     }
 
-    /// What stands between backquotes in its prose, with the line's number.
+    /// Returns the code spans outside of blocks, with their line numbers.
     pub fn code_spans(&self) -> Vec<(usize, String)> {
         let mut spans = Vec::new();
-        // A span may go over the end of a line.
+        // A span may continue on the next line.
         let mut before: Option<(usize, String)> = None;
         for (number, line) in self.prose() {
             for (position, part) in line.split('`').enumerate() {
@@ -138,7 +140,7 @@ impl Page {
             }
             assert!(
                 before.is_none() || !line.is_empty(),
-                "{}:{number}: a backquote is left open",
+                "{}:{number}: a code span is not closed",
                 self.name
             );
         }
@@ -146,11 +148,11 @@ impl Page {
     }
 }
 
-/// All pages.
+/// Returns README.md and all pages of `docs/`.
 pub fn pages() -> Vec<Page> {
-    let entries = fs::read_dir(root().join("docs")).expect("the documentation");
+    let entries = fs::read_dir(root().join("docs")).expect("cannot list the documentation");
     let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("a page").path())
+        .map(|entry| entry.expect("cannot list the documentation").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
     paths.sort();
@@ -158,12 +160,12 @@ pub fn pages() -> Vec<Page> {
     paths.into_iter().map(Page::read).collect()
 }
 
-/// The page of this name.
+/// Returns the page with this path.
 pub fn page(name: &str) -> Page {
     Page::read(root().join(name))
 }
 
-/// The block of this name.
+/// Returns the block of README.md with this name.
 pub fn named(wanted: &str) -> Block {
     let blocks = page("README.md").blocks.into_iter();
     let mut blocks =
@@ -171,11 +173,11 @@ pub fn named(wanted: &str) -> Block {
     blocks.next().expect(wanted)
 }
 
-/// The blocks of this file.
+/// Returns all blocks for this configuration file.
 pub fn configurations(wanted: &str) -> Vec<Block> {
     let blocks = pages().into_iter().flat_map(|page| page.blocks);
-    let of_file = |block: &Block| matches!(&block.kind, Kind::Conf(file, _) if file == wanted);
-    blocks.filter(of_file).collect()
+    let is_for_file = |block: &Block| matches!(&block.kind, Kind::Conf(file, _) if file == wanted);
+    blocks.filter(is_for_file).collect()
 }
 
 fn blocks(page: &str, text: &str) -> Vec<Block> {
@@ -188,29 +190,36 @@ fn blocks(page: &str, text: &str) -> Vec<Block> {
             match &mut open {
                 Some((block, indent)) => {
                     let (blanks, rest) = line.split_at((*indent).min(line.len()));
-                    assert!(blanks.trim().is_empty(), "{place}: is not in the list");
+                    assert!(
+                        blanks.trim().is_empty(),
+                        "{place}: the line is not indented like its block"
+                    );
                     block.lines.push(rest.to_owned());
                 }
                 None => assert!(
                     !line.starts_with("    "),
-                    "{place}: put it between fences, and say what it is"
+                    "{place}: an indented block is not allowed: use a fenced one"
                 ),
             }
             continue;
         };
         match open.take() {
             Some((block, _)) => {
-                assert_eq!(marker, "", "{place}: the block before has no end");
+                assert_eq!(
+                    marker, "",
+                    "{place}: the block before this line is not closed"
+                );
                 blocks.push(block);
             }
             None => {
                 let kind = Kind::of(marker);
-                let kind = kind.unwrap_or_else(|| panic!("{place}: what is \"{marker}\"?"));
+                let kind =
+                    kind.unwrap_or_else(|| panic!("{place}: unknown info string \"{marker}\""));
                 let lines = Vec::new();
                 open = Some((Block { kind, place, lines }, line.len() - trimmed.len()));
             }
         }
     }
-    assert!(open.is_none(), "{page}: the last block has no end");
+    assert!(open.is_none(), "{page}: the last block is not closed");
     blocks
 }

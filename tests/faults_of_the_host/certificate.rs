@@ -1,6 +1,6 @@
-//! A server whose certificate is good at one login and over at the next.
+//! A server certificate that expires between two logins.
 
-use super::world::{KNOWN, World, row};
+use super::fault_env::{FaultEnv, KNOWN, print_row};
 use crate::harness::faulty_cas::FaultyCas;
 use crate::harness::key_server::KeyServer;
 use crate::harness::mint::SigningKey;
@@ -11,26 +11,26 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 #[test]
-fn a_certificate_that_expires_meanwhile_stops_new_tickets_and_nothing_else() {
-    let world = World::new("expires");
-    let authority = &world.site.authority;
-    // Long enough for the logins before its end, on a busy machine.
+fn expired_server_certificate_affects_only_new_tickets() {
+    let env = FaultEnv::new("expires");
+    let authority = &env.site.authority;
+    // Late enough for the logins before it on a busy machine.
     let end = SystemTime::now() + Duration::from_secs(8);
     let identity = authority.certificate_until(end);
     let cas = FaultyCas::with(Some(&identity));
     cas.arm(KNOWN, "alice", &[PROXY]);
     let issuer = KeyServer::start_at(Ipv4Addr::LOCALHOST.into(), Some(&identity));
-    issuer.set_keys(&[named(&world.key, "k1")]);
+    issuer.set_keys(&[named(&env.key, "k1")]);
     let (cas_url, name) = (cas.url(), issuer.issuer());
-    let mut driver = world.driver(&[
+    let mut driver = env.driver(&[
         ("caspt_url", &cas_url),
         ("jwt_issuer", &name),
         ("jwt_keys_refresh", "1"),
     ]);
-    let token = |key: &SigningKey, kid, number| World::signed(&issuer, key, kid, number);
+    let token = |key: &SigningKey, kid, number| FaultEnv::signed(&issuer, key, kid, number);
     let answer = driver.ticket(KNOWN);
     assert_eq!(answer.code(), code::OK, "{answer:?}");
-    assert_eq!(driver.token(&token(&world.key, "k1", 1)).code(), code::OK);
+    assert_eq!(driver.token(&token(&env.key, "k1", 1)).code(), code::OK);
     let left = end.duration_since(SystemTime::now()).unwrap_or_default();
     std::thread::sleep(left + Duration::from_millis(1_100));
 
@@ -42,24 +42,24 @@ fn a_certificate_that_expires_meanwhile_stops_new_tickets_and_nothing_else() {
         let detail = answer.field("detail").unwrap_or_default();
         assert!(detail.contains("expired"), "{detail}");
     }
-    // The ticket never came to the server, which does not say who it is.
+    // The ticket was not sent to a server that cannot prove its identity.
     assert_eq!(cas.requests().len(), 1);
-    // The last keys serve, and the log says why there are no newer ones.
-    let answer = driver.token(&token(&world.key, "k1", 2));
+    // The known keys remain in use, and the log tells why no newer ones were fetched.
+    let answer = driver.token(&token(&env.key, "k1", 2));
     assert_eq!(answer.code(), code::OK, "{answer:?}");
-    let said = answer.log.iter().any(|(_, line)| line.contains("expired"));
-    assert!(said, "{answer:?}");
+    let logged = answer.log.iter().any(|(_, line)| line.contains("expired"));
+    assert!(logged, "{answer:?}");
     let unknown = token(&SigningKey::p256(), "k2", 3);
     assert_eq!(driver.token(&unknown).code(), code::UNAVAIL);
-    // Who is in stays in, in every process.
-    for mut driver in [driver, world.driver(&[("caspt_url", &cas_url)])] {
+    // Known sessions are accepted in every process.
+    for mut driver in [driver, env.driver(&[("caspt_url", &cas_url)])] {
         let answer = driver.ticket(KNOWN);
         assert_eq!(answer.code(), code::OK, "{answer:?}");
     }
-    row(
+    print_row(
         "the certificates of CAS and of the issuer expire between two logins",
         5,
-        "new tickets unavailable, the log says expired; known sessions and tokens of known keys in",
+        "new tickets unavailable, the log says expired; known sessions and tokens with known keys accepted",
         "nothing: the ticket was not sent",
     );
 }

@@ -1,40 +1,40 @@
-//! Descriptors exhausted before a login and during it.
+//! File descriptors that run out before and during a login.
 
-use super::world::{KNOWN, World, row, settled};
+use super::fault_env::{FaultEnv, KNOWN, idle_usage, print_row};
 use crate::libsasl2::{Answer, code};
 
-/// More than a login needs at any moment.
-const ENOUGH: usize = 16;
+/// Number of descriptors, more than a login needs at a time.
+const MAX_DESCRIPTORS: usize = 16;
 
 #[test]
-fn without_descriptors_nobody_is_refused_and_afterwards_nothing_is_missing() {
-    let world = World::new("descriptors");
-    let mut old = world.driver(&[]);
+fn exhausted_descriptors_cause_an_outage_not_a_refusal() {
+    let env = FaultEnv::new("descriptors");
+    let mut old = env.driver(&[]);
     assert_eq!(old.ticket(KNOWN).code(), code::OK);
-    assert_eq!(old.token(&world.token(0)).code(), code::OK);
-    let before = settled(&old).descriptors;
+    assert_eq!(old.token(&env.token(0)).code(), code::OK);
+    let before = idle_usage(&old).descriptors;
     let (mut accepted, mut unavailable) = (0, 0);
-    let mut judge = |answer: &Answer, left: usize| match answer.code() {
+    let mut count = |answer: &Answer, left: usize| match answer.code() {
         code::OK => accepted += 1,
         code::UNAVAIL => {
             unavailable += 1;
-            // No challenge: the client is not to throw its ticket away.
+            // No challenge, because the client must keep its ticket.
             assert_eq!(answer.steps.len(), 1, "{left}: {answer:?}");
         }
         _ => panic!("{left}: {answer:?}"),
     };
-    for left in 0..ENOUGH {
-        // One that has everything open, and one that has yet to open it.
-        let mut new = world.driver(&[]);
+    for left in 0..MAX_DESCRIPTORS {
+        // A process with everything open, and one that has yet to open the session cache.
+        let mut new = env.driver(&[]);
         for (age, driver) in [("old", &mut old), ("new", &mut new)] {
             let ticket = format!("PT-{left}-{age}");
-            world.arm(&ticket);
+            env.arm(&ticket);
             driver.ask(&format!("hoard {left}"));
             let known = driver.ticket(KNOWN);
-            judge(&known, left);
+            count(&known, left);
             assert!(age == "new" || known.code() == code::OK, "{known:?}");
-            judge(&driver.ticket(&ticket), left);
-            judge(&driver.token(&world.token(left + 1)), left);
+            count(&driver.ticket(&ticket), left);
+            count(&driver.token(&env.token(left + 1)), left);
             driver.ask("hoard -");
             for ticket in [KNOWN, &ticket] {
                 let answer = driver.ticket(ticket);
@@ -43,10 +43,10 @@ fn without_descriptors_nobody_is_refused_and_afterwards_nothing_is_missing() {
         }
     }
     assert!(accepted > 0 && unavailable > 0);
-    assert_eq!(settled(&old).descriptors, before);
-    // What was let in meanwhile is known to others, and what CAS was asked, it was asked once.
-    let mut other = world.driver(&[]);
-    for left in 0..ENOUGH {
+    assert_eq!(idle_usage(&old).descriptors, before);
+    // Sessions created meanwhile are known to other processes, and CAS validated each ticket once.
+    let mut other = env.driver(&[]);
+    for left in 0..MAX_DESCRIPTORS {
         for age in ["old", "new"] {
             let answer = other.ticket(&format!("PT-{left}-{age}"));
             assert_eq!(
@@ -56,11 +56,11 @@ fn without_descriptors_nobody_is_refused_and_afterwards_nothing_is_missing() {
             );
         }
     }
-    assert_eq!(world.site.cas.requests().len(), 1 + 2 * ENOUGH);
-    row(
+    assert_eq!(env.site.cas.requests().len(), 1 + 2 * MAX_DESCRIPTORS);
+    print_row(
         "no descriptors left, or up to 15, before and after the store is open",
         accepted + unavailable,
-        &format!("{accepted} in, {unavailable} told that the server is unavailable"),
-        "nothing: known sessions at once, tickets as soon as there are descriptors",
+        &format!("{accepted} accepted, {unavailable} unavailable"),
+        "nothing: known sessions are accepted at once, tickets as soon as there are descriptors",
     );
 }

@@ -1,67 +1,70 @@
-//! Logins of all kinds, as many as a busy host has in a day: what a process takes for them, it gives
-//! back; and what processes leave behind when they end or are killed is used again.
+//! As many logins as a busy host has in a day. A process must not grow, and what ended or killed
+//! processes leave behind must be reused.
 
-use super::world::{KNOWN, World, ends, message, row, settled};
+use super::fault_env::{FaultEnv, KNOWN, idle_usage, message, outcome_counts, print_row};
 use crate::libsasl2::token_site::oauthbearer;
 use crate::libsasl2::{Driver, code, hex};
 
-/// Exchanges of one turn: known sessions of either kind, new tickets and tokens, tickets that CAS
-/// refuses, and what is none.
-const TURN: [usize; 6] = [700, 200, 30, 40, 20, 10];
+/// Exchanges per turn: known tickets, known tokens, new tickets, new tokens, refused tickets, and
+/// malformed messages.
+const EXCHANGES_PER_TURN: [usize; 6] = [700, 200, 30, 40, 20, 10];
 
-/// What may be taken more after the first quarter than before, in kB: a byte for each of a
-/// million logins, fifty for each of 20,000.
-const NOTHING: usize = 1_024;
+/// Maximum growth in kB after the first quarter: one byte per login of a million, 50 bytes per
+/// login of 20,000.
+const MAX_GROWTH_KB: usize = 1_024;
 
-/// A number of the environment, or this one.
-fn asked(name: &str, usual: usize) -> usize {
+/// Returns a number from the environment, or `default`.
+fn number_from_env(name: &str, default: usize) -> usize {
     let text = std::env::var(name).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(usual)
+    text.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[test]
-fn twenty_thousand_logins_take_nothing() {
+fn twenty_thousand_logins_do_not_leak() {
     in_one_process("growth", 20_000);
 }
 
-/// `SSO_TEST_LOGINS`: how many.
+/// Runs as many logins as `SSO_TEST_LOGINS` says.
 #[test]
-#[ignore = "minutes: see make faults"]
-fn a_million_logins_take_nothing() {
-    in_one_process("million", asked("SSO_TEST_LOGINS", 1_000_000));
+#[ignore = "takes minutes: see make faults"]
+fn a_million_logins_do_not_leak() {
+    in_one_process("million", number_from_env("SSO_TEST_LOGINS", 1_000_000));
 }
 
 fn in_one_process(name: &str, logins: usize) {
-    let world = World::new(name);
-    // A store that is full soon: from then on its map does not grow either.
+    let env = FaultEnv::new(name);
+    // The session cache fills soon, so that its map does not grow during the test.
     let options = [("sso_sessions", "1000"), ("caspt_budget", "60000")];
-    let mut driver = world.driver(&options);
+    let mut driver = env.driver(&options);
     assert_eq!(driver.ticket(KNOWN).code(), code::OK);
     driver.ask("quiet 1");
-    let turns = logins / TURN.iter().sum::<usize>();
+    let turns = logins / EXCHANGES_PER_TURN.iter().sum::<usize>();
     let mut before = None;
     for number in 0..turns {
-        turn(&world, &mut driver, number);
+        turn(&env, &mut driver, number);
         if number == turns / 4 {
-            before = Some(settled(&driver));
+            before = Some(idle_usage(&driver));
         }
     }
-    let (before, after) = (before.expect("a quarter"), settled(&driver));
+    let (before, after) = (
+        before.expect("there are too few turns"),
+        idle_usage(&driver),
+    );
     println!("{before:?}\n{after:?}");
     assert_eq!(after.descriptors, before.descriptors);
     assert_eq!(after.threads, before.threads);
     assert!(
-        after.anonymous <= before.anonymous + NOTHING,
+        after.anonymous <= before.anonymous + MAX_GROWTH_KB,
         "{before:?} {after:?}"
     );
     assert!(
-        after.memory <= before.memory + NOTHING,
+        after.memory <= before.memory + MAX_GROWTH_KB,
         "{before:?} {after:?}"
     );
-    row(
+    print_row(
         "logins of all kinds in one process",
-        turns * TURN.iter().sum::<usize>(),
-        "each what it should",
+        turns * EXCHANGES_PER_TURN.iter().sum::<usize>(),
+        "each as expected",
         &format!(
             "nothing: {} kB (heap {} kB) after a quarter, {} kB ({} kB) at the end; {} descriptors, {} thread",
             before.memory,
@@ -74,12 +77,12 @@ fn in_one_process(name: &str, logins: usize) {
     );
 }
 
-fn turn(world: &World, driver: &mut Driver, number: usize) {
-    let [tickets, tokens, new_tickets, new_tokens, refused, malformed] = TURN;
-    world.accept_all(true);
-    // Who is known is not forgotten as long as it is used.
+fn turn(env: &FaultEnv, driver: &mut Driver, number: usize) {
+    let [tickets, tokens, new_tickets, new_tokens, refused, malformed] = EXCHANGES_PER_TURN;
+    env.accept_all(true);
+    // Sessions in use are not evicted.
     let known = message(KNOWN);
-    is(
+    expect_all(
         driver,
         "known",
         &format!("many CASPT {tickets} {known}"),
@@ -87,16 +90,16 @@ fn turn(world: &World, driver: &mut Driver, number: usize) {
         tickets,
     );
     let new = message("PT-new-");
-    is(
+    expect_all(
         driver,
         "new",
         &format!("many CASPT {new_tickets} {new} new"),
         0,
         new_tickets,
     );
-    world.accept_all(false);
+    env.accept_all(false);
     let bad = message("PT-bad-");
-    is(
+    expect_all(
         driver,
         "bad",
         &format!("many CASPT {refused} {bad} new"),
@@ -104,18 +107,18 @@ fn turn(world: &World, driver: &mut Driver, number: usize) {
         refused,
     );
     let nonsense = hex(b"\0\0\0PT-\xff");
-    is(
+    expect_all(
         driver,
         "nonsense",
         &format!("many CASPT {malformed} {nonsense}"),
         3,
         malformed,
     );
-    let fresh = (0..new_tokens).map(|token| world.token(number * new_tokens + token));
+    let fresh = (0..new_tokens).map(|token| env.token(number * new_tokens + token));
     let fresh: Vec<Vec<u8>> = fresh.map(|token| oauthbearer(&token)).collect();
-    let file = world.site.scratch.write("messages", fresh.join(&b'\n'));
+    let file = env.site.scratch.write("messages", fresh.join(&b'\n'));
     driver.ask(&format!("messages {}", file.display()));
-    is(
+    expect_all(
         driver,
         "tokens",
         &format!("each OAUTHBEARER {new_tokens}"),
@@ -123,7 +126,7 @@ fn turn(world: &World, driver: &mut Driver, number: usize) {
         new_tokens,
     );
     let known = hex(&fresh[0]);
-    is(
+    expect_all(
         driver,
         "token",
         &format!("many OAUTHBEARER {tokens} {known}"),
@@ -132,48 +135,50 @@ fn turn(world: &World, driver: &mut Driver, number: usize) {
     );
 }
 
-/// All of these exchanges end as the one of this place in the ends.
+/// Runs `command` and checks that all exchanges end with the outcome at `index` of
+/// [`outcome_counts`].
 #[track_caller]
-fn is(driver: &mut Driver, what: &str, command: &str, place: usize, count: usize) {
+fn expect_all(driver: &mut Driver, what: &str, command: &str, index: usize, count: usize) {
     let mut expected = [0; 4];
-    expected[place] = count;
-    assert_eq!(ends(driver, command), expected, "{what}");
+    expected[index] = count;
+    assert_eq!(outcome_counts(driver, command), expected, "{what}");
 }
 
 #[test]
-fn what_short_lived_processes_leave_is_used_again() {
+fn resources_of_ended_processes_are_reused() {
     in_many_processes("short", 120);
 }
 
-/// More than there are slots for readers. `SSO_TEST_PROCESSES`: how many.
+/// Runs as many processes as `SSO_TEST_PROCESSES` says, by default more than there are reader
+/// slots.
 #[test]
-#[ignore = "minutes: see make faults"]
-fn what_thousands_of_processes_leave_is_used_again() {
-    in_many_processes("thousands", asked("SSO_TEST_PROCESSES", 5_000));
+#[ignore = "takes minutes: see make faults"]
+fn resources_of_thousands_of_processes_are_reused() {
+    in_many_processes("thousands", number_from_env("SSO_TEST_PROCESSES", 5_000));
 }
 
 fn in_many_processes(name: &str, count: usize) {
-    let world = World::new(name);
-    let mut lasting = world.driver(&[]);
+    let env = FaultEnv::new(name);
+    let mut lasting = env.driver(&[]);
     assert_eq!(lasting.ticket(KNOWN).code(), code::OK);
-    let before = state_files(&world);
+    let before = state_files(&env);
     for number in 0..count {
-        let mut driver = world.driver(&[]);
+        let mut driver = env.driver(&[]);
         let answer = driver.ticket(KNOWN);
         assert_eq!(
             answer.field("source").as_deref(),
             Some("host"),
             "{number}: {answer:?}"
         );
-        assert_eq!(driver.token(&world.token(number % 50)).code(), code::OK);
+        assert_eq!(driver.token(&env.token(number % 50)).code(), code::OK);
         match number % 10 {
             0 => {
                 let ticket = format!("PT-{number}-short");
-                world.arm(&ticket);
+                env.arm(&ticket);
                 assert_eq!(driver.ticket(&ticket).code(), code::OK);
                 assert_eq!(driver.end().0, Some(0));
             }
-            // Killed, with everything open.
+            // Dropping the driver kills the process while it has everything open.
             _ => drop(driver),
         }
     }
@@ -183,38 +188,42 @@ fn in_many_processes(name: &str, count: usize) {
         Some("host"),
         "{answer:?}"
     );
-    assert_eq!(world.site.cas.requests().len(), 1 + count.div_ceil(10));
+    assert_eq!(env.site.cas.requests().len(), 1 + count.div_ceil(10));
     let names = |files: &[(String, u64)]| {
         files
             .iter()
             .map(|(name, _)| name.clone())
             .collect::<Vec<_>>()
     };
-    let after = state_files(&world);
+    let after = state_files(&env);
     assert_eq!(names(&after), names(&before));
-    // Where readers have their slots.
+    // The size of the lock file shows the number of reader slots.
     let slots = |files: &[(String, u64)]| {
         let file = files
             .iter()
             .find(|(name, _)| name.ends_with("-lock"))
             .cloned();
-        file.expect("the readers' file").1
+        file.expect("there is no lock file").1
     };
     assert_eq!(slots(&after), slots(&before));
-    row(
-        "processes of one login or three, nine of ten killed",
+    print_row(
+        "processes with two or three logins each, nine of ten killed",
         count,
-        "all in, with the sessions of those before",
-        "nothing: the same files, the slots of the dead used again",
+        "all accepted, with the sessions of earlier processes",
+        "nothing: the same files, the reader slots of ended processes reused",
     );
 }
 
-fn state_files(world: &World) -> Vec<(String, u64)> {
-    let listing = std::fs::read_dir(world.site.scratch.join("state")).expect("the state directory");
+fn state_files(env: &FaultEnv) -> Vec<(String, u64)> {
+    let listing =
+        std::fs::read_dir(env.site.scratch.join("state")).expect("cannot list the state directory");
     let mut files: Vec<(String, u64)> = listing
         .map(|entry| {
-            let entry = entry.expect("an entry");
-            let length = entry.metadata().expect("a file").len();
+            let entry = entry.expect("cannot list the state directory");
+            let length = entry
+                .metadata()
+                .expect("cannot read the size of the file")
+                .len();
             (entry.file_name().to_string_lossy().into_owned(), length)
         })
         .collect();

@@ -1,7 +1,7 @@
-//! Servers that have an IPv6 address and no other, or one of two that a name has.
+//! Servers with only an IPv6 address, or at one of two addresses of a name.
 
+use super::fault_env::{FaultEnv, print_row};
 use super::namespace::{with_names, words};
-use super::world::{World, row};
 use crate::harness::faulty_cas::FaultyCas;
 use crate::harness::https_server::Server;
 use crate::harness::key_server::KeyServer;
@@ -10,68 +10,72 @@ use crate::libsasl2::token_site::named;
 use crate::libsasl2::{code, sasl_sso};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const BOTH: [&str; 2] = [
+const BOTH_ADDRESSES: [&str; 2] = [
     "::1 localhost\n127.0.0.1 localhost\n",
     "127.0.0.1 localhost\n::1 localhost\n",
 ];
 
 #[test]
-fn servers_are_found_at_whichever_address_they_have() {
-    let world = World::new("ipv6");
-    let identity = world.site.authority.server_certificate();
+fn servers_are_reached_over_ipv6_and_ipv4() {
+    let env = FaultEnv::new("ipv6");
+    let identity = env.site.authority.server_certificate();
     let mut tried = 0;
     let six = IpAddr::from(Ipv6Addr::LOCALHOST);
     for address in [six, IpAddr::from(Ipv4Addr::LOCALHOST)] {
         let cas = FaultyCas::with_at(address, Some(&identity));
         let issuer = KeyServer::start_at(address, Some(&identity));
-        issuer.set_keys(&[named(&world.key, "k1")]);
-        for (number, hosts) in ["::1 localhost\n"].iter().chain(&BOTH).enumerate() {
+        issuer.set_keys(&[named(&env.key, "k1")]);
+        for (number, hosts) in ["::1 localhost\n"]
+            .iter()
+            .chain(&BOTH_ADDRESSES)
+            .enumerate()
+        {
             if address != six && number == 0 {
                 continue;
             }
-            let wrapper = with_names(&world.site.scratch, hosts, "");
+            let wrapper = with_names(&env.site.scratch, hosts, "");
             let (cas_url, keys) = (cas.url(), issuer.jwks_uri());
             let options = [("caspt_url", cas_url.as_str()), ("jwt_keys", &keys)];
-            let mut driver = world.driver_under(&words(&wrapper), &options);
+            let mut driver = env.driver_under(&words(&wrapper), &options);
             let ticket = format!("PT-{tried}-named");
             cas.arm(&ticket, "alice", &[PROXY]);
             let answer = driver.ticket(&ticket);
             assert_eq!(answer.code(), code::OK, "{address} {hosts}: {answer:?}");
-            let answer = driver.token(&world.token(tried));
+            let answer = driver.token(&env.token(tried));
             assert_eq!(answer.code(), code::OK, "{address} {hosts}: {answer:?}");
             tried += 2;
         }
     }
-    // By the address itself.
+    // An address literal in the URL.
     let cas = FaultyCas::with_at(six, Some(&identity));
     let issuer = KeyServer::start_at(six, Some(&identity));
-    issuer.set_keys(&[named(&world.key, "k1")]);
+    issuer.set_keys(&[named(&env.key, "k1")]);
     let literal = |url: String| url.replace("localhost", "[::1]");
     let (cas_url, keys) = (literal(cas.url()), literal(issuer.jwks_uri()));
-    let mut driver = world.driver(&[("caspt_url", &cas_url), ("jwt_keys", &keys)]);
+    let mut driver = env.driver(&[("caspt_url", &cas_url), ("jwt_keys", &keys)]);
     cas.arm("PT-1-literal", "alice", &[PROXY]);
     let answer = driver.ticket("PT-1-literal");
     assert_eq!(answer.code(), code::OK, "{answer:?}");
-    let answer = driver.token(&world.token(tried));
+    let answer = driver.token(&env.token(tried));
     assert_eq!(answer.code(), code::OK, "{answer:?}");
-    row(
-        "CAS and the issuer at ::1 alone; a name with two addresses, of which one listens",
+    print_row(
+        "CAS and the issuer only at ::1; a name with two addresses, one of them listening",
         tried + 2,
-        "all in",
+        "all accepted",
         "nothing",
     );
 }
 
 #[test]
-fn login_speaks_to_a_server_at_an_ipv6_address() {
-    let world = World::new("loginv6");
-    let identity = world.site.authority.server_certificate();
+fn login_command_connects_to_an_ipv6_address() {
+    let env = FaultEnv::new("loginv6");
+    let identity = env.site.authority.server_certificate();
     let server = Server::start_at(Ipv6Addr::LOCALHOST.into(), Some(&identity), |stream, _| {
         let _ = stream.write_all(b"* OK hello\r\n");
-        let mut heard = [0; 4096];
-        // A client waits for the answer to each of its lines.
-        while let Ok(length @ 1..) = stream.read(&mut heard) {
-            let text = String::from_utf8_lossy(&heard[..length]);
+        let mut received = [0; 4096];
+        // The client waits for the reply to each line.
+        while let Ok(length @ 1..) = stream.read(&mut received) {
+            let text = String::from_utf8_lossy(&received[..length]);
             let tag = text.split(' ').next().unwrap_or_default();
             let more = match text.contains("CAPABILITY") {
                 true => "* CAPABILITY IMAP4rev1 SASL-IR AUTH=CASPT\r\n",
@@ -80,8 +84,8 @@ fn login_speaks_to_a_server_at_an_ipv6_address() {
             let _ = stream.write_all(format!("{more}{tag} OK done\r\n").as_bytes());
         }
     });
-    let ca = world.site.scratch.join("ca.pem").display().to_string();
-    let ticket = world
+    let ca = env.site.scratch.join("ca.pem").display().to_string();
+    let ticket = env
         .site
         .scratch
         .write_private("ticket", "PT-1-qj7w2mZx9Kd4vT1pLs8eYr3u");

@@ -1,7 +1,7 @@
-//! The address space exhausted: what becomes of a login, and of the process; and that no client and
-//! no server can make a process exhaust it.
+//! Exhausted address space: its effect on a login and on the process; and a bound on the memory
+//! that clients and servers can make a process use.
 
-use super::world::{KNOWN, World, row};
+use super::fault_env::{FaultEnv, KNOWN, print_row};
 use crate::harness::authority::Authority;
 use crate::harness::base64;
 use crate::harness::cyrus::{Cyrus, Options};
@@ -19,27 +19,27 @@ use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-/// How much of the address space is left, in kB: less than anything takes, less than a thread has
-/// for its stack, less than two have, less than the map of the store, enough.
-const LEFT: [u32; 14] = [
+/// Remaining address space in kB: too little for an allocation, for the stack of one thread, for
+/// the stacks of two, for the map of the LMDB environment; and enough.
+const REMAINING_KB: [u32; 14] = [
     0, 64, 200, 256, 400, 1_024, 2_100, 2_200, 3_000, 4_096, 8_192, 32_768, 131_072, 4_000_000,
 ];
 
-/// Rust ends a process that gets no memory, and so does libsasl2.
+/// Rust and libsasl2 abort a process when an allocation fails.
 #[test]
-fn without_memory_a_process_may_end_but_nobody_is_let_in_who_should_not_be() {
-    let world = World::new("memory");
-    assert_eq!(world.driver(&[]).ticket(KNOWN).code(), code::OK);
+fn out_of_memory_never_accepts_a_bad_ticket() {
+    let env = FaultEnv::new("memory");
+    assert_eq!(env.driver(&[]).ticket(KNOWN).code(), code::OK);
     let mut seen = BTreeMap::new();
-    for left in LEFT {
+    for left in REMAINING_KB {
         for age in ["old", "new"] {
-            let mut driver = world.driver(&[]);
+            let mut driver = env.driver(&[]);
             if age == "old" {
                 assert_eq!(driver.ticket(KNOWN).code(), code::OK);
-                assert_eq!(driver.token(&world.token(0)).code(), code::OK);
+                assert_eq!(driver.token(&env.token(0)).code(), code::OK);
             }
             let ticket = format!("PT-{left}-{age}");
-            world.arm(&ticket);
+            env.arm(&ticket);
             driver.ask(&format!("limit {left}"));
             for (number, ticket) in [KNOWN, &ticket, "PT-0-bad"].into_iter().enumerate() {
                 driver.tell(&caspt(format!("\0\0{ticket}").as_bytes()));
@@ -54,31 +54,31 @@ fn without_memory_a_process_may_end_but_nobody_is_let_in_who_should_not_be() {
                     Ok(answer) => match answer.code() {
                         code::OK => {
                             assert_ne!(ticket, "PT-0-bad", "{left} {age}: {answer:?}");
-                            "in"
+                            "accepted"
                         }
                         code::UNAVAIL => "unavailable",
-                        // No memory for the second thread of a request.
+                        // The second thread of a request cannot be created.
                         code::FAIL => "failed",
-                        // A new process that has no room for the map of the store knows nobody.
+                        // A new process without address space for the map finds no session.
                         code::BADAUTH if number == 2 || age == "new" => "refused",
                         _ => panic!("{left} {age}: {answer:?}"),
                     },
                     Err(said) => {
                         let status = driver.ended();
-                        let by_itself = status.signal() == Some(Signal::SIGABRT as i32);
-                        assert!(by_itself || status.code() == Some(1), "{status:?} {said:?}");
+                        let aborted = status.signal() == Some(Signal::SIGABRT as i32);
+                        assert!(aborted || status.code() == Some(1), "{status:?} {said:?}");
                         *seen.entry("ended").or_insert(0) += 1;
                         break;
                     }
                 };
                 *seen.entry(what).or_insert(0) += 1;
                 if number == 0 && age == "old" {
-                    assert_eq!(what, "in", "{left}");
+                    assert_eq!(what, "accepted", "{left}");
                 }
             }
         }
-        // Whoever ended left no lock, and the store as it was.
-        let mut other = world.driver(&[]);
+        // A process that ended holds no lock, and the session cache is intact.
+        let mut other = env.driver(&[]);
         let answer = other.ticket(KNOWN);
         assert_eq!(
             answer.field("source").as_deref(),
@@ -86,23 +86,23 @@ fn without_memory_a_process_may_end_but_nobody_is_let_in_who_should_not_be() {
             "{answer:?}"
         );
         let ticket = format!("PT-{left}-after");
-        world.arm(&ticket);
+        env.arm(&ticket);
         assert_eq!(other.ticket(&ticket).code(), code::OK);
     }
     assert!(
-        seen.get("in") > Some(&0) && seen.get("unavailable") > Some(&0),
+        seen.get("accepted") > Some(&0) && seen.get("unavailable") > Some(&0),
         "{seen:?}"
     );
-    row(
+    print_row(
         "0 kB to 4 GB of address space left, before and after the store is open",
         seen.values().sum(),
         &format!("{seen:?}; the last is SIGABRT, below 400 kB and where a second thread just fits"),
-        "the process and its connection; nobody is in who should not be, the store is whole",
+        "the process and its connection; no bad ticket accepted, the session cache intact",
     );
 }
 
-/// What a client hears of imapd, which gets so many kB more than it has when it greets: in, NO, or
-/// the end of the connection.
+/// Logs in to imapd, whose address space is limited to `left` kB more than it has after the
+/// greeting. Returns what the client sees.
 fn log_in(scratch: &Scratch, cyrus: &Cyrus, ticket: &str, left: Option<u32>) -> &'static str {
     let talk = || -> std::io::Result<String> {
         let before = cyrus.children();
@@ -131,23 +131,24 @@ fn log_in(scratch: &Scratch, cyrus: &Cyrus, ticket: &str, left: Option<u32>) -> 
         }
     };
     match talk().unwrap_or_default() {
-        line if line.starts_with("a OK") => "in",
+        line if line.starts_with("a OK") => "accepted",
         line if line.contains("unavailable") => "unavailable",
         line if line.starts_with("a ") => "NO",
         _ => "connection closed",
     }
 }
 
-/// Lets a process of Cyrus' have so many kB more of address space.
+/// Limits the address space of a process of Cyrus to `left` kB more than it has.
 fn limit(scratch: &Scratch, pid: u32, left: u32) {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("a process");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/statm"))
+        .expect("cannot read the size of the process");
     let pages: u64 = status
         .split(' ')
         .next()
         .and_then(|text| text.parse().ok())
-        .expect("pages");
+        .expect("the size of the process is not a number");
     let bytes = pages * 4_096 + u64::from(left) * 1_024;
-    // Only its own user may do that, and only to the limit that is not the hard one.
+    // Only the user of the process may set its soft limit.
     let as_cyrus = ["runuser", "-u", "cyrus", "--", "prlimit"];
     let words = if nix::unistd::geteuid().is_root() {
         &as_cyrus[..]
@@ -161,7 +162,7 @@ fn limit(scratch: &Scratch, pid: u32, left: u32) {
 }
 
 #[test]
-fn without_memory_imapd_ends_alone_and_the_service_goes_on() {
+fn imapd_out_of_memory_does_not_stop_the_service() {
     let scratch = Scratch::new("imapdmemory");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -181,42 +182,42 @@ fn without_memory_imapd_ends_alone_and_the_service_goes_on() {
     let cyrus = Cyrus::start(&scratch, &authority, options);
     cas.arm(KNOWN, "alice", &[PROXY]);
     let first = log_in(&scratch, &cyrus, KNOWN, None);
-    assert_eq!(first, "in", "{}", cyrus.log().tail());
+    assert_eq!(first, "accepted", "{}", cyrus.log().tail());
     let mut seen = BTreeMap::new();
     let mut tried = 0;
-    for left in LEFT {
+    for left in REMAINING_KB {
         let ticket = format!("PT-{left}-new");
         cas.arm(&ticket, "alice", &[PROXY]);
         for ticket in [ticket.as_str(), "PT-0-bad"] {
             let what = log_in(&scratch, &cyrus, ticket, Some(left));
-            assert!(what != "in" || ticket != "PT-0-bad");
+            assert!(what != "accepted" || ticket != "PT-0-bad");
             *seen.entry(what).or_insert(0) += 1;
             tried += 1;
-            // master starts others, and what was known is known.
+            // master starts a new imapd, and known sessions are accepted.
             let known = log_in(&scratch, &cyrus, KNOWN, None);
-            assert_eq!(known, "in", "{}", cyrus.log().tail());
+            assert_eq!(known, "accepted", "{}", cyrus.log().tail());
         }
     }
-    assert!(seen.contains_key("in") && seen.len() > 1, "{seen:?}");
-    row(
+    assert!(seen.contains_key("accepted") && seen.len() > 1, "{seen:?}");
+    print_row(
         "0 kB to 4 GB of address space left to a real imapd before it logs in",
         tried,
         &format!("{seen:?}"),
-        "nothing: the service goes on, and known sessions with it",
+        "nothing: the service continues, known sessions are accepted",
     );
 }
 
-/// What a login may take at most whatever is sent, in kB: the bounds on what is read are 64 kB of a
-/// CAS reply and 256 kB of keys, and what is parsed of them is a small multiple of that.
-const BOUND: usize = 6 * 1_024;
+/// Maximum memory in kB that a login may use, whatever is sent. A CAS reply is limited to 64 kB and
+/// a key set to 256 kB, and parsing needs a small multiple of that.
+const MAX_GROWTH_KB: usize = 6 * 1_024;
 
 #[test]
-fn whatever_clients_and_servers_send_a_process_stays_small() {
-    let world = World::new("bounded");
-    let mut driver = world.driver(&[]);
+fn memory_use_is_bounded_whatever_is_received() {
+    let env = FaultEnv::new("bounded");
+    let mut driver = env.driver(&[]);
     assert_eq!(driver.ticket(KNOWN).code(), code::OK);
-    assert_eq!(driver.token(&world.token(0)).code(), code::OK);
-    // The driver itself has the message twice.
+    assert_eq!(driver.token(&env.token(0)).code(), code::OK);
+    // The driver itself keeps two copies of the message.
     let long = 400_000;
     driver.ask(&format!("many CASPT 1 {}", hex(&[b'x'; 1_000])));
     let before = Usage::of(driver.pid()).peak;
@@ -252,22 +253,22 @@ fn whatever_clients_and_servers_send_a_process_stays_small() {
     .into_iter()
     .enumerate()
     {
-        world.site.cas.set(behaviour);
+        env.site.cas.set(behaviour);
         let answer = driver.ticket(&format!("PT-{number}-huge"));
         assert_eq!(answer.code(), code::UNAVAIL, "{answer:?}");
         tried += 1;
     }
-    // A key that is not known makes the issuer be asked.
-    world.issuer.set(Behaviour::Huge(3_000_000));
-    let stranger = World::signed(&world.issuer, &SigningKey::p256(), "k2", 1);
-    let answer = driver.token(&stranger);
+    // An unknown key ID causes a fetch of the key set.
+    env.issuer.set(Behaviour::Huge(3_000_000));
+    let unknown_key = FaultEnv::signed(&env.issuer, &SigningKey::p256(), "k2", 1);
+    let answer = driver.token(&unknown_key);
     assert_eq!(answer.code(), code::UNAVAIL, "{answer:?}");
     assert_eq!(answer.reason(), "reply_unusable");
     tried += 1;
     let peak = Usage::of(driver.pid()).peak;
-    assert!(peak <= before + BOUND, "{before} {peak}");
-    row(
-        "messages of 400 kB, replies of 3 MB or without end, nested 200,000 deep",
+    assert!(peak <= before + MAX_GROWTH_KB, "{before} {peak}");
+    print_row(
+        "messages of 400 kB, replies of 3 MB or endless, nested 200,000 deep",
         tried,
         "refused, or unavailable if a server sent it",
         &format!("nothing: {} kB more at the most", peak - before),

@@ -1,6 +1,6 @@
-//! A host of many threads, as slapd is one: all of them log in at once.
+//! A multi-threaded host application, such as slapd, whose threads log in concurrently.
 
-use super::world::{World, ends, row, settled};
+use super::fault_env::{FaultEnv, idle_usage, outcome_counts, print_row};
 use crate::libsasl2::token_site::oauthbearer;
 
 const THREADS: usize = 16;
@@ -8,59 +8,59 @@ const LOGINS: usize = 200;
 const CREDENTIALS: usize = 40;
 
 #[test]
-fn threads_of_one_process_log_in_at_once() {
+fn concurrent_threads_log_in() {
     rounds("threads", 3);
 }
 
-/// `SSO_TEST_ROUNDS`: how often.
+/// Like `concurrent_threads_log_in`, for as many rounds as `SSO_TEST_ROUNDS` says.
 #[test]
-#[ignore = "minutes: see make faults"]
-fn threads_of_one_process_log_in_for_minutes() {
+#[ignore = "takes minutes: see make faults"]
+fn concurrent_threads_log_in_for_minutes() {
     let rounds_asked = std::env::var("SSO_TEST_ROUNDS").ok();
     let count = rounds_asked.and_then(|text| text.parse().ok());
     rounds("threadslong", count.unwrap_or(200));
 }
 
 fn rounds(name: &str, count: usize) {
-    let world = World::new(name);
-    let mut driver = world.driver_under(&["env", "SSO_TEST_THREADS=1"], &[]);
+    let env = FaultEnv::new(name);
+    let mut driver = env.driver_under(&["env", "SSO_TEST_THREADS=1"], &[]);
     driver.ask("quiet 1");
     let mut logins = 0;
     let mut before = None;
     for round in 0..count {
-        // New to all of them, and the same for all of them.
+        // The credentials are new to all threads and shared by all of them.
         let tickets = (0..CREDENTIALS).map(|number| {
             let ticket = format!("PT-{round}-{number}");
-            world.arm(&ticket);
+            env.arm(&ticket);
             format!("\0\0{ticket}")
         });
         let tickets = tickets.collect::<Vec<_>>().join("\n");
         let tokens = (0..CREDENTIALS).map(|number| {
-            let token = world.token(round * CREDENTIALS + number);
-            String::from_utf8(oauthbearer(&token)).expect("a message")
+            let token = env.token(round * CREDENTIALS + number);
+            String::from_utf8(oauthbearer(&token)).expect("a token is UTF-8")
         });
         let tokens = tokens.collect::<Vec<_>>().join("\n");
         for (mechanism, messages) in [("CASPT", tickets), ("OAUTHBEARER", tokens)] {
-            let file = world.site.scratch.write("messages", messages);
+            let file = env.site.scratch.write("messages", messages);
             driver.ask(&format!("messages {}", file.display()));
-            let all = ends(
+            let all = outcome_counts(
                 &mut driver,
                 &format!("threads {THREADS} {LOGINS} {mechanism}"),
             );
             assert_eq!(all, [THREADS * LOGINS, 0, 0, 0], "{mechanism}");
             logins += THREADS * LOGINS;
         }
-        // Between the rounds the server is ended and begun again.
+        // Between rounds, libsasl2 is shut down and initialized again.
         assert_eq!(driver.ask("reload").last, ["reload", "0"]);
-        let descriptors = settled(&driver).descriptors;
+        let descriptors = idle_usage(&driver).descriptors;
         assert_eq!(*before.get_or_insert(descriptors), descriptors);
     }
-    // One question a ticket, whichever threads came with it first.
-    assert_eq!(world.site.cas.requests().len(), count * CREDENTIALS);
-    row(
-        "16 threads of one process at once, shared and distinct credentials, reloads between",
+    // CAS validated each ticket once.
+    assert_eq!(env.site.cas.requests().len(), count * CREDENTIALS);
+    print_row(
+        "16 concurrent threads of one process, shared and distinct credentials, reloads between",
         logins,
-        "all in, and CAS asked once for each ticket",
+        "all accepted, one validation per ticket",
         "nothing",
     );
 }

@@ -1,8 +1,8 @@
-//! Base64: as SASL uses it, padded, and as JOSE uses it (RFC 7515, section 2).
+//! Base64 with padding, as in SASL, and base64url, as in JOSE (RFC 7515, section 2).
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Encodes with padding: without it imapd 3.6.1 itself crashes.
+/// Encodes with padding. imapd 3.6.1 crashes without it.
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
@@ -22,7 +22,7 @@ pub fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// Decodes; `None` for what is not base64.
+/// Decodes base64. Returns `None` for invalid input.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').bytes();
     let mut bytes = Vec::new();
@@ -39,13 +39,13 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// base64url without padding, of which a JWT is made.
+/// Encodes base64url without padding, as in a JWT.
 pub fn encode_url(bytes: &[u8]) -> String {
     let text = encode(bytes).replace('+', "-").replace('/', "_");
     text.trim_end_matches('=').to_owned()
 }
 
-/// Decodes base64url; `None` for what is not that.
+/// Decodes base64url. Returns `None` for invalid input.
 pub fn decode_url(text: &str) -> Option<Vec<u8>> {
     if text.contains(['+', '/', '=']) {
         return None;

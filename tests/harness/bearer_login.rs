@@ -1,19 +1,19 @@
-//! A login by a bearer token, and what came of it.
+//! The parameters and the outcome of a login with a bearer token.
 
 use super::base64;
 use super::cyrus_conf::Service;
 
-/// The mechanism of a login by a bearer token.
+/// A SASL mechanism for bearer tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
-    /// RFC 7628
+    /// OAUTHBEARER (RFC 7628)
     OAuthBearer,
-    /// Google's
+    /// XOAUTH2 of Google
     XOAuth2,
 }
 
 impl Mechanism {
-    /// Its name in the protocol.
+    /// Returns the name of the mechanism.
     pub fn name(self) -> &'static str {
         match self {
             Self::OAuthBearer => "OAUTHBEARER",
@@ -22,38 +22,39 @@ impl Mechanism {
     }
 }
 
-/// Who logs in, and where.
+/// The parameters of a login.
 #[derive(Clone, Copy, Debug)]
 pub struct Login<'a> {
-    /// What listens on the port.
+    /// The service that listens on the port.
     pub service: Service,
     /// The port on localhost.
     pub port: u16,
-    /// curl and imapflow go by what the server offers instead.
+    /// The mechanism. curl and imapflow ignore it and choose from what the server offers.
     pub mechanism: Mechanism,
-    /// The user.
+    /// The user name.
     pub user: &'a str,
-    /// The token, without spaces or quotes.
+    /// The token. It must not contain spaces or quotes.
     pub token: &'a str,
 }
 
-/// What became of a login.
+/// The outcome of a login.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Whether the client logged in, and could use its mailbox or scripts.
+    /// Whether the client logged in and could use its mailbox or scripts.
     pub logged_in: bool,
     /// Everything that the client printed or logged.
     pub transcript: String,
 }
 
 impl Outcome {
-    /// The challenge in JSON that the client got, which it repeats in its log as often as it likes.
+    /// Returns the JSON challenge that the client received. The transcript may contain it
+    /// repeatedly.
     pub fn challenge(&self) -> Option<String> {
         let in_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=".contains(letter);
         self.transcript
             .split(|letter| !in_base64(letter))
             .filter_map(|word| String::from_utf8(base64::decode(word)?).ok())
-            // A token has JSON in base64 as well.
+            // A token contains JSON in base64, too.
             .find(|text| text.starts_with('{') && text.contains("\"status\""))
     }
 }

@@ -1,4 +1,4 @@
-//! The ways in which a server can fail its clients, and the one in which it does not.
+//! The behaviour of a mock server, correct or faulty.
 
 use super::authority::Identity;
 use super::http::{self, Request};
@@ -8,12 +8,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What to do with a connection.
+/// How a server handles a connection.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
-    /// Status 200 with this body, of the type that is expected of the server.
+    /// Replies with status 200, this body and the server's usual content type.
     Answer(String),
-    /// Any answer.
+    /// Sends this reply.
     AnswerAs {
         /// The HTTP status.
         status: u16,
@@ -22,51 +22,51 @@ pub enum Behaviour {
         /// The body.
         body: String,
     },
-    /// A correct server; of tickets if it is a CAS, see `FaultyCas::arm`.
+    /// Behaves correctly. A CAS server validates tickets, see `FaultyCas::arm`.
     Tickets,
-    /// The same, but a CAS that knows only CAS 2: 404 for paths with `/p3/`.
+    /// Like `Tickets`, but as a CAS 2 server, which replies 404 to paths with `/p3/`.
     NotFoundOnP3,
-    /// Accepts and never shakes hands.
+    /// Accepts the connection and never performs the handshake.
     HangOnAccept,
-    /// Reads the request and never answers.
+    /// Reads the request and never replies.
     HangAfterRequest,
-    /// Accepts and closes.
+    /// Accepts the connection and closes it.
     CloseOnAccept,
-    /// Reads the request and closes.
+    /// Reads the request and closes the connection.
     CloseAfterRequest,
-    /// Closes after half of this body.
+    /// Closes the connection after half of this body.
     CloseMidReply(String),
-    /// Sends the answer with this body one byte a second.
+    /// Sends the reply with this body at one byte per second.
     Drip(String),
-    /// Sends the answer with this body up to so many bytes from its end, and then nothing more.
+    /// Sends the reply with this body except for this number of bytes at its end, and then hangs.
     HangBefore(usize, String),
-    /// The same, and then one byte a second.
+    /// Like `HangBefore`, but sends the rest at one byte per second.
     DripBefore(usize, String),
-    /// Status 200 and a body of so many bytes.
+    /// Replies with status 200 and a body of this number of bytes.
     Huge(usize),
-    /// Status 200 and no body.
+    /// Replies with status 200 and an empty body.
     EmptyBody,
-    /// Status 302 to this place.
+    /// Replies with status 302 and this location.
     Redirect(String),
-    /// These bytes instead of HTTP.
+    /// Sends these bytes instead of an HTTP reply.
     RawBytes(Vec<u8>),
 }
 
-/// What a server does as long as it is correct.
+/// The correct behaviour of a server.
 pub(super) trait Service: Send + 'static {
-    /// The Content-Type of its answers.
+    /// The Content-Type of the replies.
     const CONTENT_TYPE: &'static str;
 
-    /// The reply to a request, of `http::reply`.
+    /// Returns the reply to a request, as built by `http::reply`.
     fn answer(&mut self, request: &Request) -> Vec<u8>;
 }
 
-/// What the connections of a server share.
+/// The state that the connections of a server share.
 pub(super) struct State<S> {
     pub behaviour: Behaviour,
-    /// What is done instead with requests for these paths.
+    /// Behaviour for requests with these paths, instead of `behaviour`.
     pub behaviour_at: HashMap<String, Behaviour>,
-    /// How long a correct answer takes.
+    /// How long a correct reply takes.
     pub delay: Duration,
     pub requests: Vec<String>,
     pub service: S,
@@ -84,7 +84,7 @@ impl<S: Service> State<S> {
     }
 }
 
-/// Starts a server at this address that behaves as the state says.
+/// Starts a server at this address that behaves according to `state`.
 pub(super) fn serve<S: Service>(
     address: IpAddr,
     identity: Option<&Identity>,
@@ -96,10 +96,10 @@ pub(super) fn serve<S: Service>(
     })
 }
 
-/// Serves one connection.
+/// Handles one connection.
 fn play<S: Service>(state: &Mutex<State<S>>, stream: &mut dyn Stream, end: &End) {
     use Behaviour as B;
-    // No guard lives through the match: one that hangs would keep all others out.
+    // The lock is released before the match: a connection that hangs must not block others.
     let on_accept = lock(state).behaviour.clone();
     match on_accept {
         B::HangOnAccept => return hang(end),
@@ -155,7 +155,7 @@ fn play<S: Service>(state: &Mutex<State<S>>, stream: &mut dyn Stream, end: &End)
 }
 
 fn answer<S: Service>(state: &Mutex<State<S>>, request: &Request, end: &End) -> Vec<u8> {
-    // A ticket is spent at once, as by a server that answers late because it is busy.
+    // The ticket is consumed before the delay, as by a busy server that replies late.
     let (reply, delay) = {
         let mut state = lock(state);
         (state.service.answer(request), state.delay)

@@ -13,21 +13,21 @@ use reqwest::redirect::Policy;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The site's Python files.
-const SITE: &[(&str, &str)] = &[
+/// The Python files of the Django project.
+const PROJECT_FILES: &[(&str, &str)] = &[
     ("settings.py", include_str!("cas_site/settings.py")),
     ("urls.py", include_str!("cas_site/urls.py")),
     ("users.py", include_str!("cas_site/users.py")),
     ("wsgi.py", include_str!("cas_site/wsgi.py")),
 ];
 
-/// Debian's, which knows Debian's Python and the packages there.
+/// Debian's gunicorn, which uses Debian's Python and its packages.
 const GUNICORN: &str = "/usr/bin/gunicorn";
 
-/// Long enough that no ticket expires in a test that does not wait for it.
+/// The validity of tickets unless a test sets another one. It is longer than any test.
 const TICKET_VALIDITY: Duration = Duration::from_secs(3600);
 
-/// A running CAS server. Everybody can log in, with the password `test`.
+/// A running CAS server. Every user name can log in, with the password `test`.
 pub struct CasServer {
     scratch: Scratch,
     port: Port,
@@ -39,17 +39,17 @@ pub struct CasServer {
 }
 
 impl CasServer {
-    /// Starts it and waits until it listens.
+    /// Starts the server and waits until it listens.
     pub fn start(scratch: &Scratch, authority: &Authority) -> Self {
         Self::start_with(scratch, authority, TICKET_VALIDITY)
     }
 
-    /// The same with tickets that are good for so long.
+    /// Like [`CasServer::start`], with this validity of tickets.
     pub fn start_with(scratch: &Scratch, authority: &Authority, ticket_validity: Duration) -> Self {
         let port = Port::reserve();
         let name = format!("cas-{}", port.number());
         let home = scratch.create_dir(&name);
-        for (file, content) in SITE {
+        for (file, content) in PROJECT_FILES {
             scratch.write(home.join(file), content);
         }
         scratch.write(home.join("ca.pem"), authority.ca_pem());
@@ -58,13 +58,13 @@ impl CasServer {
             .write(scratch, &format!("{name}/server"));
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .expect("a time after 1970");
+            .expect("the clock is before 1970");
         let mut server = Self {
             scratch: scratch.clone(),
             port,
             home,
             ca_pem: authority.ca_pem().to_owned(),
-            // Guards nothing but a server on loopback that lives for seconds.
+            // Protects only a short-lived server on loopback.
             secret: format!("{}-{}", std::process::id(), now.as_nanos()),
             ticket_validity,
             process: None,
@@ -73,17 +73,18 @@ impl CasServer {
         server
     }
 
-    /// Its address, such as `https://localhost:12345`.
+    /// Returns the base URL, such as `https://localhost:12345`.
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.port.number())
     }
 
-    /// Starts it after [`CasServer::stop`], on the same port and with the same database.
+    /// Starts the server again after [`CasServer::stop`], on the same port and with the same
+    /// database.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the CAS server runs already");
         let mut command = self.scratch.command(GUNICORN);
         command
-            // With --preload the site is loaded once, not once for each worker.
+            // With --preload, the application is loaded once, not once per worker.
             .args([
                 "--preload",
                 "--workers=2",
@@ -91,7 +92,7 @@ impl CasServer {
                 "--certfile=server.pem",
                 "--keyfile=server.key",
             ])
-            // A paused worker must not be taken for a dead one.
+            // Prevents gunicorn from restarting a worker that a test has paused.
             .arg("--timeout=3600")
             .arg("--graceful-timeout=1")
             .arg(format!("--bind=127.0.0.1:{}", self.port.number()))
@@ -111,23 +112,23 @@ impl CasServer {
         self.process = Some(process);
     }
 
-    /// Ends it; the kernel refuses connections from now on.
+    /// Stops the server. The kernel refuses connections from now on.
     pub fn stop(&mut self) {
         self.process = None;
     }
 
-    /// Makes it hang: connections are accepted by the kernel, and nobody answers.
+    /// Makes the server hang: the kernel accepts connections, and the server does not respond.
     pub fn pause(&self) {
         self.running().signal_group(Signal::SIGSTOP);
     }
 
-    /// Ends [`CasServer::pause`].
+    /// Undoes [`CasServer::pause`].
     pub fn resume(&self) {
         self.running().signal_group(Signal::SIGCONT);
     }
 
-    /// How many validations it has answered, with or without success. A validation counts as soon
-    /// as its client has the answer.
+    /// Returns the number of validations, successful or not. A validation is counted before its
+    /// client receives the reply.
     pub fn validations(&self) -> usize {
         self.access_log()
             .iter()
@@ -135,12 +136,12 @@ impl CasServer {
             .count()
     }
 
-    /// The requests that it has answered, such as `GET /login?service=… 200`.
+    /// Returns the requests in the access log, such as `GET /login?service=… 200`.
     pub fn access_log(&self) -> Vec<String> {
         process::lines(&self.home.join("access.log"))
     }
 
-    /// Validates a ticket as a mail server would, and returns the XML.
+    /// Validates a ticket as a mail server does, and returns the XML.
     pub fn validate(&self, service: &str, ticket: &str) -> String {
         browser(&self.ca_pem)
             .get(address(
@@ -149,15 +150,17 @@ impl CasServer {
             ))
             .send()
             .and_then(Response::text)
-            .unwrap_or_else(|error| panic!("validating a ticket: {error:?}\n{}", self.output()))
+            .unwrap_or_else(|error| {
+                panic!("cannot validate a ticket: {error:?}\n{}", self.output())
+            })
     }
 
-    /// The certificate authority of the server.
+    /// Returns the certificate of the CA that signed the server's certificate.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// What the server printed.
+    /// Returns what the server printed.
     pub fn output(&self) -> String {
         self.running().output()
     }
@@ -169,19 +172,19 @@ impl CasServer {
 
 impl Drop for CasServer {
     fn drop(&mut self) {
-        // At once, whatever is under way: nobody is there any more to see how it ends.
+        // Stops at once, because no client waits for a reply any more.
         if let Some(process) = &self.process {
             process.signal_group(Signal::SIGQUIT);
         }
     }
 }
 
-/// An address with parameters.
+/// Builds a URL with query parameters.
 pub fn address(page: &str, parameters: &[(&str, &str)]) -> Url {
-    Url::parse_with_params(page, parameters).expect("an address")
+    Url::parse_with_params(page, parameters).expect("the URL is invalid")
 }
 
-/// The form of a page, filled in.
+/// Builds a request that submits a form.
 pub fn form(browser: &Client, page: &str, fields: &[(&str, &str)]) -> RequestBuilder {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     browser
@@ -190,23 +193,24 @@ pub fn form(browser: &Client, page: &str, fields: &[(&str, &str)]) -> RequestBui
         .body(form.extend_pairs(fields).finish())
 }
 
-/// Where a reply sends the browser.
+/// Returns the absolute URL of a redirection.
 pub fn redirection(reply: &Response) -> Option<Url> {
     let location = reply.headers().get(LOCATION)?.to_str().ok()?;
     reply.url().join(location).ok()
 }
 
-/// An HTTP client that keeps cookies, follows no redirection and trusts one authority.
+/// Builds an HTTP client that keeps cookies, follows no redirections and trusts only this CA.
 pub fn browser(ca_pem: &str) -> Client {
-    let authority = reqwest::Certificate::from_pem(ca_pem.as_bytes()).expect("a certificate");
+    let authority =
+        reqwest::Certificate::from_pem(ca_pem.as_bytes()).expect("the CA certificate is invalid");
     Client::builder()
         .tls_certs_only([authority])
         .cookie_store(true)
         .redirect(Policy::none())
         .no_proxy()
-        // One that is kept may be closed by the server at the moment when it is used again.
+        // The server may close an idle connection just when the client reuses it.
         .pool_max_idle_per_host(0)
         .timeout(STARTING)
         .build()
-        .expect("an HTTP client")
+        .expect("cannot build the HTTP client")
 }

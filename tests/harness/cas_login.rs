@@ -1,15 +1,15 @@
-//! The login form of the CAS server.
+//! The login form of django-cas-server.
 
 use super::cas::{form, redirection};
 use reqwest::Url;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::REFERER;
 
-/// Fills in the form, and returns where the CAS sends the user: back to the service, if the form is
-/// shown on behalf of one.
+/// Submits the login form on `page`. Returns where the CAS server redirects the user: back to the
+/// service, if the form was shown for one.
 pub fn fill_in(browser: &Client, page: Response, user: &str) -> Option<Url> {
     let here = page.url().clone();
-    let html = page.text().expect("a page of the CAS server");
+    let html = page.text().expect("cannot read the login page");
     let service = here.query_pairs().find(|(name, _)| name == "service");
     let reply = form(
         browser,
@@ -22,12 +22,12 @@ pub fn fill_in(browser: &Client, page: Response, user: &str) -> Option<Url> {
             ("password", "test"),
         ],
     )
-    // Django takes no form over https without it.
+    // Django requires this header for a form over https.
     .header(REFERER, here.as_str())
     .send()
-    .expect("a reply of the CAS server");
+    .expect("the CAS server did not reply");
     let next = redirection(&reply);
-    let html = reply.text().expect("a page of the CAS server");
+    let html = reply.text().expect("cannot read the CAS server's reply");
     assert!(
         !html.contains("name=\"password\""),
         "{user} cannot log in:\n{html}"
@@ -35,12 +35,12 @@ pub fn fill_in(browser: &Client, page: Response, user: &str) -> Option<Url> {
     next
 }
 
-/// The value of a hidden field of a form.
+/// Returns the value of a hidden form field.
 fn field(html: &str, name: &str) -> String {
     between(html, &format!("name=\"{name}\" value=\""), "\"")
 }
 
-/// What stands between two texts.
+/// Returns the text between `before` and `after`.
 pub fn between(text: &str, before: &str, after: &str) -> String {
     text.split_once(before)
         .and_then(|(_, rest)| rest.split_once(after))

@@ -1,6 +1,6 @@
-//! The XML of a CAS server's answers.
+//! The XML of a CAS server's replies.
 
-/// `cas:authenticationSuccess`: the last proxy comes first in the list.
+/// Returns a `cas:authenticationSuccess` reply. The most recent proxy comes first in `proxies`.
 pub fn success(user: &str, proxies: &[&str], attributes: &[(&str, &str)]) -> String {
     let attributes: String = attributes
         .iter()
@@ -25,12 +25,12 @@ pub fn success(user: &str, proxies: &[&str], attributes: &[(&str, &str)]) -> Str
     ))
 }
 
-/// Whether a reply is one of those.
+/// Returns whether a reply reports a successful validation.
 pub fn is_success(reply: &str) -> bool {
     reply.contains("<cas:authenticationSuccess>")
 }
 
-/// `cas:authenticationFailure`.
+/// Returns a `cas:authenticationFailure` reply.
 pub fn failure(code: &str, text: &str) -> String {
     envelope(&format!(
         "<cas:authenticationFailure code=\"{}\">{}</cas:authenticationFailure>",

@@ -1,8 +1,8 @@
-//! Real mail clients that log in with a bearer token: their first message, and their answer to a
-//! refusal, differ in ways that no specification tells.
+//! Real mail clients that log in with a bearer token. They differ in their first message and in
+//! their response to a refusal, which no specification describes.
 //!
-//! Each is run once for each login, with a configuration of its own, trusts the test's authority
-//! alone, and gets the token by a file that only we can read.
+//! Each client runs once per login with its own configuration, trusts only the CA of the test, and
+//! gets the token from standard input or from a file that only the test's user can read.
 
 use super::authority::Authority;
 use super::bearer_login::{Login, Outcome};
@@ -15,38 +15,38 @@ use std::process::Command;
 
 const LOGIN: &str = include_str!("clients/login.py");
 const IMAPFLOW: &str = include_str!("clients/imapflow.mjs");
-/// Mutt's answer if it asks what to do with a certificate that it does not trust.
+/// The key that rejects the certificate when Mutt asks about an untrusted one.
 const REJECT: &str = "r";
 const MUTTRC: &str = include_str!("clients/muttrc");
 
-/// Where `scripts/install-python-packages` puts what Debian does not have.
+/// Where `scripts/install-python-packages` installs the packages that Debian does not provide.
 const PYTHON_PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
 
-/// A mail client. All but those of [`Service::Imaps`] start TLS by a command.
+/// A mail client. It uses STARTTLS unless the service is [`Service::Imaps`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailClient {
-    /// curl for IMAP and POP3. It chooses OAUTHBEARER if the server offers it. It gives no
-    /// answer to a challenge of XOAUTH2 but closes the connection.
+    /// curl for IMAP and POP3. It prefers OAUTHBEARER if the server offers it. It does not respond
+    /// to a challenge of XOAUTH2 but closes the connection.
     Curl,
     /// Python's imaplib, without an initial response.
     Imaplib,
-    /// IMAPClient for Python: no initial response, no `host=`, and as the answer to a challenge
-    /// its first message again.
+    /// IMAPClient for Python. It sends no initial response and no `host=`, and responds to a
+    /// challenge by repeating its first message.
     ImapClient,
-    /// imapflow for Node.js. It chooses OAUTHBEARER if the server offers it.
+    /// imapflow for Node.js. It prefers OAUTHBEARER if the server offers it.
     Imapflow,
     /// Mutt.
     Mutt,
-    /// NeoMutt. Its answer to a challenge is a byte without an end of line, and then the end of
-    /// the connection. For OAUTHBEARER it takes no token of more than 511 bytes.
+    /// NeoMutt. It responds to a challenge with one byte without a line end, and closes the
+    /// connection. Its OAUTHBEARER tokens are limited to 511 bytes.
     NeoMutt,
     /// Python's poplib.
     Poplib,
-    /// A small client of ManageSieve.
+    /// A minimal ManageSieve client.
     Sieve,
 }
 
-/// Runs clients in a directory of their own.
+/// Runs the clients in a directory of their own.
 pub struct Clients {
     scratch: Scratch,
     home: PathBuf,
@@ -54,7 +54,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Writes what they need.
+    /// Creates the directory and writes the files that the clients need.
     pub fn new(scratch: &Scratch, authority: &Authority) -> Self {
         let home = scratch.create_dir("clients");
         scratch.write("clients/login.py", LOGIN);
@@ -65,7 +65,7 @@ impl Clients {
         }
     }
 
-    /// Logs in once.
+    /// Runs `client` for one login.
     pub fn log_in(&self, client: MailClient, login: &Login) -> Outcome {
         match client {
             MailClient::Curl => self.curl(login),
@@ -118,7 +118,8 @@ impl Clients {
         self.exchange("imapflow", command, login.token)
     }
 
-    /// Its status tells nothing, but its log does. It draws on a terminal: script(1) has one.
+    /// Runs Mutt or NeoMutt. The result is read from its debug log, because the exit status does
+    /// not tell. script(1) provides the terminal that it needs.
     fn mutt(&self, program: &str, login: &Login) -> Outcome {
         let token = self.home.join(format!("{program}.token"));
         self.scratch.write_private(&token, login.token);
@@ -139,7 +140,7 @@ impl Clients {
             .env("TERM", "dumb");
         let (_, shown) = self.scratch.attempt(program, command, REJECT);
         let transcript = fs::read(&log).unwrap_or_else(|error| panic!("{error}\n{shown}"));
-        fs::remove_file(&log).expect("removing a log");
+        fs::remove_file(&log).expect("cannot remove the debug log");
         let transcript = String::from_utf8_lossy(&transcript).into_owned();
         Outcome {
             logged_in: transcript.contains("Selecting INBOX"),

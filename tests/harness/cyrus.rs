@@ -1,4 +1,4 @@
-//! A private Cyrus: its own master, directories, users, ports and log.
+//! A private Cyrus with its own master, directories, users, ports and log.
 
 use super::authority::Authority;
 use super::cyrus_conf;
@@ -15,7 +15,7 @@ pub use super::cyrus_conf::{Options, Service};
 
 const MASTER: &str = "/usr/sbin/cyrmaster";
 
-/// A running private Cyrus. It lives in `cyrus` below the scratch directory.
+/// A running private Cyrus in `cyrus` below the scratch directory.
 pub struct Cyrus {
     scratch: Scratch,
     home: PathBuf,
@@ -36,7 +36,7 @@ impl Cyrus {
             scratch.create_dir(Path::new("cyrus").join(dir));
         }
         set_mode(&home.join("state"), 0o700);
-        // What `ctl_cyrusdb -r` leaves behind; without it every process logs an error.
+        // Normally written by `ctl_cyrusdb -r`; without it, every process logs an error.
         scratch.write("cyrus/conf/db/skipstamp", 1u32.to_be_bytes());
         authority
             .server_certificate()
@@ -98,31 +98,31 @@ impl Cyrus {
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.syslog.attach_with(&mut command, &self.preload);
         let mut master = self.scratch.spawn("cyrmaster", command);
-        // Looking at the sockets, not connecting: that would already use up a process.
+        // This checks the sockets without connecting, because a connection would use up a process.
         let up = wait_until(STARTING, || {
             !master.running() || self.ports.iter().all(|(_, port)| port.listened())
         });
         assert!(
             up && master.running(),
-            "Cyrus does not start\n{}{}",
+            "Cyrus did not start\n{}{}",
             master.output(),
             self.syslog.tail()
         );
         self.master = Some(master);
     }
 
-    /// Ends master and all its children.
+    /// Stops master and all its children.
     pub fn stop(&mut self) {
         self.master = None;
     }
 
-    /// Ends it and starts it again.
+    /// Stops and starts Cyrus.
     pub fn restart(&mut self) {
         self.stop();
         self.start_again();
     }
 
-    /// Makes master read cyrus.conf again and replace its children, idle ones at once.
+    /// Makes master read cyrus.conf again and replace its children; idle ones are replaced at once.
     pub fn hup(&self) {
         let mark = self.syslog.mark();
         self.running().signal(Signal::SIGHUP);
@@ -134,87 +134,89 @@ impl Cyrus {
         assert!(seen.is_some(), "no SIGHUP\n{}", self.syslog.tail());
     }
 
-    /// Adds a user of the private sasldb, which the stock PLAIN and LOGIN ask.
+    /// Adds a user to the private sasldb, which the stock PLAIN and LOGIN use.
     pub fn sasl_user(&self, name: &str, password: &str) {
         let database = self.home.join("sasldb2");
         let mut command = self.scratch.command("saslpasswd2");
         command
             .args(["-c", "-p", "-u", "localhost", "-f"])
             .args([database.as_os_str(), name.as_ref()])
-            // Without it the host's plugins are loaded, ours among them where it is installed.
+            // Without this variable, saslpasswd2 loads the plugins of the host.
             .env("SASL_PATH", self.home.join("sasl"));
         self.scratch.run("saslpasswd2", command, password);
         self.scratch.give_to_cyrus(&database);
     }
 
-    /// The port of a service that [`Options::services`] lists.
+    /// Returns the port of a service in [`Options::services`].
     pub fn port(&self, service: Service) -> u16 {
         self.ports
             .iter()
             .find(|(running, _)| *running == service)
-            .unwrap_or_else(|| panic!("{service:?} was not asked for"))
+            .unwrap_or_else(|| panic!("{service:?} is not among the services of this Cyrus"))
             .1
             .number()
     }
 
-    /// The port of imapd.
+    /// Returns the port of imapd.
     pub fn imap_port(&self) -> u16 {
         self.port(Service::Imap)
     }
 
-    /// The port of imapd with TLS from the start.
+    /// Returns the port of imapd with implicit TLS.
     pub fn imaps_port(&self) -> u16 {
         self.port(Service::Imaps)
     }
 
-    /// The port of pop3d.
+    /// Returns the port of pop3d.
     pub fn pop3_port(&self) -> u16 {
         self.port(Service::Pop3)
     }
 
-    /// The port of timsieved.
+    /// Returns the port of timsieved.
     pub fn sieve_port(&self) -> u16 {
         self.port(Service::Sieve)
     }
 
-    /// The port of httpd.
+    /// Returns the port of httpd.
     pub fn http_port(&self) -> u16 {
         self.port(Service::Http)
     }
 
-    /// The process id of master.
+    /// Returns the process ID of master.
     pub fn master_pid(&self) -> u32 {
         self.running().pid()
     }
 
-    /// The processes of the services that run now.
+    /// Returns the running processes of the services.
     pub fn children(&self) -> Vec<u32> {
         process::children(self.master_pid())
     }
 
-    /// Waits until no process of `old` runs any more; false if one goes on.
+    /// Waits until none of the processes `old` is running. Returns false after a time-out.
     pub fn replaced(&self, old: &[u32]) -> bool {
         wait_until(PATIENCE, || {
             !self.children().iter().any(|pid| old.contains(pid))
         })
     }
 
-    /// What master and all services say to syslog.
+    /// Returns the log of master and all services.
     pub fn log(&self) -> &Syslog {
         &self.syslog
     }
 
-    /// The value of `sasl_sso_state_dir`: an empty directory, mode 0700, of the user of Cyrus.
+    /// Returns the value of `sasl_sso_state_dir`: a directory with mode 0700, owned by the Cyrus
+    /// user.
     pub fn state_dir(&self) -> PathBuf {
         self.home.join("state")
     }
 
-    /// The plugin directory.
+    /// Returns the plugin directory.
     pub fn plugin_dir(&self) -> PathBuf {
         self.home.join("sasl")
     }
 
-    /// The path of imapd.conf, to be changed before a [`Cyrus::hup`] or [`Cyrus::restart`].
+    /// Returns the path of imapd.conf. Changes take effect with [`Cyrus::hup`] or
+    /// [`Cyrus::restart`].
     pub fn imapd_conf(&self) -> PathBuf {
         self.home.join("imapd.conf")
     }

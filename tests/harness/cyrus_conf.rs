@@ -1,10 +1,10 @@
-//! What a private Cyrus runs, and its two configuration files.
+//! The services of a private Cyrus and its two configuration files.
 
 use super::port::Port;
 use super::scratch::become_another;
 use std::path::{Path, PathBuf};
 
-/// What must be there before master starts, below Cyrus's home.
+/// Directories to create below the home directory of Cyrus before master starts.
 pub const DIRECTORIES: &[&str] = &[
     "conf/db",
     "conf/lock",
@@ -19,12 +19,12 @@ pub const DIRECTORIES: &[&str] = &[
     "state",
 ];
 
-/// A service that Cyrus can run here.
+/// A service that a private Cyrus can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// imapd
     Imap,
-    /// imapd with TLS from the start
+    /// imapd with implicit TLS
     Imaps,
     /// pop3d
     Pop3,
@@ -35,7 +35,8 @@ pub enum Service {
 }
 
 impl Service {
-    /// The name of the entry in cyrus.conf, which is also the prefix of its own options.
+    /// Returns the name of the entry in cyrus.conf, which is also the prefix of the service's own
+    /// options.
     pub fn name(self) -> &'static str {
         match self {
             Self::Imap => "imap",
@@ -57,23 +58,23 @@ impl Service {
     }
 }
 
-/// What a test wants different from the defaults.
+/// Settings of a private Cyrus that a test can change.
 pub struct Options {
-    /// The plugin to install as `libsso.so`; none for a stock Cyrus.
+    /// The plugin to install as `libsso.so`; `None` for a stock Cyrus.
     pub plugin: Option<PathBuf>,
-    /// Lines of imapd.conf: they replace the harness's own of the same key, or are added.
+    /// Lines of imapd.conf, which replace the default line of the same key or are added.
     pub imapd_conf: Vec<(String, String)>,
     /// The services to run.
     pub services: Vec<Service>,
-    /// The stock plugins to install, by file name.
+    /// The file names of the stock plugins to install.
     pub stock_plugins: Vec<&'static str>,
-    /// How many processes of each service may run.
+    /// The maximum number of processes of each service.
     pub maxchild: u32,
-    /// How many processes of each service wait for a connection.
+    /// The number of preforked processes of each service.
     pub prefork: u32,
-    /// How many connections a process serves before it ends (`-U`).
+    /// The number of connections that a process serves before it exits (`-U`).
     pub reuse: u32,
-    /// Environment variables of master and of all that it starts.
+    /// Environment variables of master and its children.
     pub environment: Vec<(String, String)>,
     /// The name of every address, such as `mail.univ.fr`; none for what the host's resolver says.
     pub reverse_name: Option<&'static str>,
@@ -88,7 +89,7 @@ impl Default for Options {
             stock_plugins: vec!["libplain.so", "libsasldb.so"],
             maxchild: 100,
             prefork: 0,
-            // Debian's.
+            // The default in Debian.
             reuse: 30,
             environment: Vec::new(),
             reverse_name: None,
@@ -96,7 +97,7 @@ impl Default for Options {
     }
 }
 
-/// imapd.conf with every path away from the host's own Cyrus, and the test's lines on top.
+/// Returns the text of imapd.conf. All paths are below `home`, and `overrides` take precedence.
 pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> String {
     let root = become_another("root");
     let mut lines = vec![
@@ -120,7 +121,7 @@ pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> St
         ("failedloginpause", "0"),
         ("popminpoll", "0"),
         ("allowplaintext", "yes"),
-        // Cyrus from 3.12 on asks for it; the earlier ones know no such option.
+        // Required from Cyrus 3.12 on; earlier versions ignore it.
         ("allowstarttls", "yes"),
         ("httpmodules", "caldav"),
         ("tls_server_cert", "{home}/server.pem"),
@@ -141,14 +142,14 @@ pub fn imapd_conf(home: &Path, user: &str, overrides: &[(String, String)]) -> St
         .collect()
 }
 
-/// Lines with `{home}` replaced, and the test's lines on top: they replace those of the same key,
-/// or are added. A key that stands twice is fatal to Cyrus.
+/// Replaces `{home}` in `lines` and applies `overrides`, which replace the line of the same key or
+/// are added. Cyrus does not start if a key occurs twice.
 pub(super) fn with_overrides(
     home: &Path,
     lines: &[(&str, &str)],
     overrides: &[(String, String)],
 ) -> Vec<(String, String)> {
-    let home = home.to_str().expect("a path in UTF-8");
+    let home = home.to_str().expect("the path is not UTF-8");
     let mut lines: Vec<(String, String)> = lines
         .iter()
         .map(|(key, value)| ((*key).to_owned(), value.replace("{home}", home)))
@@ -162,7 +163,7 @@ pub(super) fn with_overrides(
     lines
 }
 
-/// cyrus.conf with the services on their ports.
+/// Returns the text of cyrus.conf with the services on their ports.
 pub(super) fn cyrus_conf(home: &Path, ports: &[(Service, Port)], options: &Options) -> String {
     let services: String = ports
         .iter()

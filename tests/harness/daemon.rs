@@ -1,4 +1,4 @@
-//! `sasl-sso serve`, beside a private Cyrus.
+//! Runs the daemon, `sasl-sso serve`, next to a private Cyrus.
 
 use super::cyrus::Cyrus;
 use super::process::Process;
@@ -11,25 +11,26 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-/// The program as it is shipped. Tests, benches and examples are two directories below the target
-/// directory.
+/// Returns the path of the release build of `sasl-sso`. Tests, benches and examples are built two
+/// directories below the target directory.
 pub fn program() -> PathBuf {
-    let ours = std::env::current_exe().expect("our own path");
-    let target = ours.ancestors().nth(3);
+    let test_binary =
+        std::env::current_exe().expect("cannot determine the path of this test binary");
+    let target = test_binary.ancestors().nth(3);
     let program = target.map(|target| target.join("release/sasl-sso"));
     let program = program.filter(|path| path.exists());
     program.expect("sasl-sso is not built: run `make build`, or the tests by `make test`")
 }
 
-/// The socket of a daemon in this scratch directory, whose directory is the user's of Cyrus: the
-/// value of `sasl_saslauthd_path`, before there is a daemon.
+/// Creates the directory of the daemon's socket, owned by the Cyrus user, and returns the path of
+/// the socket: the value of `sasl_saslauthd_path`. The daemon itself need not run yet.
 pub fn mux(scratch: &Scratch) -> PathBuf {
     let dir = scratch.create_dir("daemon");
     scratch.give_to_cyrus(&dir);
     dir.join("mux")
 }
 
-/// The command that serves with a configuration file.
+/// Builds the command that runs the daemon with the configuration file `conf`.
 pub fn command(scratch: &Scratch, conf: &Path, log: &Syslog) -> Command {
     let mut command = scratch.command(program());
     command.args(["serve", "--config"]).arg(conf);
@@ -44,13 +45,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it with Cyrus' own configuration, whose `sasl_saslauthd_path` is [`mux`].
+    /// Starts the daemon with imapd.conf of `cyrus`, whose `sasl_saslauthd_path` must be [`mux`].
     pub fn start(scratch: &Scratch, cyrus: &Cyrus) -> Self {
         let command = command(scratch, &cyrus.imapd_conf(), cyrus.log());
         Self::start_with(scratch, &mux(scratch), command)
     }
 
-    /// Starts it by this command and waits until it serves at `mux`.
+    /// Starts the daemon with `command` and waits until it accepts connections at `mux`.
     pub fn start_with(scratch: &Scratch, mux: &Path, command: Command) -> Self {
         let mut process = scratch.spawn("sasl-sso", command);
         let up = wait_until(STARTING, || {
@@ -58,7 +59,7 @@ impl Daemon {
         });
         assert!(
             up && process.running(),
-            "the daemon does not start\n{}",
+            "the daemon did not start\n{}",
             process.output()
         );
         Self {
@@ -67,67 +68,71 @@ impl Daemon {
         }
     }
 
-    /// Its socket.
+    /// Returns the path of the daemon's socket.
     pub fn mux(&self) -> &Path {
         &self.mux
     }
 
-    /// The process id.
+    /// Returns the process ID of the daemon.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the daemon.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Ends it without a word, as the kernel does when there is no memory left.
+    /// Kills the daemon with SIGKILL, as the kernel does when memory is exhausted.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         let status = self.wait();
         assert!(!status.success(), "{status}");
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the daemon exits by itself.
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.process.wait(STARTING);
-        status.unwrap_or_else(|| panic!("the daemon does not end\n{}", self.output()))
+        status.unwrap_or_else(|| panic!("the daemon did not exit\n{}", self.output()))
     }
 
-    /// Whether it still runs.
+    /// Returns whether the daemon is running.
     pub fn running(&mut self) -> bool {
         self.process.running()
     }
 
-    /// What it printed.
+    /// Returns what the daemon wrote to its standard output and error.
     pub fn output(&self) -> String {
         self.process.output()
     }
 
-    /// One request, as libsasl2 sends it: `None` if there is no answer.
+    /// Sends one request as libsasl2 does. Returns `None` if the daemon does not reply.
     pub fn ask(&self, user: &str, password: &str, service: &str) -> Option<String> {
         ask(&self.mux, &request(&[user, password, service, ""]))
     }
 }
 
-/// Fields, each behind its length.
+/// Encodes a request of the saslauthd protocol: each field is preceded by its length.
 pub fn request(fields: &[&str]) -> Vec<u8> {
     let field = |text: &&str| {
-        let length = u16::try_from(text.len()).expect("a field that fits");
+        let length = u16::try_from(text.len()).expect("the field is longer than 65535 bytes");
         [&length.to_be_bytes()[..], text.as_bytes()].concat()
     };
     fields.iter().flat_map(field).collect()
 }
 
-/// Sends these bytes to the socket; the answer, or `None` if there is none.
+/// Sends raw bytes to the socket and returns the reply, or `None` if there is no reply.
 pub fn ask(mux: &Path, bytes: &[u8]) -> Option<String> {
-    let mut stream = UnixStream::connect(mux).expect("a socket that is served");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    stream.write_all(bytes).expect("a request");
+    let mut stream = UnixStream::connect(mux).expect("cannot connect to the daemon");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("cannot set the read time-out");
+    stream.write_all(bytes).expect("cannot send the request");
     let mut length = [0; 2];
     stream.read_exact(&mut length).ok()?;
     let mut text = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut text).expect("a whole answer");
-    Some(String::from_utf8(text).expect("text"))
+    stream
+        .read_exact(&mut text)
+        .expect("the reply is truncated");
+    Some(String::from_utf8(text).expect("the reply is not UTF-8"))
 }

@@ -1,23 +1,23 @@
-//! The configuration examples, as the tests use them.
+//! The configuration examples.
 
 use std::path::{Path, PathBuf};
 
-/// The directory of the examples.
+/// Returns the directory of the examples.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cyrus-conf-examples")
 }
 
-/// The paths of all examples.
+/// Returns the paths of all examples, sorted.
 pub fn all() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory()).expect("the examples");
+    let entries = std::fs::read_dir(directory()).expect("cannot list the examples");
     let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("an example").path())
+        .map(|entry| entry.expect("cannot list the examples").path())
         .collect();
     paths.sort();
     paths
 }
 
-/// The lines `key: value` of an example.
+/// Returns the settings `key: value` of an example.
 pub fn lines(name: &str) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(directory().join(name)).expect(name);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -27,8 +27,8 @@ pub fn lines(name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The text of an example with the options that are commented out in it: those without a blank
-/// before their name, which words have.
+/// Returns the text of an example with its commented-out options enabled. In those, the name
+/// follows `#` without a space, unlike in prose.
 pub fn with_all_options(text: &str) -> String {
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
     text.lines()
@@ -39,7 +39,7 @@ pub fn with_all_options(text: &str) -> String {
         .collect()
 }
 
-/// The lines `-o name=value` of master.cf that an example has in its comments.
+/// Returns the parameters `-o name=value` of master.cf in the comments of an example.
 pub fn master_cf_options(name: &str) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(directory().join(name)).expect(name);
     text.lines()

@@ -1,4 +1,4 @@
-//! A CAS server that misbehaves as told.
+//! A mock CAS server whose behaviour a test sets.
 
 use super::authority::{Authority, Identity, self_signed_certificate};
 use super::behaviour::{self, State};
@@ -10,44 +10,44 @@ use std::time::Duration;
 
 pub use super::behaviour::Behaviour;
 
-/// A running server. It begins with [`Behaviour::Tickets`] and none armed.
+/// A running mock server. It starts with [`Behaviour::Tickets`] and without valid tickets.
 pub struct FaultyCas {
     server: Server,
     state: Arc<Mutex<State<Tickets>>>,
 }
 
 impl FaultyCas {
-    /// https with a good certificate.
+    /// Starts an https server with a valid certificate.
     pub fn start(authority: &Authority) -> Self {
         Self::with(Some(&authority.server_certificate()))
     }
 
-    /// Plain http.
+    /// Starts an http server.
     pub fn start_plain() -> Self {
         Self::with(None)
     }
 
-    /// https with a certificate whose time is over.
+    /// Starts an https server with an expired certificate.
     pub fn start_expired(authority: &Authority) -> Self {
         Self::with(Some(&authority.expired_certificate()))
     }
 
-    /// https with the certificate of another host.
+    /// Starts an https server with a certificate for another host name.
     pub fn start_wrong_name(authority: &Authority) -> Self {
         Self::with(Some(&authority.wrong_name_certificate()))
     }
 
-    /// https with a certificate that no authority signed.
+    /// Starts an https server with a self-signed certificate.
     pub fn start_self_signed() -> Self {
         Self::with(Some(&self_signed_certificate()))
     }
 
-    /// https with any certificate, or plain http.
+    /// Starts an https server with this certificate, or an http server.
     pub fn with(identity: Option<&Identity>) -> Self {
         Self::with_at(Ipv4Addr::LOCALHOST.into(), identity)
     }
 
-    /// The same on this address of the host alone.
+    /// Like [`FaultyCas::with`], but listens on this address alone.
     pub fn with_at(address: IpAddr, identity: Option<&Identity>) -> Self {
         let state = Arc::new(Mutex::new(State::new(Tickets::default())));
         Self {
@@ -56,27 +56,28 @@ impl FaultyCas {
         }
     }
 
-    /// Its port.
+    /// Returns the port of the server.
     pub fn port(&self) -> u16 {
         self.server.port()
     }
 
-    /// The address of the CAS, such as `https://localhost:12345/cas`.
+    /// Returns the base URL of the CAS server, such as `https://localhost:12345/cas`.
     pub fn url(&self) -> String {
         format!("{}/cas", self.server.origin())
     }
 
-    /// What to do with connections from now on; those that hang go on hanging.
+    /// Sets the behaviour for new connections. Connections that hang continue to hang.
     pub fn set(&self, behaviour: Behaviour) {
         lock(&self.state).behaviour = behaviour;
     }
 
-    /// Makes a ticket good, once, for a user who came through these proxies, the last one first.
+    /// Makes a ticket valid for one validation. `proxies` is the proxy chain, the most recent
+    /// first.
     pub fn arm(&self, ticket: &str, user: &str, proxies: &[&str]) {
         self.arm_with(ticket, user, proxies, &[]);
     }
 
-    /// The same with attributes.
+    /// Like [`FaultyCas::arm`], with attributes of the user.
     pub fn arm_with(
         &self,
         ticket: &str,
@@ -95,42 +96,43 @@ impl FaultyCas {
         lock(&self.state).service.arm(ticket, armed);
     }
 
-    /// The only service that tickets are good for. Another one spends the ticket all the same.
+    /// Restricts all tickets to this service. A validation for another service fails and consumes
+    /// the ticket nevertheless.
     pub fn arm_service(&self, service: &str) {
         lock(&self.state).service.service = Some(service.to_owned());
     }
 
-    /// How long a validation of a ticket takes.
+    /// Sets how long the validation of a ticket takes.
     pub fn set_delay(&self, delay: Duration) {
         lock(&self.state).delay = delay;
     }
 
-    /// The request lines so far, of complete requests only.
+    /// Returns the request lines of all complete requests.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.state).requests.clone()
     }
 
-    /// What a correct CAS answered about a ticket, in this order.
+    /// Returns the answers to validations of a ticket, in order.
     pub fn answers_about(&self, ticket: &str) -> Vec<Answer> {
         lock(&self.state).service.answers_about(ticket)
     }
 
-    /// For how long it has used the processor so far.
+    /// Returns the CPU time that the server has used.
     pub fn worked(&self) -> Duration {
         self.server.worked()
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> usize {
         self.server.connections()
     }
 
-    /// Lets the kernel refuse connections.
+    /// Closes the listening socket: the kernel refuses connections from now on.
     pub fn refuse(&mut self) {
         self.server.refuse();
     }
 
-    /// Ends [`FaultyCas::refuse`].
+    /// Undoes [`FaultyCas::refuse`].
     pub fn listen_again(&mut self) {
         self.server.listen_again();
     }

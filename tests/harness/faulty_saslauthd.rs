@@ -1,4 +1,4 @@
-//! A saslauthd that misbehaves as told.
+//! A mock saslauthd whose behaviour a test sets.
 
 use super::https_server::{End, lock};
 use super::unix_server::UnixServer;
@@ -8,48 +8,48 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What to do with a request.
+/// How the server answers a request.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// These bytes, and then the end, as saslauthd does.
+    /// Sends these bytes and closes the connection, as saslauthd does.
     Bytes(Vec<u8>),
-    /// These bytes one by one, and then the end.
+    /// Sends these bytes one by one, 20 ms apart, and closes the connection.
     Drip(Vec<u8>),
-    /// None, for as long as the server lives.
+    /// Never answers while the server runs.
     Never,
 }
 
-/// A running server.
+/// A running mock server.
 pub struct FaultySaslauthd {
     server: UnixServer,
     answer: Arc<Mutex<Answer>>,
 }
 
 impl FaultySaslauthd {
-    /// Starts to listen at `path`.
+    /// Starts a server that listens at `path`.
     pub fn start(path: &Path, answer: Answer) -> Self {
         let answer = Arc::new(Mutex::new(answer));
-        let told = Arc::clone(&answer);
+        let current = Arc::clone(&answer);
         let server = UnixServer::start(path, move |stream, end| {
-            let answer = lock(&told).clone();
+            let answer = lock(&current).clone();
             play(stream, &answer, end);
         });
         Self { server, answer }
     }
 
-    /// What to do with requests from now on; those that hang go on hanging.
+    /// Sets the answer to new requests. Connections that hang continue to hang.
     pub fn set(&self, answer: Answer) {
         *lock(&self.answer) = answer;
     }
 
-    /// How often it was asked.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> usize {
         self.server.connections()
     }
 }
 
 fn play(mut stream: UnixStream, answer: &Answer, end: &End) {
-    // Requests of the tests come in one piece.
+    // Requests of the tests arrive in one read.
     let mut request = [0; 4096];
     let _ = stream.read(&mut request);
     match answer {

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as the servers of the tests need: one request a connection.
+//! The subset of HTTP/1.1 that the servers of the tests need. Each connection serves one request.
 
 use std::io::{self, Read, Write};
 
@@ -6,20 +6,20 @@ use std::io::{self, Read, Write};
 pub struct Request {
     /// The request line, such as `GET /p3/proxyValidate?ticket=… HTTP/1.1`.
     pub line: String,
-    /// The request line and the headers, without the empty line after them.
+    /// The request line and the headers, without the empty line that ends them.
     pub head: String,
-    /// Its body.
+    /// The request body.
     pub body: Vec<u8>,
     url: reqwest::Url,
 }
 
 impl Request {
-    /// The path, without the query.
+    /// Returns the path without the query.
     pub fn path(&self) -> &str {
         self.url.path()
     }
 
-    /// A parameter of the query, decoded.
+    /// Returns a query parameter, decoded.
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.url
             .query_pairs()
@@ -28,7 +28,7 @@ impl Request {
     }
 }
 
-/// Reads one request; `None` if the client goes away before it is complete.
+/// Reads one request. Returns `None` if the client closes the connection before it is complete.
 pub fn read_request(stream: &mut impl Read) -> Option<Request> {
     let mut bytes = Vec::new();
     let head = loop {
@@ -60,7 +60,7 @@ pub fn read_request(stream: &mut impl Read) -> Option<Request> {
     })
 }
 
-/// The bytes of a reply with a body and its length.
+/// Builds a reply with a body and a Content-Length.
 pub fn reply(status: u16, content_type: &str, body: &[u8]) -> Vec<u8> {
     let mut reply = format!(
         "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
@@ -73,7 +73,7 @@ pub fn reply(status: u16, content_type: &str, body: &[u8]) -> Vec<u8> {
     reply
 }
 
-/// The bytes of a redirection.
+/// Builds a redirection.
 pub fn redirect(location: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 302 {}\r\nLocation: {location}\r\nContent-Length: 0\r\n\
@@ -83,7 +83,7 @@ pub fn redirect(location: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Sends all of it; the client may have gone, which is no concern of the server.
+/// Sends all bytes. Returns false if the client has closed the connection.
 pub fn send(stream: &mut impl Write, bytes: &[u8]) -> bool {
     stream
         .write_all(bytes)

@@ -1,4 +1,5 @@
-//! A server of threads: one accepts, each connection has one, and all are gone when it is dropped.
+//! A multi-threaded server. One thread accepts connections, and each connection has its own.
+//! Dropping the server ends all of them.
 
 use super::authority::Identity;
 use super::port::Port;
@@ -14,17 +15,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a connection may stay silent.
-const IDLE: Duration = Duration::from_secs(60);
+/// Time-out for reads and writes on a connection.
+const IO_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One direction after the other of a connection, with or without TLS.
+/// A connection with or without TLS.
 pub trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// What a server does with a connection. The TLS handshake happens with the first read.
+/// Handles one connection. The first read performs the TLS handshake.
 pub type Handler = dyn Fn(&mut dyn Stream, &End) + Send + Sync;
 
-/// A listening server.
+/// A running server.
 pub struct Server {
     shared: Arc<Shared>,
     address: IpAddr,
@@ -38,13 +39,13 @@ struct Shared {
     end: End,
     refusing: Mutex<bool>,
     accepted: AtomicUsize,
-    /// Nanoseconds of the processor, until the answers were given.
+    /// CPU time in nanoseconds that the connection threads have used.
     worked: AtomicU64,
     open: Mutex<HashMap<usize, TcpStream>>,
 }
 
 impl Server {
-    /// Starts to listen on 127.0.0.1: https with an identity, http without.
+    /// Starts to listen on 127.0.0.1, for https if there is an identity, else for http.
     pub fn start(
         identity: Option<&Identity>,
         handler: impl Fn(&mut dyn Stream, &End) + Send + Sync + 'static,
@@ -52,7 +53,7 @@ impl Server {
         Self::start_at(Ipv4Addr::LOCALHOST.into(), identity, handler)
     }
 
-    /// The same on this address of the host, and on no other.
+    /// Like [`Server::start`], but listens on this address alone.
     pub fn start_at(
         address: IpAddr,
         identity: Option<&Identity>,
@@ -77,7 +78,7 @@ impl Server {
         server
     }
 
-    /// `https://localhost:PORT`, or `http://…`.
+    /// Returns `https://localhost:PORT` or `http://localhost:PORT`.
     pub fn origin(&self) -> String {
         let scheme = match self.shared.tls {
             Some(_) => "https",
@@ -86,29 +87,29 @@ impl Server {
         format!("{scheme}://localhost:{}", self.port.number())
     }
 
-    /// Its port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// For how long it has used the processor so far, to answer the connections that are over.
+    /// Waits until all connections are closed and returns the CPU time that they used.
     pub fn worked(&self) -> Duration {
         wait_until(PATIENCE, || lock(&self.shared.open).is_empty());
         Duration::from_nanos(self.shared.worked.load(Ordering::SeqCst))
     }
 
-    /// Closes the listening socket: from now on the kernel refuses connections.
+    /// Closes the listening socket: the kernel refuses connections from now on.
     pub fn refuse(&mut self) {
         let Some(acceptor) = self.acceptor.take() else {
             return;
         };
         *lock(&self.shared.refusing) = true;
-        // Only a connection wakes a thread that waits in accept().
+        // accept() returns only when a client connects.
         let _ = TcpStream::connect((self.address, self.port.number()));
         let _ = acceptor.join();
     }
@@ -124,15 +125,15 @@ impl Server {
         *lock(&self.shared.refusing) = false;
         let bind = || TcpListener::bind((self.address, self.port.number()));
         let mut listener = bind();
-        // A program that another test is just starting may still hold the socket by which the
-        // port was found to be free.
+        // A program that another test is just starting may have inherited the socket that checked
+        // whether the port is free.
         wait_until(PATIENCE, || {
             if listener.is_err() {
                 listener = bind();
             }
             listener.is_ok()
         });
-        let listener = listener.expect("listening on the reserved port");
+        let listener = listener.expect("cannot listen on the reserved port");
         let shared = Arc::clone(&self.shared);
         self.acceptor = Some(thread::spawn(move || shared.accept(&listener)));
     }
@@ -173,8 +174,8 @@ impl Shared {
     }
 
     fn serve(&self, stream: TcpStream) {
-        let _ = stream.set_read_timeout(Some(IDLE));
-        let _ = stream.set_write_timeout(Some(IDLE));
+        let _ = stream.set_read_timeout(Some(IO_TIMEOUT));
+        let _ = stream.set_write_timeout(Some(IO_TIMEOUT));
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => {
@@ -186,7 +187,7 @@ impl Shared {
                 let mut stream = tls::accept(config, stream);
                 (self.handler)(&mut stream, &self.end);
                 self.note_work();
-                // A flush would do the handshake that the handler did not want.
+                // A flush would perform a handshake that the handler did not ask for.
                 if !stream.conn.is_handshaking() {
                     stream.conn.send_close_notify();
                     let _ = stream.flush();
@@ -195,16 +196,17 @@ impl Shared {
         }
     }
 
-    /// The thread of a connection is new with it.
+    /// Adds the CPU time of the current thread, which serves only this connection.
     fn note_work(&self) {
-        let worked = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a thread's clock");
+        let worked = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+            .expect("cannot read the CPU clock of the thread");
         let worked = Duration::from(worked).as_nanos();
-        let worked = u64::try_from(worked).expect("less than centuries");
+        let worked = u64::try_from(worked).expect("the CPU time fits into 64 bits");
         self.worked.fetch_add(worked, Ordering::SeqCst);
     }
 }
 
-/// The end of a server, for which a handler that hangs on purpose waits.
+/// Signals the end of a server to handlers that hang on purpose.
 #[derive(Default)]
 pub struct End {
     come: Mutex<bool>,
@@ -212,7 +214,7 @@ pub struct End {
 }
 
 impl End {
-    /// Sleeps for `limit` at most; false when the server ends.
+    /// Sleeps for up to `limit`. Returns false if the server ends meanwhile.
     pub fn sleep(&self, limit: Duration) -> bool {
         let (come, _) = self
             .changed
@@ -221,14 +223,14 @@ impl End {
         !*come
     }
 
-    /// It has come: nobody sleeps any more.
+    /// Ends the server: all sleeping handlers wake up.
     pub fn come(&self) {
         *lock(&self.come) = true;
         self.changed.notify_all();
     }
 }
 
-/// Locks, whether or not another test has panicked meanwhile.
+/// Locks a mutex and ignores poisoning by a test that panicked.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A raw IMAP client: every line that goes over the wire is the test's own.
+//! A raw IMAP client: a test controls every line that is sent.
 
 use super::authority::Authority;
 use super::tls::{self, ClientStream};
@@ -13,11 +13,11 @@ pub use super::imap_reply::Reply;
 enum Stream {
     Plain(TcpStream),
     Tls(Box<ClientStream>),
-    /// While TLS is being started.
+    /// Placeholder while STARTTLS replaces the stream.
     Gone,
 }
 
-/// One connection.
+/// One connection to an IMAP server.
 pub struct Imap {
     stream: Stream,
     received: Vec<u8>,
@@ -31,25 +31,26 @@ impl Imap {
         Self::greeted(Stream::Plain(open(port)))
     }
 
-    /// The same if there is a server that greets.
+    /// Like [`Imap::connect`], but returns `None` if there is no server or it closes the connection
+    /// without a greeting.
     pub fn try_connect(port: u16) -> Option<Self> {
         let stream = try_open(port).ok()?;
         stream.set_read_timeout(Some(STARTING)).ok()?;
         Self::try_greeted(Stream::Plain(stream))
     }
 
-    /// Connects to a port that speaks TLS from the start, and reads the greeting.
+    /// Connects to a port with implicit TLS and reads the greeting.
     pub fn connect_tls(port: u16, authority: &Authority) -> Self {
         let stream = tls::connect(authority.ca_pem(), open(port));
         Self::greeted(Stream::Tls(Box::new(stream)))
     }
 
-    /// The server's first line.
+    /// Returns the greeting.
     pub fn greeting(&self) -> &str {
         &self.greeting
     }
 
-    /// The words of the reply to CAPABILITY.
+    /// Sends CAPABILITY and returns the capabilities.
     pub fn capabilities(&mut self) -> Vec<String> {
         let reply = self.command("CAPABILITY");
         reply
@@ -60,7 +61,7 @@ impl Imap {
             .collect()
     }
 
-    /// Starts TLS, trusting the authority alone.
+    /// Starts TLS with this CA as the only trust anchor.
     pub fn starttls(&mut self, authority: &Authority) {
         let reply = self.command("STARTTLS");
         assert!(reply.ok, "STARTTLS: {}", reply.status_line);
@@ -70,8 +71,8 @@ impl Imap {
         self.stream = Stream::Tls(Box::new(tls::connect(authority.ca_pem(), stream)));
     }
 
-    /// AUTHENTICATE with the initial response on the same line, then one of `answers` for each
-    /// challenge; when they run out, the exchange is aborted.
+    /// Sends AUTHENTICATE with an initial response and answers each challenge with the next of
+    /// `answers`. Cancels the exchange when they are used up.
     pub fn authenticate(&mut self, mechanism: &str, initial: &[u8], answers: &[&[u8]]) -> Reply {
         let initial = match initial {
             [] => "=".to_owned(),
@@ -82,15 +83,16 @@ impl Imap {
         self.finish(&tag, &answers)
     }
 
-    /// AUTHENTICATE without an initial response: the first of `answers` goes after the first `+`.
+    /// Sends AUTHENTICATE without an initial response. The first of `answers` responds to the first
+    /// `+`.
     pub fn authenticate_by_challenge(&mut self, mechanism: &str, answers: &[&[u8]]) -> Reply {
         let tag = self.send_command(&format!("AUTHENTICATE {mechanism}"));
         let answers: Vec<String> = answers.iter().map(|bytes| base64::encode(bytes)).collect();
         self.finish(&tag, &answers)
     }
 
-    /// AUTHENTICATE with each line after the mechanism's name as it stands: `initial` unencoded
-    /// by us, and answers such as `*` or what is no base64.
+    /// Sends AUTHENTICATE without encoding `initial` and `answers`, which may be `*` or invalid
+    /// base64.
     pub fn authenticate_raw(
         &mut self,
         mechanism: &str,
@@ -103,23 +105,23 @@ impl Imap {
         self.finish(&tag, &answers)
     }
 
-    /// LOGIN; the words are quoted.
+    /// Sends LOGIN with both arguments as quoted strings.
     pub fn login(&mut self, user: &str, password: &str) -> Reply {
         self.command(&format!("LOGIN {} {}", quoted(user), quoted(password)))
     }
 
-    /// LOGOUT.
+    /// Sends LOGOUT.
     pub fn logout(&mut self) -> Reply {
         self.command("LOGOUT")
     }
 
-    /// Sends a command under a new tag and reads up to its tagged reply.
+    /// Sends a command with a new tag and reads up to its tagged reply.
     pub fn command(&mut self, command: &str) -> Reply {
         let tag = self.send_command(command);
         self.finish(&tag, &[])
     }
 
-    /// Sends a command under a new tag, which it returns, and reads nothing.
+    /// Sends a command with a new tag, returns the tag and reads nothing.
     pub fn send_command(&mut self, command: &str) -> String {
         self.tags += 1;
         let tag = format!("t{}", self.tags);
@@ -127,7 +129,7 @@ impl Imap {
         tag
     }
 
-    /// Sends bytes as they are. That the server has closed is for who reads its answer to find.
+    /// Sends raw bytes. Ignores a closed connection, which the next read reports.
     pub fn send(&mut self, bytes: &[u8]) {
         let sent = match &mut self.stream {
             Stream::Plain(stream) => stream.write_all(bytes),
@@ -137,11 +139,11 @@ impl Imap {
         use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
         match sent {
             Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {}
-            sent => sent.expect("sending to the IMAP server"),
+            sent => sent.expect("cannot send to the IMAP server"),
         }
     }
 
-    /// Reads up to the reply that `tag` starts, answering each challenge.
+    /// Reads up to the reply with `tag` and answers each challenge.
     pub fn finish(&mut self, tag: &str, answers: &[String]) -> Reply {
         let mut answers = answers.iter();
         let mut reply = imap_reply::Collector::default();
@@ -162,7 +164,8 @@ impl Imap {
         }
     }
 
-    /// The next line, without its end; `None` when the server has closed the connection.
+    /// Reads a line and returns it without the line end. Returns `None` if the server closed the
+    /// connection.
     pub fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
@@ -178,24 +181,26 @@ impl Imap {
             match read {
                 Ok(0) => return None,
                 Ok(length) => self.received.extend_from_slice(&buffer[..length]),
-                Err(error) if is_timeout(&error) => panic!("no reply of the IMAP server"),
+                Err(error) if is_timeout(&error) => panic!("the IMAP server did not reply in time"),
                 Err(_) => return None,
             }
         }
     }
 
-    /// How long a reply may take; a test of a hanging SSO server may need more or less.
+    /// Sets the time limit for a reply. The default is [`PATIENCE`].
     pub fn set_timeout(&mut self, timeout: Duration) {
         let stream = match &self.stream {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => &stream.sock,
             Stream::Gone => unreachable!("TLS did not start"),
         };
-        stream.set_read_timeout(Some(timeout)).expect("a timeout");
+        stream
+            .set_read_timeout(Some(timeout))
+            .expect("cannot set the read time-out");
     }
 
     fn greeted(stream: Stream) -> Self {
-        Self::try_greeted(stream).expect("a greeting of the IMAP server")
+        Self::try_greeted(stream).expect("the IMAP server sent no greeting")
     }
 
     fn try_greeted(stream: Stream) -> Option<Self> {
@@ -211,7 +216,7 @@ impl Imap {
 }
 
 fn open(port: u16) -> TcpStream {
-    try_open(port).expect("an IMAP server")
+    try_open(port).expect("cannot connect to the IMAP server")
 }
 
 fn try_open(port: u16) -> std::io::Result<TcpStream> {

@@ -1,24 +1,24 @@
-//! What an IMAP server answered to one command.
+//! The reply of an IMAP server to one command.
 
 use super::base64;
 
-/// Everything up to the tagged reply.
+/// All lines up to and including the tagged reply.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     /// Whether the command succeeded.
     pub ok: bool,
-    /// The tagged reply without its tag, such as `NO authentication failure`; empty when the
-    /// server closed the connection instead.
+    /// The tagged reply without its tag, such as `NO authentication failure`. Empty if the server
+    /// closed the connection instead.
     pub status_line: String,
-    /// The challenges, decoded.
+    /// The decoded challenges.
     pub challenges: Vec<Vec<u8>>,
-    /// The lines before the tagged reply.
+    /// The untagged lines before the tagged reply.
     pub untagged: Vec<String>,
-    /// The process that answered, if the reply names its session.
+    /// The process that answered, if the reply contains a session ID.
     pub session_pid: Option<u32>,
 }
 
-/// A reply while its lines come in.
+/// Collects the lines of a reply.
 #[derive(Default)]
 pub(super) struct Collector {
     reply: Reply,
@@ -26,7 +26,7 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn challenge(&mut self, text: &str) {
-        let decoded = base64::decode(text.trim()).expect("a challenge in base64");
+        let decoded = base64::decode(text.trim()).expect("the challenge is not base64");
         self.reply.challenges.push(decoded);
     }
 
@@ -46,7 +46,7 @@ impl Collector {
     }
 }
 
-/// The process id of `SESSIONID=<NAME-TIME-PID-N-RANDOM>`. The name may itself hold dashes.
+/// Extracts the process ID from `SESSIONID=<NAME-TIME-PID-N-RANDOM>`. The name may contain dashes.
 fn session_pid(status: &str) -> Option<u32> {
     let session = status.split_once("SESSIONID=<")?.1.split_once('>')?.0;
     session.rsplit('-').nth(2)?.parse().ok()

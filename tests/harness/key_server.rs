@@ -1,6 +1,6 @@
-//! An issuer of tokens that publishes its keys, and misbehaves as told.
+//! A mock issuer that publishes keys and whose behaviour a test sets.
 //!
-//! It issues nothing itself: a test signs tokens with the keys of `mint.rs`.
+//! It does not issue tokens: a test signs them with the keys of `mint.rs`.
 
 use super::authority::{Authority, Identity};
 use super::behaviour::{self, Service, State};
@@ -14,12 +14,12 @@ use std::time::Duration;
 
 pub use super::behaviour::Behaviour;
 
-/// Where OpenID Connect Discovery 1.0, section 4, wants the document, below the issuer.
+/// The path of the discovery document below the issuer (OpenID Connect Discovery 1.0, section 4).
 pub const DISCOVERY: &str = "/.well-known/openid-configuration";
-/// Where the keys are.
+/// The path of the key set.
 pub const JWKS: &str = "/jwks";
 
-/// A running server. It begins as a correct issuer without keys.
+/// A running mock issuer. It starts as a correct issuer without keys.
 pub struct KeyServer {
     server: Server,
     state: Arc<Mutex<State<Documents>>>,
@@ -31,17 +31,17 @@ struct Documents {
 }
 
 impl KeyServer {
-    /// https with a good certificate.
+    /// Starts an https server with a valid certificate.
     pub fn start(authority: &Authority) -> Self {
         Self::start_with(Some(&authority.server_certificate()))
     }
 
-    /// https with any certificate, or plain http.
+    /// Starts an https server with this certificate, or an http server.
     pub fn start_with(identity: Option<&Identity>) -> Self {
         Self::start_at(Ipv4Addr::LOCALHOST.into(), identity)
     }
 
-    /// The same on this address of the host alone.
+    /// Like [`KeyServer::start_with`], but listens on this address alone.
     pub fn start_at(address: IpAddr, identity: Option<&Identity>) -> Self {
         let state = Arc::new(Mutex::new(State::new(Documents {
             discovery: String::new(),
@@ -55,17 +55,17 @@ impl KeyServer {
         server
     }
 
-    /// The issuer, such as `https://localhost:12345`.
+    /// Returns the issuer identifier, such as `https://localhost:12345`.
     pub fn issuer(&self) -> String {
         self.server.origin()
     }
 
-    /// The address of the keys.
+    /// Returns the URL of the key set.
     pub fn jwks_uri(&self) -> String {
         format!("{}{JWKS}", self.issuer())
     }
 
-    /// The discovery document of a correct issuer, for a test to change.
+    /// Returns the discovery document of a correct issuer, which a test can change.
     pub fn discovery(&self) -> Value {
         let issuer = self.issuer();
         json!({
@@ -79,34 +79,34 @@ impl KeyServer {
         })
     }
 
-    /// Replaces the discovery document, by JSON or by any other text. It is served at
-    /// [`DISCOVERY`] below any path, for an issuer that has one.
+    /// Replaces the discovery document with JSON or any other text. It is served at [`DISCOVERY`]
+    /// below any path, for an issuer with a path.
     pub fn set_discovery(&self, document: impl Display) {
         lock(&self.state).service.discovery = document.to_string();
     }
 
-    /// Publishes these keys and no others: JWKs as of `SigningKey::jwk`.
+    /// Publishes exactly these keys, JWKs as returned by `SigningKey::jwk`.
     pub fn set_keys(&self, keys: &[Value]) {
         self.set_jwks(json!({"keys": keys}));
     }
 
-    /// Replaces the key set, by JSON or by any other text.
+    /// Replaces the key set with JSON or any other text.
     pub fn set_jwks(&self, document: impl Display) {
         lock(&self.state).service.keys = document.to_string();
     }
 
-    /// What to do with connections from now on; those that hang go on hanging.
+    /// Sets the behaviour for new connections. Connections that hang continue to hang.
     pub fn set(&self, behaviour: Behaviour) {
         lock(&self.state).behaviour = behaviour;
     }
 
-    /// What to do with complete requests for this path alone.
+    /// Sets the behaviour for complete requests with this path.
     pub fn set_at(&self, path: &str, behaviour: Behaviour) {
         let mut state = lock(&self.state);
         state.behaviour_at.insert(path.to_owned(), behaviour);
     }
 
-    /// Makes it a correct issuer again.
+    /// Restores the behaviour of a correct issuer.
     pub fn behave(&self) {
         let mut state = lock(&self.state);
         state.behaviour = Behaviour::Tickets;
@@ -114,17 +114,17 @@ impl KeyServer {
         state.delay = Duration::ZERO;
     }
 
-    /// How long a correct answer takes.
+    /// Sets how long a correct reply takes.
     pub fn set_delay(&self, delay: Duration) {
         lock(&self.state).delay = delay;
     }
 
-    /// The request lines so far, of complete requests only.
+    /// Returns the request lines of all complete requests.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.state).requests.clone()
     }
 
-    /// How many complete requests for this path there were.
+    /// Returns the number of complete requests with this path.
     pub fn requests_for(&self, path: &str) -> usize {
         self.requests()
             .iter()
@@ -132,17 +132,17 @@ impl KeyServer {
             .count()
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> usize {
         self.server.connections()
     }
 
-    /// Lets the kernel refuse connections.
+    /// Closes the listening socket: the kernel refuses connections from now on.
     pub fn refuse(&mut self) {
         self.server.refuse();
     }
 
-    /// Ends [`KeyServer::refuse`].
+    /// Undoes [`KeyServer::refuse`].
     pub fn listen_again(&mut self) {
         self.server.listen_again();
     }

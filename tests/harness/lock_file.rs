@@ -1,15 +1,17 @@
-//! Locks on ranges of a file, as the plugin's processes take them (`F_OFD_SETLK`).
+//! Takes open file description locks on byte ranges, as the processes of the plugin do
+//! (`F_OFD_SETLK`).
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
-/// Locks `length` bytes from `start`, or all of the file if that is 0. Nobody else may hold
-/// one of them. It ends with the file.
+/// Takes a write lock on `length` bytes from offset `start`, or up to the end of the file if
+/// `length` is 0. Panics if any of the bytes is locked already. Closing the returned file releases
+/// the lock.
 pub fn lock(path: &Path, start: i64, length: i64) -> File {
     let file = OpenOptions::new().read(true).write(true).open(path);
-    let file = file.expect("the file of the locks");
+    let file = file.expect("cannot open the lock file");
     let range = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
@@ -17,6 +19,6 @@ pub fn lock(path: &Path, start: i64, length: i64) -> File {
         l_len: length as libc::off_t,
         l_pid: 0,
     };
-    fcntl(&file, FcntlArg::F_OFD_SETLK(&range)).expect("locks that nobody holds");
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&range)).expect("the range is locked already");
     file
 }

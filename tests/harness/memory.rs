@@ -1,72 +1,77 @@
-//! What is in the memory of a process: all that a core dump of it would hold.
+//! Searches the memory of a process, including everything that a core dump would contain.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-/// So much of a secret in a row is a piece of it, in bytes: nothing else looks like that.
-const PIECE: usize = 12;
-/// So much is read at once.
-const CHUNK: usize = 1 << 12;
-/// In bytes.
-const PAGE: usize = 4096;
-static NOTHING: [u8; CHUNK] = [0; CHUNK];
+/// Number of consecutive bytes of a secret that count as a match. Shorter ones occur by chance.
+const MATCH_BYTES: usize = 12;
+/// Number of bytes to read at once.
+const CHUNK_BYTES: usize = 1 << 12;
+/// Memory page size in bytes.
+const PAGE_BYTES: usize = 4096;
+static ZEROS: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
 
-/// A secret and what it is called in a message.
+/// A secret to search for.
 pub struct Secret {
     pub name: String,
     pub bytes: Vec<u8>,
 }
 
-/// Some mapping of a process.
+/// A memory mapping of a process.
 struct Mapping {
     start: u64,
     end: u64,
-    /// Its line in /proc.
+    /// The line in /proc/PID/smaps.
     line: String,
     is_present: bool,
 }
 
-/// Which memory of a process.
+/// The part of a process's memory to search.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Where {
-    /// All that can be read.
+    /// All readable memory.
     Anywhere,
-    /// What the process can write: its heaps, its stacks, its variables.
+    /// Writable memory: heaps, stacks and variables.
     Writable,
 }
 
-/// Where in the memory of the process `pid` there is a piece of a secret: of which one, and
-/// what mapping it is in.
+/// Returns where pieces of the secrets are in the memory of process `pid`: the name of the secret,
+/// the address and the mapping.
 pub fn pieces(pid: u32, place: Where, secrets: &[Secret]) -> Vec<String> {
     let mut wanted: HashMap<&[u8], &str> = HashMap::new();
-    // What most bytes fail by, at once.
+    // Indexed by the first two bytes of a piece, to rule out most positions quickly.
     let mut begins = vec![false; 1 << 16];
     for secret in secrets {
-        assert!(secret.bytes.len() >= PIECE, "{} is too short", secret.name);
-        for piece in secret.bytes.windows(PIECE) {
+        assert!(
+            secret.bytes.len() >= MATCH_BYTES,
+            "{} is too short",
+            secret.name
+        );
+        for piece in secret.bytes.windows(MATCH_BYTES) {
             wanted.insert(piece, &secret.name);
             begins[begin(piece)] = true;
         }
     }
-    let memory = File::open(format!("/proc/{pid}/mem")).expect("the memory of the process");
-    let (mut found, mut looked_at) = (Vec::new(), 0);
+    let memory =
+        File::open(format!("/proc/{pid}/mem")).expect("cannot open the memory of the process");
+    let (mut found, mut searched) = (Vec::new(), 0);
     for mapping in mappings(pid, place) {
         let mut last = "";
         for (address, bytes) in chunks(&memory, &mapping) {
-            looked_at += bytes.len();
-            // Most of it.
-            if bytes[..] == NOTHING[..bytes.len()] {
+            searched += bytes.len();
+            // Most memory is zero.
+            if bytes[..] == ZEROS[..bytes.len()] {
                 continue;
             }
-            for (offset, piece) in bytes.windows(PIECE).enumerate() {
+            for (offset, piece) in bytes.windows(MATCH_BYTES).enumerate() {
                 if !begins[begin(piece)] {
                     continue;
                 }
                 let Some(name) = wanted.get(piece) else {
                     continue;
                 };
-                // The others of this secret are next to it, as a rule.
+                // Overlapping pieces of the same secret are reported once.
                 if last != *name {
                     let address = address + offset as u64;
                     found.push(format!("{name} at {address:x}, in {}", mapping.line));
@@ -75,7 +80,10 @@ pub fn pieces(pid: u32, place: Where, secrets: &[Secret]) -> Vec<String> {
             }
         }
     }
-    assert!(looked_at > 1 << 16, "only {looked_at} bytes of {pid}");
+    assert!(
+        searched > 1 << 16,
+        "read only {searched} bytes of process {pid}"
+    );
     found
 }
 
@@ -83,15 +91,16 @@ fn begin(piece: &[u8]) -> usize {
     usize::from(piece[0]) << 8 | usize::from(piece[1])
 }
 
-/// The mappings that can be read and have something in memory.
+/// Returns the readable mappings that have pages in memory or in swap.
 fn mappings(pid: u32, place: Where) -> Vec<Mapping> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("the process' mappings");
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps"))
+        .expect("cannot read the mappings of the process");
     let mut mappings: Vec<Mapping> = Vec::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
         let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         if let Some((start, end)) = first.split_once('-') {
-            let number = |hex| u64::from_str_radix(hex, 16).expect("an address");
+            let number = |hex| u64::from_str_radix(hex, 16).expect("an address is not hexadecimal");
             mappings.push(Mapping {
                 start: number(start),
                 end: number(end),
@@ -111,7 +120,7 @@ fn mappings(pid: u32, place: Where) -> Vec<Mapping> {
     mappings
 }
 
-/// What is in a mapping, in pieces that overlap, without what cannot be read of it.
+/// Reads a mapping in overlapping chunks and skips unreadable pages.
 fn chunks<'m>(
     memory: &'m File,
     mapping: &Mapping,
@@ -120,18 +129,18 @@ fn chunks<'m>(
     std::iter::from_fn(move || {
         while next < end {
             let start = next;
-            let left = usize::try_from(end - start).unwrap_or(CHUNK);
-            let mut bytes = vec![0; left.min(CHUNK)];
+            let left = usize::try_from(end - start).unwrap_or(CHUNK_BYTES);
+            let mut bytes = vec![0; left.min(CHUNK_BYTES)];
             let read = memory.read_at(&mut bytes, start).unwrap_or(0);
-            // Behind the end of a file that is mapped, for one.
+            // The page is unreadable, for example beyond the end of a mapped file.
             if read == 0 {
-                next = (start / PAGE as u64 + 1) * PAGE as u64;
+                next = (start / PAGE_BYTES as u64 + 1) * PAGE_BYTES as u64;
                 continue;
             }
             bytes.truncate(read);
             next = start + read as u64;
-            if next < end && read > PIECE {
-                next -= PIECE as u64 - 1;
+            if next < end && read > MATCH_BYTES {
+                next -= MATCH_BYTES as u64 - 1;
             }
             return Some((start, bytes));
         }

@@ -1,7 +1,7 @@
-//! Keys and tokens (JWS, RFC 7515): good ones, and whatever an attacker would send.
+//! Generates keys and signs tokens (JWS, RFC 7515), valid ones and attacks.
 //!
-//! Header and claims are taken as they stand, so that a test can repeat a member, nest too deeply
-//! or leave JSON altogether; and what signs a token need not be what its header says.
+//! Header and claims are arbitrary text: a test can repeat a member, nest too deeply or use
+//! something other than JSON. The signature may use another algorithm than the header names.
 
 use super::base64;
 use aws_lc_rs::encoding::AsDer;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A key that signs, new with every call that makes one. Clones are the same key.
+/// A newly generated signing key. Clones share the key.
 #[derive(Clone)]
 pub struct SigningKey(Arc<Kind>);
 
@@ -25,21 +25,21 @@ enum Kind {
 }
 
 struct Curve {
-    /// `crv` of its JWK.
+    /// The `crv` member of the JWK.
     name: &'static str,
-    /// The one algorithm of JWS that has it (RFC 7518, section 3.4).
+    /// The JWS algorithm for this curve (RFC 7518, section 3.4).
     alg: &'static str,
 }
 
 impl SigningKey {
-    /// RSA of 2048 bits, for RS256 to RS512 and PS256 to PS512. The only one that takes a while.
+    /// Generates a 2048-bit RSA key for RS256 to RS512 and PS256 to PS512. This is slow.
     pub fn rsa() -> Self {
         Self::of(Kind::Rsa(
-            RsaKeyPair::generate(KeySize::Rsa2048).expect("an RSA key"),
+            RsaKeyPair::generate(KeySize::Rsa2048).expect("cannot generate an RSA key"),
         ))
     }
 
-    /// For ES256.
+    /// Generates a key for ES256.
     pub fn p256() -> Self {
         Self::ecdsa(
             "P-256",
@@ -48,7 +48,7 @@ impl SigningKey {
         )
     }
 
-    /// For ES384.
+    /// Generates a key for ES384.
     pub fn p384() -> Self {
         Self::ecdsa(
             "P-384",
@@ -57,7 +57,7 @@ impl SigningKey {
         )
     }
 
-    /// For ES512.
+    /// Generates a key for ES512.
     pub fn p521() -> Self {
         Self::ecdsa(
             "P-521",
@@ -66,19 +66,20 @@ impl SigningKey {
         )
     }
 
-    /// For EdDSA.
+    /// Generates a key for EdDSA.
     pub fn ed25519() -> Self {
         Self::of(Kind::Ed25519(
-            Ed25519KeyPair::generate().expect("an Ed25519 key"),
+            Ed25519KeyPair::generate().expect("cannot generate an Ed25519 key"),
         ))
     }
 
-    /// For HS256 to HS512, of any bytes: those of a public key, too.
+    /// Creates a key for HS256 to HS512 from any bytes, even those of a public key.
     pub fn hmac(secret: &[u8]) -> Self {
         Self::of(Kind::Hmac(secret.to_vec()))
     }
 
-    /// The public key as a file of Cyrus' `http_jwt_key_dir` has it; for an HMAC key the secret.
+    /// Returns the public key, or the secret of an HMAC key, in the PEM format of Cyrus'
+    /// `http_jwt_key_dir`.
     pub fn pem(&self) -> String {
         match &*self.0 {
             Kind::Hmac(secret) => pem("HMAC KEY", secret),
@@ -86,27 +87,27 @@ impl SigningKey {
         }
     }
 
-    /// The public key as SubjectPublicKeyInfo, which an HMAC key has not.
+    /// Returns the public key as SubjectPublicKeyInfo in DER. Panics for an HMAC key.
     pub fn public_der(&self) -> Vec<u8> {
         let der = match &*self.0 {
             Kind::Rsa(pair) => pair.public_key().as_der(),
             Kind::Ecdsa(_, pair) => pair.public_key().as_der(),
             Kind::Ed25519(pair) => pair.public_key().as_der(),
-            Kind::Hmac(_) => panic!("an HMAC key has no public half"),
+            Kind::Hmac(_) => panic!("an HMAC key has no public key"),
         };
-        der.expect("a public key").as_ref().to_vec()
+        der.expect("cannot encode the public key").as_ref().to_vec()
     }
 
-    /// The secret, which a public key has not.
+    /// Returns the secret of an HMAC key. Panics for a key pair.
     pub fn secret(&self) -> &[u8] {
         match &*self.0 {
             Kind::Hmac(secret) => secret,
-            _ => panic!("a key pair is no secret that is shared"),
+            _ => panic!("a key pair has no shared secret"),
         }
     }
 
-    /// The public key as a JWK (RFC 7517) with what makes the key and nothing else: `kid`, `alg`
-    /// and `use` are the test's to add. For an HMAC key the secret.
+    /// Returns the public key, or the secret of an HMAC key, as a JWK (RFC 7517) with only the
+    /// required members. A test adds `kid`, `alg` and `use`.
     pub fn jwk(&self) -> Value {
         match &*self.0 {
             Kind::Rsa(pair) => {
@@ -114,7 +115,7 @@ impl SigningKey {
                 json!({"kty": "RSA", "n": base64::encode_url(n), "e": base64::encode_url(e)})
             }
             Kind::Ecdsa(curve, pair) => {
-                // 0x04 for an uncompressed point, and its coordinates in full length.
+                // The first byte, 0x04, marks an uncompressed point.
                 let point = &pair.public_key().as_ref()[1..];
                 let (x, y) = point.split_at(point.len() / 2);
                 let (x, y) = (base64::encode_url(x), base64::encode_url(y));
@@ -128,7 +129,7 @@ impl SigningKey {
         }
     }
 
-    /// The signature of a JWS by this key; of `none` it is empty.
+    /// Signs a message with this key. The signature is empty if `alg` is `none`.
     pub fn sign(&self, alg: &str, message: &[u8]) -> Vec<u8> {
         match &*self.0 {
             _ if alg == "none" => Vec::new(),
@@ -140,13 +141,16 @@ impl SigningKey {
                     message,
                     &mut signed,
                 )
-                .expect("an RSA signature");
+                .expect("cannot sign with the RSA key");
                 signed
             }
             Kind::Ecdsa(curve, pair) => {
                 assert_eq!(alg, curve.alg, "signing with {}", curve.name);
                 let signed = pair.sign(&SystemRandom::new(), message);
-                signed.expect("an ECDSA signature").as_ref().to_vec()
+                signed
+                    .expect("cannot sign with the ECDSA key")
+                    .as_ref()
+                    .to_vec()
             }
             Kind::Ed25519(pair) => {
                 assert_eq!(alg, "EdDSA", "signing with Ed25519");
@@ -159,15 +163,15 @@ impl SigningKey {
         }
     }
 
-    /// A token signed as its header says.
+    /// Creates a token and signs it with the algorithm in its header.
     pub fn token(&self, header: &str, claims: &str) -> String {
         let parsed: Value = serde_json::from_str(header)
             .unwrap_or_else(|error| panic!("{error}: use token_by for {header}"));
-        let alg = parsed["alg"].as_str().expect("a header with alg");
+        let alg = parsed["alg"].as_str().expect("the header has no alg");
         self.token_by(alg, header, claims)
     }
 
-    /// A token signed by this algorithm, whatever its header says.
+    /// Creates a token and signs it with `alg`, regardless of its header.
     pub fn token_by(&self, alg: &str, header: &str, claims: &str) -> String {
         let unsigned = compact(header.as_bytes(), claims.as_bytes(), b"");
         let signed = self.sign(alg, unsigned.trim_end_matches('.').as_bytes());
@@ -175,7 +179,7 @@ impl SigningKey {
     }
 
     fn ecdsa(name: &'static str, alg: &'static str, signs: &'static EcdsaSigningAlgorithm) -> Self {
-        let pair = EcdsaKeyPair::generate(signs).expect("an ECDSA key");
+        let pair = EcdsaKeyPair::generate(signs).expect("cannot generate an ECDSA key");
         Self::of(Kind::Ecdsa(Curve { name, alg }, pair))
     }
 
@@ -184,8 +188,8 @@ impl SigningKey {
     }
 }
 
-/// The two numbers of an RSA key of 2048 bits in DER (RFC 8017, section A.1.1): a sequence of
-/// 256 bytes behind a zero, and of three.
+/// Splits the DER encoding of a 2048-bit RSA public key (RFC 8017, section A.1.1): a sequence of a
+/// 256-byte modulus, preceded by a zero byte, and a 3-byte exponent.
 fn modulus_and_exponent(der: &[u8]) -> (&[u8], &[u8]) {
     let (n, e) = der.split_at(265);
     assert_eq!(
@@ -195,18 +199,18 @@ fn modulus_and_exponent(der: &[u8]) -> (&[u8], &[u8]) {
     (&n[9..], &e[2..])
 }
 
-/// The compact serialization of any three parts.
+/// Returns the compact serialization of three arbitrary parts.
 pub fn compact(header: &[u8], claims: &[u8], signature: &[u8]) -> String {
     [header, claims, signature]
         .map(base64::encode_url)
         .join(".")
 }
 
-/// The time for `iat` and `exp`, in seconds.
+/// Returns the current time for `iat` and `exp`, in seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .expect("a time after 1970")
+        .expect("the clock is before 1970")
         .as_secs()
 }
 
@@ -228,7 +232,7 @@ fn rsa_encoding(alg: &str) -> &'static dyn RsaEncoding {
         "PS256" => &signature::RSA_PSS_SHA256,
         "PS384" => &signature::RSA_PSS_SHA384,
         "PS512" => &signature::RSA_PSS_SHA512,
-        _ => panic!("an RSA key does not sign by {alg}"),
+        _ => panic!("an RSA key does not support {alg}"),
     }
 }
 
@@ -237,7 +241,7 @@ fn hmac_algorithm(alg: &str) -> hmac::Algorithm {
         "HS256" => hmac::HMAC_SHA256,
         "HS384" => hmac::HMAC_SHA384,
         "HS512" => hmac::HMAC_SHA512,
-        _ => panic!("an HMAC key does not sign by {alg}"),
+        _ => panic!("an HMAC key does not support {alg}"),
     }
 }
 

@@ -1,11 +1,14 @@
-//! The site that the tests run against: real servers, private to each test, on loopback.
+//! The servers and clients that the tests run against: real programs, private to each test, on
+//! loopback.
 //!
-//! Every test makes a [`scratch::Scratch`] first and its servers in it; all of it is gone when the
-//! test is, however that ends. Nothing needs an installed, configured or running service.
+//! Every test first creates a [`scratch::Scratch`] directory and then its servers in it. All of
+//! them
+//! are removed when the test ends, whether it passes or fails. No installed, configured or running
+//! service is needed.
 
-// Each test binary has the whole harness in it and uses a part.
+// Each test binary compiles the whole harness and uses a part of it.
 #![allow(dead_code)]
-// What fails here fails a test, and says why. clippy sees no tests outside of #[test] functions.
+// A failure here fails the test with its message. clippy recognizes only #[test] functions.
 #![allow(clippy::expect_used)]
 
 pub mod authority;

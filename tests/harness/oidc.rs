@@ -1,4 +1,4 @@
-//! A real issuer of tokens: npm's oidc-provider, private to a test.
+//! A real issuer, npm's oidc-provider, private to a test.
 
 use super::authority::Authority;
 use super::cas::browser;
@@ -13,18 +13,19 @@ use std::path::PathBuf;
 
 /// The audience of all access tokens.
 pub const AUDIENCE: &str = "https://mail.example";
-/// The client to which users log in, and the audience of their ID tokens.
+/// The client that users log in to, and the audience of their ID tokens.
 pub const CLIENT: &str = "webmail";
-/// The client that gets tokens for itself.
+/// The client that obtains tokens for itself.
 pub const ROBOT: &str = "robot";
-/// The algorithms that it signs access tokens by. ID tokens have the first.
+/// The algorithms that access tokens can be signed with. ID tokens use the first.
 pub const ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 
 const PROVIDER: &str = include_str!("oidc/provider.mjs");
-/// Of the robot and of the cookies. Guards nothing but a server on loopback that lives for seconds.
+/// The client secret of the robot, also used for cookies. It protects only a short-lived server on
+/// loopback.
 const SECRET: &str = "secret-of-the-robot-and-of-the-cookies";
 
-/// A running issuer. Everybody can log in, without a password.
+/// A running issuer. Every user can log in without a password.
 pub struct OidcProvider {
     scratch: Scratch,
     port: Port,
@@ -34,7 +35,7 @@ pub struct OidcProvider {
 }
 
 impl OidcProvider {
-    /// Starts it, which takes about a second, and waits until it listens.
+    /// Starts the issuer, which takes about a second, and waits until it listens.
     pub fn start(scratch: &Scratch, authority: &Authority) -> Self {
         let port = Port::reserve();
         let name = format!("oidc-{}", port.number());
@@ -53,7 +54,8 @@ impl OidcProvider {
         provider
     }
 
-    /// Starts it after [`OidcProvider::stop`], on the same port and with the same keys.
+    /// Starts the issuer again after [`OidcProvider::stop`], on the same port and with the same
+    /// keys.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the issuer runs already");
         let mut command = node::command(&self.scratch, &self.home, "provider", PROVIDER);
@@ -67,55 +69,55 @@ impl OidcProvider {
         self.process = Some(process);
     }
 
-    /// Ends it; the kernel refuses connections from now on.
+    /// Stops the issuer. The kernel refuses connections from now on.
     pub fn stop(&mut self) {
         self.process = None;
     }
 
-    /// Starts it again with new keys; the last ones are still published, or not.
+    /// Restarts the issuer with new keys. The previous keys remain published if `keep_old` is true.
     pub fn rotate_keys(&mut self, keep_old: bool) {
         self.stop();
         let keys = self.home.join("keys.json");
         let old = self.home.join("old-keys.json");
-        fs::rename(keys, &old).expect("the keys");
+        fs::rename(keys, &old).expect("cannot move the keys");
         if !keep_old {
-            fs::remove_file(old).expect("the old keys");
+            fs::remove_file(old).expect("cannot remove the old keys");
         }
         self.start_again();
     }
 
-    /// The issuer, such as `https://localhost:12345`.
+    /// Returns the issuer identifier, such as `https://localhost:12345`.
     pub fn issuer(&self) -> String {
         format!("https://localhost:{}", self.port.number())
     }
 
-    /// The address of its keys.
+    /// Returns the URL of the key set.
     pub fn jwks_uri(&self) -> String {
         format!("{}/jwks", self.issuer())
     }
 
-    /// A token for [`AUDIENCE`] with the scope `imap`, signed by one of [`ALGORITHMS`].
+    /// Obtains a token for [`AUDIENCE`] with the scope `imap`, signed with one of [`ALGORITHMS`].
     pub fn access_token(&self, user: &str, alg: &str) -> String {
         self.access_token_with_scope(user, alg, "imap")
     }
 
-    /// The same with a scope of `imap`, `smtp`, both or none.
+    /// Like [`OidcProvider::access_token`], with `imap`, `smtp`, both or no scope.
     pub fn access_token_with_scope(&self, user: &str, alg: &str, scope: &str) -> String {
         self.tokens(user, scope, alg).access_token
     }
 
-    /// A token that tells [`CLIENT`], and nobody else, who logged in.
+    /// Obtains an ID token, whose audience is [`CLIENT`].
     pub fn id_token(&self, user: &str) -> String {
         self.tokens(user, "imap", ALGORITHMS[0]).id_token
     }
 
-    /// An access token of [`ROBOT`] for itself: its `sub` is the client's name.
+    /// Obtains an access token of [`ROBOT`] for itself. Its `sub` is the name of the client.
     pub fn client_token(&self) -> String {
         let resource = resource(ALGORITHMS[0]);
         oidc_login::client_token(&self.browser(), &self.issuer(), (ROBOT, SECRET), &resource)
     }
 
-    /// How many of its answers were the keys.
+    /// Returns the number of requests for the key set.
     pub fn key_requests(&self) -> usize {
         self.access_log()
             .iter()
@@ -123,12 +125,12 @@ impl OidcProvider {
             .count()
     }
 
-    /// The requests that it has answered, such as `GET /jwks 200`.
+    /// Returns the requests in the access log, such as `GET /jwks 200`.
     pub fn access_log(&self) -> Vec<String> {
         process::lines(&self.home.join("access.log"))
     }
 
-    /// What it printed.
+    /// Returns what the issuer printed.
     pub fn output(&self) -> String {
         self.process
             .as_ref()
@@ -145,7 +147,7 @@ impl OidcProvider {
     }
 }
 
-/// One audience has many resources, and the issuer takes the algorithm from the resource.
+/// Returns the resource indicator that selects the algorithm. All resources have the same audience.
 fn resource(alg: &str) -> String {
     format!("{AUDIENCE}/{alg}")
 }

@@ -1,4 +1,4 @@
-//! What a browser and a webmail do to get tokens: the authorization code flow with PKCE.
+//! Obtains tokens as a browser and a webmail do: by the authorization code flow with PKCE.
 
 use super::base64;
 use super::cas::{address, form, redirection};
@@ -7,22 +7,24 @@ use aws_lc_rs::digest::{SHA256, digest};
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
-/// Nobody is there: the code is taken from the redirection to it.
+/// The redirection URI. No server runs there; the code is taken from the redirection.
 const CALLBACK: &str = "https://webmail.example/callback";
-/// Of PKCE (RFC 7636). Nobody is on the way who could guess it.
+/// The code verifier of PKCE (RFC 7636). A fixed one suffices here, because nobody intercepts the
+/// code.
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
-/// The login and the consent, and a redirection before and after each.
-const STEPS: usize = 8;
+/// Maximum number of pages and redirections of a login: two pages, and a redirection before and
+/// after each.
+const MAX_STEPS: usize = 8;
 
-/// What the issuer hands out for a code.
+/// The issuer's response to a code.
 pub struct Tokens {
-    /// For the mail server.
+    /// The token for the mail server.
     pub access_token: String,
-    /// For the webmail.
+    /// The token for the webmail.
     pub id_token: String,
 }
 
-/// Logs the user in to [`CLIENT`] and gets tokens for the resource.
+/// Logs the user in to [`CLIENT`] and returns tokens for the resource.
 pub fn log_in(browser: &Client, issuer: &str, user: &str, scope: &str, resource: &str) -> Tokens {
     let code = code(browser, issuer, user, scope, resource);
     let fields = [
@@ -40,7 +42,7 @@ pub fn log_in(browser: &Client, issuer: &str, user: &str, scope: &str, resource:
     }
 }
 
-/// Gets a token with the scope `imap` for a client's own purposes.
+/// Obtains a token with the scope `imap` by the client credentials grant.
 pub fn client_token(
     browser: &Client,
     issuer: &str,
@@ -73,7 +75,7 @@ fn code(browser: &Client, issuer: &str, user: &str, scope: &str, resource: &str)
         ],
     );
     let mut reply = send(browser.get(start));
-    for _ in 0..STEPS {
+    for _ in 0..MAX_STEPS {
         let Some(next) = redirection(&reply) else {
             reply = send(fill_in(browser, reply, user));
             continue;
@@ -85,13 +87,16 @@ fn code(browser: &Client, issuer: &str, user: &str, scope: &str, resource: &str)
         }
         reply = send(browser.get(next));
     }
-    panic!("the login of {user} has no end: {}", reply.url());
+    panic!(
+        "the login of {user} takes too many steps, the last at {}",
+        reply.url()
+    );
 }
 
-/// Answers the page that asks for a login, any, or for the consent to what the client wants.
+/// Submits the login page, with any password, or the consent page.
 fn fill_in(browser: &Client, page: Response, user: &str) -> RequestBuilder {
     let here = page.url().to_string();
-    let html = page.text().expect("a page of the issuer");
+    let html = page.text().expect("cannot read the issuer's page");
     let asks_for = |prompt: &str| html.contains(&format!("name=\"prompt\" value=\"{prompt}\""));
     let login = [("prompt", "login"), ("login", user), ("password", "any")];
     if asks_for("login") {
@@ -104,7 +109,9 @@ fn fill_in(browser: &Client, page: Response, user: &str) -> RequestBuilder {
 }
 
 fn json(request: RequestBuilder) -> Value {
-    let text = send(request).text().expect("an answer of the issuer");
+    let text = send(request)
+        .text()
+        .expect("cannot read the issuer's reply");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}:\n{text}"))
 }
 
@@ -114,5 +121,5 @@ fn member(reply: &Value, name: &str) -> String {
 }
 
 fn send(request: RequestBuilder) -> Response {
-    request.send().expect("an answer of the issuer")
+    request.send().expect("the issuer did not reply")
 }

@@ -1,5 +1,5 @@
-//! Real clients that can only send a password: each is run once for each login, trusts the test's
-//! authority alone, and gets the password by its standard input if it takes it there.
+//! Real clients that can only send a password. Each runs once per login, trusts only the CA of the
+//! test, and gets the password from standard input if it can read it from there.
 
 use super::authority::Authority;
 use super::bearer_login::Outcome;
@@ -10,47 +10,48 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const LOGIN: &str = include_str!("clients/password.py");
-/// Debian's imtest, sivtest and pop3test, none of which is in the PATH.
+/// Where Debian installs imtest, sivtest and pop3test, which are not in the PATH.
 const CYRUS_CLIENTS: &str = "/usr/lib/cyrus/bin";
-/// Asks for the user's calendars, twice by one connection: httpd asks for the password each time.
+/// curl options that list the user's calendars, in two requests on one connection. httpd checks the
+/// password for each request.
 const PROPFIND: &str = "request = \"PROPFIND\"\nheader = \"Depth: 0\"\nfail\n";
 
-/// A client.
+/// A client that sends a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordClient {
-    /// curl for IMAP, POP3 and, by Basic, CalDAV. It does without PLAIN only where that is not
-    /// offered.
+    /// curl for IMAP, POP3 and, with Basic authentication, CalDAV. It uses PLAIN if the server
+    /// offers it.
     Curl,
-    /// Those of Cyrus itself: imtest, pop3test, sivtest. They crash by a password of some hundred
-    /// bytes, and take any certificate.
+    /// imtest, pop3test and sivtest of Cyrus. They crash with a password of a few hundred bytes,
+    /// and do not verify certificates.
     CyrusTest,
-    /// Python's imaplib, without an initial response.
+    /// Python's imaplib. It sends no initial response.
     Imaplib,
     /// Python's poplib.
     Poplib,
-    /// A small client of ManageSieve.
+    /// A minimal ManageSieve client.
     Sieve,
 }
 
-/// How a password comes.
+/// How a client sends the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By the protocol's own means: LOGIN, USER and PASS, or Basic.
+    /// By the protocol's own command: LOGIN, USER and PASS, or Basic authentication.
     Command,
-    /// By SASL's PLAIN.
+    /// By the SASL mechanism PLAIN.
     Plain,
 }
 
-/// Who logs in, where and how.
+/// The parameters of a login.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordLogin<'a> {
-    /// What the client speaks.
+    /// The service to log in to.
     pub service: Service,
-    /// How.
+    /// How the password is sent.
     pub way: Way,
-    /// The user.
+    /// The user name.
     pub user: &'a str,
-    /// The password, or what is in its place; without quotes.
+    /// The password, or the credential in its place. It must not contain quotes.
     pub password: &'a str,
 }
 
@@ -62,7 +63,7 @@ pub struct PasswordClients {
 }
 
 impl PasswordClients {
-    /// Writes what they need.
+    /// Creates the directory and writes the files that the clients need.
     pub fn new(scratch: &Scratch, authority: &Authority) -> Self {
         let home = scratch.create_dir("password-clients");
         scratch.write(home.join("password.py"), LOGIN);
@@ -73,7 +74,7 @@ impl PasswordClients {
         }
     }
 
-    /// Logs in once.
+    /// Runs `client` for one login.
     pub fn log_in(&self, client: PasswordClient, cyrus: &Cyrus, login: &PasswordLogin) -> Outcome {
         let port = cyrus.port(login.service).to_string();
         match client {
@@ -87,10 +88,10 @@ impl PasswordClients {
 
     fn curl(&self, port: &str, login: &PasswordLogin) -> Outcome {
         let user = login.user;
-        let of_mail = "ssl-reqd\n";
-        let (pages, more) = match login.service {
-            Service::Imap => (vec![format!("imap://localhost:{port}/INBOX")], of_mail),
-            Service::Pop3 => (vec![format!("pop3://localhost:{port}/")], of_mail),
+        let mail_options = "ssl-reqd\n";
+        let (pages, extra_options) = match login.service {
+            Service::Imap => (vec![format!("imap://localhost:{port}/INBOX")], mail_options),
+            Service::Pop3 => (vec![format!("pop3://localhost:{port}/")], mail_options),
             Service::Http => {
                 let page = format!("http://localhost:{port}/dav/calendars/user/{user}/");
                 (vec![page.clone(), page], PROPFIND)
@@ -107,7 +108,7 @@ impl PasswordClients {
             (_, Way::Plain) => "login-options = \"AUTH=PLAIN\"\n",
         };
         let config = format!(
-            "{urls}{more}{options}user = \"{user}:{}\"\ncacert = \"{}\"\nsilent\nshow-error\n\
+            "{urls}{extra_options}{options}user = \"{user}:{}\"\ncacert = \"{}\"\nsilent\nshow-error\n\
              verbose\nmax-time = 15\n",
             login.password,
             self.ca.display(),
@@ -117,13 +118,14 @@ impl PasswordClients {
         self.exchange("curl", command, &config)
     }
 
-    /// Its status tells nothing, but its output does. It takes a password as an argument alone.
+    /// Runs a client of Cyrus. The result is read from its output, because the exit status does not
+    /// tell. It takes the password only as an argument.
     fn cyrus_test(&self, plugins: &Path, port: &str, login: &PasswordLogin) -> Outcome {
         let (program, bye) = match login.service {
             Service::Imap => ("imtest", "q LOGOUT\r\n"),
             Service::Pop3 => ("pop3test", "QUIT\r\n"),
             Service::Sieve => ("sivtest", "LOGOUT\r\n"),
-            other => panic!("no program of Cyrus speaks {other:?}"),
+            other => panic!("Cyrus has no test client for {other:?}"),
         };
         let way = match (login.service, login.way) {
             (Service::Pop3, Way::Command) => "user",

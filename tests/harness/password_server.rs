@@ -1,5 +1,4 @@
-//! Who knows the ordinary passwords of a site: a stock saslauthd, and a Cyrus of its own that it
-//! asks by LOGIN.
+//! A server for ordinary passwords: a stock saslauthd that checks them by LOGIN at its own Cyrus.
 
 use super::authority::Authority;
 use super::cyrus::{Cyrus, Options};
@@ -9,17 +8,17 @@ use super::syslog::Line;
 use super::wait::{PATIENCE, wait_until};
 use std::path::PathBuf;
 
-/// It does not run where the clients log in, and nobody asks it but through its socket.
+/// A running password server. Clients reach it only through its socket.
 pub struct PasswordServer {
-    // Ended before whom it asks.
+    // Declared first, so that it is stopped before the Cyrus that it uses.
     saslauthd: Saslauthd,
     cyrus: Cyrus,
 }
 
 impl PasswordServer {
-    /// Starts it with these users and passwords.
+    /// Starts the server with these users and passwords.
     pub fn start(authority: &Authority, users: &[(&str, &str)]) -> Self {
-        // Its directories would be those of the site's own Cyrus otherwise.
+        // A separate directory, because the test's main Cyrus has the same directory names.
         let scratch = Scratch::new("behind");
         let cyrus = Cyrus::start(&scratch, authority, Options::default());
         for (user, password) in users {
@@ -31,17 +30,18 @@ impl PasswordServer {
         }
     }
 
-    /// Its socket.
+    /// Returns the path of the socket.
     pub fn mux(&self) -> &PathBuf {
         self.saslauthd.mux()
     }
 
-    /// Waits until it was asked about so many passwords since it started, and no more.
+    /// Waits until the server has checked this number of passwords since it started. Panics if it
+    /// has checked more or fewer.
     #[track_caller]
     pub fn assert_asked(&self, times: usize) {
         let asked = || {
             let lines = self.cyrus.log().lines();
-            // Not saslauthd's own lines, in which imapd's answers are.
+            // Only lines of imapd count; saslauthd logs imapd's replies as well.
             let is_answer = |line: &&Line| {
                 line.ident == "cyrus/imap"
                     && ["User logged in", "badlogin: "]
@@ -54,7 +54,7 @@ impl PasswordServer {
         assert_eq!(asked(), times, "{}", self.told());
     }
 
-    /// What it said, for the message of a failing test.
+    /// Returns its output and log, for the message of a failing test.
     pub fn told(&self) -> String {
         format!("{}{}", self.saslauthd.output(), self.cyrus.log().tail())
     }

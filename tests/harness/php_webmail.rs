@@ -1,14 +1,15 @@
-//! A real webmail in PHP: phpCAS in proxy mode gets the tickets, and c-client opens the mailbox by
-//! them.
+//! A real webmail in PHP: phpCAS in proxy mode obtains the tickets, and c-client opens the mailbox
+//! with them.
 //!
-//! What c-client in PHP does:
-//! - It sends AUTHENTICATE PLAIN without an initial response if the server offers that, and `AUTH
-//!   PLAIN` by POP3; else LOGIN, and USER and PASS by POP3. In the clear it warns of PLAIN, in
-//!   [`Opened::errors`], and goes on.
-//! - It tries each login three times, by one connection.
-//! - Its STARTTLS is of TLS 1.0, which OpenSSL 3 refuses. It starts that unasked if the server
-//!   offers it, and does not go on in the clear. So a mailbox has TLS from the start, or `/notls`.
-//! - It cuts a password off after 1023 bytes, and says nothing.
+//! Facts about c-client in PHP:
+//! - It sends AUTHENTICATE PLAIN without an initial response, and `AUTH PLAIN` over POP3, if the
+//!   server offers PLAIN; otherwise LOGIN, and USER and PASS over POP3. Without TLS it adds a
+//!   warning about PLAIN to [`Opened::errors`] and continues.
+//! - It tries each login three times on one connection.
+//! - Its STARTTLS uses TLS 1.0, which OpenSSL 3 rejects. If the server offers STARTTLS, it always
+//!   uses it and does not fall back to plain text. A mailbox therefore needs implicit TLS or
+//!   `/notls`.
+//! - It silently truncates a password after 1023 bytes.
 
 use super::authority::Authority;
 use super::cas::{CasServer, address, browser, redirection};
@@ -27,19 +28,20 @@ use std::time::Duration;
 
 const PAGE: &str = include_str!("php_webmail/webmail.php");
 
-/// How many requests PHP serves at once. A login has two: the CAS calls while it is asked, so that
-/// logins at the same time must be fewer.
+/// Number of PHP worker processes. A login needs two at a time, because the CAS server calls back
+/// during the request; the number of concurrent logins must therefore be smaller.
 const WORKERS: &str = "16";
 
-/// A request is over after this: c-client has a limit of its own for each step.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Time-out of a request. c-client has a time-out of its own for each step of a login.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The way to the CAS and back, and once more to be rid of the ticket in the address.
-const STEPS: usize = 6;
+/// Maximum number of redirections during a login: to the CAS server and back, and one that removes
+/// the ticket from the URL.
+const MAX_REDIRECTIONS: usize = 6;
 
-/// The webmail, whose address is `https://localhost:PORT/NAME/`.
+/// A running webmail at `https://localhost:PORT/NAME/`.
 pub struct PhpWebmail {
-    // Ended before the front, which waits for its replies.
+    // Declared before the front, so that it is stopped first: the front waits for its replies.
     process: Process,
     front: Server,
     _port: Port,
@@ -47,29 +49,29 @@ pub struct PhpWebmail {
     ca_pem: String,
 }
 
-/// A user who has logged in to the webmail, with a browser.
+/// The session of a user who has logged in to the webmail with a browser.
 pub struct Session<'a> {
     webmail: &'a PhpWebmail,
     browser: Client,
     user: String,
 }
 
-/// A mailbox as c-client names it: `{localhost:PORT/SERVICE/FLAGS}INBOX`.
+/// A mailbox in the notation of c-client: `{localhost:PORT/SERVICE/FLAGS}INBOX`.
 #[derive(Clone, Copy, Debug)]
 pub struct Mailbox<'a> {
-    /// imapd, with TLS from the start or not, or pop3d.
+    /// imapd, with or without implicit TLS, or pop3d.
     pub service: Service,
     /// The port on localhost.
     pub port: u16,
-    /// Such as `/notls` or `/novalidate-cert`; without that, c-client trusts the authority of the
-    /// test alone.
+    /// Flags such as `/notls` or `/novalidate-cert`. Without the latter, c-client trusts only the
+    /// CA of the test.
     pub flags: &'a str,
-    /// The name that goes with the ticket, if not that of the user who has logged in.
+    /// The user name to send with the ticket, if it is not the user of the session.
     pub user: Option<&'a str>,
 }
 
 impl Mailbox<'_> {
-    /// The user's own INBOX, in the clear unless the service has TLS from the start.
+    /// Returns the user's INBOX, without TLS unless the service has implicit TLS.
     pub fn of(cyrus: &Cyrus, service: Service) -> Self {
         Self {
             service,
@@ -93,21 +95,21 @@ impl Mailbox<'_> {
     }
 }
 
-/// What became of a mailbox that was to be opened.
+/// The result of opening a mailbox.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// Whether it is open.
+    /// Whether the mailbox was opened.
     pub opened: bool,
-    /// How many messages are in it.
+    /// The number of messages in the mailbox.
     pub messages: Option<u64>,
-    /// How long c-client took, and phpCAS with its ticket if it got one.
+    /// How long c-client took, including the time for a new ticket if phpCAS fetched one.
     pub time: Duration,
-    /// `imap_errors()`: c-client's errors, and its warnings, which come with success as well.
+    /// The result of `imap_errors()`: errors and warnings. Warnings also occur on success.
     pub errors: Vec<String>,
 }
 
 impl PhpWebmail {
-    /// Starts it; `name` is of lower-case letters.
+    /// Starts the webmail. `name` consists of lower-case letters.
     pub fn start(scratch: &Scratch, authority: &Authority, cas: &CasServer, name: &str) -> Self {
         let port = Port::reserve();
         let front = tls_front::start(authority, port.number());
@@ -119,21 +121,21 @@ impl PhpWebmail {
         }
         let mut command = scratch.command("php");
         command
-            // Not the settings of the host, and so not the extensions that they load.
+            // Ignores php.ini of the host and the extensions that it loads.
             .arg("-n")
             .args(["curl", "dom", "imap"].map(|name| format!("-dextension={name}")))
             .arg(format!(
                 "-dsession.save_path={}",
                 home.join("sessions").display()
             ))
-            // What PHP has to say is for the log, not in the midst of an answer.
+            // Errors of PHP are logged, not mixed into a reply.
             .args(["-ddisplay_errors=0", "-dlog_errors=1"])
             .arg("-S")
             .arg(format!("127.0.0.1:{}", port.number()))
             .arg(page)
             .current_dir(&home)
             .env("PHP_CLI_SERVER_WORKERS", WORKERS)
-            // Of c-client; phpCAS is told in the page.
+            // This is for c-client; the page passes the CA to phpCAS.
             .env("SSL_CERT_FILE", ca)
             .env("WEBMAIL_CAS", cas.url())
             .env("WEBMAIL_HOME", &home)
@@ -148,18 +150,18 @@ impl PhpWebmail {
         }
     }
 
-    /// The service by which the CAS knows it.
+    /// Returns the service URL of the webmail at the CAS server.
     pub fn service(&self) -> String {
         service(&self.front, &self.name)
     }
 
-    /// Its proxy callback, which is what stands in the chain of its tickets.
+    /// Returns the proxy callback URL, which appears in the proxy chain of its tickets.
     pub fn pgt_url(&self) -> String {
         pgt_url(&self.front, &self.name)
     }
 
-    /// Logs a user in as a browser does: the webmail sends it to the CAS, which asks for the
-    /// password and sends it back.
+    /// Logs a user in as a browser does: the webmail redirects to the CAS server, which asks for
+    /// the password and redirects back.
     pub fn log_in(&self, user: &str) -> Session<'_> {
         let session = Session {
             webmail: self,
@@ -168,7 +170,7 @@ impl PhpWebmail {
         };
         let start = address(&self.service(), &[]);
         let mut page = session.get(start.clone());
-        for _ in 0..STEPS {
+        for _ in 0..MAX_REDIRECTIONS {
             let next = match redirection(&page) {
                 None if page.url().path() == start.path() => {
                     let page = session.answer(page);
@@ -178,12 +180,15 @@ impl PhpWebmail {
                 None => cas_login::fill_in(&session.browser, page, user),
                 elsewhere => elsewhere,
             };
-            page = session.get(next.expect("a redirection of the CAS server"));
+            page = session.get(next.expect("the CAS server sent no redirection"));
         }
-        panic!("the login of {user} has no end: {}", page.url());
+        panic!(
+            "the login of {user} takes too many redirections, the last to {}",
+            page.url()
+        );
     }
 
-    /// What PHP printed: its requests and what it complains of.
+    /// Returns what PHP printed: its request log and errors.
     pub fn output(&self) -> String {
         self.process.output()
     }
@@ -191,34 +196,37 @@ impl PhpWebmail {
 
 impl Drop for PhpWebmail {
     fn drop(&mut self) {
-        // The first process does not tell the others, which would be waited for.
+        // The first process does not pass SIGTERM on to the workers.
         self.process.signal_group(Signal::SIGTERM);
     }
 }
 
 impl Session<'_> {
-    /// Gets a fresh proxy ticket, which is that of the session from now on.
+    /// Obtains a new proxy ticket, which the session uses from now on.
     pub fn fetch_ticket(&self, service: &str) -> String {
         let reply = self.ask("fetch", &[("service", service)]);
         let ticket = reply["ticket"].as_str().map(str::to_owned);
         ticket.unwrap_or_else(|| panic!("{reply}\n{}", self.webmail.output()))
     }
 
-    /// Makes the ticket of the session one that nobody issued.
+    /// Replaces the ticket of the session with one that was never issued.
     pub fn spoil_ticket(&self) -> String {
         let reply = self.ask("spoil", &[]);
-        reply["ticket"].as_str().expect("a ticket").to_owned()
+        reply["ticket"]
+            .as_str()
+            .expect("the reply has no ticket")
+            .to_owned()
     }
 
-    /// Opens a mailbox by the ticket of the session, which stays as it is.
+    /// Opens a mailbox with the ticket of the session, and keeps the ticket.
     pub fn open(&self, mailbox: &Mailbox) -> Opened {
         let user = mailbox.user.unwrap_or(&self.user);
         let reply = self.ask("open", &[("mailbox", &mailbox.name()), ("user", user)]);
         Opened::read(&reply)
     }
 
-    /// Opens a mailbox by a ticket of its own, in the one call of phpCAS for that. The user is
-    /// always the one who has logged in.
+    /// Opens a mailbox with a ticket of its own, through the phpCAS function for that purpose. The
+    /// user is always the one of the session.
     pub fn service_mail(&self, service: &str, mailbox: &Mailbox) -> Opened {
         assert!(mailbox.user.is_none(), "{mailbox:?}");
         let parameters = [("mailbox", &*mailbox.name()), ("service", service)];
@@ -231,12 +239,12 @@ impl Session<'_> {
     }
 
     fn get(&self, page: Url) -> Response {
-        let reply = self.browser.get(page).timeout(LIMIT).send();
+        let reply = self.browser.get(page).timeout(REQUEST_TIMEOUT).send();
         reply.unwrap_or_else(|error| panic!("{error:?}\n{}", self.webmail.output()))
     }
 
     fn answer(&self, page: Response) -> Value {
-        let text = page.text().expect("a page of the webmail");
+        let text = page.text().expect("cannot read the webmail's reply");
         serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{error}:\n{text}\n{}", self.webmail.output()))
     }
@@ -244,11 +252,17 @@ impl Session<'_> {
 
 impl Opened {
     fn read(reply: &Value) -> Self {
-        let errors = reply["errors"].as_array().expect("a list of errors");
+        let errors = reply["errors"]
+            .as_array()
+            .expect("the reply has no list of errors");
         Self {
-            opened: reply["opened"].as_bool().expect("an outcome"),
+            opened: reply["opened"].as_bool().expect("the reply has no result"),
             messages: reply["messages"].as_u64(),
-            time: Duration::from_millis(reply["milliseconds"].as_u64().expect("a time")),
+            time: Duration::from_millis(
+                reply["milliseconds"]
+                    .as_u64()
+                    .expect("the reply has no duration"),
+            ),
             errors: errors
                 .iter()
                 .filter_map(|error| error.as_str().map(str::to_owned))

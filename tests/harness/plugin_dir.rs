@@ -1,18 +1,18 @@
-//! A plugin directory of the test's own, so that the host's other plugins have no say.
+//! A private plugin directory, so that the host's plugins have no influence.
 
 use super::scratch::set_mode;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Puts stock plugins into `dir`, and ours if there is one.
+/// Links the stock plugins into `dir`, and copies the plugin under test, if any.
 pub fn fill(dir: &Path, stock_plugins: &[&str], plugin: Option<&Path>) {
     let stock = stock_plugin_dir();
     for name in stock_plugins {
-        symlink(stock.join(name), dir.join(name)).expect("a link to a stock plugin");
+        symlink(stock.join(name), dir.join(name)).expect("cannot link to a stock plugin");
     }
     if let Some(plugin) = plugin {
-        // A copy: the user of Cyrus may not be allowed to go where it was built.
+        // A copy, because the Cyrus user may not be able to read the build directory.
         let installed = dir.join("libsso.so");
         fs::copy(plugin, &installed)
             .unwrap_or_else(|error| panic!("{}: {error}", plugin.display()));
@@ -20,11 +20,11 @@ pub fn fill(dir: &Path, stock_plugins: &[&str], plugin: Option<&Path>) {
     }
 }
 
-/// `/usr/lib/TRIPLET/sasl2`, whatever the machine.
+/// Returns `/usr/lib/TRIPLET/sasl2` for the architecture of the host.
 pub fn stock_plugin_dir() -> PathBuf {
     fs::read_dir("/usr/lib")
-        .expect("/usr/lib")
+        .expect("cannot read /usr/lib")
         .filter_map(|entry| Some(entry.ok()?.path().join("sasl2")))
         .find(|dir| dir.join("libplain.so").exists())
-        .expect("the stock plugins of libsasl2 (package libsasl2-modules)")
+        .expect("no stock plugins of libsasl2: install libsasl2-modules")
 }

@@ -1,4 +1,5 @@
-//! A web application behind the CAS, such as a webmail, that fetches proxy tickets for its users.
+//! A web application at the CAS server, such as a webmail, that obtains proxy tickets for its
+//! users.
 
 use super::authority::Authority;
 use super::cas::{CasServer, address, browser, redirection};
@@ -10,29 +11,29 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Until it fetches another ticket to get tickets by: CAS forgets one after an hour.
-const FRESH: Duration = Duration::from_secs(1_800);
+/// Age at which the proxy-granting ticket is replaced. The CAS server expires it after an hour.
+const MAX_GRANTING_TICKET_AGE: Duration = Duration::from_secs(1_800);
 
-/// An application whose address is `https://localhost:PORT/NAME/`.
+/// A web application at `https://localhost:PORT/NAME/`.
 pub struct Portal {
     name: String,
     server: Server,
     cas: String,
     ca_pem: String,
-    /// Proxy granting tickets as the CAS delivers them, by the IOU.
+    /// Proxy-granting tickets that the CAS server has delivered, by their IOU.
     delivered: Arc<Mutex<HashMap<String, String>>>,
     users: Mutex<HashMap<String, Arc<User>>>,
 }
 
-/// A user with a browser in which the login at the CAS lasts.
+/// A user, and the browser that holds the CAS session.
 struct User {
     browser: Client,
-    /// Held while it is fetched, so that one is enough for all.
+    /// Locked while the ticket is being obtained, so that concurrent requests share one.
     granting_ticket: Mutex<Option<(String, Instant)>>,
 }
 
 impl Portal {
-    /// Starts the application; `name` is of lower-case letters.
+    /// Starts the application. `name` consists of lower-case letters.
     pub fn start(authority: &Authority, cas: &CasServer, name: &str) -> Self {
         let delivered = Arc::new(Mutex::new(HashMap::new()));
         let received = Arc::clone(&delivered);
@@ -58,21 +59,22 @@ impl Portal {
         }
     }
 
-    /// The service by which the CAS knows it.
+    /// Returns the service URL of the application at the CAS server.
     pub fn service(&self) -> String {
         format!("{}/{}/", self.server.origin(), self.name)
     }
 
-    /// Its proxy callback, which is what stands in the chain of its tickets.
+    /// Returns the proxy callback URL, which appears in the proxy chain of its tickets.
     pub fn pgt_url(&self) -> String {
         format!("{}pgt", self.service())
     }
 
-    /// A proxy ticket for a user who has logged in to the application.
+    /// Obtains a proxy ticket for `target`, logging the user in to the application first if
+    /// necessary.
     pub fn proxy_ticket(&self, user: &str, target: &str) -> String {
         let user = self.user(user);
         let mut granting_ticket = lock(&user.granting_ticket);
-        granting_ticket.take_if(|(_, since)| since.elapsed() > FRESH);
+        granting_ticket.take_if(|(_, since)| since.elapsed() > MAX_GRANTING_TICKET_AGE);
         let (granting_ticket, _) = granting_ticket
             .get_or_insert_with(|| (self.granting_ticket(&user.browser), Instant::now()));
         let xml = text(
@@ -86,12 +88,12 @@ impl Portal {
         element(&xml, "cas:proxyTicket")
     }
 
-    /// A service ticket that the user got directly, with no proxy between.
+    /// Obtains a service ticket for `service`, which involves no proxy.
     pub fn service_ticket(&self, user: &str, service: &str) -> String {
         ticket_for(&self.cas, &self.user(user).browser, service)
     }
 
-    /// Logs the user out of the CAS, which forgets all tickets of that login.
+    /// Logs the user out of the CAS server, which revokes all tickets of that session.
     pub fn log_out(&self, user: &str) {
         if let Some(user) = lock(&self.users).remove(user) {
             text(user.browser.get(format!("{}/logout", self.cas)).send());
@@ -102,18 +104,18 @@ impl Portal {
         if let Some(user) = lock(&self.users).get(name) {
             return Arc::clone(user);
         }
-        // Not under the lock: many users log in at the same time.
+        // The lock is not held here, so that users can log in concurrently.
         let user = Arc::new(User {
             browser: browser(&self.ca_pem),
             granting_ticket: Mutex::new(None),
         });
         let page = user.browser.get(format!("{}/login", self.cas)).send();
-        let page = page.expect("the login form");
+        let page = page.expect("cannot load the login form");
         cas_login::fill_in(&user.browser, page, name);
         Arc::clone(lock(&self.users).entry(name.to_owned()).or_insert(user))
     }
 
-    /// What the application does when a user comes back from the CAS with a ticket.
+    /// Validates a service ticket and returns the proxy-granting ticket delivered to the callback.
     fn granting_ticket(&self, browser: &Client) -> String {
         let service = self.service();
         let ticket = ticket_for(&self.cas, browser, &service);
@@ -132,28 +134,31 @@ impl Portal {
         let iou = element(&xml, "cas:proxyGrantingTicket");
         lock(&self.delivered)
             .remove(&iou)
-            .expect("a proxy granting ticket at the callback")
+            .expect("no proxy-granting ticket arrived at the callback")
     }
 }
 
-/// Sends a logged-in browser to the CAS on behalf of a service and takes the ticket from the
-/// redirection back.
+/// Sends a logged-in browser to the CAS server and returns the ticket from the redirection to
+/// `service`.
 fn ticket_for(cas: &str, browser: &Client, service: &str) -> String {
     let reply = browser
         .get(address(&format!("{cas}/login"), &[("service", service)]))
         .send()
-        .expect("a reply of the CAS server");
+        .expect("the CAS server did not reply");
     let Some(location) = redirection(&reply) else {
         panic!("no ticket for {service}:\n{}", text(Ok(reply)));
     };
-    let (_, ticket) = location.as_str().rsplit_once("ticket=").expect("a ticket");
+    let (_, ticket) = location
+        .as_str()
+        .rsplit_once("ticket=")
+        .expect("the redirection contains no ticket");
     ticket.to_owned()
 }
 
 fn text(reply: reqwest::Result<Response>) -> String {
     reply
         .and_then(Response::text)
-        .expect("a reply of the CAS server")
+        .expect("the CAS server did not reply")
 }
 
 fn element(xml: &str, name: &str) -> String {

@@ -1,4 +1,4 @@
-//! A private Postfix: its own master, directories, queue, port and log.
+//! A private Postfix with its own master, directories, queue, port and log.
 
 use super::authority::Authority;
 use super::plugin_dir;
@@ -14,13 +14,13 @@ pub use super::postfix_conf::Options;
 
 const HOME: &str = "postfix";
 
-/// A running private Postfix. It lives in `postfix` below the scratch directory.
+/// A running private Postfix in `postfix` below the scratch directory.
 pub struct Postfix {
     scratch: Scratch,
     home: PathBuf,
     port: Port,
     syslog: Syslog,
-    /// What programs load beside the syslog of the test.
+    /// Libraries to preload in addition to the syslog library.
     preload: Vec<PathBuf>,
     master: Option<Process>,
 }
@@ -66,8 +66,8 @@ impl Postfix {
     /// Starts master again after [`Postfix::stop`], on the same port and directories.
     pub fn start_again(&mut self) {
         assert!(self.master.is_none(), "Postfix runs already");
-        // Not by `postfix start`, which wants Postfix to be installed. -d: master stays in its
-        // process group, and with it all that it starts.
+        // `postfix start` requires an installed Postfix. With -d, master and its children stay in
+        // the same process group.
         let mut command = self
             .scratch
             .command(postfix_conf::unpacked("usr/lib/postfix/sbin/master"));
@@ -82,50 +82,50 @@ impl Postfix {
         let up = wait_until(PATIENCE, || !master.running() || self.port.listened());
         assert!(
             up && master.running(),
-            "Postfix does not start\n{}{}",
+            "Postfix did not start\n{}{}",
             master.output(),
             self.syslog.tail()
         );
         self.master = Some(master);
     }
 
-    /// Ends master and all its children.
+    /// Stops master and all its children.
     pub fn stop(&mut self) {
         self.master = None;
     }
 
-    /// The port of smtpd.
+    /// Returns the port of smtpd.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// The process id of master.
+    /// Returns the process ID of master.
     pub fn master_pid(&self) -> u32 {
         self.master.as_ref().expect("Postfix is stopped").pid()
     }
 
-    /// The processes that run now, beside master.
+    /// Returns the running children of master.
     pub fn children(&self) -> Vec<u32> {
         process::children(self.master_pid())
     }
 
-    /// What master and all services say to syslog.
+    /// Returns the log of master and all services.
     pub fn log(&self) -> &Syslog {
         &self.syslog
     }
 
-    /// The path of smtpd.conf.
+    /// Returns the path of smtpd.conf.
     pub fn smtpd_conf(&self) -> PathBuf {
         self.home.join("config/sasl/smtpd.conf")
     }
 
-    /// The value of `sso_state_dir`: smtpd makes it, where its user can write.
+    /// Returns the value of `sso_state_dir`. smtpd creates that directory where its user may write.
     pub fn state_dir(&self) -> PathBuf {
         self.home.join("data/sasl-sso")
     }
 }
 
-/// Postfix wants to be started by root. Who is somebody else has the same by other means.
+/// Returns the library that makes Postfix run without root, if the tests do not run as root.
 fn preload(scratch: &Scratch) -> Vec<PathBuf> {
     if nix::unistd::geteuid().is_root() {
         return Vec::new();

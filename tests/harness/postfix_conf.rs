@@ -1,21 +1,21 @@
-//! What a private Postfix runs, and its configuration files.
+//! The services of a private Postfix and its configuration files.
 
 use super::cyrus_conf::with_overrides;
 use super::port::Port;
 use super::scratch::become_another;
 use std::path::{Path, PathBuf};
 
-/// Where `scripts/unpack-packages` puts Postfix. The host's own is not looked at.
+/// Where `scripts/unpack-packages` unpacks Postfix. A Postfix of the host is not used.
 const UNPACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian");
 
-/// The user as whom smtpd runs when the tests run as root. There is no user postfix without the
-/// package; it must not be Cyrus' own, nor root or nobody.
+/// The user that smtpd runs as when the tests run as root. The user postfix exists only with the
+/// package installed. Postfix rejects root and nobody, and Cyrus must be another user.
 const MAIL_OWNER: &str = "mail";
 
-/// What must be there before master starts, below Postfix' home: root's.
+/// Directories, owned by root, to create below the home directory of Postfix before master starts.
 pub(super) const DIRECTORIES: &[&str] = &["config", "config/sasl", "queue", "queue/pid", "sasl"];
 
-/// The same, of the user as whom Postfix runs.
+/// Directories to create that the user of Postfix owns.
 pub(super) const OWN_DIRECTORIES: &[&str] = &[
     "data",
     "queue/active",
@@ -32,7 +32,7 @@ pub(super) const OWN_DIRECTORIES: &[&str] = &[
     "queue/trace",
 ];
 
-/// Every program that a mail passes on its way into [`main_cf`]'s discard.
+/// All services that a mail passes on its way to the discard transport of [`main_cf`].
 const SERVICES: &str = "\
 cleanup   unix n - n - 0 cleanup
 qmgr      unix n - n 300 1 qmgr
@@ -47,18 +47,17 @@ retry     unix - - n - - error
 discard   unix - - n - - discard
 ";
 
-/// What a test wants different from the defaults.
+/// Settings of a private Postfix that a test can change.
 pub struct Options {
-    /// The plugin to install as `libsso.so`; none for a stock Postfix.
+    /// The plugin to install as `libsso.so`; `None` for a stock Postfix.
     pub plugin: Option<PathBuf>,
-    /// Lines of smtpd.conf: they replace the harness's own of the same key, or are added.
+    /// Lines of smtpd.conf, which replace the default line of the same key or are added.
     pub smtpd_conf: Vec<(String, String)>,
-    /// Parameters of smtpd, as master.cf has them behind `-o`, without blanks. By default it logs
-    /// nobody in.
+    /// Parameters of smtpd for `-o` in master.cf, without spaces. SASL is off by default.
     pub smtpd: Vec<(String, String)>,
-    /// The socket of whoever knows passwords, as saslauthd does; none for an smtpd without them.
+    /// The socket of the saslauthd that checks passwords; `None` disables passwords.
     pub saslauthd: Option<PathBuf>,
-    /// The stock plugins to install, by file name.
+    /// The file names of the stock plugins to install.
     pub stock_plugins: Vec<&'static str>,
 }
 
@@ -74,12 +73,12 @@ impl Default for Options {
     }
 }
 
-/// The user as whom Postfix runs: one of its own if we may become that, else our own account.
+/// Returns the user that Postfix runs as: [`MAIL_OWNER`] for root, otherwise the current user.
 pub fn mail_owner() -> String {
     become_another(MAIL_OWNER)
 }
 
-/// A directory or program of the unpacked package.
+/// Returns the path of a directory or program of the unpacked package.
 pub(super) fn unpacked(name: &str) -> PathBuf {
     let path = Path::new(UNPACKED).join(name);
     assert!(
@@ -90,7 +89,8 @@ pub(super) fn unpacked(name: &str) -> PathBuf {
     path
 }
 
-/// main.cf with every path away from the host's own Postfix; and mail goes nowhere.
+/// Returns the text of main.cf. All paths are below `home` or in the unpacked package, and all mail
+/// is discarded.
 pub(super) fn main_cf(home: &Path) -> String {
     let owner = mail_owner();
     let sbin = unpacked("usr/sbin").display().to_string();
@@ -106,10 +106,10 @@ pub(super) fn main_cf(home: &Path) -> String {
         ("shlib_directory", &libraries),
         ("meta_directory", "{home}/config"),
         ("mail_owner", &owner),
-        // The owner's group and this one must differ.
+        // Postfix requires this group to differ from the owner's group.
         ("setgid_group", "daemon"),
         ("default_privs", "nobody"),
-        // What else of the environment gets as far as to smtpd.
+        // Environment variables that master passes on to smtpd.
         (
             "import_environment",
             "MAIL_CONFIG LANG=C LD_LIBRARY_PATH LD_PRELOAD SASL_PATH SSO_TEST_SYSLOG",
@@ -133,7 +133,8 @@ pub(super) fn main_cf(home: &Path) -> String {
         .collect()
 }
 
-/// master.cf: only smtpd listens, on loopback. Nobody is in a chroot jail, as the example has it.
+/// Returns the text of master.cf. Only smtpd listens, on loopback. No service runs in a chroot, as
+/// in the configuration example.
 pub(super) fn master_cf(port: &Port, options: &Options) -> String {
     let number = port.number();
     let smtpd: String = options
@@ -144,7 +145,7 @@ pub(super) fn master_cf(port: &Port, options: &Options) -> String {
     format!("127.0.0.1:{number} inet n - n - - smtpd\n{smtpd}{SERVICES}")
 }
 
-/// smtpd.conf, which is libsasl2's.
+/// Returns the text of smtpd.conf, the configuration file of libsasl2.
 pub(super) fn smtpd_conf(home: &Path, options: &Options) -> String {
     let mut lines = vec![
         ("mech_list", "OAUTHBEARER XOAUTH2"),

@@ -1,6 +1,6 @@
 /*
- * For a Postfix that root has not started. Its programs become another user and root again all the
- * time, and end if they cannot: here they stay who they are, which is the owner of all their files.
+ * Lets Postfix run without root. Its programs constantly switch between users and exit if they
+ * cannot. With this library, switching succeeds without effect: all files have the same owner.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* master wants to be root's. The others see who they are, and the plugin whose its files are. */
+/* master must see itself as root. The others see their real user ID, which owns all files. */
 static uid_t unless_master(long number)
 {
     return strcmp(program_invocation_short_name, "master") == 0 ? 0 : (uid_t)syscall(number);

@@ -1,4 +1,4 @@
-//! A program that a test runs, with everything that program starts in turn.
+//! A program that a test runs, together with all processes that the program starts.
 
 use super::wait::{PATIENCE, wait_for, wait_until};
 use nix::errno::Errno;
@@ -9,21 +9,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
-/// How long a program may take to follow SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+/// Time between SIGTERM and SIGKILL.
+const TERMINATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The lines that a program has written to a file of its own; none if it has not begun.
+/// Reads the lines of a file that a program writes. Returns an empty list if the file does not
+/// exist yet.
 pub(super) fn lines(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-/// A running program, the leader of a process group of its own. Dropping it ends the group.
+/// A running program, the leader of its own process group. Dropping it terminates the group.
 pub struct Process {
     name: String,
     child: Child,
     output: PathBuf,
-    /// The file by which the watchdog knows the group; see `scratch.rs`.
+    /// The file that registers the group with the watchdog; see `scratch.rs`.
     registration: PathBuf,
     stopped: bool,
 }
@@ -39,22 +40,22 @@ impl Process {
         }
     }
 
-    /// The process id, which is also the id of the group.
+    /// Returns the process ID, which is also the process group ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether the program itself still runs.
+    /// Returns whether the program itself is running.
     pub fn running(&mut self) -> bool {
         self.exited().is_none()
     }
 
-    /// Waits for the program to end by itself.
+    /// Waits until the program exits. Returns `None` if it runs longer than `limit`.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         wait_for(limit, || self.exited())
     }
 
-    /// Sends a signal to the program alone.
+    /// Sends a signal to the program, not to its children.
     pub fn signal(&self, signal: Signal) {
         let outcome = nix::sys::signal::kill(group_id(self.pid()), signal);
         assert!(
@@ -64,7 +65,7 @@ impl Process {
         );
     }
 
-    /// Sends a signal to the program and to all that it started.
+    /// Sends a signal to the whole process group.
     pub fn signal_group(&self, signal: Signal) {
         let outcome = killpg(group_id(self.pid()), signal);
         assert!(
@@ -74,33 +75,33 @@ impl Process {
         );
     }
 
-    /// What it wrote to its standard output and error; the last part, if that is much.
+    /// Returns the last 8192 bytes that the program wrote to its standard output and error.
     pub fn output(&self) -> String {
         let bytes = fs::read(&self.output).unwrap_or_default();
         let tail = bytes.len().saturating_sub(8192);
         String::from_utf8_lossy(&bytes[tail..]).into_owned()
     }
 
-    /// All that it wrote, however much.
+    /// Returns everything that the program wrote to its standard output and error.
     pub fn whole_output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
-    /// Ends the group: SIGTERM, some patience, SIGKILL.
+    /// Terminates the group with SIGTERM, and with SIGKILL after a time-out.
     pub fn stop(&mut self) {
         if self.stopped {
             return;
         }
         self.signal(Signal::SIGTERM);
-        // A stopped process gets no signal but SIGKILL before it is continued.
+        // A stopped process handles no signal but SIGKILL until it is continued.
         self.signal_group(Signal::SIGCONT);
-        if self.wait(GRACE).is_some() {
+        if self.wait(TERMINATION_TIMEOUT).is_some() {
             wait_until(Duration::from_secs(1), || members(self.pid()).is_empty());
         }
         self.signal_group(Signal::SIGKILL);
         let status = self.wait(PATIENCE);
         let gone = wait_until(PATIENCE, || members(self.pid()).is_empty());
-        // From here on the id may become that of somebody else's group.
+        // From here on, the kernel may reuse the process group ID.
         let _ = fs::remove_file(&self.registration);
         self.stopped = true;
         assert!(
@@ -111,7 +112,9 @@ impl Process {
     }
 
     fn exited(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("waiting for a child")
+        self.child
+            .try_wait()
+            .expect("cannot wait for the child process")
     }
 }
 
@@ -122,10 +125,10 @@ impl Drop for Process {
 }
 
 fn group_id(pid: u32) -> Pid {
-    Pid::from_raw(i32::try_from(pid).expect("a process id"))
+    Pid::from_raw(i32::try_from(pid).expect("the process ID is out of range"))
 }
 
-/// The living processes of a group. Zombies do not count: in a container nobody may reap them.
+/// Returns the running processes of a group, without zombies, which nobody may reap in a container.
 pub fn members(group: u32) -> Vec<u32> {
     living()
         .into_iter()
@@ -134,7 +137,7 @@ pub fn members(group: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The living children of a process.
+/// Returns the running children of a process.
 pub fn children(parent: u32) -> Vec<u32> {
     living()
         .into_iter()
@@ -150,12 +153,12 @@ struct Entry {
 }
 
 fn living() -> Vec<Entry> {
-    let listing = fs::read_dir("/proc").expect("/proc");
+    let listing = fs::read_dir("/proc").expect("cannot read /proc");
     listing
         .filter_map(|entry| {
             let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // The command's name, in parentheses, may itself hold spaces and parentheses.
+            // The command name is in parentheses and may itself contain spaces and parentheses.
             let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
             let state = fields.next()?;
             let parent = fields.next()?.parse().ok()?;

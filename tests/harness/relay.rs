@@ -1,5 +1,5 @@
-//! A socket before another one: it copies both directions byte for byte, and keeps what the clients
-//! say.
+//! A relay between two unix sockets. It copies bytes in both directions and records what the
+//! clients send.
 
 use super::https_server::lock;
 use super::unix_server::UnixServer;
@@ -17,23 +17,24 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts to listen at `path` for what goes on to `behind`.
+    /// Starts a relay that listens at `path` and forwards to the socket `behind`.
     pub fn start(path: &Path, behind: &Path) -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (kept, behind) = (Arc::clone(&requests), behind.to_owned());
         let server = UnixServer::start(path, move |client, _| {
-            let server = UnixStream::connect(&behind).expect("the server behind the relay");
+            let server = UnixStream::connect(&behind)
+                .expect("cannot connect to the server behind the relay");
             pass_on(&client, &server, &kept);
         });
         Self { server, requests }
     }
 
-    /// Its socket.
+    /// Returns the path of the relay's socket.
     pub fn path(&self) -> &Path {
         self.server.path()
     }
 
-    /// What came so far, one for each connection that said something.
+    /// Returns the recorded bytes of each connection on which a client sent any.
     pub fn requests(&self) -> Vec<Vec<u8>> {
         lock(&self.requests).clone()
     }
@@ -44,7 +45,8 @@ fn pass_on(client: &UnixStream, server: &UnixStream, kept: &Mutex<Vec<Vec<u8>>>)
         scope.spawn(|| copy(server, client, |_| {}));
         let mut number = None;
         copy(client, server, |bytes| {
-            // Before it goes on: who has the answer finds the request here.
+            // Recorded before it is forwarded, so that a client that has the reply finds its
+            // request here.
             let mut kept = lock(kept);
             let number = *number.get_or_insert_with(|| {
                 kept.push(Vec::new());
@@ -55,7 +57,7 @@ fn pass_on(client: &UnixStream, server: &UnixStream, kept: &Mutex<Vec<Vec<u8>>>)
     });
 }
 
-/// Copies up to the end of `from`, and ends `to` with it.
+/// Copies until `from` ends, and then shuts down the writing side of `to`.
 fn copy(mut from: &UnixStream, mut to: &UnixStream, mut keep: impl FnMut(&[u8])) {
     let mut piece = [0; 4096];
     while let Ok(length @ 1..) = from.read(&mut piece) {

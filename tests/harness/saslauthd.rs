@@ -1,4 +1,4 @@
-//! A private saslauthd of the stock kind: it asks the private Cyrus by LOGIN.
+//! A private stock saslauthd, which checks passwords by LOGIN at the private Cyrus.
 
 use super::cyrus::Cyrus;
 use super::process::Process;
@@ -8,7 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The command that starts it with its socket in `dir`: whom Cyrus lets in by LOGIN, it lets in.
+/// Builds the command that runs saslauthd with its socket in `dir`. It accepts whomever Cyrus
+/// accepts by LOGIN.
 pub fn command(scratch: &Scratch, cyrus: &Cyrus, dir: &Path, switches: &[&str]) -> Command {
     let mut command = scratch.command("/usr/sbin/saslauthd");
     command
@@ -28,16 +29,17 @@ pub struct Saslauthd {
 }
 
 impl Saslauthd {
-    /// Starts it and waits until it listens.
+    /// Starts saslauthd with two processes and waits until it listens.
     pub fn start(scratch: &Scratch, cyrus: &Cyrus) -> Self {
         Self::start_with(scratch, cyrus, 2)
     }
 
-    /// The same with so many processes, each of which answers one request after the other.
+    /// Like [`Saslauthd::start`] with this number of processes, each of which serves one request at
+    /// a time.
     pub fn start_with(scratch: &Scratch, cyrus: &Cyrus, processes: u32) -> Self {
         let dir = scratch.create_dir("saslauthd");
         let processes = processes.to_string();
-        // -d keeps it in the foreground, and talking.
+        // -d keeps saslauthd in the foreground and makes it verbose.
         let command = command(scratch, cyrus, &dir, &["-d", "-n", &processes]);
         let mut process = scratch.spawn("saslauthd", command);
         let mux = dir.join("mux");
@@ -46,18 +48,18 @@ impl Saslauthd {
         });
         assert!(
             up && process.running(),
-            "saslauthd does not start\n{}",
+            "saslauthd did not start\n{}",
             process.output()
         );
         Self { mux, process }
     }
 
-    /// Its socket: the value of `sasl_saslauthd_path`.
+    /// Returns the path of the socket: the value of `sasl_saslauthd_path`.
     pub fn mux(&self) -> &PathBuf {
         &self.mux
     }
 
-    /// What it printed.
+    /// Returns what saslauthd printed.
     pub fn output(&self) -> String {
         self.process.output()
     }

@@ -1,13 +1,12 @@
-//! A private directory, and the promise that nothing outlives the test that made it.
+//! A private directory for a test. Nothing in it, and no process, outlives the test.
 //!
-//! Dropping a [`Scratch`] is the orderly way. If the test process is killed outright, a watchdog
-//! does the same: a shell in a process group of its own whose standard input is a pipe from the
-//! test process. At the end of that input it kills every group that is registered and removes
-//! the directory.
+//! Normally, dropping a [`Scratch`] cleans up. If the test process is killed, a watchdog does: a
+//! shell in its own process group whose standard input is a pipe from the test process. When that
+//! input ends, the watchdog kills all registered process groups and removes the directory.
 //!
-//! A program registers itself before it becomes itself: it is started as a shell that creates a
-//! file named after its process id, which is its group's id as well, and then replaces itself.
-//! Without the directory of these files it cannot start, so nothing slips in behind the watchdog.
+//! A program registers before it runs: it is started by a shell that creates a file named after
+//! its process ID, which is also the group ID, and then executes the program. Once the directory
+//! of these files is removed, no program can start, so that none can escape the watchdog.
 
 use super::port::Port;
 use super::process::Process;
@@ -23,7 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const REGISTER_AND_BECOME: &str = r#": > "$0/$$" && exec "$@""#;
 
-// `rmdir` succeeds only when no group is left, and from then on none can register.
+// `rmdir` succeeds only if no group is registered, and none can register afterwards.
 const WATCH: &str = r#"
 trap '' HUP INT TERM
 while read -r _; do :; done
@@ -39,10 +38,11 @@ for attempt in 1 2 3 4 5 6 7 8 9; do
 done
 "#;
 
-/// The user as whom Cyrus runs when the tests run as root.
+/// The user that Cyrus runs as when the tests run as root.
 const CYRUS_USER: &str = "cyrus";
 
-/// A private directory with a watchdog. Servers hold clones; it goes with the last of them.
+/// A private directory with a watchdog. Servers hold clones; the last one to be dropped removes the
+/// directory.
 #[derive(Clone)]
 pub struct Scratch {
     owned: Arc<Owned>,
@@ -55,12 +55,12 @@ struct Owned {
 }
 
 impl Scratch {
-    /// Makes the directory; `name` is for the reader of a process list.
+    /// Creates the directory. `name` appears in its path and so in the process list.
     pub fn new(name: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix(&format!("sso-{name}-"))
             .tempdir()
-            .expect("a directory for temporary files")
+            .expect("cannot create a temporary directory")
             .keep();
         assert!(
             dir.as_os_str().len() <= 60,
@@ -68,7 +68,7 @@ impl Scratch {
             dir.display()
         );
         set_mode(&dir, 0o755);
-        fs::create_dir(dir.join("groups")).expect("the directory of process groups");
+        fs::create_dir(dir.join("groups")).expect("cannot create the directory of process groups");
         let watchdog = Command::new("/bin/sh")
             .args(["-c", WATCH])
             .arg(&dir)
@@ -78,7 +78,7 @@ impl Scratch {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("a watchdog");
+            .expect("cannot start the watchdog");
         let owned = Owned {
             dir,
             watchdog,
@@ -89,43 +89,43 @@ impl Scratch {
         }
     }
 
-    /// The directory; everybody may read what is in it.
+    /// Returns the path of the directory, which is world-readable.
     pub fn path(&self) -> &Path {
         &self.owned.dir
     }
 
-    /// A path below the directory.
+    /// Returns a path below the directory.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.owned.dir.join(name)
     }
 
-    /// Makes a directory below the directory.
+    /// Creates a directory below the directory.
     pub fn create_dir(&self, name: impl AsRef<Path>) -> PathBuf {
         let dir = self.join(name);
-        fs::create_dir_all(&dir).expect("a directory below the scratch directory");
+        fs::create_dir_all(&dir).expect("cannot create a directory below the scratch directory");
         set_mode(&dir, 0o755);
         dir
     }
 
-    /// Writes a file that everybody may read, whatever the umask: Cyrus may be another user.
+    /// Writes a world-readable file, whatever the umask, because Cyrus may run as another user.
     pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let file = self.join(name);
-        fs::write(&file, content).expect("a file below the scratch directory");
+        fs::write(&file, content).expect("cannot write a file below the scratch directory");
         set_mode(&file, 0o644);
         file
     }
 
-    /// Writes a file that nobody else may read.
+    /// Writes a file with mode 0600.
     pub fn write_private(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let file = self.write(name, "");
         set_mode(&file, 0o600);
-        fs::write(&file, content).expect("a private file below the scratch directory");
+        fs::write(&file, content).expect("cannot write a file below the scratch directory");
         file
     }
 
-    /// A command for [`Scratch::spawn`] or [`Scratch::run`]: arguments and variables go on as with
-    /// any other. Its environment is empty but for `PATH`, because that of the developer (proxies,
-    /// certificate bundles, a Python of another version) must not decide about a test.
+    /// Creates a command for [`Scratch::spawn`] or [`Scratch::run`]. The caller adds arguments and
+    /// variables as usual. The environment contains only `PATH`: that of the developer (proxies,
+    /// certificate bundles, another Python) must not influence a test.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("/bin/sh");
         command
@@ -138,53 +138,54 @@ impl Scratch {
         command
     }
 
-    /// Starts a command of [`Scratch::command`] in a process group of its own.
+    /// Starts a command made by [`Scratch::command`] in its own process group.
     pub fn spawn(&self, name: &str, command: Command) -> Process {
         self.start(name, command, Stdio::null())
     }
 
-    /// The same with a standard input.
+    /// Like [`Scratch::spawn`], with this standard input.
     pub fn spawn_with_input(&self, name: &str, command: Command, input: Stdio) -> Process {
         self.start(name, command, input)
     }
 
-    /// The same as [`Scratch::spawn`] for a server, and waits until it listens on its port.
+    /// Like [`Scratch::spawn`], for a server; waits until it listens on its port.
     pub fn spawn_server(&self, name: &str, command: Command, port: &Port) -> Process {
         let mut process = self.spawn(name, command);
         let up = wait_until(STARTING, || !process.running() || port.listened());
         assert!(
             up && process.running(),
-            "{name} does not start\n{}",
+            "{name} did not start\n{}",
             process.output()
         );
         process
     }
 
-    /// Runs a short command with `input` to its end and returns what it printed.
+    /// Runs a short command with `input` and returns its output. Panics if the command fails.
     pub fn run(&self, name: &str, command: Command, input: &str) -> String {
         let (success, output) = self.attempt(name, command, input);
         assert!(success, "{name} failed\n{output}");
         output
     }
 
-    /// Runs a short command that may fail: whether it succeeded, and all that it printed.
+    /// Runs a short command with `input`. Returns whether it succeeded, and its output.
     pub fn attempt(&self, name: &str, command: Command, input: &str) -> (bool, String) {
-        // The input may be a secret.
+        // The input may contain a credential.
         let input = self.write_private(format!("{name}.in.{}", self.count()), input);
-        let stdin = File::open(input).expect("the input of a command");
+        let stdin = File::open(input).expect("cannot open the input of the command");
         let mut process = self.start(name, command, stdin.into());
         let status = process.wait(PATIENCE);
         let output = process.whole_output();
-        let status = status.unwrap_or_else(|| panic!("{name} does not end\n{output}"));
+        let status = status.unwrap_or_else(|| panic!("{name} did not exit in time\n{output}"));
         (status.success(), output)
     }
 
-    /// Gives a file or a directory, with all that is in it, to the user of Cyrus.
+    /// Makes the Cyrus user the owner of a file or of a directory and its contents.
     pub fn give_to_cyrus(&self, path: &Path) {
         self.give_to(path, CYRUS_USER);
     }
 
-    /// The same for another user, with that user's group, if we may.
+    /// Like [`Scratch::give_to_cyrus`], for another user and that user's group. Does nothing unless
+    /// the test runs as root.
     pub fn give_to(&self, path: &Path, user: &str) {
         if nix::unistd::geteuid().is_root() {
             let mut chown = self.command("chown");
@@ -195,8 +196,10 @@ impl Scratch {
 
     fn start(&self, name: &str, mut command: Command, stdin: Stdio) -> Process {
         let output = self.join(format!("{name}.out.{}", self.count()));
-        let stdout = File::create(&output).expect("the output of a command");
-        let stderr = stdout.try_clone().expect("the output of a command");
+        let stdout = File::create(&output).expect("cannot create the output file of the command");
+        let stderr = stdout
+            .try_clone()
+            .expect("cannot create the output file of the command");
         let child = command
             .process_group(0)
             .stdin(stdin)
@@ -215,18 +218,19 @@ impl Scratch {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // The watchdog acts at the end of its input, and is bounded itself.
+        // The watchdog cleans up at the end of its input, with a bounded number of attempts.
         drop(self.watchdog.stdin.take());
         let _ = self.watchdog.wait();
     }
 }
 
-/// The account that `cyrus_user` in imapd.conf names: cyrus if we may become that, else our own.
+/// Returns the account for `cyrus_user` in imapd.conf: `cyrus` for root, otherwise the current
+/// user.
 pub fn cyrus_user() -> String {
     become_another(CYRUS_USER)
 }
 
-/// The account of a server that is to run as this user: our own if we may not become another.
+/// Returns the account for a server: `user` for root, otherwise the current user.
 pub fn become_another(user: &str) -> String {
     if nix::unistd::geteuid().is_root() {
         return user.to_owned();
@@ -234,11 +238,11 @@ pub fn become_another(user: &str) -> String {
     nix::unistd::User::from_uid(nix::unistd::geteuid())
         .ok()
         .flatten()
-        .expect("an account of one's own")
+        .expect("the current user has no account")
         .name
 }
 
-/// Sets the mode of a file or directory, whatever the umask made of it.
+/// Sets the mode of a file or directory, regardless of the umask.
 pub fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).expect("setting a mode");
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("cannot set the mode");
 }

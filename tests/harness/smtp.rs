@@ -7,31 +7,31 @@ use std::path::PathBuf;
 
 const SEND: &str = include_str!("clients/send.py");
 
-/// A mail client. All start TLS by a command.
+/// A mail client. It uses STARTTLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpClient {
-    /// curl, which sends its first message with AUTH only if it is told to.
+    /// curl. It sends no initial response unless configured to.
     Curl,
-    /// Python's smtplib. Its first message goes with AUTH, however long that is.
+    /// Python's smtplib, which sends an initial response of any length.
     Smtplib,
-    /// The same, waiting to be asked for its first message.
+    /// Python's smtplib without an initial response.
     SmtplibLater,
 }
 
-/// Who sends a mail, and where.
+/// The parameters of a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
     /// The port on localhost.
     pub port: u16,
-    /// Such as `XOAUTH2`; smtplib takes `none` for who does not log in.
+    /// The mechanism, such as `XOAUTH2`. smtplib accepts `none` for a delivery without a login.
     pub mechanism: &'a str,
-    /// The user.
+    /// The user name.
     pub user: &'a str,
-    /// The token or the password, without quotes.
+    /// The token or the password. It must not contain quotes.
     pub secret: &'a str,
 }
 
-/// Runs clients in a directory of their own.
+/// Runs the clients in a directory of their own.
 pub struct SmtpClients {
     scratch: Scratch,
     home: PathBuf,
@@ -39,7 +39,7 @@ pub struct SmtpClients {
 }
 
 impl SmtpClients {
-    /// Writes what they need.
+    /// Creates the directory and writes the files that the clients need.
     pub fn new(scratch: &Scratch, authority: &Authority) -> Self {
         let home = scratch.create_dir("smtp-clients");
         scratch.write("smtp-clients/send.py", SEND);
@@ -51,7 +51,7 @@ impl SmtpClients {
         }
     }
 
-    /// Logs in once and sends a mail: whether that was taken, and what was said.
+    /// Logs in and sends a mail. [`Outcome::logged_in`] says whether smtpd accepted the mail.
     pub fn send(&self, client: SmtpClient, sender: &Sender) -> Outcome {
         match client {
             SmtpClient::Curl => self.curl(sender),

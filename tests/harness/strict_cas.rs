@@ -1,4 +1,4 @@
-//! The tickets of a CAS server that keeps the protocol to the letter: each is good exactly once.
+//! The ticket table of a strict CAS server: each ticket is valid for exactly one validation.
 
 use super::behaviour::Service;
 use super::cas_reply;
@@ -6,46 +6,46 @@ use super::http::{self, Request};
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// A table of armed tickets.
+/// A table of valid tickets.
 #[derive(Default)]
 pub struct Tickets {
     armed: HashMap<String, Ticket>,
     answers: HashMap<String, Vec<Answer>>,
-    /// What every `service` parameter must be; anything goes without.
+    /// The `service` that validations must name; `None` accepts any.
     pub service: Option<String>,
 }
 
-/// What was answered about a ticket.
+/// The answer to one validation.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
-    /// When that was decided.
+    /// When the server decided.
     pub at: Instant,
-    /// Whether the ticket was good, and is spent now.
+    /// Whether the ticket was valid. It is consumed either way.
     pub is_yes: bool,
 }
 
-/// What validating a ticket yields.
+/// The data that a validation returns.
 pub struct Ticket {
     /// `cas:user`
     pub user: String,
-    /// The chain, last proxy first.
+    /// The proxy chain, the most recent proxy first.
     pub proxies: Vec<String>,
-    /// The attributes, which may repeat.
+    /// The attributes. A name may occur several times.
     pub attributes: Vec<(String, String)>,
 }
 
 impl Tickets {
-    /// Makes a ticket good, once.
+    /// Adds a valid ticket.
     pub fn arm(&mut self, value: &str, ticket: Ticket) {
         self.armed.insert(value.to_owned(), ticket);
     }
 
-    /// What was answered so far about a ticket, in this order.
+    /// Returns the answers to validations of a ticket, in order.
     pub fn answers_about(&self, ticket: &str) -> Vec<Answer> {
         self.answers.get(ticket).cloned().unwrap_or_default()
     }
 
-    /// The answer to a validation, which spends the ticket, whatever the answer is.
+    /// Validates and consumes a ticket. A failed validation consumes it, too.
     pub fn validate(&mut self, request: &Request) -> String {
         let reply = self.decide(request);
         if let Some(ticket) = request.parameter("ticket") {

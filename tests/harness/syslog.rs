@@ -1,4 +1,4 @@
-//! What the programs of a test say to syslog, without touching the host's.
+//! Captures what the programs of a test write to syslog, without using the syslog of the host.
 
 use super::compiled;
 use super::scratch::{Scratch, set_mode};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The levels of syslog(3), as in [`Line::level`].
+/// The priorities of syslog(3), as in [`Line::level`].
 pub mod level {
     /// LOG_ERR
     pub const ERR: u8 = 3;
@@ -32,18 +32,18 @@ pub mod facility {
     pub const LOCAL5: u8 = 21;
 }
 
-/// One line of the log.
+/// One log line.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// The facility that the program's line went to; see [`facility`].
+    /// The facility of the line; see [`facility`].
     pub facility: u8,
-    /// 0 (emergency) to 7 (debug); see [`level`].
+    /// The priority, from 0 (emergency) to 7 (debug); see [`level`].
     pub level: u8,
-    /// What the program called itself, such as `cyrus/imap`.
+    /// The identity of the program, such as `cyrus/imap`.
     pub ident: String,
-    /// The process that wrote it.
+    /// The process that wrote the line.
     pub pid: u32,
-    /// The text.
+    /// The message.
     pub text: String,
 }
 
@@ -53,7 +53,7 @@ struct Log {
     grown: Condvar,
 }
 
-/// The reading end, and what a program needs to write to it.
+/// A receiver for log lines, and what a program needs to send to it.
 pub struct Syslog {
     socket: UnixDatagram,
     path: PathBuf,
@@ -63,12 +63,12 @@ pub struct Syslog {
 }
 
 impl Syslog {
-    /// Listens on `log` in the directory and builds the library that programs load first.
+    /// Starts to receive on `log` in the scratch directory and builds the library to preload.
     pub fn start(scratch: &Scratch) -> Self {
         Self::start_in(scratch, Path::new(""))
     }
 
-    /// The same in a directory below, for a second one.
+    /// Like [`Syslog::start`], in a subdirectory, for a second log.
     pub fn start_in(scratch: &Scratch, dir: &Path) -> Self {
         let preload = build_preload(
             scratch,
@@ -76,11 +76,11 @@ impl Syslog {
             include_str!("syslog_preload.c"),
         );
         let path = scratch.join(dir.join("log"));
-        let socket = UnixDatagram::bind(&path).expect("the log's socket");
+        let socket = UnixDatagram::bind(&path).expect("cannot bind the log socket");
         set_mode(&path, 0o666);
         let log = Arc::new(Log::default());
         let reader = {
-            let socket = socket.try_clone().expect("the log's socket");
+            let socket = socket.try_clone().expect("cannot duplicate the log socket");
             let log = Arc::clone(&log);
             std::thread::spawn(move || read(&socket, &log))
         };
@@ -93,12 +93,12 @@ impl Syslog {
         }
     }
 
-    /// Makes `command` log here.
+    /// Makes `command` send its log here.
     pub fn attach(&self, command: &mut Command) {
         self.attach_with(command, &[]);
     }
 
-    /// The same for a program that loads other libraries, too, before its own.
+    /// Like [`Syslog::attach`], for a program that preloads `others` as well.
     pub fn attach_with(&self, command: &mut Command, others: &[PathBuf]) {
         let mut preload = self.preload.as_os_str().to_owned();
         for other in others {
@@ -110,32 +110,32 @@ impl Syslog {
             .env("SSO_TEST_SYSLOG", &self.path);
     }
 
-    /// All lines so far.
+    /// Returns all lines.
     pub fn lines(&self) -> Vec<Line> {
         self.since(0)
     }
 
-    /// The place up to which the log has come; for [`Syslog::since`].
+    /// Returns the current position in the log, for [`Syslog::since`].
     pub fn mark(&self) -> usize {
         self.log.lines().len()
     }
 
-    /// The lines since `mark`.
+    /// Returns the lines after `mark`.
     pub fn since(&self, mark: usize) -> Vec<Line> {
         self.log.lines()[mark..].to_vec()
     }
 
-    /// Whether a line so far has `text` in it.
+    /// Returns whether any line contains `text`.
     pub fn contains(&self, text: &str) -> bool {
         self.log.lines().iter().any(|line| line.text.contains(text))
     }
 
-    /// Waits for a line, old or new, that `wanted` accepts.
+    /// Waits until any line, old or new, matches `wanted`.
     pub fn wait_for(&self, wanted: impl Fn(&Line) -> bool, limit: Duration) -> Option<Line> {
         self.wait_for_since(0, wanted, limit)
     }
 
-    /// Waits for a line after `mark` that `wanted` accepts.
+    /// Waits until a line after `mark` matches `wanted`.
     pub fn wait_for_since(
         &self,
         mark: usize,
@@ -158,7 +158,7 @@ impl Syslog {
         }
     }
 
-    /// The last lines, for the message of a failing test.
+    /// Returns the last 40 lines, for the message of a failing test.
     pub fn tail(&self) -> String {
         let lines = self.log.lines();
         lines[lines.len().saturating_sub(40)..]
@@ -173,7 +173,8 @@ impl Syslog {
     }
 }
 
-/// Builds a library from a source in C, for `LD_PRELOAD`; `name` is its path without an extension.
+/// Compiles a C source to a shared library for `LD_PRELOAD`. `name` is its path without the
+/// extension.
 pub fn build_preload(scratch: &Scratch, name: &Path, source: &str) -> PathBuf {
     let source = scratch.write(name.with_extension("c"), source);
     let library = scratch.join(name.with_extension("so"));
@@ -198,7 +199,7 @@ impl Drop for Syslog {
 
 impl Log {
     fn lines(&self) -> std::sync::MutexGuard<'_, Vec<Line>> {
-        // A test that panics while it looks at the log must not take the others with it.
+        // A test that panics while it holds the lock must not make others fail.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,10 +1,9 @@
 /*
- * syslog(3) for the programs that a test runs: each line goes as one datagram to the unix socket
- * named by SSO_TEST_SYSLOG instead of /dev/log, which is the host's.
+ * Replaces syslog(3) in the programs that a test runs: each line is sent as one datagram to the
+ * unix socket named by SSO_TEST_SYSLOG instead of to /dev/log of the host.
  *
- * The socket is opened for each line anew. A daemon closes all descriptors it does not know and
- * gets the numbers again for its own files, so a descriptor kept here would sooner or later be
- * one of those.
+ * The socket is opened for each line. A daemon closes descriptors that it does not know and reuses
+ * their numbers, so that a descriptor kept open here could later refer to one of its own files.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -41,8 +40,8 @@ static void send_line(const char *line, size_t length)
 {
     const char *path = getenv("SSO_TEST_SYSLOG");
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    /* The reader may be busy, or its test be over: wait for it, but not for long. */
-    struct timeval patience = { .tv_sec = 1 };
+    /* The receiver may be busy or gone: wait for it, but at most for a second. */
+    struct timeval timeout = { .tv_sec = 1 };
     int fd;
 
     if (!path || strlen(path) >= sizeof address.sun_path)
@@ -51,7 +50,7 @@ static void send_line(const char *line, size_t length)
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     while (sendto(fd, line, length, MSG_NOSIGNAL, (struct sockaddr *)&address, sizeof address) < 0
            && errno == EINTR)
         ;
@@ -65,7 +64,7 @@ void vsyslog(int priority, const char *format, va_list arguments)
     int length;
     int text;
 
-    /* The mask is still glibc's; 0 asks for it and changes nothing. */
+    /* glibc keeps the mask; an argument of 0 reads it without changing it. */
     if (!(setlogmask(0) & LOG_MASK(LOG_PRI(priority))))
         return;
     if ((priority & LOG_FACMASK) == 0)
@@ -91,7 +90,7 @@ void syslog(int priority, const char *format, ...)
     va_end(arguments);
 }
 
-/* What programs built with _FORTIFY_SOURCE, which is all of Debian's, call instead. */
+/* Programs built with _FORTIFY_SOURCE, such as all of Debian's, call these functions instead. */
 void __syslog_chk(int priority, int flag, const char *format, ...)
 {
     va_list arguments;

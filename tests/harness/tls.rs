@@ -10,48 +10,51 @@ use rustls::{
 use std::net::TcpStream;
 use std::sync::Arc;
 
-/// A stream whose other end knows the certificate authority of the test.
+/// The client side of a TLS connection.
 pub type ClientStream = StreamOwned<ClientConnection, TcpStream>;
-/// A stream of one of the test's servers.
+/// The server side of a TLS connection.
 pub type ServerStream = StreamOwned<ServerConnection, TcpStream>;
 
-/// A server's configuration.
+/// Builds the TLS configuration of a server.
 pub fn server_config(identity: &Identity) -> Arc<ServerConfig> {
-    let certificate =
-        CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a private key");
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())
+        .expect("the certificate is invalid");
+    let key =
+        PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("the private key is invalid");
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("TLS versions")
+        .expect("the provider supports no TLS version")
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
-        .expect("a certificate with its key");
+        .expect("the certificate and the key do not match");
     Arc::new(config)
 }
 
-/// The server's end of a connection; the handshake happens with the first read.
+/// Wraps the server side of a connection. The first read performs the handshake.
 pub fn accept(config: &Arc<ServerConfig>, stream: TcpStream) -> ServerStream {
-    let connection = ServerConnection::new(Arc::clone(config)).expect("a TLS connection");
+    let connection =
+        ServerConnection::new(Arc::clone(config)).expect("cannot create the TLS connection");
     StreamOwned::new(connection, stream)
 }
 
-/// The client's end of a connection to localhost, trusting `ca_pem` alone.
+/// Wraps the client side of a connection to localhost, with `ca_pem` as the only trust anchor.
 pub fn connect(ca_pem: &str, stream: TcpStream) -> ClientStream {
     let mut roots = RootCertStore::empty();
     roots
-        .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("a certificate"))
-        .expect("an authority's certificate");
+        .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("the certificate is invalid"))
+        .expect("the CA certificate is invalid");
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("TLS versions")
+        .expect("the provider supports no TLS version")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from("localhost").expect("a host name");
-    let connection = ClientConnection::new(Arc::new(config), name).expect("a TLS connection");
+    let name = ServerName::try_from("localhost").expect("the host name is invalid");
+    let connection =
+        ClientConnection::new(Arc::new(config), name).expect("cannot create the TLS connection");
     StreamOwned::new(connection, stream)
 }
 
-/// Named, because another dependency may bring a second one, and rustls then refuses to choose.
+/// Returns the provider explicitly: rustls does not choose one if a dependency enables a second.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

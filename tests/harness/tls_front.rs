@@ -1,4 +1,4 @@
-//! TLS before a server that has none.
+//! A TLS-terminating reverse proxy for an http server.
 
 use super::authority::Authority;
 use super::http;
@@ -6,7 +6,8 @@ use super::https_server::{Server, Stream};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
-/// Starts it before a server on loopback that answers one request a connection.
+/// Starts a proxy for the http server on loopback port `behind`, which must close the connection
+/// after each reply.
 pub fn start(authority: &Authority, behind: u16) -> Server {
     let identity = authority.server_certificate();
     Server::start(Some(&identity), move |mut stream, _| {
@@ -16,7 +17,7 @@ pub fn start(authority: &Authority, behind: u16) -> Server {
     })
 }
 
-/// The reply ends where the connection to the server does.
+/// Forwards one request and copies the reply until the server closes the connection.
 fn forward(stream: &mut dyn Stream, behind: u16) -> io::Result<()> {
     let mut stream = stream;
     let Some(request) = http::read_request(&mut stream) else {
@@ -24,10 +25,10 @@ fn forward(stream: &mut dyn Stream, behind: u16) -> io::Result<()> {
     };
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, behind))?;
     server.write_all(request.head.as_bytes())?;
-    // As fronts do: phpCAS takes no proxy granting ticket unless it came by https.
+    // Reverse proxies send this header. phpCAS accepts a proxy-granting ticket only over https.
     server.write_all(b"\r\nX-Forwarded-Proto: https\r\n\r\n")?;
     server.write_all(&request.body)?;
-    // A client that has gone, or a server that ends within its reply, is what the other end sees.
+    // The client notices a truncated reply; a client that closed the connection needs no reply.
     let _ = io::copy(&mut server, &mut stream);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A server of threads at a unix socket, for what stands where a saslauthd would: one accepts, each
-//! connection has one, and all are gone when it is dropped.
+//! A server at a unix socket, used by the mocks of saslauthd. One thread accepts connections, and
+//! each connection has its own. Dropping the server ends all of them.
 
 use super::https_server::{End, lock};
 use super::scratch::set_mode;
@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What a server does with a connection.
+/// Handles one connection.
 type Handler = dyn Fn(UnixStream, &End) + Send + Sync;
 
-/// A listening server. Whoever can reach its directory may connect.
+/// A running server. Any user who can reach the directory of the socket may connect.
 pub struct UnixServer {
     shared: Arc<Shared>,
     path: PathBuf,
@@ -34,7 +34,7 @@ struct Shared {
 impl UnixServer {
     /// Starts to listen at `path`.
     pub fn start(path: &Path, handler: impl Fn(UnixStream, &End) + Send + Sync + 'static) -> Self {
-        let listener = UnixListener::bind(path).expect("a socket to listen at");
+        let listener = UnixListener::bind(path).expect("cannot bind the unix socket");
         set_mode(path, 0o666);
         let shared = Arc::new(Shared {
             handler: Box::new(handler),
@@ -51,12 +51,12 @@ impl UnixServer {
         }
     }
 
-    /// Its socket.
+    /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
@@ -68,14 +68,14 @@ impl Shared {
             if self.ended.load(Ordering::SeqCst) {
                 return;
             }
-            let stream = stream.expect("a connection");
+            let stream = stream.expect("cannot accept a connection");
             let number = self.accepted.fetch_add(1, Ordering::SeqCst);
-            let handle = stream.try_clone().expect("a stream");
+            let handle = stream.try_clone().expect("cannot duplicate the stream");
             lock(&self.open).insert(number, handle);
             let shared = Arc::clone(&self);
             thread::spawn(move || {
                 (shared.handler)(stream, &shared.end);
-                // The handle here would keep the connection open.
+                // The duplicate would keep the connection open.
                 lock(&shared.open).remove(&number);
             });
         }
@@ -85,7 +85,7 @@ impl Shared {
 impl Drop for UnixServer {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
-        // Only a connection wakes a thread that waits in accept().
+        // accept() returns only when a client connects.
         let _ = UnixStream::connect(&self.path);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();

@@ -1,26 +1,27 @@
-//! What a process takes of the machine, as /proc has it.
+//! The resources that a process uses, from /proc.
 
 use std::fs;
 
-/// At one moment.
+/// A measurement of one process.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// Memory in use (VmRSS), in kB.
+    /// Resident memory (VmRSS), in kB.
     pub memory: usize,
-    /// Of that what no file has (RssAnon), in kB: its heap and its stacks.
+    /// Resident anonymous memory (RssAnon), in kB: heap and stacks.
     pub anonymous: usize,
-    /// The most that it was (VmHWM), in kB.
+    /// Peak resident memory (VmHWM), in kB.
     pub peak: usize,
-    /// Its threads.
+    /// Number of threads.
     pub threads: usize,
-    /// Its open descriptors.
+    /// Number of open file descriptors.
     pub descriptors: usize,
 }
 
 impl Usage {
-    /// Of the process with this id, which runs.
+    /// Measures the running process with this ID.
     pub fn of(pid: u32) -> Self {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))
+            .expect("cannot read the status of the process");
         let field = |name: &str| {
             let mut lines = status.lines();
             let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -35,7 +36,7 @@ impl Usage {
             peak: field("VmHWM"),
             threads: field("Threads"),
             descriptors: fs::read_dir(format!("/proc/{pid}/fd"))
-                .expect("its descriptors")
+                .expect("cannot list the descriptors of the process")
                 .count(),
         }
     }

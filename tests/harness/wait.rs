@@ -1,17 +1,18 @@
-//! Waiting that always ends.
+//! Waiting with a time limit.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a server gets to do something or to stop: generous, because two cores may serve many tests.
+/// Time limit for a server to do something or to stop. It is generous, because many tests may share
+/// two cores.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a server gets to start, to end or to answer a browser on a machine that does much else.
+/// Time limit for a server to start, to exit or to answer a browser on a heavily loaded machine.
 pub const STARTING: Duration = Duration::from_secs(180);
 
-const STEP: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Asks `probe` again and again until it yields something or `limit` is over.
+/// Calls `probe` repeatedly until it returns `Some` or `limit` has passed.
 pub fn wait_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
@@ -21,11 +22,11 @@ pub fn wait_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Opt
         if Instant::now() >= deadline {
             return None;
         }
-        thread::sleep(STEP);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Waits until `condition` holds; false if it does not within `limit`.
+/// Waits until `condition` holds. Returns false if it does not hold within `limit`.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     wait_for(limit, || condition().then_some(())).is_some()
 }

@@ -1,22 +1,22 @@
-//! The section COMMANDS of sasl-sso(8).
+//! Generates the section COMMANDS of sasl-sso(8).
 
 use clap::{Arg, Command};
 
 use super::roff::{bold, italic, literal, prose};
 
-/// Every command, and those below it, with all that each can be told.
+/// Returns the descriptions of all commands and their arguments.
 pub fn commands() -> String {
     let mut program = sso::cli::command();
     program.build();
     let mut roff = String::new();
     for command in program.get_subcommands() {
-        tell(command, &mut roff);
+        describe(command, &mut roff);
     }
     roff
 }
 
-/// Clap's own `help` is told by the synopsis.
-fn tell(command: &Command, roff: &mut String) {
+/// Describes a command and its subcommands. Skips clap's `help`, which the synopsis mentions.
+fn describe(command: &Command, roff: &mut String) {
     if command.get_name() == "help" || command.is_hide_set() {
         return;
     }
@@ -26,7 +26,7 @@ fn tell(command: &Command, roff: &mut String) {
         .get_arguments()
         .filter(|argument| !argument.is_hide_set() && argument.get_id() != "help")
         .collect();
-    // Where there are commands below it, it does nothing itself.
+    // A command with subcommands does nothing itself.
     if !command.has_subcommands() {
         let mut synopsis = bold(name);
         synopsis.push_str(&choices(command));
@@ -50,21 +50,21 @@ fn tell(command: &Command, roff: &mut String) {
     if let Some(after) = command.get_after_help() {
         roff.push_str(&format!(".PP\n{}", with_examples(&after.to_string())));
     }
-    for below in command.get_subcommands() {
-        tell(below, roff);
+    for subcommand in command.get_subcommands() {
+        describe(subcommand, roff);
     }
 }
 
-/// Those of which one must be said.
+/// Returns the groups of arguments of which one is required.
 fn choices(command: &Command) -> String {
     let groups = command.get_groups().filter(|group| group.is_required_set());
-    let one_of = |group: &clap::ArgGroup| {
+    let alternatives = |group: &clap::ArgGroup| {
         let members = group.get_args();
         let found = members.filter_map(|id| command.get_arguments().find(|a| a.get_id() == id));
         let usages: Vec<String> = found.map(usage).collect();
         format!("\n{{{}}}", usages.join(" |\n"))
     };
-    groups.map(one_of).collect()
+    groups.map(alternatives).collect()
 }
 
 fn is_choice(command: &Command, argument: &Arg) -> bool {
@@ -72,7 +72,7 @@ fn is_choice(command: &Command, argument: &Arg) -> bool {
     groups.any(|group| group.get_args().any(|id| id == argument.get_id()))
 }
 
-/// What is indented is to be typed.
+/// Formats text in which indented lines are commands to type.
 fn with_examples(text: &str) -> String {
     let mut roff = String::new();
     let mut is_example = false;
@@ -100,7 +100,7 @@ fn with_examples(text: &str) -> String {
     roff
 }
 
-/// The argument as it is written.
+/// Returns the argument as it is typed.
 fn usage(argument: &Arg) -> String {
     let values = argument.get_value_names().unwrap_or_default();
     let takes_value = argument.get_action().takes_values();
@@ -118,7 +118,7 @@ fn usage(argument: &Arg) -> String {
     }
 }
 
-/// What it is for, what may be said, and what is taken if nothing is.
+/// Returns the help, the possible values and the default of an argument.
 fn meaning(argument: &Arg) -> String {
     let help = argument.get_long_help().or(argument.get_help());
     let mut text = help.map(ToString::to_string).unwrap_or_default();
@@ -131,8 +131,8 @@ fn meaning(argument: &Arg) -> String {
     if takes_value && !values.is_empty() {
         text.push_str(&format!(" ({})", values.join(", ")));
     }
-    let tells_default = takes_value && !argument.is_hide_default_value_set();
-    if let ([default], true) = (argument.get_default_values(), tells_default) {
+    let shows_default = takes_value && !argument.is_hide_default_value_set();
+    if let ([default], true) = (argument.get_default_values(), shows_default) {
         text.push_str(&format!(" [default: `{}`]", default.to_string_lossy()));
     }
     text

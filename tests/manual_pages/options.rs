@@ -1,10 +1,10 @@
-//! The section OPTIONS of sasl-sso.conf(5).
+//! Generates the section OPTIONS of sasl-sso.conf(5).
 
 use sso::config::{Described, OPTIONS, Unset};
 
 use super::roff::{bold, literal, prose};
 
-/// Every option, by what it is about.
+/// Returns the descriptions of all options, grouped by prefix.
 pub fn options() -> String {
     let mut roff = String::new();
     for (prefix, about) in [
@@ -13,13 +13,13 @@ pub fn options() -> String {
         ("sso_", "Both"),
     ] {
         roff.push_str(&format!(".SS {}\n", literal(about)));
-        let told = OPTIONS.iter().filter(|o| o.name.starts_with(prefix));
-        roff.extend(told.map(tell));
+        let described = OPTIONS.iter().filter(|o| o.name.starts_with(prefix));
+        roff.extend(described.map(describe));
     }
     roff
 }
 
-fn tell(option: &Described) -> String {
+fn describe(option: &Described) -> String {
     let mut name = bold(option.name);
     if let Some(rest) = option.rest() {
         name.push_str(&format!(

@@ -1,9 +1,9 @@
-//! Text as man(7) writes it.
+//! Formats text as roff for man(7).
 
-/// The longest line of what is generated, in bytes, if words allow.
-const WIDTH: usize = 78;
+/// Maximum length of a generated line in bytes, unless a word is longer.
+const MAX_LINE_BYTES: usize = 78;
 
-/// What is written as it stands: an option, a path, a value.
+/// Escapes text that is shown verbatim: an option, a path or a value.
 pub fn literal(text: &str) -> String {
     let mut roff = String::new();
     for character in text.chars() {
@@ -31,15 +31,14 @@ pub fn italic(text: &str) -> String {
     format!("\\fI{}\\fR", literal(text))
 }
 
-/// Sentences, each on lines of its own. What stands in backquotes, and what is an
-/// option, becomes bold.
+/// Formats sentences, each starting on a new line. Text in backquotes and options are bold.
 pub fn prose(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut ends_sentence = true;
     for word in words(text) {
         let roff = word_of_prose(&word);
         match lines.last_mut() {
-            Some(line) if !ends_sentence && line.len() + roff.len() < WIDTH => {
+            Some(line) if !ends_sentence && line.len() + roff.len() < MAX_LINE_BYTES => {
                 line.push(' ');
                 line.push_str(&roff);
             }
@@ -55,7 +54,7 @@ pub fn prose(text: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What stands in backquotes is one word, blanks and all.
+/// Splits text into words. Text in backquotes is one word.
 fn words(text: &str) -> Vec<String> {
     let parts = text.split('`').enumerate();
     let joined: Vec<String> = parts
@@ -77,8 +76,8 @@ fn word_of_prose(word: &str) -> String {
     }
     match word.find("--") {
         Some(start) => {
-            let of_name = |c: char| c == '-' || c.is_ascii_alphanumeric();
-            let length = word[start..].find(|c| !of_name(c));
+            let is_option_char = |c: char| c == '-' || c.is_ascii_alphanumeric();
+            let length = word[start..].find(|c| !is_option_char(c));
             let end = length.map_or(word.len(), |length| start + length);
             let (before, after) = (&word[..start], &word[end..]);
             format!(
@@ -92,7 +91,7 @@ fn word_of_prose(word: &str) -> String {
     }
 }
 
-/// As [`literal`], but with the apostrophe of a text.
+/// Like [`literal`], with a typographic apostrophe.
 fn plain(text: &str) -> String {
     literal(text).replace("\\(aq", "'")
 }

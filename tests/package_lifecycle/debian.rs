@@ -1,4 +1,4 @@
-//! A Debian of its own with a stock Cyrus, in a chroot.
+//! A private Debian system with a stock Cyrus, in a chroot.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,9 +10,9 @@ use crate::harness::process::Process;
 use crate::harness::scratch::Scratch;
 use crate::harness::wait::{PATIENCE, wait_until};
 
-/// Directories whose content is no package's: the package manager's own records, logs, caches,
-/// and what Cyrus keeps.
-const NOISE: &[&str] = &[
+/// Directories whose contents belong to no package: records of the package manager, logs, caches,
+/// and data of Cyrus.
+const IGNORED_DIRECTORIES: &[&str] = &[
     "/dev",
     "/proc",
     "/sys",
@@ -25,7 +25,7 @@ const NOISE: &[&str] = &[
     "/var/spool",
 ];
 
-/// Below it nothing runs but what a test starts.
+/// A Debian system in a chroot. It runs only the programs that a test starts.
 pub struct Debian {
     scratch: Scratch,
     root: PathBuf,
@@ -34,8 +34,8 @@ pub struct Debian {
 }
 
 impl Debian {
-    /// Makes it, with alice, who has a password, and imapd on loopback. It is of this machine's
-    /// release, or of that which `SSO_DEBIAN` names.
+    /// Creates the system, with imapd on loopback and a user, alice, who has a password. The
+    /// release is that of the host, or the one that `SSO_DEBIAN` names.
     pub fn new(scratch: &Scratch) -> Self {
         let root = scratch.join("debian");
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -45,8 +45,11 @@ impl Debian {
             .args([&release, "", "cyrus-imapd"])
             .args(["libsasl2-modules", "libsasl2-modules-db", "sasl2-bin"])
             .status()
-            .expect("make-debian");
-        assert!(made.success(), "make-debian, as root: {made}");
+            .expect("cannot run scripts/make-debian");
+        assert!(
+            made.success(),
+            "scripts/make-debian failed (it needs root): {made}"
+        );
         let debian = Self {
             scratch: scratch.clone(),
             root,
@@ -68,24 +71,27 @@ impl Debian {
             ("sasl_auxprop_plugin", "sasldb"),
         ]);
         debian.run("printf secret | saslpasswd2 -p -c -u localhost alice");
-        // As at boot, by tmpfiles.d.
+        // These directories are normally created by tmpfiles.d at boot.
         debian.run("install -d -o cyrus -g mail /run/cyrus /run/cyrus/socket /run/cyrus/lock /run/cyrus/proc");
         debian
     }
 
+    /// Returns the path outside of the chroot.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
+    /// Writes a file of the system.
     pub fn write(&self, path: &str, text: &str) {
         fs::write(self.path(path), text).expect(path);
     }
 
+    /// Reads a file of the system.
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).expect(path)
     }
 
-    /// Sets options in /etc/imapd.conf.
+    /// Sets options in /etc/imapd.conf, replacing those of the same name.
     pub fn set(&self, options: &[(&str, &str)]) {
         let is_set = |line: &str| {
             let key = line.split(':').next();
@@ -103,31 +109,35 @@ impl Debian {
         self.write("/etc/imapd.conf", &text);
     }
 
-    /// Runs a shell command inside: whether it succeeds, and what it prints.
+    /// Runs a shell command in the system. Returns whether it succeeded, and its output.
     pub fn attempt(&self, script: &str) -> (bool, String) {
         let mut command = self.command("sh");
         command.args(["-c", &format!("exec 2>&1; {script}")]);
-        let output = command.output().expect("chroot");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.success(), said)
+        let result = command
+            .output()
+            .expect("cannot run a command in the chroot");
+        let output = String::from_utf8_lossy(&result.stdout).into_owned();
+        (result.status.success(), output)
     }
 
+    /// Runs a shell command in the system and returns its output. Panics if it fails.
     pub fn run(&self, script: &str) -> String {
-        let (success, said) = self.attempt(script);
-        assert!(success, "{script}\n{said}");
-        said
+        let (success, output) = self.attempt(script);
+        assert!(success, "{script}\n{output}");
+        output
     }
 
-    /// Installs packages of the host's files.
+    /// Installs package files of the host.
     pub fn install(&self, packages: &[PathBuf]) {
         for package in packages {
-            let name = package.file_name().expect("a package");
-            fs::copy(package, self.root.join("tmp").join(name)).expect("a copy");
+            let name = package.file_name().expect("the package has no file name");
+            fs::copy(package, self.root.join("tmp").join(name)).expect("cannot copy the package");
         }
-        let said = self.run("dpkg -i /tmp/*.deb && rm /tmp/*.deb");
-        println!("{said}");
+        let output = self.run("dpkg -i /tmp/*.deb && rm /tmp/*.deb");
+        println!("{output}");
     }
 
+    /// Starts Cyrus and waits until it listens.
     pub fn start_cyrus(&mut self) {
         let mut command = self.command("/usr/sbin/cyrmaster");
         command.args(["-C", "/etc/imapd.conf", "-M", "/etc/cyrus.conf"]);
@@ -135,24 +145,29 @@ impl Debian {
         let up = wait_until(PATIENCE, || !master.running() || self.port.listened());
         assert!(
             up && master.running(),
-            "Cyrus does not start\n{}",
+            "Cyrus did not start\n{}",
             master.output()
         );
         self.master = Some(master);
     }
 
+    /// Restarts Cyrus.
     pub fn restart_cyrus(&mut self) {
         self.master = None;
         self.start_cyrus();
     }
 
+    /// Returns the port of imapd.
     pub fn imap_port(&self) -> u16 {
         self.port.number()
     }
 
-    /// All files that a package may have left: path, and what it is.
+    /// Returns all files outside of [`IGNORED_DIRECTORIES`] by path, with type, mode, owner and link target.
     pub fn files(&self) -> BTreeMap<String, String> {
-        let prune: Vec<String> = NOISE.iter().map(|path| format!("-path {path}")).collect();
+        let prune: Vec<String> = IGNORED_DIRECTORIES
+            .iter()
+            .map(|path| format!("-path {path}"))
+            .collect();
         let listing = self.run(&format!(
             "find / \\( {} \\) -prune -o -printf '%p %y %m %u %g %l\\n'",
             prune.join(" -o ")
@@ -163,7 +178,8 @@ impl Debian {
             .collect()
     }
 
-    /// In a mount namespace of its own: /proc goes with the last process.
+    /// Builds a command that runs in a private mount namespace, where /proc is unmounted when the
+    /// last process ends.
     fn command(&self, program: &str) -> Command {
         const ENTER: &str = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
         let mut command = self.scratch.command("unshare");

@@ -1,43 +1,44 @@
-//! The bill of materials: what is linked into the binaries, and under which licenses.
+//! The bill of materials: the crates linked into the binaries, and their licenses.
 
-use super::deb::{Deb, root, said};
+use super::deb::{Deb, root, run};
 use crate::harness::scratch::Scratch;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// Names with versions, and their checksums in Cargo.lock.
+/// Returns the checksums in Cargo.lock by name and version.
 fn locked() -> BTreeMap<(String, String), Option<String>> {
-    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("cannot read Cargo.lock");
     let packages = lock.split("[[package]]").skip(1).map(|package| {
         let field = |name: &str| {
             let start = format!("{name} = \"");
             let value = package.lines().find_map(|line| line.strip_prefix(&start))?;
             Some(value.trim_end_matches('"').to_owned())
         };
-        let name = field("name").expect("a name");
+        let name = field("name").expect("the package has no name");
         (
-            (name, field("version").expect("a version")),
+            (name, field("version").expect("the package has no version")),
             field("checksum"),
         )
     });
     packages.collect()
 }
 
-/// What cargo says is linked: its own flat list of what is no macro, no build script, no test.
+/// Returns the crates that are linked according to cargo, without procedural macros and
+/// dependencies of build scripts and tests.
 fn linked() -> Vec<(String, String)> {
     let arguments =
         "tree --locked --offline --edges normal,no-proc-macro --prefix none --format {p}";
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(arguments.split(' ')).current_dir(root());
-    let mut crates: Vec<(String, String)> = said(&mut cargo)
+    let mut crates: Vec<(String, String)> = run(&mut cargo)
         .lines()
         .map(|line| {
             let mut words = line.split(' ');
-            let name = words.next().expect("a name").to_owned();
+            let name = words.next().expect("the line has no name").to_owned();
             let version = words
                 .next()
-                .expect("a version")
+                .expect("the line has no version")
                 .trim_start_matches('v')
                 .to_owned();
             (name, version)
@@ -48,17 +49,17 @@ fn linked() -> Vec<(String, String)> {
     crates
 }
 
-fn bill(deb: &Deb, name: &str) -> Value {
+fn read_bill(deb: &Deb, name: &str) -> Value {
     let text = deb.read(&format!("usr/share/doc/{name}/sbom.cdx.json.gz"));
-    serde_json::from_str(&text).expect("JSON")
+    serde_json::from_str(&text).expect("the bill of materials is not JSON")
 }
 
 #[test]
-fn the_bill_of_materials_has_each_linked_crate_with_its_checksum_and_nothing_else() {
+fn bill_of_materials_lists_exactly_the_linked_crates() {
     let scratch = Scratch::new("bill");
     let lock = locked();
     let linked = linked();
-    // Those that nobody would believe to be missing, or to be there.
+    // Checks the list itself with crates that are known to be linked, or not.
     for (name, is_linked) in [
         ("aws-lc-sys", true),
         ("rustls", true),
@@ -72,20 +73,22 @@ fn the_bill_of_materials_has_each_linked_crate_with_its_checksum_and_nothing_els
         );
     }
     for name in ["libsasl2-modules-sso", "sasl-sso"] {
-        let bill = bill(&Deb::of(&scratch, name), name);
+        let bill = read_bill(&Deb::of(&scratch, name), name);
         assert_eq!(
             (&bill["bomFormat"], &bill["specVersion"]),
             (&"CycloneDX".into(), &"1.5".into())
         );
         let ours = &bill["metadata"]["component"];
-        let components = bill["components"].as_array().expect("components");
-        let mut billed = Vec::new();
+        let components = bill["components"]
+            .as_array()
+            .expect("the bill of materials has no components");
+        let mut listed = Vec::new();
         for component in components.iter().chain([ours]) {
             let text = |name: &str| component[name].as_str().expect(name).to_owned();
             let id = (text("name"), text("version"));
             assert!(component["licenses"][0]["expression"].is_string(), "{id:?}");
             assert_eq!(text("purl"), format!("pkg:cargo/{}@{}", id.0, id.1));
-            // Rust's own library comes with the compiler.
+            // The standard library comes with the compiler.
             if id.0 == "std" {
                 continue;
             }
@@ -93,15 +96,15 @@ fn the_bill_of_materials_has_each_linked_crate_with_its_checksum_and_nothing_els
                 .as_str()
                 .map(str::to_owned);
             assert_eq!(lock.get(&id), Some(&checksum), "{id:?}");
-            billed.push(id);
+            listed.push(id);
         }
-        billed.sort();
-        assert_eq!(billed, linked);
+        listed.sort();
+        assert_eq!(listed, linked);
     }
 }
 
 #[test]
-fn every_linked_crate_comes_with_its_license() {
+fn every_linked_crate_has_its_license() {
     let scratch = Scratch::new("licenses");
     for name in ["libsasl2-modules-sso", "sasl-sso"] {
         let deb = Deb::of(&scratch, name);
@@ -119,15 +122,15 @@ fn every_linked_crate_comes_with_its_license() {
                 "{linked}"
             );
         }
-        for of_others in [
+        for notice in [
             "OpenLDAP Public License",
             "fiat",
             "RSA Data Security",
             "Carnegie Mellon",
         ] {
             assert!(
-                texts.contains(of_others) || copyright.contains(of_others),
-                "{of_others}"
+                texts.contains(notice) || copyright.contains(notice),
+                "{notice}"
             );
         }
     }

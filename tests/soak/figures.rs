@@ -1,47 +1,51 @@
-//! What the servers take of the machine.
+//! Measures the resources that the servers use.
 
-use super::site::{Site, read};
+use super::servers::{SoakServers, read};
 use crate::harness::https_server::lock;
 use crate::harness::usage::Usage;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// Growth that is no leak, in kB: what the C library makes of other logins.
-const MEMORY: usize = 2_048;
+/// Permitted growth of an imapd in kB, caused by the allocator of the C library.
+const MAX_MEMORY_GROWTH_KB: usize = 2_048;
 
-/// A process with a mailbox open has more than one without.
-const DESCRIPTORS: usize = 4;
+/// Permitted growth in descriptors: a process with an open mailbox has more than one without.
+const MAX_DESCRIPTOR_GROWTH: usize = 4;
 
-/// At one moment; memory in kB.
+/// A measurement; memory in kB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
-    /// Of master's children.
+    /// Number of imapd processes.
     pub processes: usize,
+    /// Resident memory of all imapd processes.
     pub resident: usize,
+    /// Proportional set size of all imapd processes.
     pub proportional: usize,
+    /// Descriptors of all imapd processes.
     pub descriptors: usize,
-    /// Of the one that has most.
+    /// Descriptors of the imapd process with the most of them.
     pub most_descriptors: usize,
-    /// Of the daemon.
+    /// Resource usage of the daemon.
     pub daemon: Option<Usage>,
-    /// On the disk.
+    /// Disk usage of the state directory in kB.
     pub state: usize,
+    /// Number of files in the state directory.
     pub state_files: usize,
 }
 
 impl Figures {
-    /// Of a site whose Cyrus runs.
-    pub fn of(site: &Site) -> Self {
+    /// Measures all servers while Cyrus is running.
+    pub fn of(servers: &SoakServers) -> Self {
         let mut figures = Self {
-            daemon: lock(&site.daemon)
+            daemon: lock(&servers.daemon)
                 .as_ref()
                 .map(|daemon| Usage::of(daemon.pid())),
             ..Self::default()
         };
-        let cyrus = read(&site.cyrus);
+        let cyrus = read(&servers.cyrus);
         for pid in cyrus.children() {
-            // It may be gone by now.
+            // The process may have ended.
             let Some((resident, proportional)) = memory(pid) else {
                 continue;
             };
@@ -52,9 +56,9 @@ impl Figures {
             figures.descriptors += descriptors;
             figures.most_descriptors = figures.most_descriptors.max(descriptors);
         }
-        for entry in fs::read_dir(cyrus.state_dir()).expect("the state directory") {
-            if let Ok(metadata) = entry.expect("an entry").metadata() {
-                let blocks = usize::try_from(metadata.blocks()).expect("a small file");
+        for entry in fs::read_dir(cyrus.state_dir()).expect("cannot list the state directory") {
+            if let Ok(metadata) = entry.expect("cannot list the state directory").metadata() {
+                let blocks = usize::try_from(metadata.blocks()).expect("the file is too large");
                 figures.state += blocks / 2;
                 figures.state_files += 1;
             }
@@ -62,31 +66,39 @@ impl Figures {
         figures
     }
 
-    /// Neither Cyrus nor the daemon has grown since `before`, nor what they have on the disk by more
-    /// than the sessions of an hour.
+    /// Panics if Cyrus or the daemon has grown since `before`, or the state directory by more than
+    /// the sessions of an hour need.
     pub fn assert_not_grown(&self, before: &Self) {
-        let same = |what: &str, of: fn(&Self) -> usize, more: usize| {
+        let check = |what: &str, of: fn(&Self) -> usize, more: usize| {
             let (before, after) = (of(before), of(self));
             assert!(
                 after <= before + more,
                 "{what}: {before} at the start, {after} at the end"
             );
         };
-        same("memory of an imapd", Self::proportional_each, MEMORY);
-        same(
+        check(
+            "memory of an imapd",
+            Self::proportional_each,
+            MAX_MEMORY_GROWTH_KB,
+        );
+        check(
             "descriptors of an imapd",
             |all| all.most_descriptors,
-            DESCRIPTORS,
+            MAX_DESCRIPTOR_GROWTH,
         );
         let daemon = |all: &Self| all.daemon.map_or(0, |usage| usage.memory);
-        same("memory of the daemon", daemon, 4 * MEMORY);
+        check("memory of the daemon", daemon, 4 * MAX_MEMORY_GROWTH_KB);
         let daemon = |all: &Self| all.daemon.map_or(0, |usage| usage.descriptors);
-        same("descriptors of the daemon", daemon, DESCRIPTORS);
-        same("the state directory", |all| all.state, 8 * MEMORY);
-        same("its files", |all| all.state_files, 0);
+        check("descriptors of the daemon", daemon, MAX_DESCRIPTOR_GROWTH);
+        check(
+            "the state directory",
+            |all| all.state,
+            8 * MAX_MEMORY_GROWTH_KB,
+        );
+        check("the number of state files", |all| all.state_files, 0);
     }
 
-    /// Of each of master's children, on the average.
+    /// Returns the average proportional set size of an imapd process.
     pub fn proportional_each(&self) -> usize {
         self.proportional / self.processes.max(1)
     }
@@ -116,7 +128,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Resident and proportional set size of a process, if it is there.
+/// Returns the resident and the proportional set size of a process, in kB, if it exists.
 fn memory(pid: u32) -> Option<(usize, usize)> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let field = |name: &str| {

@@ -1,31 +1,31 @@
-//! What was being played when, and which failed logins that explains.
+//! Records the events of a run and determines which failed logins they explain.
 
-use super::login::Loss;
+use super::login::Failure;
 use crate::harness::https_server::lock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// What happens on purpose.
+/// A deliberate disruption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// CAS is stopped, or accepts connections and says nothing; until a new ticket is judged again.
+    /// CAS is stopped or hangs, until it validates tickets again.
     CasDown,
-    /// The issuer is stopped; until an unknown key is looked for again.
+    /// The issuer is stopped, until keys are fetched from it again.
     IssuerDown,
-    /// It starts again with the keys of this generation, those of the last one beside them; until a
-    /// token of the new keys is taken.
+    /// The issuer restarts with keys of this generation and also publishes those of the previous
+    /// one, until tokens signed with the new keys are accepted.
     Rotation(usize),
-    /// master and all its children are stopped; until master listens again.
+    /// master and all its children are stopped, until master listens again.
     CyrusDown,
-    /// master is told to read its configuration again. It explains nothing.
+    /// master reloads its configuration. This explains no failure.
     CyrusHup,
     /// One imapd is killed.
     ImapdKilled,
-    /// The daemon is told to end, or killed; until it answers again.
+    /// The daemon is terminated or killed, until it answers again.
     DaemonDown,
-    /// `sessions flush --user`.
+    /// Sessions of this user are flushed (`sessions flush --user`).
     Flush(String),
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for Event {
             Self::IssuerDown => "issuer down",
             Self::Rotation(_) => "keys rotated",
             Self::CyrusDown => "Cyrus restarted",
-            Self::CyrusHup => "Cyrus told to reload",
+            Self::CyrusHup => "Cyrus reloaded",
             Self::ImapdKilled => "imapd killed",
             Self::DaemonDown => "daemon down",
             Self::Flush(_) => "sessions flushed",
@@ -44,39 +44,39 @@ impl fmt::Display for Event {
     }
 }
 
-/// A process that is killed is gone a moment later.
-const SLACK: Duration = Duration::from_secs(1);
+/// Time for a killed process to disappear after the end of an event.
+const EVENT_SLACK: Duration = Duration::from_secs(1);
 
 struct Outage {
     event: Event,
     begin: Instant,
-    /// None while it goes on.
+    /// `None` while the event lasts.
     end: Option<Instant>,
-    /// How many failures it was the explanation of.
+    /// Number of failures that this event explains.
     explained: usize,
 }
 
-/// What decides whether a login may fail, and how.
+/// What was presented, which decides how a login may fail.
 #[derive(Clone, Debug)]
 pub enum Subject {
-    /// A ticket that was not known when the login began, and when the first login with it did.
+    /// A ticket that was not known when this login began, and when the first login with it began.
     NewTicket(Instant),
-    /// A ticket that opened the door before.
+    /// A ticket that has been accepted before.
     KnownTicket,
     /// A token, and the generation of its keys.
     Token(usize),
     /// An ordinary password, right or wrong.
     Password,
-    /// What is no good ticket: CAS may have to be asked about it.
-    WrongTicket,
-    /// What is no good token: the issuer may have to be asked about its key.
-    WrongToken,
+    /// A bad ticket. CAS may have to be asked about it.
+    BadTicket,
+    /// A bad token. The key set may have to be fetched for it.
+    BadToken,
 }
 
-/// A login that failed.
+/// A failed login.
 #[derive(Clone, Debug)]
-pub struct Failed {
-    pub loss: Loss,
+pub struct FailedLogin {
+    pub failure: Failure,
     pub subject: Subject,
     pub user: String,
     pub by_daemon: bool,
@@ -85,46 +85,50 @@ pub struct Failed {
 }
 
 impl Event {
-    /// Whether a login of that time may fail so because of this.
-    fn explains(&self, failed: &Failed) -> bool {
-        let Failed { loss, subject, .. } = failed;
+    /// Returns whether this event explains a failure that happened during it.
+    fn explains(&self, failed: &FailedLogin) -> bool {
+        let FailedLogin {
+            failure, subject, ..
+        } = failed;
         match self {
-            // imapd may still have the time to say so.
-            Self::CyrusDown => matches!(loss, Loss::Cut | Loss::Outage),
-            Self::ImapdKilled => *loss == Loss::Cut,
-            Self::DaemonDown => *loss == Loss::Outage && failed.by_daemon,
+            // imapd may still reply while it shuts down.
+            Self::CyrusDown => matches!(failure, Failure::Disconnected | Failure::Outage),
+            Self::ImapdKilled => *failure == Failure::Disconnected,
+            Self::DaemonDown => *failure == Failure::Outage && failed.by_daemon,
             Self::CasDown => {
-                let asks = matches!(subject, Subject::NewTicket(_) | Subject::WrongTicket);
-                *loss == Loss::Outage && asks
+                let asks = matches!(subject, Subject::NewTicket(_) | Subject::BadTicket);
+                *failure == Failure::Outage && asks
             }
-            // The last keys serve.
-            Self::IssuerDown => *loss == Loss::Outage && matches!(subject, Subject::WrongToken),
+            // Tokens of known keys are accepted meanwhile.
+            Self::IssuerDown => *failure == Failure::Outage && matches!(subject, Subject::BadToken),
             Self::Rotation(new) => match subject {
-                Subject::WrongToken => *loss == Loss::Outage,
-                Subject::Token(keys) => *loss != Loss::Cut && (keys == new || keys + 2 <= *new),
+                Subject::BadToken => *failure == Failure::Outage,
+                Subject::Token(keys) => {
+                    *failure != Failure::Disconnected && (keys == new || keys + 2 <= *new)
+                }
                 _ => false,
             },
             Self::Flush(user) => {
                 let ticket = matches!(subject, Subject::NewTicket(_) | Subject::KnownTicket);
-                *loss == Loss::Refusal && ticket && *user == failed.user
+                *failure == Failure::Refusal && ticket && *user == failed.user
             }
             Self::CyrusHup => false,
         }
     }
 
-    /// Whether it may cut off a validation whose ticket CAS has spent by then.
-    fn may_spend_a_ticket(&self) -> bool {
+    /// Returns whether this event may interrupt a validation after CAS has consumed the ticket.
+    fn may_consume_ticket(&self) -> bool {
         use Event::{CasDown, CyrusDown, DaemonDown, ImapdKilled};
         matches!(self, CasDown | CyrusDown | DaemonDown | ImapdKilled)
     }
 }
 
-/// All outages of a run.
+/// All events of a run.
 #[derive(Default)]
 pub struct Ledger(Mutex<Vec<Outage>>);
 
 impl Ledger {
-    /// Does what `event` is; it is over with the end of `what`.
+    /// Runs `what` and records it as `event`.
     pub fn play<T>(&self, event: Event, what: impl FnOnce() -> T) -> T {
         let number = {
             let mut outages = lock(&self.0);
@@ -141,12 +145,12 @@ impl Ledger {
         done
     }
 
-    /// The outage that explains a failure.
-    pub fn explanation(&self, failed: &Failed) -> Option<Event> {
+    /// Returns the event that explains a failure, if there is one.
+    pub fn explanation(&self, failed: &FailedLogin) -> Option<Event> {
         let mut outages = lock(&self.0);
         let end = failed.end;
         let during = |outage: &Outage, begin: Instant| {
-            let is_over = |end: Instant| end + SLACK < begin;
+            let is_over = |end: Instant| end + EVENT_SLACK < begin;
             outage.begin <= end && !outage.end.is_some_and(is_over)
         };
         let is_flush = |outage: &Outage| outage.event == Event::Flush(failed.user.clone());
@@ -156,22 +160,23 @@ impl Ledger {
                 .iter()
                 .any(|one| is_flush(one) && during(one, failed.begin))
         {
-            // CAS is asked about it again.
+            // After a flush, CAS must validate the ticket again.
             failed.subject = Subject::NewTicket(failed.begin);
         }
         let explains =
             |outage: &Outage| during(outage, failed.begin) && outage.event.explains(&failed);
-        // A process has one connection.
+        // A killed process interrupts only one connection.
         let is_kill = |outage: &Outage| outage.event == Event::ImapdKilled;
         let find = |which: &dyn Fn(&Outage) -> bool| outages.iter().position(which);
         let found = find(&|outage| explains(outage) && !is_kill(outage))
             .or_else(|| find(&|outage| explains(outage) && outage.explained == 0))
-            .or_else(|| match (failed.loss, &failed.subject) {
-                // Another login with it had begun before, and it was spent by that.
-                (Loss::Refusal, Subject::NewTicket(first)) => {
-                    let spends =
-                        |outage: &Outage| outage.event.may_spend_a_ticket() || is_flush(outage);
-                    find(&|outage| during(outage, *first) && spends(outage))
+            .or_else(|| match (failed.failure, &failed.subject) {
+                // An earlier login with the ticket was interrupted after CAS had consumed the
+                // ticket.
+                (Failure::Refusal, Subject::NewTicket(first)) => {
+                    let consumes =
+                        |outage: &Outage| outage.event.may_consume_ticket() || is_flush(outage);
+                    find(&|outage| during(outage, *first) && consumes(outage))
                 }
                 _ => None,
             })?;
@@ -179,15 +184,15 @@ impl Ledger {
         Some(outages[found].event.clone())
     }
 
-    /// Whether sessions of this user were flushed at some time since `begin`.
+    /// Returns whether sessions of this user were flushed after `begin`.
     pub fn was_flushed(&self, user: &str, begin: Instant) -> bool {
         lock(&self.0).iter().any(|outage| {
-            let is_theirs = matches!(&outage.event, Event::Flush(whose) if whose == user);
-            is_theirs && outage.end.is_none_or(|end| end >= begin)
+            let is_of_user = matches!(&outage.event, Event::Flush(whose) if whose == user);
+            is_of_user && outage.end.is_none_or(|end| end >= begin)
         })
     }
 
-    /// How often each event was played, and how long it lasted altogether.
+    /// Returns how often each event occurred and its total duration.
     pub fn summary(&self) -> BTreeMap<String, (usize, Duration)> {
         let mut summary = BTreeMap::new();
         for outage in lock(&self.0).iter() {
@@ -199,8 +204,8 @@ impl Ledger {
         summary
     }
 
-    /// What was going on, or had just ended, for who looks for the cause of something.
-    pub fn around(&self, begin: Instant, end: Instant) -> String {
+    /// Describes the events during this time and the 30 seconds before it, for an error message.
+    pub fn events_between(&self, begin: Instant, end: Instant) -> String {
         let near = Duration::from_secs(30);
         let outages = lock(&self.0);
         let then = outages.iter().filter(|outage| {
@@ -211,7 +216,7 @@ impl Ledger {
                 Some(before) => format!("-{before:.2?}"),
                 None => format!("+{:.2?}", at - begin),
             };
-            let over = outage.end.map_or("on".to_owned(), since);
+            let over = outage.end.map_or("now".to_owned(), since);
             format!(
                 "    {:?} from {} to {over}\n",
                 outage.event,

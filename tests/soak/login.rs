@@ -1,90 +1,91 @@
-//! One login, by any of the ways that there are, and how it failed.
+//! Performs a login by any method and classifies its failure.
 
 use crate::harness::imap::{Imap, Reply};
 use crate::libsasl2::token_site::oauthbearer;
 use std::time::Duration;
 
-/// How a credential is presented.
+/// How a client presents a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum LoginMethod {
     Caspt,
     OAuthBearer,
     XOAuth2,
-    /// AUTHENTICATE PLAIN, which the daemon answers.
+    /// AUTHENTICATE PLAIN, which imapd passes to the daemon.
     Plain,
-    /// LOGIN, which the daemon answers.
+    /// LOGIN, which imapd passes to the daemon.
     Login,
 }
 
-impl Way {
+impl LoginMethod {
     pub const OF_TICKETS: [Self; 4] = [Self::Caspt, Self::Caspt, Self::Plain, Self::Login];
     pub const OF_TOKENS: [Self; 4] = [Self::OAuthBearer, Self::XOAuth2, Self::Plain, Self::Login];
     pub const OF_PASSWORDS: [Self; 2] = [Self::Plain, Self::Login];
 
-    /// Whether the daemon answers it.
+    /// Returns whether imapd passes the login to the daemon.
     pub fn is_by_daemon(self) -> bool {
         matches!(self, Self::Plain | Self::Login)
     }
 }
 
-/// How a login failed, by what the client hears.
+/// The kind of failure that the client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// There is no connection any more, or was none.
-    Cut,
-    /// Nobody could say whether the credential is good.
+pub enum Failure {
+    /// The connection was closed or could not be opened.
+    Disconnected,
+    /// The credential could not be validated.
     Outage,
-    /// It is not good.
+    /// The credential was refused.
     Refusal,
 }
 
-/// How this login failed, if it did.
-pub fn loss(reply: &Reply) -> Option<Loss> {
+/// Classifies the failure of a login. Returns `None` if the login succeeded.
+pub fn failure_of(reply: &Reply) -> Option<Failure> {
     let says = |text: &str| reply.status_line.contains(text);
     match () {
         () if reply.ok => None,
-        () if reply.status_line.is_empty() => Some(Loss::Cut),
-        () if says("generic failure") || says("unavailable") => Some(Loss::Outage),
-        () => Some(Loss::Refusal),
+        () if reply.status_line.is_empty() => Some(Failure::Disconnected),
+        () if says("generic failure") || says("unavailable") => Some(Failure::Outage),
+        () => Some(Failure::Refusal),
     }
 }
 
-/// Longer than any answer takes, on a machine that others use too.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Time-out of a reply, longer than any reply takes on a heavily loaded machine.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// A connection, if there is a server.
+/// Connects to imapd. Returns `None` if there is no server.
 pub fn connect(port: u16) -> Option<Imap> {
     let mut imap = Imap::try_connect(port)?;
-    imap.set_timeout(PATIENCE);
+    imap.set_timeout(REPLY_TIMEOUT);
     Some(imap)
 }
 
-/// Presents a credential.
-pub fn log_in(imap: &mut Imap, way: Way, user: &str, secret: &str) -> Reply {
+/// Logs in with a credential.
+pub fn log_in(imap: &mut Imap, method: LoginMethod, user: &str, secret: &str) -> Reply {
     let plain = format!("\0{user}\0{secret}").into_bytes();
-    match way {
-        Way::Caspt => imap.authenticate("CASPT", &plain, &[b"\x01"]),
-        Way::Plain => imap.authenticate("PLAIN", &plain, &[]),
-        Way::Login => imap.login(user, secret),
-        Way::OAuthBearer => {
+    match method {
+        LoginMethod::Caspt => imap.authenticate("CASPT", &plain, &[b"\x01"]),
+        LoginMethod::Plain => imap.authenticate("PLAIN", &plain, &[]),
+        LoginMethod::Login => imap.login(user, secret),
+        LoginMethod::OAuthBearer => {
             let message = oauthbearer(secret);
             let named = [format!("n,a={user},").as_bytes(), &message[3..]].concat();
             imap.authenticate("OAUTHBEARER", &named, &[b"\x01"])
         }
-        Way::XOAuth2 => {
+        LoginMethod::XOAuth2 => {
             let message = format!("user={user}\x01auth=Bearer {secret}\x01\x01");
             imap.authenticate("XOAUTH2", message.as_bytes(), &[b""])
         }
     }
 }
 
-/// The mailbox that only this user has.
-pub fn mark_of(user: &str) -> String {
+/// Returns the name of the mailbox that only this user has.
+pub fn marker_mailbox(user: &str) -> String {
     format!("of-{user}")
 }
 
-/// Whose mailboxes a connection shows, by the marks of [`mark_of`]; none if it is cut.
-pub fn whose(imap: &mut Imap) -> Option<Vec<String>> {
+/// Returns the owners of the visible mailboxes, by their [`marker_mailbox`]. Returns `None` if the
+/// connection was closed.
+pub fn mailbox_owners(imap: &mut Imap) -> Option<Vec<String>> {
     let reply = imap.command("LIST \"\" \"*of-*\"");
     let name = |line: &String| {
         let (_, name) = line.rsplit_once("of-")?;

@@ -1,8 +1,8 @@
-//! What all who take part in a run share.
+//! The threads of a run and their shared state.
 
 use super::ledger::Ledger;
-use super::site::Site;
-use super::stock::Stock;
+use super::pool::CredentialPool;
+use super::servers::SoakServers;
 use super::tally::Tally;
 use crate::harness::dice::Dice;
 use crate::harness::https_server::End;
@@ -10,49 +10,50 @@ use crate::harness::mint::SigningKey;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many connections there are at any time.
+/// Number of concurrent connections.
 pub const CONNECTIONS: usize = 40;
 
-/// How often figures are taken.
-const MINUTE: Duration = Duration::from_secs(60);
+/// Interval at which figures are reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A part of the soak.
+/// One run of the soak test.
 pub struct Run<'s> {
-    pub site: &'s Site,
-    pub stock: &'s Stock,
+    pub servers: &'s SoakServers,
+    pub pool: &'s CredentialPool,
     pub ledger: &'s Ledger,
     pub tally: &'s Tally,
-    /// Of who signs tokens and is nobody's issuer.
+    /// A key that no issuer publishes.
     pub forger: &'s SigningKey,
-    /// For who takes part.
+    /// Ends the clients.
     pub end: End,
-    /// For who plays outages, earlier: all is up again before the others end.
-    pub peace: End,
-    /// So many times as many outages as there are in an hour's run.
+    /// Ends the outages. This happens before `end`, so that all servers are up when the clients
+    /// end.
+    pub outages_end: End,
+    /// The factor by which outages are more frequent than in a run of an hour.
     pub pace: u32,
 }
 
-/// Ends the run if the thread that has it panics.
+/// Ends the run if its thread panics.
 struct EndsIfPanicking<'r>(&'r Run<'r>);
 
 impl Drop for EndsIfPanicking<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.peace.come();
+            self.0.outages_end.come();
             self.0.end.come();
         }
     }
 }
 
 impl Run<'_> {
-    /// Logs in by all connections for so long, with outages or without; `each_minute` is called now
-    /// and then.
+    /// Runs all connections for this time, with or without outages, and calls `report` at
+    /// intervals.
     pub fn go(
         &self,
         time: Duration,
         seed: u64,
         with_outages: bool,
-        mut each_minute: impl FnMut(Duration),
+        mut report: impl FnMut(Duration),
     ) {
         let begin = Instant::now();
         thread::scope(|scope| {
@@ -64,30 +65,30 @@ impl Run<'_> {
                 })
             };
             for number in 0..CONNECTIONS {
-                spawn(number, Self::keep_a_connection);
+                spawn(number, Self::keep_connecting);
             }
             spawn(CONNECTIONS, Self::fetch_tickets);
             spawn(CONNECTIONS + 1, Self::fetch_tokens);
-            let players: [fn(&Self, Dice); 4] = [
-                Self::trouble_cas,
-                Self::trouble_the_issuer,
-                Self::trouble_cyrus,
-                Self::trouble_the_daemon,
+            let disruptors: [fn(&Self, Dice); 4] = [
+                Self::disrupt_cas,
+                Self::disrupt_issuer,
+                Self::disrupt_cyrus,
+                Self::disrupt_daemon,
             ];
-            let players = players.iter().filter(|_| with_outages).enumerate();
-            let players: Vec<_> = players
+            let disruptors = disruptors.iter().filter(|_| with_outages).enumerate();
+            let disruptors: Vec<_> = disruptors
                 .map(|(number, part)| spawn(CONNECTIONS + 2 + number, *part))
                 .collect();
             loop {
                 let left = time.saturating_sub(begin.elapsed());
-                if left.is_zero() || !self.end.sleep(left.min(MINUTE)) {
+                if left.is_zero() || !self.end.sleep(left.min(REPORT_INTERVAL)) {
                     break;
                 }
-                each_minute(begin.elapsed());
+                report(begin.elapsed());
             }
-            self.peace.come();
-            for player in players {
-                if let Err(panic) = player.join() {
+            self.outages_end.come();
+            for disruptor in disruptors {
+                if let Err(panic) = disruptor.join() {
                     std::panic::resume_unwind(panic);
                 }
             }

@@ -1,112 +1,116 @@
-//! What a run came to.
+//! Counts the logins of a run and collects violations.
 
 use super::ledger::Event;
-use super::login::Loss;
+use super::login::Failure;
 use crate::harness::https_server::lock;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// Logins of one sort.
+/// Counts of one kind of login.
 #[derive(Clone, Copy, Default)]
-struct Sort {
+struct KindCounts {
     tried: usize,
-    let_in: usize,
+    accepted: usize,
     refused: usize,
     explained: usize,
 }
 
 #[derive(Default)]
 struct Counts {
-    sorts: BTreeMap<String, Sort>,
-    /// By what was presented, how it failed, and what explains that.
+    kinds: BTreeMap<String, KindCounts>,
+    /// Explained failures by event, credential and kind of failure.
     explained: BTreeMap<(String, String), usize>,
-    /// What must not be: all in number, some in words.
-    wrongs: usize,
-    wrong: Vec<String>,
+    /// Number of violations, and the messages of the first ones.
+    violation_count: usize,
+    violation: Vec<String>,
 }
 
-/// The figures of all connections together.
+/// The counts of all connections.
 #[derive(Default)]
 pub struct Tally(Mutex<Counts>);
 
-/// So many are told with what the log had.
-const ACCOUNTS: usize = 20;
-/// So many are told.
-const TOLD: usize = 100;
+/// Maximum number of violations reported with log lines.
+const MAX_VIOLATIONS_WITH_LOG: usize = 20;
+/// Maximum number of violations reported.
+const MAX_VIOLATIONS: usize = 100;
 
 impl Tally {
     pub fn tried(&self, what: &str) {
-        self.count(what, |sort| sort.tried += 1);
+        self.count(what, |counts| counts.tried += 1);
     }
 
-    pub fn let_in(&self, what: &str) {
-        self.count(what, |sort| sort.let_in += 1);
+    pub fn accepted(&self, what: &str) {
+        self.count(what, |counts| counts.accepted += 1);
     }
 
     pub fn refused(&self, what: &str) {
-        self.count(what, |sort| sort.refused += 1);
+        self.count(what, |counts| counts.refused += 1);
     }
 
-    /// A failure that an outage explains.
-    pub fn explained(&self, what: &str, loss: Loss, event: &Event) {
-        self.count(what, |sort| sort.explained += 1);
-        let key = (event.to_string(), format!("{what}: {loss:?}"));
+    /// Counts a failure that an outage explains.
+    pub fn explained(&self, what: &str, failure: Failure, event: &Event) {
+        self.count(what, |counts| counts.explained += 1);
+        let key = (event.to_string(), format!("{what}: {failure:?}"));
         *lock(&self.0).explained.entry(key).or_default() += 1;
     }
 
-    /// What must not be.
-    pub fn wrong(&self, what: String, log: String) {
+    /// Records a violation.
+    pub fn violation(&self, what: String, log: String) {
         let mut counts = lock(&self.0);
-        counts.wrongs += 1;
-        if counts.wrongs <= ACCOUNTS {
-            counts.wrong.push(format!("{what}\n{log}"));
-        } else if counts.wrongs <= TOLD {
-            counts.wrong.push(what);
+        counts.violation_count += 1;
+        if counts.violation_count <= MAX_VIOLATIONS_WITH_LOG {
+            counts.violation.push(format!("{what}\n{log}"));
+        } else if counts.violation_count <= MAX_VIOLATIONS {
+            counts.violation.push(what);
         }
     }
 
-    /// How many logins were tried.
+    /// Returns the number of logins.
     pub fn all(&self) -> usize {
-        lock(&self.0).sorts.values().map(|sort| sort.tried).sum()
+        lock(&self.0)
+            .kinds
+            .values()
+            .map(|counts| counts.tried)
+            .sum()
     }
 
-    /// Nothing was that must not be.
-    pub fn assert_all_right(&self) {
+    /// Panics if there was a violation.
+    pub fn assert_no_violations(&self) {
         let counts = lock(&self.0);
-        let (number, told) = (counts.wrongs, counts.wrong.join("\n\n"));
-        assert!(number == 0, "{number} of what must not be\n\n{told}");
+        let (number, messages) = (counts.violation_count, counts.violation.join("\n\n"));
+        assert!(number == 0, "{number} violations\n\n{messages}");
     }
 
-    /// A table of them all.
+    /// Formats the counts as a table.
     pub fn table(&self) -> String {
         let counts = lock(&self.0);
         let mut text = format!(
             "{:32} {:>8} {:>8} {:>8} {:>8}\n",
-            "presented", "tried", "let in", "refused", "outage"
+            "presented", "tried", "accepted", "refused", "outage"
         );
-        let mut all = Sort::default();
-        let mut row = |name: &str, sort: &Sort| {
+        let mut all = KindCounts::default();
+        let mut row = |name: &str, counts: &KindCounts| {
             text += &format!(
                 "{name:32} {:>8} {:>8} {:>8} {:>8}\n",
-                sort.tried, sort.let_in, sort.refused, sort.explained
+                counts.tried, counts.accepted, counts.refused, counts.explained
             );
         };
-        for (name, sort) in &counts.sorts {
-            row(name, sort);
-            all.tried += sort.tried;
-            all.let_in += sort.let_in;
-            all.refused += sort.refused;
-            all.explained += sort.explained;
+        for (name, counts) in &counts.kinds {
+            row(name, counts);
+            all.tried += counts.tried;
+            all.accepted += counts.accepted;
+            all.refused += counts.refused;
+            all.explained += counts.explained;
         }
         row("all", &all);
-        text += "\nfailed, by what explains it\n";
+        text += "\nfailures by the event that explains them\n";
         for ((event, what), number) in &counts.explained {
             text += &format!("{event:24} {what:40} {number:>6}\n");
         }
-        text + &format!("what must not be {:>56}\n", counts.wrongs)
+        text + &format!("violations {:>62}\n", counts.violation_count)
     }
 
-    fn count(&self, what: &str, add: impl FnOnce(&mut Sort)) {
-        add(lock(&self.0).sorts.entry(what.to_owned()).or_default());
+    fn count(&self, what: &str, add: impl FnOnce(&mut KindCounts)) {
+        add(lock(&self.0).kinds.entry(what.to_owned()).or_default());
     }
 }

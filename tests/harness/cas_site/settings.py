@@ -1,4 +1,4 @@
-"""The settings of a private django-cas-server; what differs from run to run is in the environment."""
+"""Settings of a private django-cas-server, configured by environment variables."""
 
 import os
 
@@ -42,22 +42,22 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.path.join(HOME, "cas.sqlite3"),
-        # Forty threads write: the last of them waits for a while.
+        # Up to forty threads write at the same time.
         "OPTIONS": {"timeout": 60},
     }
 }
-# The tables come from the models as they are, not from every state that they were ever in:
-# seconds less at each start.
+# Creates the tables directly from the models, without migrations, which saves seconds at each
+# start.
 MIGRATION_MODULES = {
     app: None for app in ("contenttypes", "auth", "sessions", "cas_server")
 }
-# A file for each session, so that logins do not queue for the database.
+# One file per session, so that logins do not wait for the database.
 SESSION_ENGINE = "django.contrib.sessions.backends.file"
 SESSION_FILE_PATH = HOME
 
 CAS_AUTH_CLASS = "users.User"
 CAS_PROXY_CA_CERTIFICATE_PATH = os.environ["CAS_SITE_CA"]
 CAS_TICKET_VALIDITY = int(os.environ["CAS_SITE_TICKET_VALIDITY"])
-# Both would ask PyPI.
+# Both settings would query PyPI.
 CAS_NEW_VERSION_HTML_WARNING = False
 CAS_NEW_VERSION_EMAIL_WARNING = False

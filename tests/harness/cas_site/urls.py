@@ -1,4 +1,4 @@
-"""The CAS is the whole site."""
+"""URL configuration: the site consists of the CAS server."""
 
 from django.urls import include, path
 

@@ -1,4 +1,4 @@
-"""Everybody is a user here, and everybody's password is `test`."""
+"""The user database: every user exists and has the password `test`."""
 
 from cas_server.auth import AuthUser
 

@@ -1,4 +1,4 @@
-"""The application for gunicorn, which loads it once, before it forks its workers."""
+"""The WSGI application. gunicorn loads it once, before it forks its workers."""
 
 import os
 import threading
@@ -16,12 +16,13 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.http.response import HttpResponseRedirectBase
 
-# A service ticket for a mail server comes in a redirection to imap://…, which Django refuses.
+# The redirection with a service ticket for a mail server goes to imap://…, which Django rejects by
+# default.
 HttpResponseRedirectBase.allowed_schemes = ["http", "https", "imap", "imaps", "pop", "sieve"]
 
 
-def hurry(connection, **_):
-    """Nothing here has to survive a power failure."""
+def disable_fsync(connection, **_):
+    """Turns off fsync: nothing here has to survive a power failure."""
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA synchronous = OFF")
 
@@ -31,7 +32,7 @@ def create_database():
 
     call_command("migrate", run_syncdb=True, verbosity=0)
     with connections["default"].cursor() as cursor:
-        # Readers and writers do not wait for each other. It is a property of the file.
+        # In WAL mode, readers and writers do not block each other. The mode is stored in the file.
         cursor.execute("PRAGMA journal_mode = WAL")
     rows = [
         dict(name="portal", pattern=r"^https://localhost:\d+/[a-z]+/$"),
@@ -43,19 +44,19 @@ def create_database():
     ]
     for position, row in enumerate(rows):
         service = ServicePattern.objects.create(pos=position, **row)
-        # Attributes are kept back unless a row releases them.
+        # By default, no attributes are released.
         ReplaceAttributName.objects.create(name="*", service_pattern=service)
 
 
-connection_created.connect(hurry)
+connection_created.connect(disable_fsync)
 if not os.path.exists(settings.DATABASES["default"]["NAME"]):
     create_database()
-# A connection must not be shared by the processes that gunicorn forks.
+# The processes that gunicorn forks must not share a connection.
 connections.close_all()
 
 django_application = get_wsgi_application()
 access_log = open(os.path.join(settings.HOME, "access.log"), "ab", buffering=0)
-writing = threading.Lock()
+log_lock = threading.Lock()
 
 
 def application(environ, start_response):
@@ -69,7 +70,7 @@ def application(environ, start_response):
         query = environ.get("QUERY_STRING")
         target = environ["PATH_INFO"] + (f"?{query}" if query else "")
         line = f"{environ['REQUEST_METHOD']} {target} {status.split()[0]}\n"
-        with writing:
+        with log_lock:
             access_log.write(line.encode())
         return start_response(status, headers, *rest)
 

@@ -1,5 +1,5 @@
-// Logs in once: imapflow.mjs PORT USER CA SECURE, with the token on standard input. Its status
-// says whether that went well, and its output has the lines of the server.
+// Logs in once: imapflow.mjs PORT USER CA SECURE, with the token on standard input. The exit status
+// tells whether the login succeeded; the output contains the lines of the server.
 
 import fs from 'node:fs';
 import { ImapFlow } from 'imapflow';
@@ -20,7 +20,7 @@ const client = new ImapFlow({
     logger: { trace: log, debug: log, info: log, warn: log, error: log }
 });
 
-// The promise of connect() fails as well; an event that nobody hears ends the process.
+// connect() reports errors through its promise; an unhandled error event would end the process.
 client.on('error', log);
 
 client

@@ -1,6 +1,6 @@
 """Logs in once: login.py CLIENT PORT USER MECHANISM CA, with the token on standard input.
 
-Its status says whether that went well, and its output what the server said in base64.
+The exit status tells whether the login succeeded; the output contains what the server sent in base64.
 """
 
 import base64
@@ -25,7 +25,7 @@ def message():
 
 
 def answer():
-    """What ends a failure: by RFC 7628, or by the description of XOAUTH2."""
+    """Returns the response to a failure, as RFC 7628 or the description of XOAUTH2 requires."""
     return b"\1" if mechanism == "OAUTHBEARER" else b""
 
 
@@ -47,7 +47,7 @@ def imaplib_login():
 def imapclient_login():
     import imapclient
 
-    # imaplib's own trace, which goes here.
+    # Enables imaplib's trace, which is written to the log.
     logging.basicConfig(level=logging.DEBUG)
     imap = imapclient.IMAPClient("localhost", int(port), ssl=False, timeout=TIMEOUT)
     imap.starttls(tls)
@@ -60,7 +60,7 @@ def imapclient_login():
 
 
 def poplib_login():
-    """poplib knows no AUTH, so its users send it as a command of their own."""
+    """poplib does not support AUTH, so the command is sent directly."""
     pop = poplib.POP3("localhost", int(port), timeout=TIMEOUT)
     pop.stls(tls)
     pop.set_debuglevel(2)
@@ -75,7 +75,7 @@ def poplib_login():
 
 
 def sieve_login():
-    """ManageSieve, RFC 5804, as far as a login goes."""
+    """Performs a login by ManageSieve (RFC 5804)."""
     connection = socket.create_connection(("localhost", int(port)), TIMEOUT)
     lines = connection.makefile("rb")
 
@@ -83,7 +83,7 @@ def sieve_login():
         text = lines.readline().decode().rstrip()
         print(text)
         if text.startswith("{"):
-            # A literal; base64 has no ends of lines in it.
+            # A literal follows. Base64 contains no line ends, so it is a single line.
             return line()
         return text
 
@@ -94,7 +94,7 @@ def sieve_login():
         return text
 
     def send(command, value):
-        # As a literal: a quoted string may have 1024 bytes, and a token more.
+        # Sent as a literal: a quoted string is limited to 1024 bytes, which a token may exceed.
         text = base64.b64encode(value).decode()
         connection.sendall(f"{command}{{{len(text)}+}}\r\n{text}\r\n".encode())
 
@@ -112,7 +112,7 @@ def sieve_login():
     if reply.startswith("OK"):
         connection.sendall(b"LISTSCRIPTS\r\n")
         reply = status()
-    # Without it, timsieved 3.6.1 crashes after a login.
+    # Without LOGOUT, timsieved 3.6.1 crashes after a login.
     connection.sendall(b"LOGOUT\r\n")
     status()
     if not reply.startswith("OK"):

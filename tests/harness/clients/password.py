@@ -1,7 +1,7 @@
-"""Logs in once by a password: password.py CLIENT PORT USER WAY CA, with the password on standard
+"""Logs in once with a password: password.py CLIENT PORT USER WAY CA, with the password on standard
 input. WAY is `command` or `plain`.
 
-Its status says whether that went well, and its output what the server said.
+The exit status tells whether the login succeeded; the output contains what the server sent.
 """
 
 import base64
@@ -36,7 +36,7 @@ def poplib_login():
     pop.stls(tls)
     pop.set_debuglevel(1)
     if way == "plain":
-        # poplib knows no AUTH, so its users send it as a command of their own.
+        # poplib does not support AUTH, so the command is sent directly.
         pop._shortcmd("AUTH PLAIN")
         pop._shortcmd(base64.b64encode(message).decode())
     else:
@@ -47,7 +47,7 @@ def poplib_login():
 
 
 def sieve_login():
-    """ManageSieve, RFC 5804, as far as a login goes; it knows no other way than SASL."""
+    """Performs a login by ManageSieve (RFC 5804), which supports only SASL."""
     connection = socket.create_connection(("localhost", int(port)), TIMEOUT)
     lines = connection.makefile("rb")
 
@@ -68,12 +68,12 @@ def sieve_login():
     connection = tls.wrap_socket(connection, server_hostname="localhost")
     lines = connection.makefile("rb")
     status()
-    # As a literal: a quoted string may have 1024 bytes, and a token more.
+    # Sent as a literal: a quoted string is limited to 1024 bytes, which a token may exceed.
     text = base64.b64encode(message).decode()
     reply = command(f'AUTHENTICATE "PLAIN" {{{len(text)}+}}\r\n{text}')
     if reply.startswith("OK"):
         reply = command("LISTSCRIPTS")
-    # Without it, timsieved 3.6.1 crashes after a login.
+    # Without LOGOUT, timsieved 3.6.1 crashes after a login.
     command("LOGOUT")
     if not reply.startswith("OK"):
         sys.exit("refused")

@@ -1,9 +1,9 @@
-"""Sends a mail by smtplib: send.py PORT MECHANISM USER CA INITIAL, with the token or the password
+"""Sends a mail with smtplib: send.py PORT MECHANISM USER CA INITIAL, with the token or the password
 on standard input.
 
-INITIAL is `initial` for a client that sends its first message with AUTH, as smtplib does by
-itself, and `later` for one that waits to be asked. MECHANISM `none` does not log in. The status
-says whether the mail was taken, and the output what was said.
+INITIAL is `initial` to send an initial response with AUTH, as smtplib does by default, and `later` to
+wait for a challenge. MECHANISM `none` does not log in. The exit status tells whether the server
+accepted the mail; the output contains the dialogue.
 """
 
 import smtplib
@@ -15,7 +15,7 @@ secret = sys.stdin.read()
 
 
 def oauthbearer(challenge):
-    """What ends a failure is RFC 7628's."""
+    """Returns the first message, or the response to a failure (RFC 7628)."""
     first = f"n,a={user},\1host=localhost\1port={port}\1auth=Bearer {secret}\1\1"
     return "\1" if challenge else first
 
@@ -29,7 +29,7 @@ def plain(challenge):
 
 
 def login(challenge):
-    """Asks for the name and then for the password."""
+    """Returns the user name and then the password, as the challenges ask."""
     return secret if challenge and challenge.lower().startswith(b"pass") else user
 
 

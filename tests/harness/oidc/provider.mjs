@@ -1,4 +1,4 @@
-// An issuer for one test; what differs from run to run is in the environment.
+// An issuer for one test, configured by environment variables.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,8 +8,8 @@ import Provider from 'oidc-provider';
 const { OIDC_AUDIENCE: audience, OIDC_PORT: port, OIDC_SECRET: secret } = process.env;
 const HOUR = 3600;
 
-// The keys outlive the process. Of two that are good for an algorithm the first one signs, so
-// those from before a rotation come last.
+// The keys persist across restarts. The provider signs with the first suitable key, so the keys
+// from before a rotation come last.
 function keys() {
   if (!existsSync('keys.json')) {
     const jwk = (type, options, more) => ({
@@ -17,7 +17,7 @@ function keys() {
       ...more,
     });
     writeFileSync('keys.json', JSON.stringify([
-      // Without `alg`: it signs RS256 and PS256.
+      // A key without `alg` can sign both RS256 and PS256.
       jwk('rsa', { modulusLength: 2048 }, { use: 'sig' }),
       jwk('ec', { namedCurve: 'P-256' }, { use: 'sig', alg: 'ES256' }),
       jwk('ed25519', {}, { use: 'sig', alg: 'EdDSA' }),
@@ -46,7 +46,7 @@ const provider = new Provider(`https://localhost:${port}`, {
   ],
   claims: { openid: ['sub', 'preferred_username', 'email'] },
   conformIdTokenClaims: false,
-  // Everybody is a user here.
+  // Every user exists.
   findAccount: (_, user) => ({ accountId: user, claims: () => ({ sub: user, ...about(user) }) }),
   extraTokenClaims: (_, token) => (token.accountId ? about(token.accountId) : undefined),
   pkce: { required: () => true },
@@ -56,7 +56,7 @@ const provider = new Provider(`https://localhost:${port}`, {
     devInteractions: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      // One audience; the resource's path is the algorithm of its tokens.
+      // All resources have the same audience; the path of the resource selects the algorithm.
       getResourceServerInfo: (_, resource) => ({
         audience,
         scope: 'imap smtp',
@@ -71,7 +71,7 @@ function about(user) {
   return { preferred_username: user, email: `${user}@example.org` };
 }
 
-// Before the answer is sent, so that whoever has it finds the line.
+// Logged before the response is sent, so that a client that has the response finds the line.
 provider.use(async (ctx, next) => {
   await next();
   appendFileSync('access.log', `${ctx.method} ${ctx.url} ${ctx.status}\n`);

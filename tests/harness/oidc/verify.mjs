@@ -1,5 +1,5 @@
-// Verifies tokens by a library that is nobody's here: in goes a list of [token, algorithm, key],
-// a key being a JWK or PEM, out come the claims, a line each.
+// Verifies tokens with an independent library. The input is a JSON list of [token, algorithm, key],
+// where key is a JWK or PEM; the output is one line of claims per token.
 
 import { readFileSync } from 'node:fs';
 import { importJWK, importSPKI, jwtVerify } from 'jose';

@@ -1,11 +1,10 @@
 <?php
-// A webmail, as small as can be: phpCAS in proxy mode, and c-client for the mailbox. It answers in
-// JSON. Every request comes here, whatever its path; what differs from run to run is in the
-// environment.
+// A minimal webmail: phpCAS in proxy mode, and c-client for the mailbox. It replies in JSON. It
+// handles all requests, whatever their path, and is configured by environment variables.
 
 require_once 'CAS.php';
 
-// In seconds. c-client's own patience is a minute for each step.
+// In seconds. The default of c-client is a minute for each step.
 const TIMEOUT = 15;
 
 $home = getenv('WEBMAIL_HOME');
@@ -14,7 +13,7 @@ phpCAS::proxy(CAS_VERSION_3_0, 'localhost', $cas_port, '', getenv('WEBMAIL_ORIGI
 phpCAS::setCasServerCACert("$home/ca.pem");
 phpCAS::setPGTStorageFile("$home/tickets");
 phpCAS::setFixedCallbackURL(getenv('WEBMAIL_PGT_URL'));
-// Does not come back unless the user is logged in; a call of the CAS ends here, too.
+// Returns only if the user is logged in. Also handles the callback of the CAS server, and exits.
 phpCAS::forceAuthentication();
 
 $reply = match (basename(parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH))) {
@@ -27,7 +26,7 @@ $reply = match (basename(parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH))) {
 header('Content-Type: application/json');
 echo json_encode($reply, JSON_THROW_ON_ERROR);
 
-/** A fresh proxy ticket, which the session keeps. */
+/** Obtains a new proxy ticket and stores it in the session. */
 function fetch(string $service): array
 {
     $ticket = phpCAS::retrievePT($service, $code, $error);
@@ -35,7 +34,7 @@ function fetch(string $service): array
     return ['ticket' => $ticket, 'errors' => $ticket ? [] : [$error]];
 }
 
-/** Makes the ticket of the session one that nobody ever issued. */
+/** Replaces the ticket of the session with one that was never issued. */
 function spoil(): array
 {
     $last = substr($_SESSION['ticket'], -1);
@@ -43,14 +42,14 @@ function spoil(): array
     return ['ticket' => $_SESSION['ticket']];
 }
 
-/** Opens a mailbox by the ticket of the session. */
+/** Opens a mailbox with the ticket of the session. */
 function open(string $mailbox, string $user): array
 {
     $ticket = $_SESSION['ticket'];
     return timed(fn () => [@imap_open($mailbox, $user, $ticket), []]);
 }
 
-/** The same in the one call that phpCAS has for it, which fetches a ticket of its own. */
+/** Opens a mailbox with the phpCAS function for it, which obtains a ticket of its own. */
 function service_mail(string $mailbox, string $service): array
 {
     return timed(function () use ($mailbox, $service) {
@@ -61,7 +60,7 @@ function service_mail(string $mailbox, string $service): array
 
 function timed(Closure $open): array
 {
-    // A user's other requests do not wait for the mail server.
+    // Releases the session, so that other requests of the user need not wait for the mail server.
     session_write_close();
     foreach ([IMAP_OPENTIMEOUT, IMAP_READTIMEOUT, IMAP_WRITETIMEOUT, IMAP_CLOSETIMEOUT] as $which) {
         imap_timeout($which, TIMEOUT);
@@ -77,7 +76,7 @@ function timed(Closure $open): array
         'opened' => (bool) $connection,
         'messages' => $messages,
         'milliseconds' => $milliseconds,
-        // Warnings are among them, and do not keep c-client from success.
+        // Includes warnings, which also occur on success.
         'errors' => array_merge($errors, imap_errors() ?: []),
     ];
 }

@@ -1,4 +1,4 @@
-//! A host that takes tickets and tokens, and its row in the table of faults.
+//! The environment of these tests, and the rows of the table of faults.
 
 use crate::harness::cas_reply;
 use crate::harness::faulty_cas::Behaviour;
@@ -11,18 +11,18 @@ use crate::libsasl2::token_site::named;
 use crate::libsasl2::{Driver, hex};
 use serde_json::json;
 
-/// A ticket that is known when a fault begins.
+/// A ticket that is validated before a fault begins.
 pub const KNOWN: &str = "PT-1-known";
 
-/// A driver's site with a CAS and an issuer of tokens.
-pub struct World {
+/// A host application with a CAS server and an issuer.
+pub struct FaultEnv {
     pub issuer: KeyServer,
     pub key: SigningKey,
     pub site: Site,
 }
 
-impl World {
-    /// Both answer as they should, and `KNOWN` is good.
+impl FaultEnv {
+    /// Starts both servers. `KNOWN` is valid.
     pub fn new(name: &str) -> Self {
         let site = Site::new(name);
         let issuer = KeyServer::start(&site.authority);
@@ -32,12 +32,12 @@ impl World {
         Self { issuer, key, site }
     }
 
-    /// A host with the site's options, but for these.
+    /// Starts a driver with the default options, overridden by `other`.
     pub fn driver(&self, other: &[(&str, &str)]) -> Driver {
         self.driver_under(&[], other)
     }
 
-    /// The same under another program.
+    /// Like [`FaultEnv::driver`], but runs the driver with the command prefix `wrapper`.
     pub fn driver_under(&self, wrapper: &[&str], other: &[(&str, &str)]) -> Driver {
         let (issuer, ca) = (self.issuer.issuer(), self.site.scratch.join("ca.pem"));
         let ca = ca.display().to_string();
@@ -45,7 +45,7 @@ impl World {
             ("jwt_issuer", issuer.as_str()),
             ("jwt_keys", "discovery"),
             ("jwt_audience", "*"),
-            // Generous: only some faults are about time, and they say so.
+            // Long time-outs; the tests about time set their own.
             ("caspt_timeout", "20"),
             ("jwt_timeout", "20"),
             ("jwt_ca_file", &ca),
@@ -55,12 +55,12 @@ impl World {
         self.site.driver_under(wrapper, &options)
     }
 
-    /// A token of this number.
+    /// Returns the token with this `jti`.
     pub fn token(&self, number: usize) -> String {
         Self::signed(&self.issuer, &self.key, "k1", number)
     }
 
-    /// A token of this issuer's, signed with this key by that name.
+    /// Returns a token of `issuer`, signed with `key` and this key ID.
     pub fn signed(issuer: &KeyServer, key: &SigningKey, kid: &str, number: usize) -> String {
         let header = json!({"alg": "ES256", "kid": kid}).to_string();
         let claims = json!({
@@ -70,12 +70,12 @@ impl World {
         key.token(&header, &claims.to_string())
     }
 
-    /// Makes a ticket good.
+    /// Makes a ticket valid for one validation.
     pub fn arm(&self, ticket: &str) {
         self.site.cas.arm(ticket, "alice", &[PROXY]);
     }
 
-    /// From now on every ticket is good, or none.
+    /// Makes all tickets valid or invalid from now on.
     pub fn accept_all(&self, good: bool) {
         let reply = match good {
             true => cas_reply::success("alice", &[PROXY], &[]),
@@ -85,29 +85,33 @@ impl World {
     }
 }
 
-/// The message of CASPT with a ticket alone, as the driver reads it.
+/// Returns a CASPT message with a ticket alone, encoded for the driver.
 pub fn message(ticket: &str) -> String {
     hex(format!("\0\0{ticket}").as_bytes())
 }
 
-/// How many exchanges were good, refused, without a server, and anything else.
-pub fn ends(driver: &mut Driver, command: &str) -> [usize; 4] {
+/// Runs a command of many exchanges. Returns how many were accepted, refused, ended by an outage,
+/// and ended otherwise.
+pub fn outcome_counts(driver: &mut Driver, command: &str) -> [usize; 4] {
     let answer = driver.ask(command);
     let numbers = answer.last[1..].iter();
     let numbers: Vec<usize> = numbers
-        .map(|number| number.parse().expect("a number"))
+        .map(|number| number.parse().expect("the driver did not print a number"))
         .collect();
-    numbers.try_into().expect("four numbers")
+    numbers
+        .try_into()
+        .expect("the driver did not print four numbers")
 }
 
-/// What a host takes when nothing is under way: the thread of a request may end after its answer.
-pub fn settled(driver: &Driver) -> Usage {
+/// Waits until the process has a single thread and returns its resource usage. The thread of a
+/// request may end after its reply.
+pub fn idle_usage(driver: &Driver) -> Usage {
     let is_alone = || Usage::of(driver.pid()).threads == 1;
-    assert!(wait_until(PATIENCE, is_alone), "threads were left behind");
+    assert!(wait_until(PATIENCE, is_alone), "threads are still running");
     Usage::of(driver.pid())
 }
 
-/// Prints a row of the table of faults.
-pub fn row(fault: &str, tried: usize, seen: &str, lost: &str) {
+/// Prints a row for the table of faults.
+pub fn print_row(fault: &str, tried: usize, seen: &str, lost: &str) {
     println!("| {fault} | {tried} | {seen} | {lost} |");
 }

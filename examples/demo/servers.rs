@@ -1,5 +1,5 @@
-//! A university on one machine: a CAS server, a webmail that CAS knows, an application with a key
-//! of its own, Cyrus IMAP with the plugin, and the daemon for what imapd takes for passwords.
+//! The servers of the demonstration: a CAS server, a webmail that CAS trusts, an application with
+//! its own key, Cyrus IMAP with the plugin, and the daemon for passwords of imapd.
 
 use super::application::Application;
 use super::harness::authority::Authority;
@@ -11,29 +11,29 @@ use super::harness::scratch::Scratch;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What proxy tickets are asked for: the mail server, as the plugin calls it by default.
+/// The service that proxy tickets are issued for: the default of the plugin for the mail server.
 pub const SERVICE: &str = "imap://localhost";
 
-/// Everything that runs. The servers end in this order, and then the directory goes.
-pub struct Site {
-    /// `sasl-sso serve`, which imapd takes for saslauthd.
+/// The running servers. They are stopped in the order of the fields; then the directory is removed.
+pub struct DemoServers {
+    /// `sasl-sso serve`, which imapd uses as its saslauthd.
     pub daemon: Daemon,
     /// Cyrus IMAP.
     pub cyrus: Cyrus,
-    /// What CAS, the webmail's tickets and the application's tokens are to the plugin and the
-    /// daemon, and where the daemon is: lines of imapd.conf.
+    /// The lines of imapd.conf for CAS, the webmail's tickets, the application's tokens and the
+    /// daemon.
     pub settings: Vec<(String, String)>,
     /// The application that signs tokens.
     pub application: Application,
-    /// The webmail, as far as it deals with CAS.
+    /// The webmail, reduced to its part in the CAS protocol.
     pub webmail: Portal,
     cas: Mutex<CasServer>,
-    /// The directory where all of it lives.
+    /// The directory of all servers.
     pub scratch: Scratch,
 }
 
-impl Site {
-    /// Starts it.
+impl DemoServers {
+    /// Starts the servers.
     pub fn start(plugin: &Path) -> Self {
         let scratch = Scratch::new("demo");
         let authority = Authority::new();
@@ -64,7 +64,7 @@ impl Site {
         let options = Options {
             plugin: Some(plugin.to_owned()),
             imapd_conf: settings.clone(),
-            // A process for each connection: none can know a ticket from a login before.
+            // Each connection gets a new process, so that no login uses the memory tier.
             reuse: 1,
             ..Options::default()
         };
@@ -80,12 +80,13 @@ impl Site {
         }
     }
 
-    /// The CAS server, which anyone may stop and start.
+    /// Returns the CAS server, which the control socket may stop and start.
     pub fn cas(&self) -> MutexGuard<'_, CasServer> {
         self.cas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new proxy ticket of the webmail. Its user logs in to CAS first, unless that is done.
+    /// Obtains a new proxy ticket through the webmail, logging the user in to CAS first if
+    /// necessary.
     pub fn ticket(&self, user: &str) -> String {
         self.webmail.proxy_ticket(user, SERVICE)
     }

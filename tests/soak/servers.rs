@@ -1,8 +1,8 @@
-//! The servers: a Cyrus with the plugin, the daemon, a CAS, an OpenID provider, and who knows
-//! ordinary passwords.
+//! The servers of the soak test: a Cyrus with the plugin, the daemon, a CAS server, an OpenID
+//! provider, and a server for ordinary passwords.
 
-use super::login::{Way, whose};
-use super::login::{connect, log_in, mark_of};
+use super::login::{LoginMethod, mailbox_owners};
+use super::login::{connect, log_in, marker_mailbox};
 use crate::harness::authority::Authority;
 use crate::harness::cas::CasServer;
 use crate::harness::cyrus::{Cyrus, Options};
@@ -19,45 +19,46 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::Duration;
 
-/// The service of tickets here.
+/// The service that tickets are issued for.
 pub const IMAP: &str = "imap://localhost";
 
-/// How many users there are.
+/// Number of users.
 pub const USERS: usize = 24;
 
-/// The last of them have ordinary passwords as well.
-const WITH_PASSWORDS: usize = 4;
+/// Number of users, the last ones, who also have an ordinary password.
+const PASSWORD_USERS: usize = 4;
 
-/// How soon keys are fetched, and known tokens verified, again.
-pub const REFRESH: Duration = Duration::from_secs(5);
+/// Interval after which keys are fetched and known tokens are revalidated (`jwt_keys_refresh`).
+pub const KEYS_REFRESH: Duration = Duration::from_secs(5);
 
-/// What is ended first stands first.
-pub struct Site {
+/// The running servers. They are stopped in the order of the fields.
+pub struct SoakServers {
     pub daemon: Mutex<Option<Daemon>>,
     pub cyrus: RwLock<Cyrus>,
     pub port: u16,
     pub conf: PathBuf,
-    _behind: PasswordServer,
-    /// The webmail, and a portal that nobody trusts.
+    _password_server: PasswordServer,
+    /// The webmail, whose proxy callback is allowed by `caspt_proxies`.
     pub webmail: Portal,
-    pub stranger: Portal,
+    /// A portal that `caspt_proxies` does not allow.
+    pub untrusted_portal: Portal,
     pub cas: RwLock<CasServer>,
     pub issuer: RwLock<OidcProvider>,
     pub issuer_name: String,
-    /// How often its keys were rotated.
+    /// Number of key rotations of the issuer.
     pub generation: AtomicUsize,
     pub scratch: Scratch,
 }
 
-impl Site {
-    /// All of them, up and ready, with no session yet.
+impl SoakServers {
+    /// Starts all servers, with an empty session cache, and creates the mailboxes.
     pub fn start() -> Self {
         let scratch = Scratch::new("soak");
         let authority = Authority::new();
         let cas = CasServer::start_with(&scratch, &authority, Duration::from_secs(7_200));
         let issuer = OidcProvider::start(&scratch, &authority);
         let webmail = Portal::start(&authority, &cas, "webmail");
-        let stranger = Portal::start(&authority, &cas, "stranger");
+        let untrusted_portal = Portal::start(&authority, &cas, "untrusted");
         let passwords: Vec<(String, String)> = users_with_passwords()
             .map(|user| (user.clone(), password_of(&user)))
             .collect();
@@ -65,7 +66,7 @@ impl Site {
             .iter()
             .map(|(user, password)| (user.as_str(), password.as_str()))
             .collect();
-        let behind = PasswordServer::start(&authority, &passwords);
+        let password_server = PasswordServer::start(&authority, &passwords);
         let ca = authority.write_ca(&scratch).display().to_string();
         let lines = [
             (
@@ -79,12 +80,12 @@ impl Site {
             ),
             (
                 "sasl_sso_fallback_socket",
-                behind.mux().display().to_string(),
+                password_server.mux().display().to_string(),
             ),
             ("sasl_caspt_url", cas.url()),
             ("sasl_caspt_ca_file", ca.clone()),
             ("sasl_caspt_proxies", webmail.pgt_url()),
-            // The machine may have other things to do.
+            // The machine may be heavily loaded.
             ("sasl_caspt_timeout", "15".to_owned()),
             ("sasl_jwt_issuer", issuer.issuer()),
             ("sasl_jwt_keys", "discovery".to_owned()),
@@ -92,7 +93,7 @@ impl Site {
             ("sasl_jwt_require", "scope=imap".to_owned()),
             ("sasl_jwt_ca_file", ca),
             ("sasl_jwt_timeout", "15".to_owned()),
-            ("sasl_jwt_keys_refresh", REFRESH.as_secs().to_string()),
+            ("sasl_jwt_keys_refresh", KEYS_REFRESH.as_secs().to_string()),
         ];
         let options = Options {
             plugin: Some(libsasl2::plugin()),
@@ -100,30 +101,30 @@ impl Site {
             ..Options::default()
         };
         let cyrus = Cyrus::start(&scratch, &authority, options);
-        let site = Self {
+        let servers = Self {
             daemon: Mutex::new(Some(Daemon::start(&scratch, &cyrus))),
             port: cyrus.imap_port(),
             conf: cyrus.imapd_conf(),
             cyrus: RwLock::new(cyrus),
-            _behind: behind,
+            _password_server: password_server,
             webmail,
-            stranger,
+            untrusted_portal,
             cas: RwLock::new(cas),
             issuer_name: issuer.issuer(),
             issuer: RwLock::new(issuer),
             generation: AtomicUsize::new(0),
             scratch,
         };
-        site.make_mailboxes();
-        site
+        servers.make_mailboxes();
+        servers
     }
 
-    /// The generation of the keys that sign now.
+    /// Returns the generation of the current signing keys.
     pub fn generation(&self) -> usize {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// The lines of the log since `mark`, and the new mark.
+    /// Returns the log lines since `mark` and the new mark.
     pub fn log_since(&self, mark: usize) -> (Vec<Line>, usize) {
         let cyrus = read(&self.cyrus);
         let lines = cyrus.log().since(mark);
@@ -131,16 +132,16 @@ impl Site {
         (lines, mark)
     }
 
-    /// Each user has a mailbox that tells whose mailboxes one sees.
+    /// Creates a mailbox for each user whose name identifies the user.
     fn make_mailboxes(&self) {
         let make = |user: String| {
             let ticket = self.webmail.proxy_ticket(&user, IMAP);
-            let mut imap = connect(self.port).expect("imapd");
-            let reply = log_in(&mut imap, Way::Caspt, &user, &ticket);
+            let mut imap = connect(self.port).expect("cannot connect to imapd");
+            let reply = log_in(&mut imap, LoginMethod::Caspt, &user, &ticket);
             assert!(reply.ok, "{reply:?}\n{}", read(&self.cyrus).log().tail());
-            let made = imap.command(&format!("CREATE INBOX.{}", mark_of(&user)));
+            let made = imap.command(&format!("CREATE INBOX.{}", marker_mailbox(&user)));
             assert!(made.ok, "{made:?}");
-            assert_eq!(whose(&mut imap), Some(vec![user]));
+            assert_eq!(mailbox_owners(&mut imap), Some(vec![user]));
             imap.logout();
         };
         let all: Vec<usize> = (0..USERS).collect();
@@ -152,27 +153,27 @@ impl Site {
     }
 }
 
-/// The name of a user.
+/// Returns the name of a user.
 pub fn user(number: usize) -> String {
     format!("user{number}")
 }
 
-/// Those who have an ordinary password.
+/// Returns the users who have an ordinary password.
 pub fn users_with_passwords() -> impl Iterator<Item = String> {
-    (USERS - WITH_PASSWORDS..USERS).map(user)
+    (USERS - PASSWORD_USERS..USERS).map(user)
 }
 
-/// It is none of ours, though it looks a little like what is.
+/// Returns the password of a user, which resembles a ticket but is not one.
 pub fn password_of(user: &str) -> String {
     format!("ST-Pauli and {user}")
 }
 
-/// Locks for reading, whatever became of others.
+/// Locks for reading and ignores poisoning.
 pub fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The same for writing.
+/// Locks for writing and ignores poisoning.
 pub fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }

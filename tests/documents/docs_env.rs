@@ -1,5 +1,4 @@
-//! A site that is configured by what the documentation says: real servers in the place of those
-//! that are named there.
+//! Servers configured as the documentation says. They replace the servers that it names.
 
 use super::Block;
 use crate::harness::authority::Authority;
@@ -14,11 +13,11 @@ use crate::libsasl2;
 use crate::libsasl2::token_site::oauthbearer;
 use std::path::PathBuf;
 
-/// For which service webmails fetch tickets here.
+/// The service that webmails obtain tickets for.
 const SERVICE: &str = "imap://localhost";
 
-/// The site. What is ended first stands first.
-pub struct Site {
+/// The running servers. They are stopped in the order of the fields.
+pub struct DocsEnv {
     pub cyrus: Cyrus,
     pub provider: OidcProvider,
     pub portal: Portal,
@@ -26,8 +25,8 @@ pub struct Site {
     pub scratch: Scratch,
 }
 
-impl Site {
-    /// A Cyrus with the lines of these blocks; all mechanisms of theirs are offered.
+impl DocsEnv {
+    /// Starts a Cyrus with the lines of these blocks. Their mechanism lists are merged.
     pub fn new(name: &str, blocks: &[&Block]) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
@@ -46,15 +45,15 @@ impl Site {
                 Some((_, mechanisms)) if key == "sasl_mech_list" => {
                     *mechanisms = format!("{mechanisms} {value}");
                 }
-                Some(_) => panic!("{key} stands twice"),
+                Some(_) => panic!("{key} occurs twice"),
                 None => lines.push((key, value)),
             }
         }
-        for (option, of) in [
+        for (option, condition) in [
             ("sasl_caspt_ca_file", "sasl_caspt_url"),
             ("sasl_jwt_ca_file", "sasl_jwt_keys"),
         ] {
-            if lines.iter().any(|(key, _)| key == of) {
+            if lines.iter().any(|(key, _)| key == condition) {
                 lines.push((option.to_owned(), ca.clone()));
             }
         }
@@ -72,25 +71,25 @@ impl Site {
         }
     }
 
-    /// A ticket for the server, as a webmail gets it.
+    /// Obtains a ticket as a webmail does.
     pub fn ticket(&self, user: &str) -> String {
         self.portal.proxy_ticket(user, SERVICE)
     }
 
-    /// A login by CASPT.
+    /// Logs in by CASPT.
     pub fn by_ticket(&self, ticket: &str) -> Reply {
         let message = format!("\0\0{ticket}");
         self.connect()
             .authenticate("CASPT", message.as_bytes(), &[b"\x01"])
     }
 
-    /// A login by OAUTHBEARER.
+    /// Logs in by OAUTHBEARER.
     pub fn by_token(&self, token: &str) -> Reply {
         self.connect()
             .authenticate("OAUTHBEARER", &oauthbearer(token), &[b"\x01"])
     }
 
-    /// A login by XOAUTH2.
+    /// Logs in by XOAUTH2.
     pub fn by_xoauth2(&self, user: &str, token: &str) -> Reply {
         let message = format!("user={user}\x01auth=Bearer {token}\x01\x01");
         self.connect()
@@ -101,13 +100,13 @@ impl Site {
         Imap::connect(self.cyrus.imap_port())
     }
 
-    /// What stands for `/` where something is installed.
+    /// Returns the directory that stands for `/` in installations.
     pub fn root(&self) -> PathBuf {
         self.scratch.create_dir("root")
     }
 
-    /// Runs the program with what is here in the place of what is named there, and returns what it
-    /// printed.
+    /// Runs the program, with the test's servers and files in place of those named in `words`, and
+    /// returns its output.
     pub fn sasl_sso(&self, place: &str, words: &[&str]) -> String {
         let mut command = self.scratch.command(program());
         for word in words {
@@ -136,13 +135,13 @@ impl Site {
         printed.replace(&conf.display().to_string(), "/etc/imapd.conf")
     }
 
-    /// A file with a credential.
+    /// Writes a credential to a private file.
     fn file(&self, name: &str, credential: &str) -> PathBuf {
         self.scratch.write_private(name, format!("{credential}\n"))
     }
 }
 
-/// The program as it is shipped.
+/// Returns the path of the release build of the program.
 pub fn program() -> PathBuf {
     libsasl2::plugin().with_file_name("sasl-sso")
 }

@@ -1,55 +1,56 @@
-//! The demonstration, step by step.
+//! The steps of the demonstration.
 
 use super::Outcome;
 use super::harness::imap::Imap;
 use super::login::{Credential, Expected, Login, shortened};
 use super::page::Page;
+use super::servers::{DemoServers, SERVICE};
 use super::signals::Signals;
-use super::site::{SERVICE, Site};
 use std::collections::HashSet;
 
-/// Goes through it; fails at the first step that does not go as it should.
-pub fn tell(site: &Site, page: &Page, signals: &Signals) -> Outcome {
-    let mut story = Story {
-        site,
+/// Runs all steps. Fails at the first unexpected result.
+pub fn run(servers: &DemoServers, page: &Page, signals: &Signals) -> Outcome {
+    let mut walkthrough = Walkthrough {
+        servers,
         page,
         alice: String::new(),
         bob: String::new(),
         processes: HashSet::new(),
     };
     for step in [
-        Story::servers,
-        Story::first_login,
-        Story::same_ticket_again,
-        Story::forged_ticket,
-        Story::cas_stopped,
-        Story::cas_back,
-        Story::ticket_as_password,
-        Story::ordinary_password,
-        Story::token,
-        Story::unsigned_token,
-        Story::expired_token,
+        Walkthrough::servers,
+        Walkthrough::first_login,
+        Walkthrough::same_ticket_again,
+        Walkthrough::forged_ticket,
+        Walkthrough::cas_stopped,
+        Walkthrough::cas_back,
+        Walkthrough::ticket_as_password,
+        Walkthrough::ordinary_password,
+        Walkthrough::token,
+        Walkthrough::unsigned_token,
+        Walkthrough::expired_token,
     ] {
-        if signals.came() {
+        if signals.arrived() {
             return Err("interrupted".into());
         }
-        step(&mut story)?;
+        step(&mut walkthrough)?;
     }
     Ok(())
 }
 
-/// Where it happens, and what is told.
-pub struct Story<'s> {
-    pub site: &'s Site,
+/// The state of the demonstration.
+pub struct Walkthrough<'s> {
+    pub servers: &'s DemoServers,
     pub page: &'s Page,
-    /// Tickets, by their user.
+    /// The tickets of the users.
     pub alice: String,
     bob: String,
     /// The imapd processes that have answered so far.
     processes: HashSet<u32>,
 }
 
-/// A login that nobody is asked about, because any process of this host knows the credential.
+/// The outcome of a login from the host tier: CAS is not asked, because another process has cached
+/// the session.
 pub const KNOWN: Expected<'_> = Expected {
     status: "OK ",
     challenge: None,
@@ -57,19 +58,19 @@ pub const KNOWN: Expected<'_> = Expected {
     asked: 0,
 };
 
-impl Story<'_> {
+impl Walkthrough<'_> {
     fn servers(&mut self) -> Outcome {
-        let imap = Imap::connect(self.site.cyrus.imap_port());
+        let imap = Imap::connect(self.servers.cyrus.imap_port());
         let greeting = imap.greeting();
         for mechanism in ["CASPT", "OAUTHBEARER", "XOAUTH2"] {
             if !greeting.contains(&format!(" AUTH={mechanism}")) {
                 return Err(format!("imapd does not offer {mechanism}: {greeting}").into());
             }
         }
-        self.page.said("imapd", &shortened(greeting))?;
+        self.page.message("imapd", &shortened(greeting))?;
         self.page
-            .heading("The lines of imapd.conf that concern the plugin and sasl-sso serve:")?;
-        for (name, value) in &self.site.settings {
+            .heading("The lines of imapd.conf for the plugin and sasl-sso serve:")?;
+        for (name, value) in &self.servers.settings {
             self.page.paragraph(&format!("  {name}: {value}"))?;
         }
         Ok(self.page.paragraph(
@@ -82,7 +83,7 @@ impl Story<'_> {
         self.page.heading(&format!(
             "1. alice uses the webmail. It gets a CAS proxy ticket for {SERVICE} and logs in with it."
         ))?;
-        self.alice = self.site.ticket("alice");
+        self.alice = self.servers.ticket("alice");
         let expected = Expected {
             logged: "outcome=accepted user=alice source=validated",
             asked: 1,
@@ -106,7 +107,7 @@ impl Story<'_> {
 
     fn forged_ticket(&mut self) -> Outcome {
         self.page
-            .heading("3. Somebody tries a forged ticket: alice's with another end.")?;
+            .heading("3. An attacker tries a forged ticket: alice's with a different end.")?;
         let kept = self.alice.len() - "FORGED".len();
         let forged = format!("{}FORGED", &self.alice[..kept]);
         let expected = Expected {
@@ -119,11 +120,11 @@ impl Story<'_> {
     }
 
     fn cas_stopped(&mut self) -> Outcome {
-        self.bob = self.site.ticket("bob");
+        self.bob = self.servers.ticket("bob");
         self.page.heading(
-            "4. CAS is stopped. alice's ticket still works. bob's is new: an outage, which is no refusal.",
+            "4. CAS is stopped. alice's ticket still works. bob's is new: that is an outage, not a refusal.",
         )?;
-        self.site.cas().stop();
+        self.servers.cas().stop();
         self.log_in(&Credential::ticket(&self.alice), &KNOWN)?;
         let expected = Expected {
             status: "NO remote authentication server unavailable",
@@ -136,8 +137,8 @@ impl Story<'_> {
 
     fn cas_back(&mut self) -> Outcome {
         self.page
-            .heading("5. CAS is started again. Now the same ticket of bob's is good.")?;
-        self.site.cas().start_again();
+            .heading("5. CAS is started again. Now bob's ticket is accepted.")?;
+        self.servers.cas().start_again();
         let expected = Expected {
             logged: "outcome=accepted user=bob source=validated",
             asked: 1,
@@ -146,9 +147,9 @@ impl Story<'_> {
         self.log_in(&Credential::ticket(&self.bob), &expected)
     }
 
-    /// Logs in and tells of it, if it goes as expected.
+    /// Logs in, checks the outcome and prints it.
     pub fn log_in(&mut self, credential: &Credential, expected: &Expected<'_>) -> Outcome {
-        let login = Login::by(self.site, credential)?.check(expected)?;
+        let login = Login::by(self.servers, credential)?.check(expected)?;
         if let Some(process) = login.process()
             && !self.processes.insert(process)
         {

@@ -337,7 +337,7 @@ fn with_a_broken_state_directory_logins_go_on_and_the_log_names_the_remedy() {
     degrades("open", "remove it with all that is in it", |cyrus| {
         harness::scratch::set_mode(&cyrus.state_dir(), 0o777);
     });
-    degrades("readonly", "make the directory writable", |cyrus| {
+    degrades("readonly", "make its directory writable", |cyrus| {
         std::fs::remove_file(cyrus.state_dir().join("locks")).expect("removing the locks");
         harness::scratch::set_mode(&cyrus.state_dir(), 0o500);
     });

@@ -224,7 +224,7 @@ fn what_is_in_the_place_of_a_file_is_left_alone() {
         .into_iter()
         .map(|(path, ..)| path)
         .collect();
-    assert_eq!(files.len(), 5, "{files:?}");
+    assert_eq!(files.len(), 6, "{files:?}");
     for file in files {
         for what in [
             "a link to ours",

@@ -23,7 +23,8 @@ fn silent(site: &Site) {
 
 fn permission(site: &Site) -> Permission {
     let access = site.open();
-    access.permission(&access.breaker(SERVER), TIMEOUT)
+    let permission = access.permission(&access.breaker(SERVER), TIMEOUT);
+    permission.expect("the memory tier can be read")
 }
 
 /// The rate limit of one client, of three refused tickets a minute.

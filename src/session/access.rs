@@ -11,12 +11,12 @@ use super::flushes::Generation;
 use super::key::Key;
 use super::record::{Bounds, Ending, Lifetimes, Opening, Refusal, Session};
 use super::tier::{Change, Claim, Release, Table, Tier};
-use super::{Sessions, Source, Tiers};
+use super::{Consequence, Sessions, Source, Tiers};
 use crate::clock::{Moment, WallTime};
 use crate::credential::Kind;
 use crate::identity::SessionUser;
 use crate::log::Log;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Reason};
 
 /// For whom a credential is known to be good, or why it is known not to be, and from
 /// where that is known.
@@ -309,9 +309,13 @@ impl Access<'_> {
             Ok(claim) => return Ok(claim),
             Err(trouble) => trouble,
         };
-        let failure = self.unreadable(&trouble);
+        let consequence = match trouble.is_passing {
+            true => Consequence::Outage,
+            false => Consequence::NotShared,
+        };
+        self.host_failed(&trouble, consequence);
         if trouble.is_passing || self.sessions.is_outdated() {
-            return Err(failure);
+            return Err(Failure::new(Reason::SessionsUnreadable, trouble.line));
         }
         Ok(self.tiers.memory.claim(key).unwrap_or_default())
     }

@@ -89,7 +89,7 @@ impl Access<'_> {
 
     /// Says what is wrong with the host tier. If it is another one by now, the next login
     /// opens that.
-    fn host_failed(&self, trouble: &Trouble, consequence: Consequence) {
+    pub(super) fn host_failed(&self, trouble: &Trouble, consequence: Consequence) {
         self.sessions.complain(trouble, consequence, self.log);
         if self
             .tiers

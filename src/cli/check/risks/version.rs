@@ -1,16 +1,17 @@
-//! The version of Cyrus: as the command line says, or as dpkg has installed it.
-//! Nothing is executed for it.
+//! The version of Cyrus: as the command line says, or as dpkg has installed it. Nothing of
+//! Cyrus is executed for it.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 
-/// dpkg's list of what is installed.
-const STATUS: &str = "/var/lib/dpkg/status";
+/// The program that lists installed packages (dpkg-query(1)). It is not searched for in PATH.
+const DPKG_QUERY: &str = "/usr/bin/dpkg-query";
+
+/// A line a package: whether it is installed, and its version.
+const FORMAT: &str = "${db:Status-Status} ${Version}\\n";
 
 /// The packages of which one is imapd's own.
 const PACKAGES: &[&str] = &["cyrus-imapd", "cyrus-common"];
@@ -24,30 +25,27 @@ pub(in crate::cli::check) struct Version {
 }
 
 impl Version {
-    /// Of the package that dpkg has installed, if it has.
+    /// The version of the package that dpkg has installed, if it has one.
     pub(in crate::cli::check) fn installed() -> Option<Self> {
-        Self::in_status(Path::new(STATUS))
+        let output = Command::new(DPKG_QUERY)
+            .args(["--show", "--showformat", FORMAT])
+            .args(PACKAGES)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
+        // It exits with an error if only one of the packages is known, and lists that one.
+        Self::first_installed(&String::from_utf8_lossy(&output.ok()?.stdout))
     }
 
-    fn in_status(path: &Path) -> Option<Self> {
-        let (mut is_cyrus, mut is_installed) = (false, false);
-        for line in BufReader::new(File::open(path).ok()?).lines() {
-            let line = line.ok()?;
-            match line.split_once(": ") {
-                Some(("Package", name)) => {
-                    is_cyrus = PACKAGES.contains(&name);
-                    is_installed = false;
-                }
-                Some(("Status", status)) => is_installed = status.ends_with(" installed"),
-                Some(("Version", version)) if is_cyrus && is_installed => {
-                    // Behind an epoch, and with the packages' own number.
-                    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
-                    return version.parse().ok();
-                }
-                _ => {}
-            }
-        }
-        None
+    /// The version on the first line of an installed package.
+    fn first_installed(list: &str) -> Option<Self> {
+        list.lines().find_map(|line| {
+            let version = line.strip_prefix("installed ")?;
+            // Without the epoch, and with the packages' own number.
+            let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+            version.parse().ok()
+        })
     }
 
     /// Whether STARTTLS is offered only where `allowstarttls` says so: by 3.8.6, and
@@ -113,15 +111,9 @@ mod tests {
 
     #[test]
     fn the_installed_package_is_found_among_others() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let status = "Package: cyrus-sasl2-doc\nStatus: install ok installed\nVersion: 2.1\n\n\
-                      Package: cyrus-imapd\nStatus: deinstall ok config-files\nVersion: 3.6.1\n\n\
-                      Package: cyrus-common\nStatus: install ok installed\n\
-                      Architecture: amd64\nVersion: 1:3.10.2-0+deb13u1\n";
-        std::fs::write(file.path(), status).unwrap();
-        assert_eq!(Version::in_status(file.path()), Some(version("3.10.2")));
-        std::fs::write(file.path(), "Package: vim\nStatus: install ok installed\n").unwrap();
-        assert_eq!(Version::in_status(file.path()), None);
-        assert_eq!(Version::in_status(Path::new("/missing/status")), None);
+        let list = "config-files 3.6.1\ninstalled 1:3.10.2-0+deb13u1\n";
+        assert_eq!(Version::first_installed(list), Some(version("3.10.2")));
+        assert_eq!(Version::first_installed("not-installed \n"), None);
+        assert_eq!(Version::first_installed(""), None);
     }
 }

@@ -10,8 +10,8 @@ use std::str::FromStr;
 /// The program that lists installed packages (dpkg-query(1)). It is not searched for in PATH.
 const DPKG_QUERY: &str = "/usr/bin/dpkg-query";
 
-/// A line a package: whether it is installed, and its version.
-const FORMAT: &str = "${db:Status-Status} ${Version}\\n";
+/// The format of one line for each package: its state, where `ii` is installed, and its version.
+const FORMAT: &str = "${db:Status-Abbrev} ${Version}\\n";
 
 /// The packages of which one is imapd's own.
 const PACKAGES: &[&str] = &["cyrus-imapd", "cyrus-common"];
@@ -41,7 +41,7 @@ impl Version {
     /// The version on the first line of an installed package.
     fn first_installed(list: &str) -> Option<Self> {
         list.lines().find_map(|line| {
-            let version = line.strip_prefix("installed ")?;
+            let version = line.strip_prefix("ii ")?.trim_start();
             // Without the epoch, and with the packages' own number.
             let version = version.split_once(':').map_or(version, |(_, rest)| rest);
             version.parse().ok()
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn the_installed_package_is_found_among_others() {
-        let list = "config-files 3.6.1\ninstalled 1:3.10.2-0+deb13u1\n";
+        let list = "rc  3.6.1\nii  1:3.10.2-0+deb13u1\n";
         assert_eq!(Version::first_installed(list), Some(version("3.10.2")));
-        assert_eq!(Version::first_installed("not-installed \n"), None);
+        assert_eq!(Version::first_installed("un  \n"), None);
         assert_eq!(Version::first_installed(""), None);
     }
 }

@@ -50,13 +50,8 @@ packages-test:
 
 build: packages-build compile
 
-# NODELETE: a thread or thread-local state may outlive a dlclose of the plugin.
-# gcc_eh: the plugin has what unwinds a panic in itself. Many programs have no libgcc_s.so, and
-# to load that would take them as long as to load the plugin.
 compile:
-	cargo build --release --locked --bin sasl-sso
-	cargo rustc --release --locked --lib --crate-type cdylib -- -Clink-arg=-Wl,-z,nodelete \
-		-L native=$(dir $(shell gcc -print-file-name=libgcc_eh.a)) -l static=gcc_eh
+	cargo build --release --locked --package libsso --package sasl-sso
 
 demo: packages-demo compile
 	cargo build --locked --example demo
@@ -72,7 +67,7 @@ deb: packages-deb compile
 
 # Everything, with the plugin as it is shipped.
 test: build deb packages-test
-	cargo test --locked
+	cargo test --locked --workspace
 
 # The packages' whole life, beside a Cyrus in a Debian of its own: as root, and with
 # what debootstrap fetches. SSO_DEBIAN=trixie, say, is another release than this machine's.
@@ -118,8 +113,7 @@ asan: build packages-test
 		{ echo "error: this Rust has no AddressSanitizer; rustup's has" >&2; exit 1; }
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
 	CFLAGS_$(subst -,_,$(RUST_HOST))="-fsanitize=address -fno-omit-frame-pointer" \
-	cargo rustc --locked --lib --crate-type cdylib --target $(RUST_HOST) --target-dir target/asan \
-		-- -Clink-arg=-Wl,-z,nodelete
+	cargo build --locked --lib --package libsso --target $(RUST_HOST) --target-dir target/asan
 	rm -f target/asan/report.*
 	SSO_TEST_PLUGIN=target/asan/$(RUST_HOST)/debug/libsso.so \
 	SSO_TEST_SANITIZER=-fsanitize=address \
@@ -152,13 +146,12 @@ races: packages-build
 
 # What a change must pass before it is looked at.
 lint: packages-lint
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path races/Cargo.toml
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd races && cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-	cargo check --locked --lib --no-default-features
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 # In the profile of the tests: what is measured is the plugin as it is shipped,
 # and building benches for release would not leave it alone.

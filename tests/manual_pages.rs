@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use sso::config::{Config, Options, is_option};
+use sso_core::config::{Config, Options, is_option};
 
 const PROGRAM: &str = include_str!("../man/sasl-sso.8");
 const CONF: &str = include_str!("../man/sasl-sso.conf.5");
@@ -75,7 +75,7 @@ fn words(page: &str) -> Vec<String> {
 
 #[test]
 fn mentioned_commands_and_flags_exist() {
-    let mut program = sso::cli::command();
+    let mut program = sso_cli::commands::command();
     program.build();
     let mut commands = BTreeSet::new();
     // Flags of other programs in the examples.

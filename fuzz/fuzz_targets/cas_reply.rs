@@ -4,6 +4,6 @@
 mod other_reader;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    sso::fuzzing::run("cas_reply", data);
-    other_reader::agree(sso::fuzzing::said_by_cas(data), data);
+    sso_core::fuzz_support::run("cas_reply", data);
+    other_reader::agree(sso_core::fuzz_support::said_by_cas(data), data);
 });

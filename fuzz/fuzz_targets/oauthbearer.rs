@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| sso::fuzzing::run("oauthbearer", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sso_core::fuzz_support::run("oauthbearer", data));

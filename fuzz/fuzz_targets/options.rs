@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| sso::fuzzing::run("options", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sso_cli::fuzz_support::options(data));

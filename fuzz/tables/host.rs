@@ -7,7 +7,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
-use sso::credential::Kind;
+use sso_core::credential::Kind;
 
 use super::finding;
 use super::libsasl2::*;

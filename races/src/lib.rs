@@ -13,9 +13,9 @@ pub mod cas;
 pub mod schedules;
 pub mod site;
 
-use sso::clock::{Clock, Moment, WallTime};
-use sso::config::{Config, Options};
-use sso::log::{Level, Log};
+use sso_core::config::{Config, Options};
+use sso_core::platform::clock::{Clock, Moment, WallTime};
+use sso_core::platform::log::{Level, Log};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

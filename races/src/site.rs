@@ -2,8 +2,8 @@
 
 use crate::{Kept, StandingClock};
 use shuttle::thread;
-use sso::config::SessionsConfig;
-use sso::session::{Access, Sessions};
+use sso_core::config::SessionsConfig;
+use sso_core::session_cache::{Access, Sessions};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -7,8 +7,8 @@
 use sasl_sso_races::schedules::{at_random, in_every_order};
 use sasl_sso_races::site::{Site, at_once};
 use shuttle::thread;
-use sso::credential::Kind;
-use sso::session::{Access, Charge, Outcome, Permission, RateLimits, Requester, Way};
+use sso_core::credential::Kind;
+use sso_core::session_cache::{Access, Charge, Outcome, Permission, RateLimits, Requester, Way};
 use std::sync::Arc;
 use std::time::Duration;
 

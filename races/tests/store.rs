@@ -6,8 +6,8 @@
 use sasl_sso_races::schedules::at_random;
 use sasl_sso_races::site::Site;
 use shuttle::thread;
-use sso::credential::Kind;
-use sso::session::{Counters, Decider};
+use sso_core::credential::Kind;
+use sso_core::metrics::{Counters, Decider};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use super::roff::{bold, italic, literal, prose};
 
 /// Returns the descriptions of all commands and their arguments.
 pub fn commands() -> String {
-    let mut program = sso::cli::command();
+    let mut program = sso_cli::commands::command();
     program.build();
     let mut roff = String::new();
     for command in program.get_subcommands() {

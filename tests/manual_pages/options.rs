@@ -1,6 +1,6 @@
 //! Generates the section OPTIONS of sasl-sso.conf(5).
 
-use sso::config::{Described, OPTIONS, Unset};
+use sso_core::config::{Described, OPTIONS, Unset};
 
 use super::roff::{bold, literal, prose};
 

@@ -27,8 +27,7 @@ fn locked() -> BTreeMap<(String, String), Option<String>> {
 /// Returns the crates that are linked according to cargo, without procedural macros and
 /// dependencies of build scripts and tests.
 fn linked() -> Vec<(String, String)> {
-    let arguments =
-        "tree --locked --offline --edges normal,no-proc-macro --prefix none --format {p}";
+    let arguments = "tree --locked --offline --workspace --edges normal,no-proc-macro --prefix none --format {p}";
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(arguments.split(' ')).current_dir(root());
     let mut crates: Vec<(String, String)> = run(&mut cargo)

@@ -1,0 +1,243 @@
+//! What the end of a login means to an administrator, and what to do.
+
+#![forbid(unsafe_code)]
+
+use serde_json::Value;
+
+use super::mechanism::{Login, Mechanism};
+use super::protocol::{Capabilities, Reply};
+
+/// How a login ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The credential is good.
+    LoggedIn,
+    /// It is not, or not here.
+    Refused,
+    /// The server does not have the mechanism: the credential was not sent.
+    NotOffered,
+    /// The server could not find out.
+    Unavailable,
+    /// There is no answer.
+    Failed,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::LoggedIn => "logged in",
+            Self::Refused => "refused",
+            Self::NotOffered => "not offered",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How a login ended, and what that means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    /// Sentences; none for a login that went well.
+    pub(crate) means: String,
+}
+
+impl Ending {
+    /// One without an answer.
+    pub(crate) fn failed(problem: String) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            means: problem,
+        }
+    }
+
+    /// What the server decided; `was_good` if it took the same credential before.
+    pub(crate) fn of_reply(reply: &Reply, login: &Login, was_good: bool) -> Self {
+        let (outcome, means) = if reply.ok {
+            (Outcome::LoggedIn, String::new())
+        } else if let Some(means) = unavailable(reply, login) {
+            (Outcome::Unavailable, means.to_owned())
+        } else if reply.text.contains("maildrop") {
+            let means = "The credential is good, but the user has no INBOX";
+            (Outcome::Refused, means.to_owned())
+        } else {
+            (Outcome::Refused, refused(reply, login, was_good))
+        };
+        Self { outcome, means }
+    }
+
+    /// The server does not have the mechanism.
+    pub(crate) fn not_offered(
+        mechanism: Mechanism,
+        capabilities: &Capabilities,
+        is_secure: bool,
+    ) -> Self {
+        let remedy = match mechanism {
+            _ if !is_secure => {
+                "without TLS it is offered only with allowplaintext: yes. Use --starttls or --tls"
+            }
+            Mechanism::Login => "the server takes no password by a command, even under TLS",
+            Mechanism::Plain => {
+                "see that sasl_mech_list has it, and that sasl_sso_plain: yes is set or libplain.so \
+                 is installed"
+            }
+            Mechanism::Caspt if capabilities.lists("OAUTHBEARER") => {
+                "the plugin is there: see that sasl_mech_list has CASPT and that sasl_caspt_url is \
+                 set"
+            }
+            Mechanism::OauthBearer | Mechanism::Xoauth2 if capabilities.lists("CASPT") => {
+                "the plugin is there: see that sasl_mech_list has it and that sasl_jwt_keys is set"
+            }
+            _ => {
+                "see that sasl_mech_list has it, that libsso.so is in the directory of the plugins, \
+                 and that it is configured: `sasl-sso check` on the mail server says so, and its \
+                 log says why the plugin was not loaded"
+            }
+        };
+        let name = mechanism.name();
+        Self {
+            outcome: Outcome::NotOffered,
+            means: format!("{name} is not offered, and the credential was not sent: {remedy}"),
+        }
+    }
+}
+
+/// What it means that nobody could say whether the credential is good, if that is so.
+fn unavailable(reply: &Reply, login: &Login) -> Option<&'static str> {
+    let text = reply.text.to_ascii_lowercase();
+    let is = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if is(&["unavailable", "trylater", "[sys/temp]"]) {
+        return Some(
+            "The mail server could not ask CAS or the issuer. The credential may be good: keep it, \
+             and see outcome=unavailable in the mail server's log for the reason",
+        );
+    }
+    if is(&["generic failure", "[inuse]"]) {
+        return Some(
+            "The mail server failed, whatever the credential is worth. Where passwords are checked, \
+             see whether `sasl-sso serve` runs; the mail server's log says more",
+        );
+    }
+    // timsieved has one sentence for everything. The plugin's refusals say why.
+    let is_ours = !matches!(login.mechanism, Mechanism::Plain | Mechanism::Login);
+    let is_silent = reply.challenge.is_none() && login.names.authzid.is_empty();
+    (is_ours && is_silent && is(&["\"authentication error\""])).then_some(
+        "The server does not say why, as it would of a refusal: most likely it could not ask CAS or \
+         the issuer. If so the credential may be good: keep it, and see the mail server's log",
+    )
+}
+
+fn refused(reply: &Reply, login: &Login, was_good: bool) -> String {
+    let json = reply.challenge.as_deref().unwrap_or_default();
+    let json: Value = serde_json::from_str(json).unwrap_or_default();
+    let member = |name: &str| json[name].as_str().unwrap_or("?");
+    let why = match member("status") {
+        "invalid_ticket" if was_good => {
+            "The same ticket was good a moment ago: the session was not kept, or not shared. See \
+             sasl_sso_state_dir, the session's times, and `sessions are not shared` in the log"
+                .to_owned()
+        }
+        "invalid_ticket" => format!(
+            "The ticket was used before, its time is over, it is another user's, or it is not for \
+             {}. Get a new one from {}",
+            member("service"),
+            member("cas"),
+        ),
+        "not_allowed" => "The ticket is good, and not allowed here: see sasl_caspt_proxies, \
+             sasl_caspt_allow_direct and sasl_caspt_require"
+            .to_owned(),
+        "invalid_token" | "401" => "The token's time is over, it is another user's, of another \
+             issuer, for another audience, or its signature is wrong. `sasl-sso explain` on the \
+             mail server says which"
+            .to_owned(),
+        "insufficient_scope" | "403" => format!(
+            "The token is good, and not allowed here: see sasl_jwt_require (scope: {})",
+            member("scope"),
+        ),
+        "invalid_request" | "400" => "What was sent is not what the mechanism is for".to_owned(),
+        _ if was_good => "The same credential was good a moment ago".to_owned(),
+        _ => "The server does not say why".to_owned(),
+    };
+    let name = login.mechanism.name();
+    match login.mechanism {
+        Mechanism::Login | Mechanism::Plain => {
+            format!("{why}. The mail server's log may have a line with reason=")
+        }
+        _ => format!("{why}. The mail server's log has it: sso: mech={name} … reason="),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::login::credential_input::Secret;
+    use crate::commands::login::mechanism::Names;
+    use crate::commands::login::server_addr::Protocol;
+    use crate::term::console::Console;
+    use sso_core::error::Kind;
+    use sso_core::protocol::{Hint, caspt, oauthbearer, xoauth2};
+
+    fn ending(text: &str, challenge: Option<String>, was_good: bool) -> Ending {
+        let (mut console, _, _) = Console::of_test("PT-12345");
+        let secret = Secret::read(None, &mut console).unwrap();
+        let names = Names::default();
+        let login = Login::new(Protocol::Imap, Mechanism::Caspt, names, &secret).unwrap();
+        let reply = Reply {
+            ok: text.starts_with("OK"),
+            text: text.to_owned(),
+            challenge,
+        };
+        Ending::of_reply(&reply, &login, was_good)
+    }
+
+    #[test]
+    fn an_outage_is_no_refusal() {
+        let text = "NO remote authentication server unavailable";
+        let ending_is = ending(text, None, false);
+        assert_eq!(ending_is.outcome, Outcome::Unavailable);
+        assert!(ending_is.means.contains("keep it"), "{}", ending_is.means);
+        assert_eq!(ending("OK", None, false).outcome, Outcome::LoggedIn);
+        assert_eq!(ending("NO", None, false).outcome, Outcome::Refused);
+        let silent = "NO \"Authentication Error\"";
+        assert_eq!(ending(silent, None, false).outcome, Outcome::Unavailable);
+        let told = Some("{}".to_owned());
+        assert_eq!(ending(silent, told, false).outcome, Outcome::Refused);
+    }
+
+    #[test]
+    fn every_word_of_the_plugin_is_explained() {
+        let hint = Hint::default();
+        for kind in [Kind::Malformed, Kind::Refused, Kind::NotAllowed] {
+            for challenge in [
+                caspt::challenge(kind, "https://cas/", "imap://mail"),
+                oauthbearer::challenge(kind, &hint),
+                xoauth2::challenge(kind, &hint),
+            ] {
+                assert!(challenge.is_some(), "{kind:?}");
+                let ending = ending("NO", challenge, false);
+                assert_eq!(ending.outcome, Outcome::Refused);
+                assert!(!ending.means.contains("does not say why"), "{kind:?}");
+            }
+        }
+        let again = caspt::challenge(Kind::Refused, "https://cas/", "imap://mail");
+        let again = ending("NO", again, true);
+        assert!(again.means.contains("sso_state_dir"), "{}", again.means);
+    }
+
+    #[test]
+    fn a_mechanism_is_not_offered_for_the_reason_that_the_others_show() {
+        let means = |mechanism, mechanisms: &[&str], is_secure| {
+            let capabilities = Capabilities {
+                mechanisms: mechanisms.iter().map(|name| (*name).to_owned()).collect(),
+                ..Capabilities::default()
+            };
+            Ending::not_offered(mechanism, &capabilities, is_secure).means
+        };
+        assert!(means(Mechanism::Caspt, &[], false).contains("allowplaintext"));
+        assert!(means(Mechanism::Caspt, &["PLAIN"], true).contains("libsso.so"));
+        assert!(means(Mechanism::Caspt, &["OAUTHBEARER"], true).contains("sasl_caspt_url"));
+        assert!(means(Mechanism::Xoauth2, &["CASPT"], true).contains("sasl_jwt_keys"));
+        assert!(means(Mechanism::Plain, &["CASPT"], true).contains("sasl_sso_plain"));
+    }
+}

@@ -1,0 +1,292 @@
+//! What is answered to a request, and by whom: by what is known, by a worker who
+//! asks or verifies, or by the host's own saslauthd.
+
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::log_writer::Journal;
+use super::validations::Validations;
+use super::{DaemonSettings, Office, Offices, fallback};
+use sso_core::auth::login_event::Decision;
+use sso_core::auth::{Unwritten, Verdict};
+use sso_core::credential::Credential;
+use sso_core::error;
+use sso_core::error::{Failure, Reason};
+use sso_core::platform::log::{Level, Log};
+use sso_core::policy::user_mapping::{MailUser, SessionUser};
+use sso_core::protocol::saslauthd::{NO, OK, Request};
+
+/// How many may write at once what nobody waits for.
+pub(crate) const WRITERS: usize = 4;
+
+/// How the log calls a login that comes here.
+pub(crate) const MECHANISM: &str = "saslauthd";
+
+/// Where requests are answered.
+pub(crate) struct Desk {
+    offices: RwLock<Arc<Offices>>,
+    journal: Journal,
+    validations: Validations,
+    writers: Semaphore,
+    /// When it was last said that no connection could be taken.
+    complained: Mutex<Option<Instant>>,
+}
+
+/// What goes back to the client, and what is to be done after that.
+pub(crate) struct Answer {
+    /// Empty if nobody could decide: the protocol has no word for that, and of a
+    /// connection that ends without one libsasl2 makes a failure that is not the
+    /// client's (`SASL_FAIL`): Postfix then says 454 and not 535.
+    pub(crate) text: Cow<'static, [u8]>,
+    pub(crate) unwritten: Option<(Arc<Office>, Unwritten)>,
+}
+
+/// A request with a credential in the password's place.
+pub(crate) struct Login {
+    pub(crate) office: Arc<Office>,
+    /// Who the client says it is, as the host writes it.
+    pub(crate) name: String,
+    pub(crate) service: String,
+    pub(crate) client: Option<String>,
+    pub(crate) credential: Credential,
+    pub(crate) start: Instant,
+}
+
+impl Desk {
+    /// # Errors
+    /// That the system has no random bytes to give.
+    pub(crate) fn new(offices: Offices, journal: Journal) -> Result<Self, Failure> {
+        Ok(Self {
+            offices: RwLock::new(Arc::new(offices)),
+            journal,
+            validations: Validations::new()?,
+            writers: Semaphore::new(WRITERS),
+            complained: Mutex::new(None),
+        })
+    }
+
+    /// From now on requests are answered as `settings` say; a line about it.
+    pub(crate) fn change(&self, settings: DaemonSettings) -> &'static str {
+        let before = self.offices();
+        let is_all = before.general.engine.can_become(&settings.general.config);
+        *self.offices.write() = Arc::new(Offices::new(settings, Some(&before)));
+        if is_all {
+            "sso: the configuration was read again; where it serves is as it was"
+        } else {
+            "sso: the configuration was read again, but for sso_state_dir and sso_sessions: for them \
+             restart the daemon"
+        }
+    }
+
+    /// The answer to a request, if it is whole and its credential known.
+    pub(crate) fn answer_at_once(&self, bytes: &[u8]) -> Option<Answer> {
+        let request = Request::parse(bytes).ok()??;
+        let login = Login::new(self.offices().office_for(&request), &request)?.ok()?;
+        let verdict = login.known(&self.journal)?;
+        Some(self.conclude(&login, verdict))
+    }
+
+    /// The answer to a whole request.
+    pub(crate) async fn answer(&self, bytes: &[u8]) -> Answer {
+        let start = Instant::now();
+        let offices = self.offices();
+        let request = match Request::parse(bytes) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Answer::NONE,
+            Err(failure) => return self.refuse(None, &failure, start),
+        };
+        let office = offices.office_for(&request);
+        match Login::new(Arc::clone(&office), &request) {
+            // What is meant to be a credential never comes to be tried as a
+            // password, whichever service takes it.
+            None if offices.is_credential(request.password) => {
+                let what = "a credential of a kind that this service does not take";
+                let failure = Failure::new(Reason::NoCredential, what);
+                self.refuse(Some(&request), &failure, start)
+            }
+            None => self.pass_on(&office, &request, start).await,
+            Some(Ok(login)) => self.decide(login).await,
+            Some(Err(failure)) => self.refuse(Some(&request), &failure, start),
+        }
+    }
+
+    fn offices(&self) -> Arc<Offices> {
+        Arc::clone(&self.offices.read())
+    }
+
+    /// Has the host's own saslauthd answer.
+    async fn pass_on(&self, office: &Office, request: &Request<'_>, start: Instant) -> Answer {
+        let answer = match &office.fallback {
+            Some(fallback) => fallback::ask(fallback, request.bytes).await,
+            None => {
+                let what = "an ordinary password, and sso_fallback_socket is not set";
+                Err(Failure::new(Reason::NoCredential, what))
+            }
+        };
+        match answer {
+            Ok(text) => Answer {
+                text: Cow::Owned(text),
+                unwritten: None,
+            },
+            Err(failure) => self.refuse(Some(request), &failure, start),
+        }
+    }
+
+    async fn decide(&self, login: Login) -> Answer {
+        let login = Arc::new(login);
+        // A request that came in pieces was not looked at before.
+        let verdict = match login.known(&self.journal) {
+            Some(verdict) => verdict,
+            None => self.validations.verdict(&login, &self.journal).await,
+        };
+        self.conclude(&login, verdict)
+    }
+
+    /// Compares whom the credential speaks for with who the client says it is, and
+    /// says it to the log and the client.
+    fn conclude(&self, login: &Login, mut verdict: Verdict) -> Answer {
+        let user = verdict.result.as_ref().map_err(Failure::clone);
+        let outcome = user.and_then(|user| login.host_name(user));
+        if let Ok(host_name) = &outcome {
+            verdict.note_host_name(host_name);
+        }
+        let text = self.say(&Decision {
+            mechanism: MECHANISM,
+            service: &login.service,
+            client: login.client.as_deref(),
+            outcome: outcome.as_ref().map(String::as_str),
+            source: verdict.source,
+            key: verdict.key,
+            kind: verdict.kind,
+            elapsed: login.start.elapsed(),
+        });
+        let of_office = |unwritten| (Arc::clone(&login.office), unwritten);
+        Answer {
+            text: Cow::Borrowed(text),
+            unwritten: verdict.unwritten.map(of_office),
+        }
+    }
+
+    /// Says to the log why a request is refused that no credential decided on.
+    pub(crate) fn refuse(
+        &self,
+        request: Option<&Request<'_>>,
+        failure: &Failure,
+        start: Instant,
+    ) -> Answer {
+        let service = request.and_then(|request| request.service().ok());
+        Answer::at_once(self.say(&Decision {
+            mechanism: MECHANISM,
+            service: service.as_deref().unwrap_or_default(),
+            client: request.and_then(Request::client),
+            outcome: Err(failure),
+            source: None,
+            key: None,
+            kind: None,
+            elapsed: start.elapsed(),
+        }))
+    }
+
+    /// Says a decision to the log, and what it comes to for the client.
+    fn say(&self, decision: &Decision<'_>) -> &'static [u8] {
+        decision.count(&self.offices().general.engine, &self.journal);
+        self.journal.write(decision.level(), &decision.line());
+        match decision.outcome.map_err(Failure::kind) {
+            Ok(_) => OK,
+            Err(error::Kind::Unavailable | error::Kind::Internal) => &[],
+            Err(_) => NO,
+        }
+    }
+
+    /// Writes what nobody waits for: not by the workers, who may all have to wait, and
+    /// not in their way.
+    pub(crate) async fn write(&self, (office, unwritten): (Arc<Office>, Unwritten)) {
+        let _writer = self.writers.acquire().await;
+        let journal = self.journal.clone();
+        let _ = spawn_blocking(move || office.engine.write(&unwritten, &journal)).await;
+    }
+
+    /// Says that connections cannot be taken, not more than once a minute.
+    pub(crate) fn complain_of_accepting(&self, error: &io::Error) {
+        let mut complained = self.complained.lock();
+        if complained.is_none_or(|last| last.elapsed() >= Duration::from_secs(60)) {
+            *complained = Some(Instant::now());
+            let remedy = match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE) => "raise LimitNOFILE",
+                _ => "look what the socket is",
+            };
+            let line = format!("sso: connections cannot be taken: {error}; {remedy}");
+            self.journal.write(Level::Error, &line);
+        }
+    }
+}
+
+impl Answer {
+    const NONE: Self = Self::at_once(&[]);
+
+    const fn at_once(text: &'static [u8]) -> Self {
+        Self {
+            text: Cow::Borrowed(text),
+            unwritten: None,
+        }
+    }
+}
+
+impl Login {
+    /// `None` if the password is an ordinary one.
+    fn new(office: Arc<Office>, request: &Request<'_>) -> Option<Result<Self, Failure>> {
+        let start = Instant::now();
+        let kind = office.engine.kind_of_password(request.password)?;
+        let read = || {
+            let unnamed = || Failure::new(Reason::MessageMalformed, "the request names no user");
+            let service = request.service()?;
+            Ok(Self {
+                name: request.login()?.ok_or_else(unnamed)?,
+                service: office.engine.service(kind, &service, &office.host),
+                client: request.client().map(str::to_owned),
+                credential: Credential::parse(kind, request.password)?,
+                office: Arc::clone(&office),
+                start,
+            })
+        };
+        Some(read())
+    }
+
+    /// The verdict on a credential that is known.
+    pub(crate) fn known(&self, log: &dyn Log) -> Option<Verdict> {
+        let engine = &self.office.engine;
+        engine.known(&self.credential, &self.service, log)
+    }
+
+    /// The name of `user` as the host writes it, if that is the name of the request. The
+    /// host has canonicalized the name of the request, and opens the mailbox of that name
+    /// and of no other: it is compared and never mapped.
+    ///
+    /// A domain that the host added cannot be told from one that the client typed, so it is
+    /// refused whatever `sso_host_names` says: only the plugin, which asks the host, knows.
+    fn host_name(&self, user: &SessionUser) -> Result<String, Failure> {
+        let Office { engine, names, .. } = &*self.office;
+        let (users, user) = (engine.users(), &user.mail_user);
+        users.check_denied(user.as_str())?;
+        let host_name = names.folded(user.as_str())?;
+        users.check_denied(&host_name)?;
+        let claimed = MailUser::new(self.name.clone());
+        if !claimed.is_ok_and(|claimed| names.is_same(claimed.as_str(), &host_name)) {
+            let what = format!(
+                "the credential is of {host_name}, the client says {}",
+                self.name
+            );
+            return Err(Failure::new(Reason::UserMismatch, what));
+        }
+        Ok(host_name)
+    }
+}

@@ -1,0 +1,199 @@
+//! One line a login for the administrator: `key=value`, stable.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use crate::auth::{Engine, Source};
+use crate::credential;
+use crate::error::{Failure, Kind, Reason};
+use crate::platform::log::{Level, Log, quoted};
+use crate::session_cache::Key;
+
+/// What was decided on one login, and how.
+pub struct Decision<'d> {
+    /// The SASL mechanism.
+    pub mechanism: &'d str,
+    /// The service that the credential must be for.
+    pub service: &'d str,
+    /// The client's address, as the host writes it, if the host tells it.
+    pub client: Option<&'d str>,
+    /// The mail user, or why there is none.
+    pub outcome: Result<&'d str, &'d Failure>,
+    /// What decided, if anything did.
+    pub source: Option<Source>,
+    /// The credential's digest, if there is one.
+    pub key: Option<Key>,
+    /// Of what kind the credential is, if there is one.
+    pub kind: Option<credential::Kind>,
+    /// From the client's message to the decision.
+    pub elapsed: Duration,
+}
+
+impl Decision<'_> {
+    /// How much it matters. A refusal is everyday business; an outage is not.
+    pub fn level(&self) -> Level {
+        match self.outcome.map_err(Failure::kind) {
+            Ok(_) | Err(Kind::Malformed | Kind::Refused | Kind::NotAllowed) => Level::Notice,
+            Err(Kind::Unavailable) if self.needs_somebody() => Level::Error,
+            Err(Kind::Unavailable) => Level::Warning,
+            Err(Kind::Internal) => Level::Error,
+        }
+    }
+
+    /// Counts it, which is for whoever writes its line to do.
+    pub fn count(&self, engine: &Engine, log: &dyn Log) {
+        let failure = self.outcome.err().map(Failure::reason);
+        engine.count(self.kind, self.source, failure, log);
+    }
+
+    /// The line, in one allocation.
+    pub fn line(&self) -> String {
+        let mut line = String::with_capacity(256);
+        // Writing to a String does not fail.
+        let _ = write!(line, "{self}");
+        line
+    }
+
+    /// Whether an outage will not pass by itself.
+    fn needs_somebody(&self) -> bool {
+        let reason = self.outcome.err().map(Failure::reason);
+        matches!(
+            reason,
+            Some(
+                Reason::ServerUntrusted
+                    | Reason::TrustUnusable
+                    | Reason::KeysUnusable
+                    | Reason::FallbackUnusable
+                    | Reason::ProcessExhausted
+            )
+        )
+    }
+}
+
+impl fmt::Display for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sso: mech={}", self.mechanism)?;
+        write!(f, " service={}", quoted(self.service))?;
+        match self.outcome {
+            Ok(user) => write!(f, " outcome=accepted user={}", quoted(user))?,
+            Err(failure) => {
+                let (outcome, reason) = (failure.kind().code(), failure.reason().code());
+                write!(f, " outcome={outcome} reason={reason}")?;
+                write!(f, " detail={}", quoted(failure.detail()))?;
+            }
+        }
+        if let Some(source) = self.source {
+            write!(f, " source={}", source.code())?;
+        }
+        write!(f, " ms={}", self.elapsed.as_millis())?;
+        if let Some(key) = &self.key {
+            write!(f, " digest={key}")?;
+        }
+        match self.client {
+            Some(client) => write!(f, " client={}", quoted(client)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision<'d>(outcome: Result<&'d str, &'d Failure>) -> Decision<'d> {
+        Decision {
+            mechanism: "CASPT",
+            service: "imap://mail.univ.fr",
+            client: Some("192.0.2.1;4711"),
+            outcome,
+            source: Some(Source::Validated),
+            key: Some(Key::of_test(1)),
+            kind: Some(credential::Kind::Ticket),
+            elapsed: Duration::from_millis(12),
+        }
+    }
+
+    #[test]
+    fn a_decision_is_one_line_of_fields() {
+        assert_eq!(
+            decision(Ok("alice")).to_string(),
+            "sso: mech=CASPT service=imap://mail.univ.fr outcome=accepted user=alice \
+             source=validated ms=12 digest=000000010000 client=192.0.2.1;4711"
+        );
+        let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: \"no\"");
+        assert_eq!(
+            decision(Err(&failure)).to_string(),
+            "sso: mech=CASPT service=imap://mail.univ.fr outcome=refused reason=ticket_refused \
+             detail=\"CAS says INVALID_TICKET: 'no'\" source=validated ms=12 \
+             digest=000000010000 client=192.0.2.1;4711"
+        );
+    }
+
+    #[test]
+    fn an_outage_is_louder_than_a_refusal() {
+        let level = |reason| decision(Err(&Failure::new(reason, ""))).level();
+        assert_eq!(level(Reason::TicketRefused), Level::Notice);
+        assert_eq!(level(Reason::ServerTimeout), Level::Warning);
+        assert_eq!(level(Reason::ServerUntrusted), Level::Error);
+        assert_eq!(level(Reason::KeysUnusable), Level::Error);
+        assert_eq!(level(Reason::InternalError), Level::Error);
+    }
+
+    /// What the administrator reads about the log.
+    const GUIDE: &str = include_str!("../../../../docs/log.md");
+
+    /// The words in the first column of the table under this head.
+    fn documented(head: &str) -> Vec<&'static str> {
+        let (_, table) = GUIDE.split_once(head).unwrap();
+        let rows = table.lines().skip(1).take_while(|row| row.starts_with('|'));
+        rows.map(|row| row.split('`').nth(1).unwrap()).collect()
+    }
+
+    /// The names of a line's fields.
+    fn fields(line: &str) -> Vec<&str> {
+        let words = line.split(' ').skip(1);
+        words.map(|word| word.split_once('=').unwrap().0).collect()
+    }
+
+    #[test]
+    fn every_field_is_documented_in_its_place_and_no_other_is() {
+        let failure = Failure::new(Reason::TicketRefused, "why");
+        let accepted = decision(Ok("alice")).to_string();
+        let refused = decision(Err(&failure)).to_string();
+        let table = documented("| field | there | meaning |\n");
+        for line in [&accepted, &refused] {
+            let there = |name: &&str| fields(line).contains(name);
+            let in_order: Vec<&str> = table.iter().copied().filter(there).collect();
+            assert_eq!(fields(line), in_order);
+        }
+        let both = [fields(&accepted), fields(&refused)].concat();
+        assert!(table.iter().all(|name| both.contains(name)), "{table:?}");
+    }
+
+    #[test]
+    fn every_reason_and_every_outcome_is_documented_and_no_other_is() {
+        let word = |line: &str, name: &str| {
+            let value = line.split_once(&format!(" {name}=")).unwrap().1;
+            value.split(' ').next().unwrap().to_owned()
+        };
+        let mut outcomes = vec!["accepted".to_owned()];
+        for reason in Reason::ALL {
+            let line = decision(Err(&Failure::new(*reason, ""))).to_string();
+            let outcome = word(&line, "outcome");
+            let row = format!("\n| `{}` | `{outcome}` | ", reason.code());
+            assert!(GUIDE.contains(&row), "docs/log.md has no row {row}");
+            outcomes.push(outcome);
+        }
+        let reasons = documented("| reason | outcome | what it means | what to do |\n");
+        assert_eq!(reasons.len(), Reason::ALL.len(), "{reasons:?}");
+        let table = documented("| outcome | level | meaning |\n");
+        assert!(outcomes.iter().all(|word| table.contains(&word.as_str())));
+        assert!(
+            table
+                .iter()
+                .all(|word| outcomes.iter().any(|known| known == word))
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! Options to a checked configuration, or every fault at once.
+//!
+//! A configuration that is wrong in one place is refused as a whole: half a
+//! policy would let in whom the other half was to keep out.
+
+#![forbid(unsafe_code)]
+
+mod cas;
+mod jwt;
+mod option_table;
+mod parser;
+mod server_url;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+
+pub use cas::CasConfig;
+pub(crate) use jwt::media_type;
+pub use jwt::{Expected, IssuerConfig, JwtConfig, KeysAt};
+pub use option_table::{Described, OPTIONS, Unset};
+pub(crate) use server_url::server_url;
+
+use crate::policy::host_names::HostNamePolicy;
+use crate::policy::user_mapping::{Mapping, UserPolicy};
+use parser::Reader;
+pub use parser::is_on;
+
+/// Where options come from: the host's `getopt`, or a file.
+pub trait Options {
+    /// The value of the option called `name` (without `sasl_`), if it is set.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// The names of all options (without `sasl_`), those of an issuer as they are called
+/// if there is only one.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|option| option.name)
+}
+
+/// Whether somebody reads an option of this name (without `sasl_`): also those of
+/// the issuers that `jwt_issuers` names.
+pub fn is_option(options: &dyn Options, name: &str) -> bool {
+    let is_of = |issuer: &str| {
+        let rest = name
+            .strip_prefix("jwt_")
+            .and_then(|rest| rest.strip_prefix(issuer))
+            .and_then(|rest| rest.strip_prefix('_'));
+        rest.is_some_and(|rest| option_table::of_issuer().any(|option| option.rest() == Some(rest)))
+    };
+    let issuers = options.get("jwt_issuers").unwrap_or_default();
+    OPTIONS.iter().any(|option| option.name == name) || issuers.split_whitespace().any(is_of)
+}
+
+/// What is wrong with one option, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The option's name, without `sasl_`.
+    pub option: Cow<'static, str>,
+    /// A sentence without a full stop that names the remedy.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.option, self.problem)
+    }
+}
+
+/// A configuration without fault.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// CAS, unless `caspt_url` is not set.
+    pub cas: Option<CasConfig>,
+    /// Bearer tokens, unless neither `jwt_keys` nor `jwt_issuers` is set.
+    pub jwt: Option<JwtConfig>,
+    /// Where sessions are kept.
+    pub sessions: SessionsConfig,
+    /// Which mail users principals become.
+    pub users: UserPolicy,
+    /// `sso_plain`: whether PLAIN is offered in the process.
+    pub plain: bool,
+    /// `sso_fallback_socket`: who checks ordinary passwords for the daemon.
+    pub fallback: Option<PathBuf>,
+    /// `sso_fallback_user`: the user besides root who may listen at that socket.
+    pub fallback_user: String,
+}
+
+/// Where sessions are kept, and how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionsConfig {
+    /// `sso_state_dir`: the directory that all processes of the host share.
+    pub state_dir: PathBuf,
+    /// `sso_sessions`: how many sessions are kept; the least recently used go
+    /// first.
+    pub capacity: usize,
+}
+
+impl Config {
+    /// Reads and checks all options.
+    ///
+    /// With no mechanism configured nothing else is looked at: every program
+    /// on the host that links libsasl2 comes here, most of them with no
+    /// configuration at all, and must not hear of it.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn read(options: &dyn Options) -> Result<Self, Vec<Fault>> {
+        let (config, faults) = Self::examine(options);
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The same, with what is right even if something is wrong: for who tells what
+    /// else is, and for nobody else. Half a policy lets nobody in.
+    pub fn examine(options: &dyn Options) -> (Self, Vec<Fault>) {
+        let mut reader = Reader::new(options);
+        let cas = CasConfig::read(&mut reader);
+        let jwt = JwtConfig::read(&mut reader);
+        if cas.is_none() && jwt.is_none() {
+            let nothing = Self {
+                cas,
+                jwt,
+                sessions: SessionsConfig::default(),
+                users: UserPolicy::default(),
+                plain: false,
+                fallback: None,
+                fallback_user: FALLBACK_USER.to_owned(),
+            };
+            return (nothing, Vec::new());
+        }
+        let config = Self {
+            cas,
+            jwt,
+            sessions: SessionsConfig::read(&mut reader),
+            users: read_user_policy(&mut reader),
+            plain: reader.switch("sso_plain"),
+            fallback: reader.path("sso_fallback_socket"),
+            fallback_user: reader
+                .text("sso_fallback_user")
+                .unwrap_or_else(|| FALLBACK_USER.to_owned()),
+        };
+        (config, reader.faults())
+    }
+}
+
+/// Who listens at `sso_fallback_socket` unless it is said.
+const FALLBACK_USER: &str = "root";
+
+impl Default for SessionsConfig {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/run/cyrus/sasl-sso"),
+            capacity: 100_000,
+        }
+    }
+}
+
+impl SessionsConfig {
+    fn read(reader: &mut Reader) -> Self {
+        let default = Self::default();
+        Self {
+            state_dir: reader.path("sso_state_dir").unwrap_or(default.state_dir),
+            capacity: reader.number("sso_sessions", default.capacity, 1..=10_000_000),
+        }
+    }
+}
+
+fn read_user_policy(reader: &mut Reader) -> UserPolicy {
+    let default = UserPolicy::default();
+    let denied_users = reader.words("sso_denied_users");
+    UserPolicy {
+        mapping: read_mapping(reader),
+        denied_users: match denied_users.is_empty() {
+            true => default.denied_users,
+            false => denied_users,
+        },
+        host_names: reader.choice("sso_host_names", &HostNamePolicy::ALL),
+    }
+}
+
+fn read_mapping(reader: &mut Reader) -> Mapping {
+    let strip_domains = reader.words("sso_strip_domain");
+    let realm = reader.text("sso_realm");
+    for domain in &strip_domains {
+        check_domain(reader, "sso_strip_domain", domain);
+    }
+    if let Some(realm) = &realm {
+        check_domain(reader, "sso_realm", realm);
+    }
+    Mapping {
+        strip_domains: strip_domains
+            .iter()
+            .map(|domain| domain.to_ascii_lowercase())
+            .collect(),
+        realm,
+    }
+}
+
+fn check_domain(reader: &mut Reader, option: &'static str, text: &str) {
+    if text.starts_with('.') || text.contains('@') || text.contains(char::is_whitespace) {
+        reader.fault(
+            option,
+            format!("\"{text}\" is not a domain; write it like univ.fr"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub struct Given(pub(crate) Vec<(&'static str, &'static str)>);
+
+    impl Options for Given {
+        fn get(&self, name: &str) -> Option<String> {
+            let is_known = name == "jwt_issuers" || is_option(self, name);
+            assert!(is_known, "{name} is missing in OPTIONS");
+            let found = self.0.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        }
+    }
+
+    pub(crate) fn faults(given: &[(&'static str, &'static str)]) -> Vec<String> {
+        match Config::read(&Given(given.to_vec())) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults
+                .into_iter()
+                .map(|fault| fault.option.into_owned())
+                .collect(),
+        }
+    }
+
+    pub(crate) const CAS: [(&str, &str); 2] = [
+        ("caspt_url", "https://cas.univ.fr/cas"),
+        ("caspt_proxies", "https://webmail.univ.fr/*"),
+    ];
+
+    #[test]
+    fn nothing_configured_is_nothing_offered_and_no_fault() {
+        let given = vec![("sso_sessions", "many"), ("jwt_issuer", "x y")];
+        let config = Config::read(&Given(given)).unwrap();
+        assert!(config.cas.is_none() && config.jwt.is_none());
+    }
+
+    #[test]
+    fn two_options_are_enough_for_cas() {
+        let config = Config::read(&Given(CAS.to_vec())).unwrap();
+        assert!(config.cas.is_some());
+        assert_eq!(config.sessions, SessionsConfig::default());
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        assert_eq!(
+            faults(&[
+                ("caspt_url", "http://cas.univ.fr/"),
+                ("caspt_proxies", "*"),
+                ("caspt_timeout", "0"),
+                ("caspt_allow_direct", "maybe"),
+                ("caspt_require", "role="),
+                ("sso_sessions", "-1"),
+                ("sso_state_dir", "run"),
+                ("sso_strip_domain", "univ.fr @old.fr"),
+                ("sso_realm", "a b"),
+                ("sso_host_names", "other"),
+                ("sso_plain", "perhaps"),
+                ("sso_fallback_socket", "mux"),
+            ]),
+            [
+                "caspt_url",
+                "caspt_allow_direct",
+                "caspt_proxies",
+                "caspt_timeout",
+                "caspt_require",
+                "sso_state_dir",
+                "sso_sessions",
+                "sso_strip_domain",
+                "sso_realm",
+                "sso_host_names",
+                "sso_plain",
+                "sso_fallback_socket",
+            ]
+        );
+    }
+
+    /// A row of the reference, as the table of the options has it.
+    fn row(option: &Described) -> String {
+        let default = match option.default {
+            Unset::Is(value) if value.parse::<u32>().is_err() => format!("`{value}`"),
+            Unset::Is(text) | Unset::Means(text) => text.to_owned(),
+        };
+        let meaning = option.meaning.replace('|', "\\|");
+        format!("| `{}` | {default} | {meaning} |", option.name)
+    }
+
+    #[test]
+    fn the_reference_says_of_every_option_what_the_table_says() {
+        let reference = include_str!("../../../../docs/options.md");
+        let rows = || reference.lines().filter(|line| line.starts_with("| `"));
+        for (found, option) in rows().zip(OPTIONS) {
+            assert_eq!(found, row(option));
+        }
+        assert_eq!(rows().count(), OPTIONS.len());
+    }
+
+    #[test]
+    fn every_option_is_in_an_example() {
+        let examples = [
+            include_str!("../../../../cyrus-conf-examples/cas.conf"),
+            include_str!("../../../../cyrus-conf-examples/application-key.conf"),
+            include_str!("../../../../cyrus-conf-examples/keycloak.conf"),
+            include_str!("../../../../cyrus-conf-examples/two-issuers.conf"),
+            include_str!("../../../../cyrus-conf-examples/cas-and-jwt.conf"),
+            include_str!("../../../../cyrus-conf-examples/passwords.conf"),
+        ]
+        .concat();
+        for Described { name, .. } in OPTIONS {
+            let of_issuer = name.replace("jwt_", "jwt_portal_");
+            let is_shown = |name: &str| examples.contains(&format!("sasl_{name}: "));
+            assert!(is_shown(name) || is_shown(&of_issuer), "{name}");
+        }
+    }
+}

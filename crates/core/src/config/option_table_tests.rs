@@ -1,0 +1,160 @@
+//! Tests of `options`: the table says what the code does.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::config::{Config, Options, is_option};
+
+const BOTH: [(&str, &str); 5] = [
+    ("caspt_url", "https://cas.univ.fr/cas"),
+    ("caspt_proxies", "https://webmail.univ.fr/*"),
+    ("jwt_keys", "discovery"),
+    ("jwt_issuer", "https://sso.univ.fr/realms/univ"),
+    ("jwt_audience", "mail"),
+];
+
+/// Options, and which of them were asked for.
+struct Asked {
+    given: Vec<(String, String)>,
+    names: RefCell<BTreeSet<String>>,
+}
+
+impl Options for Asked {
+    fn get(&self, name: &str) -> Option<String> {
+        self.names.borrow_mut().insert(name.to_owned());
+        let found = self.given.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone())
+    }
+}
+
+fn both_and(more: &[(&str, &str)]) -> Asked {
+    let given = BOTH.iter().chain(more);
+    Asked {
+        given: given
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        names: RefCell::default(),
+    }
+}
+
+fn read(more: &[(&str, &str)]) -> String {
+    format!("{:?}", Config::read(&both_and(more)).unwrap())
+}
+
+#[test]
+fn what_is_read_is_in_the_table_and_nothing_else_is() {
+    let asked = both_and(&[]);
+    Config::read(&asked).unwrap();
+    let table: BTreeSet<String> = OPTIONS.iter().map(|o| o.name.to_owned()).collect();
+    assert_eq!(*asked.names.borrow(), table);
+    assert_eq!(table.len(), OPTIONS.len(), "an option is there twice");
+}
+
+#[test]
+fn each_issuer_has_the_options_that_the_table_gives_it() {
+    let given = BOTH[2..].iter().map(|(name, value)| {
+        let name = name.replace("jwt_", "jwt_univ_");
+        (name, (*value).to_owned())
+    });
+    let asked = Asked {
+        given: given
+            .chain([("jwt_issuers".to_owned(), "univ".to_owned())])
+            .collect(),
+        names: RefCell::default(),
+    };
+    Config::read(&asked).unwrap();
+    let names = asked.names.borrow().clone();
+    let read: BTreeSet<&str> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("jwt_univ_"))
+        .collect();
+    assert_eq!(read, of_issuer().filter_map(Described::rest).collect());
+    assert!(
+        read.iter()
+            .all(|rest| is_option(&asked, &format!("jwt_univ_{rest}")))
+    );
+    assert!(!is_option(&asked, "jwt_portal_keys"));
+    assert!(!is_option(&asked, "jwt_univ_issuers"));
+}
+
+#[test]
+fn a_default_said_aloud_changes_nothing() {
+    let silent = read(&[]);
+    for option in OPTIONS {
+        if let Is(value) = option.default {
+            assert_eq!(read(&[(option.name, value)]), silent, "{}", option.name);
+        }
+    }
+}
+
+/// Without it the test above could not fail.
+#[test]
+fn every_option_that_has_a_default_counts() {
+    let silent = read(&[]);
+    for option in OPTIONS {
+        let other = match option.default {
+            Means(_) => continue,
+            Is("no") => "yes",
+            Is(number) if number.parse::<u32>().is_ok() => "7",
+            Is(path) if path.starts_with('/') => "/run/other",
+            Is("same") => "any",
+            Is(_) => "other",
+        };
+        assert_ne!(read(&[(option.name, other)]), silent, "{}", option.name);
+    }
+}
+
+/// A number beyond its limits takes all mechanisms away: they must be told.
+#[test]
+fn the_limits_of_each_number_are_told() {
+    let numbers = OPTIONS.iter().filter(|option| {
+        let Is(default) = option.default else {
+            return false;
+        };
+        default.parse::<u32>().is_ok()
+    });
+    let mut told = 0;
+    for option in numbers {
+        let faults = Config::read(&both_and(&[(option.name, "-1")])).unwrap_err();
+        let fault = faults.iter().find(|fault| fault.option == option.name);
+        let problem = &fault.unwrap().problem;
+        let (_, limits) = problem.split_once("whole number from ").unwrap();
+        let meaning = option.meaning;
+        assert!(
+            meaning.contains(&format!("({limits})")),
+            "{limits}: {meaning}"
+        );
+        told += 1;
+    }
+    assert_eq!(told, 10);
+}
+
+#[test]
+fn names_are_spelt_as_every_host_can_spell_them() {
+    for Described { name, .. } in OPTIONS {
+        let may_be = |b: u8| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit();
+        assert!(name.bytes().all(may_be), "{name}");
+    }
+}
+
+/// The manual page and the reference take them apart at the backquotes.
+#[test]
+fn meanings_can_be_told_in_any_markup() {
+    for Described {
+        name,
+        default,
+        meaning,
+        ..
+    } in OPTIONS
+    {
+        let (Is(default) | Means(default)) = default;
+        for text in [*default, *meaning] {
+            assert_eq!(text.matches('`').count() % 2, 0, "{name}");
+            assert!(
+                !text.contains("  ") && !text.contains('\n') && !text.ends_with('.'),
+                "{name}"
+            );
+        }
+    }
+}

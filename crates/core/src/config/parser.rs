@@ -1,0 +1,165 @@
+//! Options by type. What does not parse becomes a fault, never a default.
+//!
+//! The options of one issuer among several have its name in theirs: a reader
+//! [for the issuer](Reader::of_issuer) `univ` reads `jwt_univ_keys` where it is
+//! asked for `jwt_keys`.
+
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Fault, Options};
+use crate::policy::attribute_rules::Rules;
+
+pub(crate) struct Reader<'a> {
+    options: &'a dyn Options,
+    issuer: Option<String>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(options: &'a dyn Options) -> Self {
+        Self {
+            options,
+            issuer: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// What was found to be wrong.
+    pub(crate) fn faults(self) -> Vec<Fault> {
+        self.faults
+    }
+
+    /// What `read` reads of the options of one issuer among several, or of the
+    /// only one.
+    pub(crate) fn of_issuer<T>(
+        &mut self,
+        issuer: Option<&str>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        self.issuer = issuer.map(str::to_owned);
+        let read = read(self);
+        self.issuer = None;
+        read
+    }
+
+    /// The name by which an option is asked for and faults of it are told.
+    fn full_name(&self, name: &'static str) -> Cow<'static, str> {
+        match (&self.issuer, name.strip_prefix("jwt_")) {
+            (Some(issuer), Some(rest)) => Cow::Owned(format!("jwt_{issuer}_{rest}")),
+            _ => Cow::Borrowed(name),
+        }
+    }
+
+    pub(crate) fn fault(&mut self, option: &'static str, problem: impl Into<String>) {
+        self.faults.push(Fault {
+            option: self.full_name(option),
+            problem: problem.into(),
+        });
+    }
+
+    /// The value without white space around it; an empty one is not set.
+    pub(crate) fn text(&self, name: &'static str) -> Option<String> {
+        let value = self.options.get(&self.full_name(name))?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    pub(crate) fn words(&self, name: &'static str) -> Vec<String> {
+        let value = self.text(name).unwrap_or_default();
+        value.split_whitespace().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn path(&mut self, name: &'static str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(name)?);
+        if !path.is_absolute() {
+            self.fault(name, "is not an absolute path; begin it with /");
+        }
+        Some(path)
+    }
+
+    /// As Cyrus reads its own switches.
+    pub(crate) fn switch(&mut self, name: &'static str) -> bool {
+        let Some(text) = self.text(name) else {
+            return false;
+        };
+        is_on(&text).unwrap_or_else(|| {
+            let text = text.to_ascii_lowercase();
+            self.fault(name, format!("\"{text}\" is neither yes nor no"));
+            false
+        })
+    }
+
+    /// The value that `choices` has for the option's word; the default if it is not set.
+    pub(crate) fn choice<T: Copy + Default>(
+        &mut self,
+        name: &'static str,
+        choices: &[(&str, T)],
+    ) -> T {
+        let Some(text) = self.text(name) else {
+            return T::default();
+        };
+        let lower = text.to_ascii_lowercase();
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == lower) {
+            return *choice;
+        }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        self.fault(
+            name,
+            format!("\"{text}\" is not one of {}", words.join(", ")),
+        );
+        T::default()
+    }
+
+    pub(crate) fn number(
+        &mut self,
+        name: &'static str,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> usize {
+        let Some(text) = self.text(name) else {
+            return default;
+        };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (least, most) = range.into_inner();
+                self.fault(
+                    name,
+                    format!("\"{text}\" is not a whole number from {least} to {most}"),
+                );
+                default
+            }
+        }
+    }
+
+    pub(crate) fn seconds(
+        &mut self,
+        name: &'static str,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> Duration {
+        Duration::from_secs(self.number(name, default, range) as u64)
+    }
+
+    pub(crate) fn rules(&mut self, name: &'static str) -> Rules {
+        let (rules, problems) = Rules::parse(&self.text(name).unwrap_or_default());
+        for problem in problems {
+            self.fault(name, problem);
+        }
+        rules
+    }
+}
+
+/// What a switch says, in the words of Cyrus (imapd.conf(5)); `None` if it is none.
+pub fn is_on(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "no" | "n" | "off" | "false" | "f" | "0" => Some(false),
+        "yes" | "y" | "on" | "true" | "t" | "1" => Some(true),
+        _ => None,
+    }
+}

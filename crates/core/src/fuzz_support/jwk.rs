@@ -1,0 +1,158 @@
+//! Keys, in files and as issuers publish them, before the fuzzer.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use url::Url;
+
+use crate::fuzz_support::input::parts;
+use crate::fuzz_support::policy::{Deaf, InMemory, STILL};
+use crate::jwt::keys::file_source::Files;
+use crate::jwt::keys::inspect;
+use crate::jwt::keys::inspect::KeyReport;
+use crate::jwt::keys::jwk_set;
+use crate::jwt::keys::jwk_set::Secrets;
+use crate::jwt::keys::{pem, remote_source, shared_jwks};
+use crate::platform::clock::Clock;
+use crate::policy::jws_algorithm::Algorithm;
+
+/// A published set: what `check` says of its keys is what a login finds, no secret is
+/// taken from it, and none is shown.
+pub(crate) fn jwks(data: &[u8]) {
+    let ours = jwk_set::read(data, Secrets::Taken);
+    let published = jwk_set::read(data, Secrets::Ignored);
+    assert_eq!(ours.is_ok(), published.is_ok());
+    let (Ok(ours), Ok(published)) = (ours, published) else {
+        return;
+    };
+    let entries = jwk_set::entries(data).expect("keys");
+    let reports: Vec<KeyReport> = entries.iter().take(100).map(inspect::report).collect();
+    let usable = reports
+        .iter()
+        .filter_map(|report| report.usable.as_ref().ok());
+    let found = published.keys.iter();
+    let found: Vec<Vec<Algorithm>> = found.map(|key| key.algorithms().collect()).collect();
+    let sorted = |mut names: Vec<Algorithm>| {
+        names.sort_by_key(|algorithm| algorithm.name());
+        names
+    };
+    let usable: Vec<_> = usable.cloned().map(sorted).collect();
+    assert_eq!(usable, found.into_iter().map(sorted).collect::<Vec<_>>());
+    assert!(published.keys.len() <= ours.keys.len());
+    for key in &published.keys {
+        for algorithm in key.algorithms() {
+            assert!(!algorithm.name().starts_with("HS"));
+            assert!(!key.verifies(algorithm, b"message", &[1; 64]));
+        }
+    }
+    let names: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| entry.text("kid"))
+        .collect();
+    for entry in &entries {
+        let secrets = ["k", "d", "p", "q"].map(|name| entry.text(name));
+        for secret in secrets
+            .into_iter()
+            .flatten()
+            .filter(|secret| secret.len() > 40)
+        {
+            let is_a_name = names.iter().any(|kid| kid.contains(secret));
+            let shows = |line: &String| line.contains(secret) && !is_a_name;
+            assert!(!ours.complaints.iter().any(shows), "{:?}", ours.complaints);
+        }
+    }
+}
+
+/// An issuer's description of itself: keys are never looked for but where TLS leads, or
+/// on this host if the issuer is there itself.
+pub(crate) fn metadata(data: &[u8]) {
+    for (document, issuer) in [
+        ("https://sso.univ.example/x", "https://sso.univ.example/"),
+        ("http://localhost:1/x", "http://localhost:1/"),
+    ] {
+        let document = Url::parse(document).expect("a URL");
+        let Ok(url) = remote_source::keys_of(data, &document, issuer) else {
+            continue;
+        };
+        let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&url.host_str().unwrap_or(""));
+        let is_plain = url.scheme() == "http" && document.scheme() == "http";
+        assert!(url.scheme() == "https" || is_plain && is_local, "{url}");
+        let said: Value = serde_json::from_slice(data).expect("JSON");
+        assert_eq!(said["issuer"], issuer);
+        assert_eq!(
+            Url::parse(said["jwks_uri"].as_str().expect("text")),
+            Ok(url)
+        );
+    }
+}
+
+/// What is noted of an issuer that was asked: read as it was written.
+pub(crate) fn state(data: &[u8]) {
+    let Some(state) = shared_jwks::State::decode(data) else {
+        return;
+    };
+    assert!(data.starts_with(&state.encode()));
+    let now = STILL.now();
+    let pause = Duration::from_secs(5);
+    let later = now.plus(pause);
+    assert!(!state.has_failed_within(pause, now) || !state.has_failed_within(pause, later));
+    assert!(state.is_failing() || !state.has_failed_within(pause, now));
+}
+
+/// A file of PEM: each block is a key or is complained of, and shows nothing of itself.
+pub(crate) fn pem(data: &[u8]) {
+    let set = pem::read(data);
+    let blocks = data.windows(11).filter(|window| window == b"-----BEGIN ");
+    assert_eq!(set.keys.len() + set.complaints.len(), blocks.count());
+    for complaint in &set.complaints {
+        assert!(
+            complaint.len() < 2_000 && !complaint.contains('\n'),
+            "{complaint}"
+        );
+    }
+    for key in &set.keys {
+        assert!(key.kid().is_none());
+        for algorithm in key.algorithms() {
+            assert!(!key.verifies(algorithm, b"message", &[1; 64]));
+        }
+    }
+}
+
+/// A directory of up to four files, each behind a line of dashes alone: what `check`
+/// says of them is what a login finds. And of the first as the only one.
+pub(crate) fn key_files(data: &[u8]) {
+    let files: Vec<&[u8]> = parts(data).take(4).collect();
+    let single = InMemory::new(files[0]);
+    agree(&single.path());
+    let directory = std::env::temp_dir().join(format!("sso-fuzz-{}", unique()));
+    std::fs::create_dir(&directory).expect("a directory");
+    for (name, file) in ["a.pem", "b.jwks", ".hidden", "c"].iter().zip(files) {
+        std::fs::write(directory.join(name), file).expect("a file");
+    }
+    let keys = agree(&directory);
+    std::fs::remove_file(directory.join(".hidden")).ok();
+    assert_eq!(keys, agree(&directory));
+    std::fs::remove_dir_all(&directory).expect("a directory");
+}
+
+/// How many keys there are for `check`, and for a login.
+fn agree(path: &Path) -> usize {
+    let examined = Files::new(path.to_owned()).examine();
+    let found = Files::new(path.to_owned()).current(STILL.now(), &Deaf);
+    let count = found.as_ref().map_or(0, |set| set.keys.len());
+    assert_eq!(found.is_ok(), !examined.keys.is_empty());
+    assert_eq!(examined.keys.len(), count);
+    assert!(count > 0 || !examined.complaints.is_empty());
+    count
+}
+
+/// A number that no other call in whatever process has at the same time.
+fn unique() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{number}", std::process::id())
+}

@@ -1,0 +1,452 @@
+//! Keys from files: a PEM file, a directory of them, or a JWK set. They are read
+//! again when they change.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, DirEntry, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::Uid;
+use parking_lot::Mutex;
+
+use super::jwk_set;
+use super::jwk_set::Secrets;
+use super::key_set::KeySet;
+use super::pem;
+use crate::error::{Failure, Reason};
+use crate::platform::clock::Moment;
+use crate::platform::file_permissions;
+use crate::platform::log::{Level, Log, quoted};
+
+/// How long a look at the files holds: looking costs as much as a session.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The longest file of keys that is read, in bytes, and how many there may be.
+const LONGEST: u64 = 1 << 20;
+const MOST: usize = 1_000;
+
+/// A place of keys, and what was found there last.
+pub(crate) struct Files {
+    path: PathBuf,
+    /// Who reads them, if that is known: the keys must be this user's or root's.
+    user: Option<Uid>,
+    found: Mutex<Option<Found>>,
+}
+
+struct Found {
+    looked: Moment,
+    stamps: Vec<Stamp>,
+    set: Arc<KeySet>,
+}
+
+/// What changes when a file does.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    /// Why it is not read.
+    problem: Option<String>,
+}
+
+impl Files {
+    /// Those that this process reads.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self::read_by(path, Some(Uid::effective()))
+    }
+
+    /// Those that processes of `user` will read.
+    pub(crate) fn read_by(path: PathBuf, user: Option<Uid>) -> Self {
+        Self {
+            path,
+            user,
+            found: Mutex::new(None),
+        }
+    }
+
+    /// The keys as they were a second ago at most.
+    ///
+    /// # Errors
+    /// [`Reason::KeysUnusable`].
+    pub(crate) fn current(&self, now: Moment, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+        self.look(now, LOOK, log)
+    }
+
+    /// The keys as they are now.
+    ///
+    /// # Errors
+    /// [`Reason::KeysUnusable`].
+    pub(crate) fn newest(&self, now: Moment, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+        self.look(now, Duration::ZERO, log)
+    }
+
+    /// Where they are, for people.
+    pub(crate) fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// What is in the files now, with all that is wrong with them.
+    pub(crate) fn examine(&self) -> KeySet {
+        let mut set = match stamps(&self.path, self.user) {
+            Ok(stamps) => read(&stamps),
+            Err(problem) => KeySet {
+                keys: Vec::new(),
+                complaints: vec![problem],
+            },
+        };
+        if set.keys.is_empty() && set.complaints.is_empty() {
+            set.complaints.push(self.no_key());
+        }
+        set
+    }
+
+    fn no_key(&self) -> String {
+        format!("{} has no key that could be used", self.path.display())
+    }
+
+    fn look(&self, now: Moment, holds: Duration, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+        let mut found = self.found.lock();
+        if let Some(found) = &*found
+            && now.since(found.looked).is_some_and(|age| age < holds)
+        {
+            return self.usable(&found.set);
+        }
+        let unusable = |what| Failure::new(Reason::KeysUnusable, what);
+        let stamps = stamps(&self.path, self.user).map_err(unusable)?;
+        if let Some(found) = &mut *found
+            && found.stamps == stamps
+        {
+            found.looked = now;
+            return self.usable(&found.set);
+        }
+        let set = read(&stamps);
+        for complaint in &set.complaints {
+            log.write(Level::Error, &format!("sso: jwt_keys: {complaint}"));
+        }
+        let set = Arc::new(set);
+        *found = Some(Found {
+            looked: now,
+            stamps,
+            set: Arc::clone(&set),
+        });
+        self.usable(&set)
+    }
+
+    fn usable(&self, set: &Arc<KeySet>) -> Result<Arc<KeySet>, Failure> {
+        if set.keys.is_empty() {
+            return Err(Failure::new(Reason::KeysUnusable, self.no_key()));
+        }
+        Ok(Arc::clone(set))
+    }
+}
+
+/// What is in the files, and what is wrong with some of them.
+fn read(stamps: &[Stamp]) -> KeySet {
+    let mut all = KeySet::default();
+    for stamp in stamps {
+        if let Some(problem) = &stamp.problem {
+            all.complaints.push(problem.clone());
+            continue;
+        }
+        let path = stamp.path.display();
+        let bytes = match read_bounded(&stamp.path) {
+            Ok(bytes) => bytes,
+            // One file that cannot be read does not spoil the directory.
+            Err(problem) => {
+                all.complaints.push(format!("{path}: {problem}"));
+                continue;
+            }
+        };
+        let set = if bytes.trim_ascii_start().starts_with(b"{") {
+            jwk_set::read(&bytes, Secrets::Taken).unwrap_or_else(|problem| KeySet {
+                keys: Vec::new(),
+                complaints: vec![problem],
+            })
+        } else {
+            pem::read(&bytes)
+        };
+        let origin: Arc<str> = path.to_string().into();
+        let keys = set.keys.into_iter();
+        all.keys.extend(keys.map(|key| key.of_file(&origin)));
+        let complaints = set.complaints.iter();
+        all.complaints
+            .extend(complaints.map(|complaint| format!("{path}: {complaint}")));
+    }
+    all
+}
+
+/// The files of `path`: itself, or what is in it and not hidden.
+fn stamps(path: &Path, user: Option<Uid>) -> Result<Vec<Stamp>, String> {
+    let complain = |error| format!("{}: {error}", path.display());
+    let metadata = fs::metadata(path).map_err(complain)?;
+    file_permissions::check_irreplaceable(path, user)?;
+    // Anything else than a file, such as a pipe, could be waited for for ever.
+    if metadata.is_file() {
+        return Ok(vec![Stamp::new(path.to_owned(), &metadata, user)]);
+    }
+    file_permissions::check_unwritable(path, &metadata, user)?;
+    let mut stamps = Vec::new();
+    for (entry, metadata) in files_in(path).map_err(complain)? {
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let mut stamp = Stamp::new(entry.path(), &metadata, user);
+        // What leads to the directory, and so to all else that is in it, was looked at.
+        if is_link && stamp.problem.is_none() {
+            stamp.problem = file_permissions::check_irreplaceable(&stamp.path, user).err();
+        }
+        stamps.push(stamp);
+    }
+    if stamps.len() > MOST {
+        return Err(format!("{}: has more than {MOST} files", path.display()));
+    }
+    stamps.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(stamps)
+}
+
+/// What a place of keys is read from: itself, or the files in it, whatever is in them.
+pub fn key_files(path: &Path) -> Vec<PathBuf> {
+    match files_in(path) {
+        Ok(files) => files.iter().map(|(entry, _)| entry.path()).collect(),
+        Err(_) if path.is_file() => vec![path.to_owned()],
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The files in a directory that are not hidden, and what they are.
+fn files_in(directory: &Path) -> io::Result<Vec<(DirEntry, Metadata)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        // A link is followed; one that leads nowhere is no file.
+        if let (false, Ok(metadata)) = (is_hidden, fs::metadata(entry.path()))
+            && metadata.is_file()
+        {
+            files.push((entry, metadata));
+        }
+    }
+    Ok(files)
+}
+
+impl Stamp {
+    fn new(path: PathBuf, metadata: &Metadata, user: Option<Uid>) -> Self {
+        let problem = file_permissions::check_unwritable(&path, metadata, user).err();
+        Self {
+            path,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            problem,
+        }
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| quoted(&error.to_string()).into_owned())?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(format!("is longer than {LONGEST} bytes"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::log::Kept;
+    use crate::policy::jws_algorithm::Algorithm;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn hmac(byte: u8, length: usize) -> String {
+        ::pem::encode(&::pem::Pem::new("HMAC KEY", vec![byte; length]))
+    }
+
+    fn at(milliseconds: u64) -> Moment {
+        Moment::from_millis(10_000 + milliseconds)
+    }
+
+    #[test]
+    fn a_directory_is_read_again_when_something_in_it_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        let files = Files::new(directory.path().to_owned());
+        let count = |now| files.current(now, &Kept::default()).unwrap().keys.len();
+        write("a.pem", &hmac(1, 32));
+        write(".hidden", &hmac(2, 32));
+        assert_eq!(count(at(0)), 1);
+        write("b.pem", &(hmac(3, 32) + &hmac(4, 32)));
+        assert_eq!(count(at(999)), 1);
+        assert_eq!(count(at(1_000)), 3);
+        write("b.pem", "withdrawn");
+        assert_eq!(count(at(1_001)), 3);
+        let newest = files.newest(at(1_001), &Kept::default()).unwrap();
+        assert_eq!(newest.keys.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_everybody_may_write_opens_nothing_until_nobody_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let (good, open) = (
+            directory.path().join("a.pem"),
+            directory.path().join("b.pem"),
+        );
+        fs::write(&good, hmac(1, 32)).unwrap();
+        fs::write(&open, hmac(2, 32)).unwrap();
+        let set_mode =
+            |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let log = Kept::default();
+        let files = Files::new(directory.path().to_owned());
+        let count = |now| files.newest(at(now), &log).map(|set| set.keys.len());
+        assert_eq!(count(0).unwrap(), 2);
+        set_mode(&open, 0o602);
+        assert_eq!(count(1).unwrap(), 1);
+        assert!(
+            log.lines()[0]
+                .1
+                .contains("may be written by others (mode 602)"),
+            "{:?}",
+            log.lines()
+        );
+        let alone = Files::new(open.clone());
+        assert_eq!(
+            alone.newest(at(1), &log).unwrap_err().reason(),
+            Reason::KeysUnusable
+        );
+        set_mode(&open, 0o600);
+        assert_eq!(count(2).unwrap(), 2);
+        // Elsewhere everybody may have put another key in the place of the one it leads to.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let linked = elsewhere.path().join("c.pem");
+        fs::write(&linked, hmac(3, 32)).unwrap();
+        std::os::unix::fs::symlink(&linked, directory.path().join("c.pem")).unwrap();
+        assert_eq!(count(3).unwrap(), 3);
+        for (mode, expected) in [(0o777, 2), (0o1777, 3)] {
+            set_mode(elsewhere.path(), mode);
+            assert_eq!(count(4).unwrap(), expected, "{mode:o}");
+            assert_eq!(
+                Files::new(linked.clone()).newest(at(4), &log).is_ok(),
+                expected == 3
+            );
+        }
+        // Who may write a directory may put a key of his own there, sticky or not.
+        set_mode(directory.path(), 0o1777);
+        assert_eq!(count(5).unwrap_err().reason(), Reason::KeysUnusable);
+    }
+
+    #[test]
+    fn keys_that_a_group_may_write_or_somebody_else_owns_open_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("keys");
+        fs::create_dir(&directory).unwrap();
+        let file = directory.join("a.pem");
+        fs::write(&file, hmac(1, 32)).unwrap();
+        let set_mode =
+            |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let problem = |path: &Path| {
+            let log = Kept::default();
+            let failure = Files::new(path.to_owned()).newest(at(0), &log).err()?;
+            assert_eq!(failure.reason(), Reason::KeysUnusable);
+            Some(format!("{:?} {failure}", log.lines()))
+        };
+        for (path, mode, usual) in [
+            (&*file, 0o660, 0o640),
+            (&*directory, 0o770, 0o755),
+            (&*directory, 0o1770, 0o755),
+            (parent.path(), 0o775, 0o755),
+        ] {
+            set_mode(path, mode);
+            for place in [&*file, &*directory] {
+                // The rights of a directory do not matter to a file in it if it is sticky.
+                let is_sticky = mode & 0o1000 != 0 && place == file;
+                let found = problem(place);
+                assert_eq!(found.is_none(), is_sticky, "{path:?} {mode:o} {place:?}");
+                let remedy = format!("chmod go-w {}", path.display());
+                assert!(found.is_none_or(|found| found.contains(&remedy)));
+            }
+            set_mode(path, usual);
+            assert_eq!(problem(&directory), None);
+        }
+        if Uid::effective().is_root() {
+            let give = |path: &Path, uid| std::os::unix::fs::chown(path, Some(uid), None).unwrap();
+            for path in [&*file, &*directory, parent.path()] {
+                give(path, 65_534);
+                for place in [&*file, &*directory] {
+                    let found = problem(place).unwrap();
+                    let remedy = format!("chown root {}", path.display());
+                    assert!(found.contains(&remedy), "{found}");
+                    // They are its own, or nobody knows whose they should be.
+                    for user in [Some(Uid::from_raw(65_534)), None] {
+                        let files = Files::read_by(place.to_owned(), user);
+                        assert!(files.newest(at(0), &Kept::default()).is_ok());
+                    }
+                }
+                give(path, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_be_waited_for_is_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe.pem");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [pipe, directory.path().to_owned()] {
+            let failure = Files::new(path).current(at(0), &Kept::default());
+            assert_eq!(failure.unwrap_err().reason(), Reason::KeysUnusable);
+        }
+    }
+
+    #[test]
+    fn a_file_of_either_form_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let files = Files::new(path.clone());
+        let current = |now| files.current(now, &Kept::default());
+        assert_eq!(current(at(0)).unwrap_err().reason(), Reason::KeysUnusable);
+        fs::write(&path, hmac(1, 64)).unwrap();
+        assert!(current(at(1)).unwrap().keys[0].fits(Algorithm::Hs512));
+        fs::write(
+            &path,
+            " {\"keys\":[{\"kty\":\"oct\",\"k\":\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\"}]}",
+        )
+        .unwrap();
+        assert!(current(at(2_000)).unwrap().keys[0].fits(Algorithm::Hs256));
+        fs::write(&path, "{").unwrap();
+        assert_eq!(
+            current(at(4_000)).unwrap_err().reason(),
+            Reason::KeysUnusable
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_named_once_and_spoils_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        write("short.pem", &hmac(1, 8));
+        write("long.pem", &"x".repeat(2 << 20));
+        let files = Files::new(directory.path().to_owned());
+        let log = Kept::default();
+        for time in [0, 500, 2_000] {
+            let failure = files.current(at(time), &log).unwrap_err();
+            assert_eq!(failure.reason(), Reason::KeysUnusable);
+        }
+        let lines = log.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        write("good.pem", &hmac(1, 32));
+        assert_eq!(files.current(at(4_000), &log).unwrap().keys.len(), 1);
+        assert!(lines.iter().all(|(level, line)| {
+            *level == Level::Error && line.contains("sso: jwt_keys: ") && line.contains(".pem: ")
+        }));
+    }
+}

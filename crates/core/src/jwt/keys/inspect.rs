@@ -1,0 +1,172 @@
+//! Keys as an administrator asks about them before a restart: which could be used,
+//! and why not the others. What is found is what a login would find.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nix::unistd::Uid;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use super::file_source::Files;
+use super::jwk_set;
+use super::jwk_set::{Entry, Secrets};
+use super::remote_source::Published;
+use super::verification_key::Key;
+use crate::config::{IssuerConfig, KeysAt};
+use crate::error::{Failure, Reason};
+use crate::platform::deadline::Deadline;
+use crate::policy::jws_algorithm::Algorithm;
+
+/// One key of a published set.
+#[derive(Debug)]
+pub struct KeyReport {
+    /// Its `kid`, if it has one.
+    pub kid: Option<String>,
+    /// Such as `RSA 2048 bits` or `EC P-256`.
+    pub kind: String,
+    /// The algorithms that tokens may be signed by with it, or why it is not used.
+    pub usable: Result<Vec<Algorithm>, String>,
+    /// The modulus of an RSA key, big-endian.
+    pub modulus: Option<Vec<u8>>,
+}
+
+/// What an issuer publishes.
+#[derive(Debug)]
+pub struct SetReport {
+    /// The issuer's certificate in DER, if it was asked over TLS.
+    pub certificate: Option<Vec<u8>>,
+    /// Every key of the set.
+    pub keys: Vec<KeyReport>,
+}
+
+/// What is wrong with keys in files that processes of `user` will read, if it is known who
+/// that is; nothing of those that are published.
+pub fn check_keys(config: &IssuerConfig, user: Option<Uid>) -> Vec<String> {
+    let KeysAt::Path(path) = &config.keys else {
+        return Vec::new();
+    };
+    let set = Files::read_by(path.clone(), user).examine();
+    let fits = |algorithm: &Algorithm| set.keys.iter().any(|key| key.fits(*algorithm));
+    let mut complaints = set.complaints;
+    if let Some(allowed) = &config.algorithms
+        && !set.keys.is_empty()
+        && !allowed.iter().any(fits)
+    {
+        let allowed: Vec<&str> = allowed.iter().map(|algorithm| algorithm.name()).collect();
+        let path = path.display();
+        complaints.push(format!(
+            "{path} has no key for {}, which are all that is allowed, so no token is taken; allow \
+             what the keys are for (a secret must be as long as the digest)",
+            allowed.join(" ")
+        ));
+    }
+    complaints
+}
+
+/// Whether there is a shared secret in a file, whoever it belongs to.
+pub fn holds_a_secret(path: &Path) -> bool {
+    let set = Files::read_by(path.to_owned(), None).examine();
+    set.keys.iter().any(Key::is_secret)
+}
+
+/// The moduli of the RSA keys at a path, big-endian, each with the file that it is
+/// from.
+pub fn rsa_moduli(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let set = Files::new(path.to_owned()).examine();
+    let modulus = |key: &Key| {
+        let (_, info) = SubjectPublicKeyInfo::from_der(key.der()?).ok()?;
+        match info.parsed() {
+            Ok(PublicKey::RSA(rsa)) => Some(rsa.modulus.to_vec()),
+            _ => None,
+        }
+    };
+    let of_file = |key: &Key| Some((key.file()?.to_owned(), modulus(key)?));
+    set.keys.iter().filter_map(of_file).collect()
+}
+
+/// Asks an issuer for its keys as a login would, but without what the host keeps.
+///
+/// # Errors
+/// Why there is no key set to be had.
+pub fn inspect_published(
+    config: &IssuerConfig,
+    deadline: &Deadline<'_>,
+) -> Result<SetReport, Failure> {
+    let (body, certificate) = Published::new(config).look(deadline)?;
+    let unusable = |what: String| Failure::new(Reason::ReplyUnusable, format!("the answer {what}"));
+    let entries = jwk_set::entries(&body).map_err(unusable)?;
+    let keys = entries.iter().map(report).collect();
+    Ok(SetReport { certificate, keys })
+}
+
+pub(crate) fn report(entry: &Entry) -> KeyReport {
+    let usable = match entry.key(Secrets::Ignored) {
+        Ok(Some(key)) => {
+            let fits = |algorithm: &Algorithm| key.fits(*algorithm);
+            Ok(Algorithm::ALL.iter().copied().filter(fits).collect())
+        }
+        Ok(None) => Err("is for something else than signatures that are taken here".to_owned()),
+        Err(problem) => Err(problem),
+    };
+    KeyReport {
+        kid: entry.text("kid").map(str::to_owned),
+        kind: kind(entry),
+        usable,
+        modulus: entry.text("n").map(number),
+    }
+}
+
+fn kind(entry: &Entry) -> String {
+    match (entry.text("kty"), entry.text("crv"), entry.text("n")) {
+        (Some("RSA"), _, Some(n)) => format!("RSA {} bits", bits(n)),
+        (Some(kty), Some(crv), _) => format!("{kty} {crv}"),
+        (Some(kty), None, _) => kty.to_owned(),
+        (None, ..) => "of no type".to_owned(),
+    }
+}
+
+/// A number in base64url; empty if it is none.
+fn number(text: &str) -> Vec<u8> {
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
+    bytes.unwrap_or_default()
+}
+
+/// How long a number in base64url is, less the zeros before it.
+fn bits(text: &str) -> usize {
+    let bytes = number(text);
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    match bytes.get(zeros) {
+        Some(first) => (bytes.len() - zeros) * 8 - first.leading_zeros() as usize,
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn report(entry: serde_json::Value) -> KeyReport {
+        let set = json!({ "keys": [entry] }).to_string();
+        super::report(&jwk_set::entries(set.as_bytes()).unwrap()[0])
+    }
+
+    #[test]
+    fn a_key_says_what_it_is_and_why_it_is_not_used() {
+        let point = "EVs_o5-uQbTjL3chynL4wXgUg2R9q9UU8I5mEovUf84";
+        let other = "kGe5DgSIycKp8w9aJmoHhB1sB3QTugfnRWm5nU_TzsY";
+        let good = report(json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": point, "y": other}));
+        assert_eq!((good.kid.as_deref(), &*good.kind), (Some("a"), "EC P-256"));
+        assert_eq!(good.usable, Ok(vec![Algorithm::Es256]));
+        let short = report(json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}));
+        assert_eq!(short.kind, "RSA 17 bits");
+        assert!(short.usable.is_err());
+        let other = report(json!({"kty": "AKP", "use": "enc"}));
+        assert!(other.usable.unwrap_err().contains("something else"));
+    }
+}

@@ -1,0 +1,157 @@
+//! The copy of an issuer's published keys that all processes of the host share:
+//! a state, which is small and read for each validation, and the set itself,
+//! which is read when the state says that it is another.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::platform::clock::Moment;
+use crate::session_cache::{Access, Key};
+
+/// Where a copy is kept.
+pub(crate) struct Place {
+    pub(crate) state: Key,
+    pub(crate) set: Key,
+}
+
+/// What is known of the attempts to get the keys. A moment of 0 is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// When the set that is kept was got.
+    pub(crate) fetched: Moment,
+    /// When it was last tried in vain, if that was after it was got.
+    pub(crate) failed: Moment,
+    /// When it was last asked for because of a key that was not in it.
+    pub(crate) asked: Moment,
+}
+
+const NEVER: Moment = Moment::from_millis(0);
+
+impl Place {
+    /// The place of what is called `name`.
+    pub(crate) fn new(sessions: &Access<'_>, name: &str) -> Self {
+        Self {
+            state: sessions.note_key(&format!("state of {name}")),
+            set: sessions.note_key(&format!("keys of {name}")),
+        }
+    }
+
+    /// The state, or that of an issuer that was never asked.
+    pub(crate) fn state(&self, sessions: &Access<'_>) -> State {
+        let note = sessions.note(&self.state);
+        note.and_then(|note| State::decode(&note)).unwrap_or(State {
+            fetched: NEVER,
+            failed: NEVER,
+            asked: NEVER,
+        })
+    }
+
+    /// The set, and when it was got.
+    pub(crate) fn set(&self, sessions: &Access<'_>) -> Option<(Moment, Vec<u8>)> {
+        let note = sessions.note(&self.set)?;
+        let (fetched, set) = note.split_first_chunk()?;
+        Some((
+            Moment::from_millis(u64::from_be_bytes(*fetched)),
+            set.to_vec(),
+        ))
+    }
+
+    /// Keeps a set that was got at `now`. Before the state says so, it is there.
+    pub(crate) fn keep(&self, sessions: &Access<'_>, state: State, now: Moment, set: &[u8]) {
+        let note = [&now.as_millis().to_be_bytes()[..], set].concat();
+        sessions.put_note(&self.set, note);
+        let state = State {
+            fetched: now,
+            failed: NEVER,
+            ..state
+        };
+        sessions.put_note(&self.state, state.encode());
+    }
+
+    /// Notes that it was tried in vain at `now`.
+    pub(crate) fn fail(&self, sessions: &Access<'_>, state: State, now: Moment) {
+        let state = State {
+            failed: now,
+            ..state
+        };
+        sessions.put_note(&self.state, state.encode());
+    }
+}
+
+impl State {
+    /// Whether the set that is kept is younger than `age` at `now`.
+    pub(crate) fn is_younger(&self, age: Duration, now: Moment) -> bool {
+        within(self.fetched, age, now)
+    }
+
+    /// Whether the last attempt was in vain, and less than `pause` ago.
+    pub(crate) fn has_failed_within(&self, pause: Duration, now: Moment) -> bool {
+        within(self.failed, pause, now)
+    }
+
+    /// Whether the last attempt was in vain.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failed != NEVER
+    }
+
+    /// Whether it was asked for an unknown key less than `pause` ago.
+    pub(crate) fn was_asked_within(&self, pause: Duration, now: Moment) -> bool {
+        within(self.asked, pause, now)
+    }
+
+    pub(crate) fn encode(self) -> Vec<u8> {
+        [self.fetched, self.failed, self.asked]
+            .map(|moment| moment.as_millis().to_be_bytes())
+            .concat()
+    }
+
+    pub(crate) fn decode(note: &[u8]) -> Option<Self> {
+        let mut moments = note.chunks_exact(8).map(|bytes| {
+            let bytes = bytes.try_into().unwrap_or_default();
+            Moment::from_millis(u64::from_be_bytes(bytes))
+        });
+        Some(Self {
+            fetched: moments.next()?,
+            failed: moments.next()?,
+            asked: moments.next()?,
+        })
+    }
+}
+
+fn within(moment: Moment, duration: Duration, now: Moment) -> bool {
+    moment != NEVER && now.since(moment).is_some_and(|age| age < duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_as_it_was() {
+        let state = State {
+            fetched: Moment::from_millis(1),
+            failed: NEVER,
+            asked: Moment::from_millis(u64::MAX),
+        };
+        assert_eq!(State::decode(&state.encode()), Some(state));
+        assert_eq!(State::decode(&state.encode()[..23]), None);
+    }
+
+    #[test]
+    fn never_is_not_a_moment_ago() {
+        let now = Moment::from_millis(5);
+        assert!(!within(NEVER, Duration::from_secs(1), now));
+        assert!(within(
+            Moment::from_millis(1),
+            Duration::from_millis(5),
+            now
+        ));
+        assert!(!within(
+            Moment::from_millis(1),
+            Duration::from_millis(4),
+            now
+        ));
+        assert!(!within(Moment::from_millis(6), Duration::from_secs(1), now));
+    }
+}

@@ -1,0 +1,438 @@
+//! Who may present a user: the policy on the chain of proxies of a ticket.
+//!
+//! Some CAS servers issue proxy tickets for any target to any portal, so this
+//! policy is the only gate between a portal and everybody's mail.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use url::Url;
+
+use crate::error::{Failure, Reason};
+use crate::platform::log::quoted;
+use crate::trace::{Checks, Step, Told};
+
+/// `caspt_proxies` and `caspt_allow_direct`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyPolicy {
+    patterns: Vec<Pattern>,
+    allow_direct: bool,
+}
+
+/// A proxy callback URL, or the beginning of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    Whole(String),
+    Beginning(String),
+}
+
+impl ProxyPolicy {
+    /// Parses patterns, and returns with the policy what is wrong with those
+    /// that are refused.
+    ///
+    /// A pattern must name the whole of a host: `https://mail.univ.fr*` would
+    /// let in `https://mail.univ.fr.evil.example/`.
+    pub fn parse(patterns: &[String], allow_direct: bool) -> (Self, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut parsed = Vec::new();
+        for text in patterns {
+            match Pattern::parse(text) {
+                Ok(pattern) => parsed.push(pattern),
+                Err(problem) => problems.push(format!("\"{text}\" {problem}")),
+            }
+        }
+        let policy = Self {
+            patterns: parsed,
+            allow_direct,
+        };
+        (policy, problems)
+    }
+
+    /// Judges a chain of proxies, in the order of the reply (CAS protocol 3.0,
+    /// section 2.6.2: the most recent first).
+    ///
+    /// # Errors
+    /// [`Reason::ProxyNotAllowed`] if one of them matches no pattern,
+    /// [`Reason::DirectNotAllowed`] if there is none and that is not allowed.
+    pub fn judge(&self, chain: &[String], checks: &mut Checks<'_>) -> Result<(), Failure> {
+        if chain.is_empty() {
+            let allowed = if self.allow_direct {
+                Ok(())
+            } else {
+                let what =
+                    "the ticket was not got through a proxy; caspt_allow_direct would allow that";
+                Err(Failure::new(Reason::DirectNotAllowed, what))
+            };
+            checks.check(Step::Proxy, |_| Told::found("none"), allowed)?;
+        }
+        for proxy in chain {
+            let pattern = self.patterns.iter().find(|pattern| pattern.matches(proxy));
+            let allowed = match pattern {
+                Some(_) => Ok(()),
+                None => {
+                    let what = format!("proxy {proxy} matches no pattern of caspt_proxies");
+                    Err(Failure::new(Reason::ProxyNotAllowed, what))
+                }
+            };
+            let told = |_: Option<&()>| {
+                let patterns = self
+                    .patterns
+                    .iter()
+                    .filter(|one| pattern.is_none_or(|p| p == *one));
+                let patterns: Vec<String> = patterns.map(Pattern::to_string).collect();
+                Told::found(quoted(proxy)).wanted(patterns.join(" "))
+            };
+            checks.check(Step::Proxy, told, allowed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (beginning, is_whole) = match text.strip_suffix('*') {
+            Some(beginning) => (beginning, false),
+            None => (text, true),
+        };
+        if beginning.contains('*') {
+            return Err("has a * elsewhere than at its end");
+        }
+        let url = Url::parse(beginning)
+            .map_err(|_| "is not a URL; write https://webmail.univ.fr/cas/proxy or …/*")?;
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+            return Err("is not a web URL; write https://webmail.univ.fr/…");
+        }
+        let after_scheme = beginning.split_once("://").map_or("", |(_, rest)| rest);
+        if !is_whole && !after_scheme.contains('/') {
+            return Err("has a * in the host's name; put a / behind the host, then the *");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("has a user name before the host");
+        }
+        if !(is_whole || is_of_rfc_3986(beginning) && stays_below(beginning, "")) {
+            return Err(
+                "has a dot segment, or characters that a URL does not have; write them \
+                        percent-encoded, and no . or .. in the path",
+            );
+        }
+        Ok(if is_whole {
+            Self::Whole(text.to_owned())
+        } else {
+            Self::Beginning(beginning.to_owned())
+        })
+    }
+
+    fn matches(&self, proxy: &str) -> bool {
+        match self {
+            Self::Whole(url) => proxy == url,
+            Self::Beginning(beginning) => proxy
+                .strip_prefix(beginning.as_str())
+                .is_some_and(|rest| is_of_rfc_3986(rest) && stays_below(beginning, rest)),
+        }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(url) => f.write_str(url),
+            Self::Beginning(beginning) => write!(f, "{beginning}*"),
+        }
+    }
+}
+
+/// Whether a text has only the characters that RFC 3986 allows in a URI (section 2), and
+/// each `%` begins an encoded byte.
+fn is_of_rfc_3986(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.iter().enumerate().all(|(at, byte)| match byte {
+        b'%' => encoded(bytes, at).is_some(),
+        byte => byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=".contains(byte),
+    })
+}
+
+/// The byte that is encoded at `at` (RFC 3986, section 2.1).
+fn encoded(bytes: &[u8], at: usize) -> Option<u8> {
+    let &[b'%', high, low] = bytes.get(at..at + 3)? else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// Whether the path of a URL, which begins with `beginning` and goes on with `rest`, stays
+/// below what it begins with, also for a server that decodes it more than once, takes `\`
+/// for `/`, or cuts off the parameters and the blanks of a segment: it has no dot segment
+/// (RFC 3986, section 3.3). Behind the beginning are ASCII characters alone, however they
+/// are encoded: some servers read an overlong or a full-width dot as a dot.
+fn stays_below(beginning: &str, rest: &str) -> bool {
+    let without_query = |text: &'_ str| text.find(['?', '#']).unwrap_or(text.len());
+    let end = without_query(beginning);
+    let rest = match end == beginning.len() {
+        true => &rest[..without_query(rest)],
+        false => "",
+    };
+    let decoded = decode_fully(rest.as_bytes());
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    if !decoded.iter().all(is_plain) || decoded.contains(&b'%') {
+        return false;
+    }
+    let path = decode_fully(&[&beginning.as_bytes()[..end], &decoded].concat());
+    let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    !path.split(is_slash).any(|segment| {
+        let ends = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
+        let name = segment.split(ends).next().unwrap_or_default().trim_ascii();
+        !name.is_empty() && name.iter().all(|byte| *byte == b'.' || *byte == b' ')
+    })
+}
+
+/// The bytes after percent-decoding until nothing changes any more.
+fn decode_fully(text: &[u8]) -> Vec<u8> {
+    let mut bytes = text.to_vec();
+    loop {
+        let mut decoded = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            let found = encoded(&bytes, at);
+            decoded.push(found.unwrap_or(*byte));
+            at += if found.is_some() { 3 } else { 1 };
+        }
+        if decoded.len() == bytes.len() {
+            return bytes;
+        }
+        bytes = decoded;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::Witness;
+
+    fn policy(patterns: &[&str], allow_direct: bool) -> ProxyPolicy {
+        let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
+        let (policy, problems) = ProxyPolicy::parse(&patterns, allow_direct);
+        assert_eq!(problems, Vec::<String>::new());
+        policy
+    }
+
+    fn verdict(policy: &ProxyPolicy, chain: &[&str]) -> Option<Reason> {
+        let chain: Vec<String> = chain.iter().map(|p| (*p).to_owned()).collect();
+        let judged = policy.judge(&chain, &mut Checks::new(Witness::NOBODY));
+        judged.err().map(|failure| failure.reason())
+    }
+
+    const WEBMAIL: &str = "https://webmail.univ.fr/cas/callback";
+
+    #[test]
+    fn without_patterns_everybody_is_refused() {
+        let policy = ProxyPolicy::default();
+        assert_eq!(verdict(&policy, &[WEBMAIL]), Some(Reason::ProxyNotAllowed));
+        assert_eq!(verdict(&policy, &[]), Some(Reason::DirectNotAllowed));
+    }
+
+    #[test]
+    fn every_proxy_of_the_chain_must_match() {
+        let policy = policy(
+            &["https://webmail.univ.fr/*", "https://portal.univ.fr/x"],
+            false,
+        );
+        assert_eq!(verdict(&policy, &[WEBMAIL]), None);
+        assert_eq!(
+            verdict(&policy, &[WEBMAIL, "https://portal.univ.fr/x"]),
+            None
+        );
+        assert_eq!(
+            verdict(&policy, &[WEBMAIL, "https://evil.example/"]),
+            Some(Reason::ProxyNotAllowed)
+        );
+        assert_eq!(
+            verdict(&policy, &["https://evil.example/", WEBMAIL]),
+            Some(Reason::ProxyNotAllowed)
+        );
+        for climbing in [
+            "../x",
+            "a/%2E%2e/x",
+            "./x",
+            "..",
+            "..\\x",
+            ".%2e?x",
+            "..%2fx",
+            "%2e%2e%2Fx",
+            "x%2f..%2f..%2fx",
+            "..%5Cx",
+            "..;/x",
+            "..;x=1/x",
+            "..%3b/x",
+        ] {
+            let proxy = format!("https://webmail.univ.fr/{climbing}");
+            assert_eq!(verdict(&policy, &[&proxy]), Some(Reason::ProxyNotAllowed));
+        }
+        assert_eq!(
+            verdict(&policy, &["https://webmail.univ.fr/a..b?../c"]),
+            None
+        );
+        assert_eq!(
+            verdict(&policy, &["https://portal.univ.fr/xy"]),
+            Some(Reason::ProxyNotAllowed)
+        );
+    }
+
+    #[test]
+    fn no_spelling_of_a_dot_segment_leaves_the_pattern() {
+        let policy = policy(&["https://webmail.univ.fr/app/*", "https://h.fr/a*"], false);
+        let verdict = |rest: &str| {
+            let proxy = format!("https://webmail.univ.fr/app/{rest}");
+            verdict(&policy, &[&proxy])
+        };
+        for rest in [
+            "../x",
+            "./x",
+            "..",
+            ".",
+            "...",
+            "x/..",
+            "x/../y",
+            "%2e%2e/x",
+            "%2E./x",
+            ".%2e",
+            "%252e%252e/x",
+            "%25252e./x",
+            "%252525252e%2e/x",
+            "%25%32%65%2e/x",
+            "%%32%65./x",
+            "..%2fx",
+            "..%252fx",
+            "..%5cx",
+            "..%255cx",
+            "..\\x",
+            "..;/x",
+            "..;a=b/x",
+            "..%3b/x",
+            "..%253bx/y",
+            "..%3fx/y",
+            "..%23/y",
+            "..%20/x",
+            "%20../x",
+            ".%20./x",
+            "..%00/x",
+            "..%2500/x",
+            "..%09/x",
+            "..%0a/x",
+            "..%0d%0a/x",
+            ".\t./x",
+            "..\t/x",
+            "..\n/x",
+            "..\u{0}/x",
+            ".. /x",
+            "%c0%ae%c0%ae/x",
+            "%c0%ae./x",
+            "%c0%2e./x",
+            "%e0%80%ae./x",
+            "..%c0%af x",
+            "..%c0%afx",
+            "%c1%9c../x",
+            "\u{ff0e}\u{ff0e}/x",
+            "%ef%bc%8e%ef%bc%8e/x",
+            "%25ef%25bc%258e./x",
+            "..\u{ff0f}x",
+            "..%ef%bc%8fx",
+            "..\u{2215}x",
+            "\u{2024}./x",
+            "%e2%80%a4./x",
+            "\u{fe52}./x",
+            "\u{2025}/x",
+            ".\u{200b}./x",
+            ".%e2%80%8b./x",
+            "..\u{feff}/x",
+            "..%ad/x",
+            "%u002e%u002e/x",
+            "%2",
+            "%",
+            "%zz",
+            "x%2",
+            "x\"y",
+            "x<y",
+            "x{y}",
+            "x|y",
+            "x^y",
+            "x`y",
+            "caf\u{e9}",
+            "caf%e9",
+            "caf%c3%a9",
+            "%7f",
+        ] {
+            assert_eq!(verdict(rest), Some(Reason::ProxyNotAllowed), "{rest:?}");
+        }
+        for rest in [
+            "",
+            "cas/callback",
+            "a..b",
+            "..a",
+            "a..",
+            ".well-known/x",
+            "...a/x",
+            "x?../y",
+            "x?a=%2e%2e/",
+            "x#../y",
+            "%20x",
+            "a%20b",
+            "a%2fb",
+            "x;v=1.2/y",
+            "x?u=%c3%a9",
+            "a//b",
+            "%41%2520b",
+            "~user/-_.!$&'()*+,;=:@",
+        ] {
+            assert_eq!(verdict(rest), None, "{rest:?}");
+        }
+    }
+
+    #[test]
+    fn a_dot_segment_that_begins_in_the_pattern_does_not_end_behind_it() {
+        for (pattern, rest) in [
+            ("https://h.fr/a/.*", "./x"),
+            ("https://h.fr/a/%2e*", "%2e/x"),
+            ("https://h.fr/a/%*", "2e%2e/x"),
+            ("https://h.fr/a/%2*", "e./x"),
+            ("https://h.fr/a?b*", "/../../x"),
+        ] {
+            let (policy, problems) = ProxyPolicy::parse(&[pattern.to_owned()], false);
+            let proxy = format!("{}{rest}", pattern.trim_end_matches('*'));
+            let is_taken = verdict(&policy, &[&proxy]).is_none();
+            // In a query it is no segment.
+            assert_eq!(is_taken, pattern.contains('?'), "{pattern}");
+            assert_eq!(problems.is_empty(), pattern.contains('?'), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_direct_ticket_needs_its_own_permission_and_gives_no_other() {
+        let policy = policy(&[], true);
+        assert_eq!(verdict(&policy, &[]), None);
+        assert_eq!(verdict(&policy, &[WEBMAIL]), Some(Reason::ProxyNotAllowed));
+    }
+
+    #[test]
+    fn a_pattern_that_would_let_in_another_host_is_refused() {
+        for text in [
+            "*",
+            "https://*",
+            "https://webmail.univ.fr*",
+            "https://*.univ.fr/",
+            "https://webmail.univ.fr/*/x",
+            "https://me@webmail.univ.fr/*",
+            "imap://mail.univ.fr/",
+            "webmail.univ.fr",
+            "https://webmail.univ.fr/a/../*",
+            "https://webmail.univ.fr/%2e%2e/*",
+            "https://webmail.univ.fr/caf\u{e9}/*",
+            "https://webmail.univ.fr/%zz/*",
+        ] {
+            let (_, problems) = ProxyPolicy::parse(&[text.to_owned()], false);
+            assert_eq!(problems.len(), 1, "{text}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Who a credential speaks for.
+
+#![forbid(unsafe_code)]
+
+use crate::error::{Failure, Reason};
+use crate::platform::log::is_hidden;
+
+/// The user name that a validated credential yields, before it is mapped to a
+/// mail user.
+///
+/// Only a validator, or a session that a validator's answer was written to, can
+/// make one: a function that takes a `Principal` need not ask where it is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal(String);
+
+impl Principal {
+    /// The longest name taken, in bytes. A mail user is shorter still; a
+    /// principal may have a domain that the mapping strips.
+    const LONGEST: usize = 255;
+
+    /// Takes the name that an SSO server vouched for.
+    ///
+    /// # Errors
+    /// [`Reason::UserUnusable`] if it is empty, longer than 255 bytes, or has
+    /// control characters (NUL among them) or white space.
+    pub(crate) fn validated(name: &str) -> Result<Self, Failure> {
+        let complain = |what| Err(Failure::new(Reason::UserUnusable, what));
+        if name.is_empty() {
+            return complain("the user name is empty");
+        }
+        if name.len() > Self::LONGEST {
+            return complain("the user name is longer than 255 bytes");
+        }
+        if name.chars().any(is_hidden) {
+            return complain("the user name has control characters");
+        }
+        if name.chars().any(char::is_whitespace) {
+            return complain("the user name has white space");
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The principal of a session's record, whose seal shows that it was checked when it
+    /// was written.
+    pub(crate) fn from_record(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_mislead_the_host_are_refused() {
+        let too_long = "a".repeat(256);
+        for name in [
+            "",
+            "a\0b",
+            "a\nb",
+            "a\u{1b}b",
+            "a\u{202e}b",
+            "a b",
+            "a\u{a0}b",
+            &too_long,
+        ] {
+            let failure = Principal::validated(name).unwrap_err();
+            assert_eq!(failure.reason(), Reason::UserUnusable, "{name:?}");
+        }
+        assert_eq!(
+            Principal::validated("alice@univ.fr").unwrap().as_str(),
+            "alice@univ.fr"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! What is flushed is flushed, whichever way it would come back.
+
+use super::tests::{LIFETIMES, Site, alice, begin, site};
+use super::*;
+use crate::policy::user_mapping::SessionUser;
+use crate::state_dir::lock_file::{Locks, What};
+
+impl Site {
+    /// Has another process flush.
+    fn flush(&self, selector: &Selector) -> Flushed {
+        let access = self.open();
+        let host = access.tiers.host.as_ref().unwrap().of_another_process();
+        let is_meant = |listed: &Listed| selector.may_concern(&listed.key, &["alice"]);
+        Store::new(host).flush(selector, is_meant).unwrap()
+    }
+
+    fn source(&self, kind: Kind, key: &Key) -> Option<Source> {
+        let known = self.open().known(kind, key, &LIFETIMES).unwrap()?;
+        Some(known.1)
+    }
+}
+
+/// Whoever holds this, nobody writes.
+fn nobody_writes(site: &Site) -> impl Sized {
+    let locks = Locks::new(site.sessions.config().state_dir.join("locks"));
+    locks.try_lock(What::Writing).unwrap().unwrap()
+}
+
+#[test]
+fn what_is_flushed_is_no_session_and_the_others_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let keys: Vec<Key> = (1..=50).map(|number| Key::of_test(number << 24)).collect();
+    for key in &keys {
+        begin(&site.open(), Kind::Ticket, key);
+        begin(&site.open(), Kind::Token, key);
+    }
+    let flushed = site.flush(&Selector::Digest(keys[0].to_string()));
+    assert_eq!((flushed.tickets, flushed.tokens), (1, 1));
+    assert_eq!(site.source(Kind::Ticket, &keys[0]), None);
+    assert_eq!(site.source(Kind::Token, &keys[1]), Some(Source::Host));
+    let flushed = site.flush(&Selector::All);
+    assert_eq!((flushed.tickets, flushed.tokens), (49, 49));
+    assert_eq!(site.flush(&Selector::All), Flushed::default());
+    // What is validated since is another login.
+    begin(&site.open(), Kind::Ticket, &keys[0]);
+    assert_eq!(site.source(Kind::Ticket, &keys[0]), Some(Source::Host));
+}
+
+#[test]
+fn a_validation_that_began_before_opens_no_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let of = |name: &str| Selector::User(name.to_owned());
+    let key = Key::of_test(1);
+    for kind in [Kind::Ticket, Kind::Token] {
+        let opening = access.opening("CASPT", "imap://m").unwrap();
+        site.flush(&of("alice@univ.fr"));
+        access.begin(kind, &key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
+        assert_eq!(site.source(kind, &key), None);
+        // That somebody else is flushed is no matter.
+        let opening = access.opening("CASPT", "imap://m").unwrap();
+        site.flush(&of("bob"));
+        access.begin(kind, &key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
+        assert_eq!(site.source(kind, &key), Some(Source::Host));
+    }
+}
+
+#[test]
+fn so_many_flushes_that_nobody_can_tell_are_one_of_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = Key::of_test(1);
+    let before = access.opening("CASPT", "imap://m").unwrap();
+    for _ in 0..=1_000 {
+        site.flush(&Selector::User("bob".to_owned()));
+    }
+    access.begin(
+        Kind::Ticket,
+        &key,
+        &alice(),
+        Bounds::NONE,
+        &LIFETIMES,
+        &before,
+    );
+    assert_eq!(site.source(Kind::Ticket, &key), None);
+    let after = access.opening("CASPT", "imap://m").unwrap();
+    access.begin(
+        Kind::Ticket,
+        &key,
+        &alice(),
+        Bounds::NONE,
+        &LIFETIMES,
+        &after,
+    );
+    assert_eq!(site.source(Kind::Ticket, &key), Some(Source::Host));
+}
+
+#[test]
+fn a_session_of_one_process_alone_is_flushed_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let (ours, bobs) = (Key::of_test(1), Key::of_test(2));
+    let access = site.open();
+    let bob = SessionUser::of_test("bob");
+    let opening = access.opening("CASPT", "imap://m").unwrap();
+    let nobody = nobody_writes(&site);
+    begin(&access, Kind::Ticket, &ours);
+    access.begin(
+        Kind::Ticket,
+        &bobs,
+        &bob,
+        Bounds::NONE,
+        &LIFETIMES,
+        &opening,
+    );
+    assert_eq!(site.source(Kind::Ticket, &ours), Some(Source::Memory));
+    drop(nobody);
+    site.flush(&Selector::User("alice".to_owned()));
+    assert_eq!(site.source(Kind::Ticket, &ours), None);
+    assert_eq!(site.source(Kind::Ticket, &bobs), Some(Source::Memory));
+}
+
+#[test]
+fn a_use_brings_nothing_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = Key::of_test(1);
+    begin(&access, Kind::Ticket, &key);
+    let (_, is_stale) = {
+        site.clock.advance(Duration::from_secs(600));
+        access
+            .known_at_a_glance(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .unwrap()
+    };
+    assert!(is_stale);
+    site.flush(&Selector::All);
+    access.note_use(Kind::Ticket, &key, &LIFETIMES);
+    assert_eq!(site.source(Kind::Ticket, &key), None);
+    // Nor where the store takes no writes, and the use is noted in memory.
+    begin(&access, Kind::Ticket, &key);
+    site.clock.advance(Duration::from_secs(600));
+    let nobody = nobody_writes(&site);
+    assert_eq!(site.source(Kind::Ticket, &key), Some(Source::Host));
+    assert_eq!(site.source(Kind::Ticket, &key), Some(Source::Memory));
+    drop(nobody);
+    site.flush(&Selector::All);
+    assert_eq!(site.source(Kind::Ticket, &key), None);
+}
+
+#[test]
+fn a_process_leaves_a_store_that_was_removed_before_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let site = site(&state);
+    let key = site.open().key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
+    begin(&site.open(), Kind::Ticket, &key);
+    std::fs::remove_dir_all(&state).unwrap();
+    site.clock.advance(LOOK);
+    assert!(site.sessions.opened(&site.log).is_none());
+    assert_eq!(site.source(Kind::Ticket, &key), None);
+    assert!(state.exists());
+}
+
+#[test]
+fn what_is_listed_is_what_the_log_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
+    begin(&access, Kind::Ticket, &key);
+    site.clock.advance(Duration::from_secs(1_800));
+    let host = access.tiers.host.as_ref().unwrap().of_another_process();
+    let store = Store::new(host);
+    let listed = &store.sessions(Some).unwrap()[..];
+    let [listed] = listed else {
+        panic!("{listed:?}")
+    };
+    assert_eq!(listed.key.to_string(), key.to_string());
+    assert_eq!(listed.user, alice());
+    assert_eq!(
+        (&*listed.mechanism, &*listed.service),
+        ("CASPT", "imap://m")
+    );
+    let left = |lifetimes| listed.left(access.now(), access.wall(), lifetimes);
+    assert_eq!(left(&LIFETIMES), Some(Duration::from_secs(1_800)));
+    site.clock.advance(Duration::from_secs(1_800));
+    assert_eq!(left(&LIFETIMES), None);
+    let usage = store.usage().unwrap();
+    assert_eq!(usage.records[0], ("tickets", 1, 100));
+    assert!(usage.used > 0 && usage.used < usage.room);
+}
+
+#[test]
+fn a_login_is_counted_where_all_processes_count_and_evictions_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (site(directory.path()), site(directory.path()));
+    for site in [&one, &other] {
+        let ticket = Some(Kind::Ticket);
+        site.sessions.count(ticket, Decider::Host, None, &site.log);
+        let refused = Some(Reason::MessageMalformed);
+        site.sessions
+            .count(None, Decider::Nobody, refused, &site.log);
+    }
+    let access = one.open();
+    for number in 0..103 {
+        begin(&access, Kind::Ticket, &Key::of_test(number));
+    }
+    let counters = Counters::open(directory.path()).unwrap();
+    assert_eq!(counters.logins(Some(Kind::Ticket), Decider::Host, None), 2);
+    let malformed = counters.logins(None, Decider::Nobody, Some(Reason::MessageMalformed));
+    assert_eq!(malformed, 2);
+    assert_eq!(counters.evicted(), 3);
+    // That one goes that was over is no loss to anybody.
+    one.clock.advance(LIFETIMES.idle);
+    for number in 200..300 {
+        begin(&access, Kind::Ticket, &Key::of_test(number));
+    }
+    assert_eq!(counters.evicted(), 3);
+    begin(&access, Kind::Ticket, &Key::of_test(300));
+    assert_eq!(counters.evicted(), 4);
+    assert!(one.log.lines().is_empty());
+}
+
+#[test]
+fn a_login_that_cannot_be_counted_is_said_once_and_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    drop(Counters::open_or_make(directory.path()).unwrap());
+    let counters = std::fs::read_dir(directory.path()).unwrap().next();
+    let counters = counters.unwrap().unwrap().path();
+    std::fs::remove_file(&counters).unwrap();
+    std::fs::create_dir(&counters).unwrap();
+    for _ in 0..2 {
+        begin(&site.open(), Kind::Ticket, &Key::of_test(1));
+        site.sessions
+            .count(Some(Kind::Ticket), Decider::Host, None, &site.log);
+    }
+    let lines = site.log.lines();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].1.contains("are not counted"), "{}", lines[0].1);
+}

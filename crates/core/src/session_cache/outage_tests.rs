@@ -1,0 +1,202 @@
+//! What is not known while the store cannot be read: an outage, and never a miss.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::lmdb::locked_env::PATIENCE;
+use super::tests::{LIFETIMES, Site, alice, begin, site};
+use super::*;
+use crate::error::Reason;
+use crate::state_dir::boot_file;
+use crate::state_dir::lock_file::{Locks, What};
+use crate::state_dir::sync_file::{Guard, Lock, SyncFile};
+
+const CLIENT: &str = "192.0.2.1";
+
+/// Sessions with one of a ticket, whose key this is.
+fn site_with_ticket(directory: &Path) -> (Site, Key) {
+    let site = site(directory);
+    let access = site.open();
+    let key = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
+    begin(&access, Kind::Ticket, &key);
+    drop(access);
+    (site, key)
+}
+
+/// Does `what` while another thread has the lock, as a process that was stopped would.
+fn while_locked(directory: &Path, lock: Lock, what: impl FnOnce()) {
+    let file = SyncFile::open(&SyncFile::path(directory).unwrap(), false).unwrap();
+    let (locked, done) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _held: Guard<'_> = file.lock(lock, Duration::ZERO).unwrap();
+            locked.wait();
+            done.wait();
+        });
+        locked.wait();
+        what();
+        done.wait();
+    });
+}
+
+fn reason<T>(result: Result<T, Failure>) -> Option<Reason> {
+    result.err().map(|failure| failure.reason())
+}
+
+/// How many reader slots are taken: those with a process number in LMDB's lock file, where
+/// each has a cache line, and two are before the first (`MDB_reader` in mdb.c).
+fn slots_in_use(directory: &Path) -> usize {
+    let name = boot_file::store_name().unwrap() + "-lock";
+    let bytes = std::fs::read(directory.join(name)).unwrap();
+    let slots = bytes.chunks(64).skip(2);
+    slots.filter(|slot| slot[8..12] != [0; 4]).count()
+}
+
+#[test]
+fn a_lock_that_is_not_released_makes_an_outage_and_no_miss() {
+    let directory = tempfile::tempdir().unwrap();
+    let (site, key) = site_with_ticket(directory.path());
+    let access = site.open();
+    let unreadable = Some(Reason::SessionsUnreadable);
+    while_locked(directory.path(), Lock::Readers, || {
+        let known = access.known(Kind::Ticket, &key, &LIFETIMES);
+        assert_eq!(reason(known), unreadable);
+        assert_eq!(reason(access.opening("CASPT", "imap://m")), unreadable);
+        let server = access.breaker("cas");
+        let requester = Requester::new(Some(CLIENT), Way::Caspt, None);
+        let limits = access.rate_limits(&requester, 5, &server);
+        assert_eq!(reason(access.check_rate(&limits)), unreadable);
+        let permission = access.permission(&server, Duration::from_secs(1));
+        assert_eq!(reason(permission), unreadable);
+        let glance = site.sessions.opened(&site.log).unwrap();
+        let known = glance.known_at_a_glance(Kind::Ticket, &key, &LIFETIMES);
+        assert_eq!(reason(known), unreadable);
+    });
+    let found = access.find(Kind::Ticket, &key, &LIFETIMES).unwrap();
+    assert_eq!(found, Some((alice(), Source::Host)));
+    // The log says it once.
+    let lines = site.log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].1.contains("cannot be read"), "{lines:?}");
+    assert!(
+        lines[0].1.contains("end the one that was stopped"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_store_without_a_free_slot_makes_an_outage_and_no_miss() {
+    let directory = tempfile::tempdir().unwrap();
+    let (site, key) = site_with_ticket(directory.path());
+    let access = site.open();
+    let host = access.tiers.host.as_ref().unwrap();
+    let mut readers = Vec::new();
+    while let Ok(reader) = host.environment().read_txn(PATIENCE) {
+        readers.push(reader);
+    }
+    assert_eq!(slots_in_use(directory.path()), readers.len());
+    let known = access.known(Kind::Ticket, &key, &LIFETIMES);
+    assert_eq!(reason(known), Some(Reason::SessionsUnreadable));
+    drop(readers);
+    assert!(
+        access
+            .known(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[test]
+fn no_slot_is_kept_after_a_read_or_a_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let (site, key) = site_with_ticket(directory.path());
+    for _ in 0..3 {
+        site.clock.advance(Duration::from_secs(600));
+        let access = site.open();
+        assert!(
+            access
+                .known(Kind::Ticket, &key, &LIFETIMES)
+                .unwrap()
+                .is_some()
+        );
+        let other = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-2");
+        assert!(
+            access
+                .known(Kind::Ticket, &other, &LIFETIMES)
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(slots_in_use(directory.path()), 0);
+    }
+}
+
+#[test]
+fn a_store_that_is_there_and_cannot_be_opened_now_is_an_outage() {
+    let directory = tempfile::tempdir().unwrap();
+    let (before, key) = site_with_ticket(directory.path());
+    drop(before);
+    let site = site(directory.path());
+    while_locked(directory.path(), Lock::Opening, || {
+        for _ in 0..3 {
+            let opened = site.sessions.open(&site.log);
+            assert_eq!(reason(opened), Some(Reason::SessionsUnreadable));
+            // What may do without the host goes on.
+            assert!(
+                !site
+                    .sessions
+                    .open_without_host(&site.log)
+                    .unwrap()
+                    .has_host()
+            );
+        }
+    });
+    site.clock.advance(RETRY_AFTER_WAIT);
+    let found = site.open().find(Kind::Ticket, &key, &LIFETIMES).unwrap();
+    assert_eq!(found, Some((alice(), Source::Host)));
+}
+
+#[test]
+fn a_directory_that_takes_no_locks_lets_one_login_of_a_process_validate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (site, key) = site_with_ticket(directory.path());
+    let access = site.open();
+    let locks = directory.path().join("locks");
+    std::fs::remove_file(&locks).unwrap();
+    std::fs::create_dir(&locks).unwrap();
+    let claim = access.claim_once(&key).unwrap();
+    assert!(claim.is_some());
+    assert!(access.claim_once(&key).unwrap().is_none());
+    drop(claim);
+    assert!(access.claim_once(&key).unwrap().is_some());
+    assert_eq!(site.log.lines().len(), 1);
+}
+
+#[test]
+fn a_waiter_looks_at_the_lock_a_bounded_number_of_times() {
+    let directory = tempfile::tempdir().unwrap();
+    let (site, key) = site_with_ticket(directory.path());
+    let access = site.open();
+    let locks = Locks::new(directory.path().join("locks"));
+    let mut looks = 0;
+    std::thread::scope(|scope| {
+        let claim = access.claim_once(&key).unwrap().unwrap();
+        assert!(locks.try_lock(What::Validating(&key)).unwrap().is_none());
+        let waiter = scope.spawn(|| {
+            let access = site.open();
+            let mut looks = 0;
+            loop {
+                looks += 1;
+                let release = access.next_release(&key);
+                if access.claim_once(&key).unwrap().is_some() {
+                    return looks;
+                }
+                release.wait(Duration::from_secs(60));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        drop(claim);
+        looks = waiter.join().unwrap();
+    });
+    // One before the release and one after it, but for what ends a wait without a cause.
+    assert!(looks <= 10, "{looks}");
+}

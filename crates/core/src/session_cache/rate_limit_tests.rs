@@ -1,0 +1,238 @@
+//! What the buckets of names, clients and all let through.
+
+use super::*;
+use crate::session_cache::circuit_breaker::{Outcome, Permission};
+use crate::session_cache::tests::{Site, site};
+use std::path::Path;
+
+const BUDGET: u64 = 20;
+
+/// Sessions in memory alone.
+fn in_memory() -> Site {
+    site(Path::new("/dev/null/state"))
+}
+
+const WEBMAIL: Option<&str> = Some("192.0.2.7;4711");
+
+fn limits(access: &Access<'_>, address: Option<&str>, way: Way, name: Option<&str>) -> RateLimits {
+    let server = access.breaker("https://cas");
+    access.rate_limits(&Requester::new(address, way, name), BUDGET, &server)
+}
+
+/// How many of `count` tickets are put to CAS, and charged, each under the next of the names
+/// that `limits` makes of a number.
+fn charged(
+    access: &Access<'_>,
+    charge: Charge,
+    count: usize,
+    limits: impl Fn(usize) -> RateLimits,
+) -> usize {
+    let put = |number: &usize| {
+        let limits = limits(*number);
+        let is_put = access.check_rate(&limits).is_ok();
+        if is_put {
+            access.charge(&limits, charge);
+        }
+        is_put
+    };
+    (0..count).filter(put).count()
+}
+
+#[test]
+fn requesters_differ_by_address_or_network_by_way_and_by_name() {
+    let of = |address, way, name| Requester::new(Some(address), way, Some(name));
+    let caspt = |address| of(address, Way::Caspt, "alice");
+    assert_eq!(caspt("192.0.2.1;4711").address.unwrap(), "192.0.2.1");
+    assert_eq!(caspt("::ffff:192.0.2.1;1").address.unwrap(), "192.0.2.1");
+    assert_eq!(caspt("2001:db8::1;4711").address.unwrap(), "2001:db8::");
+    assert_eq!(caspt("2001:db8::2:3:4:5").address.unwrap(), "2001:db8::");
+    assert_eq!(caspt("nonsense").address, None);
+    assert_eq!(caspt("192.0.2.1"), of("192.0.2.1", Way::Caspt, "Alice"));
+    assert_ne!(caspt("192.0.2.1"), of("192.0.2.1", Way::Password, "alice"));
+    assert_ne!(caspt("192.0.2.1"), of("192.0.2.1", Way::Caspt, "bob"));
+    assert_eq!(Way::of_mechanism("CASPT"), Way::Caspt);
+    assert_eq!(Way::of_mechanism("PLAIN"), Way::Password);
+    assert_eq!(Way::of_mechanism("saslauthd"), Way::Password);
+}
+
+#[test]
+fn one_name_costs_its_bucket_and_new_names_that_of_their_client() {
+    let env = in_memory();
+    let access = env.open();
+    let mallory = |name: &str| limits(&access, Some("198.51.100.1"), Way::Caspt, Some(name));
+    assert_eq!(charged(&access, Charge::Refused, 100, |_| mallory("x")), 20);
+    // Half of the client's bucket is for names to which nothing was charged.
+    let new = |number: usize| mallory(&number.to_string());
+    assert_eq!(charged(&access, Charge::Refused, 100, new), 20);
+    let failure = access.check_rate(&new(100)).unwrap_err();
+    assert_eq!(failure.reason(), Reason::BudgetSpent);
+    // Not where it comes from: without an address a client is many.
+    let daemon = |number: usize| {
+        let name = number.to_string();
+        limits(&access, None, Way::Password, Some(&name))
+    };
+    assert_eq!(charged(&access, Charge::Refused, 500, daemon), 200);
+    env.clock.advance(Duration::from_secs(60));
+    assert_eq!(charged(&access, Charge::Refused, 100, |_| mallory("x")), 20);
+}
+
+#[test]
+fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_waiting() {
+    let env = in_memory();
+    let access = env.open();
+    for address in [WEBMAIL, None] {
+        let form = |name: &str| limits(&access, address, Way::Password, Some(name));
+        let users: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
+        for user in &users {
+            access.refund(&form(user));
+        }
+        env.clock.advance(Duration::from_secs(3 * 24 * 3_600));
+        // As many as fit at once, and then as many as are let through.
+        let stranger = |number: usize| form(&format!("stranger{number}"));
+        assert!(charged(&access, Charge::Refused, 500, stranger) < 500);
+        for round in 0..20 {
+            let stranger = |number: usize| form(&format!("stranger{round}-{number}"));
+            charged(&access, Charge::Refused, 100, stranger);
+            assert!(access.check_rate(&form("first-time-user")).is_err());
+            for user in &users {
+                assert!(access.check_rate(&form(user)).is_ok(), "{user} {address:?}");
+                access.refund(&form(user));
+            }
+            for name in [Some("user1"), Some("first-time-user"), None] {
+                let own = limits(&access, address, Way::Caspt, name);
+                assert!(access.check_rate(&own).is_ok());
+            }
+            env.clock.advance(Duration::from_millis(500));
+        }
+    }
+}
+
+#[test]
+fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted() {
+    let env = in_memory();
+    let access = env.open();
+    let webmail = |name: &str| limits(&access, WEBMAIL, Way::Caspt, Some(name));
+    access.refund(&webmail("alice"));
+    let crowd = |number: usize| {
+        let address = format!("198.51.{}.{}", number / 250, number % 250);
+        limits(&access, Some(&address), Way::Caspt, None)
+    };
+    assert_eq!(charged(&access, Charge::Refused, 1_000, crowd), 200);
+    assert!(access.check_rate(&crowd(2_000)).is_err());
+    // Known, and new, but from where others are known.
+    for name in ["alice", "bob"] {
+        assert!(access.check_rate(&webmail(name)).is_ok(), "{name}");
+    }
+    // Other options, other buckets; nor is it the other way.
+    let server = access.breaker("https://cas");
+    let other = Requester::new(Some("203.0.113.1"), Way::Caspt, None);
+    assert!(
+        access
+            .check_rate(&access.rate_limits(&other, BUDGET, &server))
+            .is_err()
+    );
+    assert!(
+        access
+            .check_rate(&access.rate_limits(&other, BUDGET + 1, &server))
+            .is_ok()
+    );
+    let other = limits(&access, Some("203.0.113.1"), Way::Password, None);
+    assert!(access.check_rate(&other).is_ok());
+}
+
+#[test]
+fn new_names_and_addresses_evict_nothing_that_bounds_them() {
+    let env = in_memory();
+    let access = env.open();
+    let of = |address: &str, name: &str| limits(&access, Some(address), Way::Caspt, Some(name));
+    let new = |number: usize| of("198.51.100.1", &number.to_string());
+    charged(&access, Charge::Refused, 100, new);
+    assert!(access.check_rate(&new(200)).is_err());
+    access.refund(&of("192.0.2.7", "alice"));
+    // More than there is room for, as if all of them had been let through.
+    for number in 0..300 {
+        access.charge(&new(number), Charge::Refused);
+    }
+    assert!(access.check_rate(&new(4_000)).is_err());
+    for number in 0..300 {
+        let address = format!("10.0.{}.{}", number / 250, number % 250);
+        access.charge(&of(&address, "x"), Charge::Refused);
+    }
+    assert!(access.check_rate(&of("203.0.113.1", "new")).is_err());
+    let [name, client] = of("192.0.2.7", "alice").accepted;
+    assert!(access.is_accepted(&name).unwrap() && access.is_accepted(&client).unwrap());
+}
+
+#[test]
+fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
+    let env = in_memory();
+    let access = env.open();
+    let mallory = |name| limits(&access, Some("198.51.100.1"), Way::Caspt, name);
+    let charge = Charge::Unanswered;
+    assert_eq!(charged(&access, charge, 100, |_| mallory(Some("x"))), 30);
+    let failure = access.check_rate(&mallory(Some("x"))).unwrap_err();
+    assert!(failure.detail().contains("unanswered"), "{failure}");
+    // Under new names it is one half of the client's bucket, 60 in all.
+    let new = |number: usize| mallory(Some(["a", "b", "c", "d"][number % 4]));
+    assert!(charged(&access, charge, 400, new) <= 30);
+    // Another client is not concerned, nor the same address by the other way.
+    let webmail = limits(&access, WEBMAIL, Way::Caspt, None);
+    assert!(access.check_rate(&webmail).is_ok());
+    let form = limits(&access, Some("198.51.100.1"), Way::Password, Some("x"));
+    assert!(access.check_rate(&form).is_ok());
+    access.refund(&mallory(Some("x")));
+    assert!(access.check_rate(&mallory(Some("x"))).is_ok());
+}
+
+#[test]
+fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back() {
+    let env = in_memory();
+    let access = env.open();
+    let mallory = |name| limits(&access, Some("198.51.100.1"), Way::Caspt, Some(name));
+    assert_eq!(access.check_rate(&mallory("x")), Ok(Admission::Trusted));
+    access.charge(&mallory("x"), Charge::Unanswered);
+    // Under other names, too.
+    for name in ["x", "y"] {
+        assert_eq!(access.check_rate(&mallory(name)), Ok(Admission::InAdvance));
+    }
+    let webmail = limits(&access, WEBMAIL, Way::Caspt, None);
+    assert_eq!(access.check_rate(&webmail), Ok(Admission::Trusted));
+    // As many as are under way at once are all that fit.
+    assert_eq!(
+        charged(&access, Charge::Unanswered, 100, |_| mallory("x")),
+        29
+    );
+    access.take_back(&mallory("x"));
+    assert_eq!(
+        charged(&access, Charge::Unanswered, 100, |_| mallory("x")),
+        1
+    );
+    access.refund(&mallory("x"));
+    assert_eq!(access.check_rate(&mallory("x")), Ok(Admission::Trusted));
+}
+
+#[test]
+fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
+    let env = in_memory();
+    let access = env.open();
+    let server = access.breaker("https://cas");
+    let webmail = limits(&access, WEBMAIL, Way::Caspt, Some("alice"));
+    let began = access.now();
+    for _ in 0..30 {
+        access.charge(&webmail, Charge::Unanswered);
+        access.record_outcome(&server, began, Outcome::TimedOut);
+    }
+    assert!(access.check_rate(&webmail).is_err());
+    let timeout = Duration::from_secs(5);
+    assert_eq!(
+        access.permission(&server, timeout).unwrap(),
+        Permission::Trial
+    );
+    access.end_trial(&server, Some(false));
+    assert!(access.check_rate(&webmail).is_ok());
+    // What was under way then is not charged.
+    for _ in 0..40 {
+        access.charge(&webmail, Charge::Unanswered);
+    }
+    assert!(access.check_rate(&webmail).is_ok());
+}

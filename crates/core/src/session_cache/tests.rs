@@ -1,0 +1,451 @@
+//! Sessions over both tiers, with a clock that the tests set.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::backend::Table;
+use super::backend::{Change, Tier};
+use super::entry::Session;
+use super::*;
+use crate::credential::Kind;
+use crate::platform::clock::ManualClock;
+use crate::platform::log::Kept;
+use crate::policy::user_mapping::SessionUser;
+use crate::state_dir::lock_file::{Locks, What};
+
+pub(crate) const LIFETIMES: Lifetimes = Lifetimes {
+    absolute: Duration::from_secs(28_800),
+    idle: Duration::from_secs(3_600),
+};
+
+const POLICY: [u8; 32] = [0; 32];
+
+pub(crate) struct Site {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) sessions: Sessions,
+    pub(crate) log: Kept,
+}
+
+pub(crate) fn site(state_dir: &Path) -> Site {
+    let clock = Arc::new(ManualClock::default());
+    let config = SessionsConfig {
+        state_dir: state_dir.to_owned(),
+        capacity: 100,
+    };
+    Site {
+        sessions: Sessions::new(config, Arc::clone(&clock) as Arc<dyn Clock>),
+        clock,
+        log: Kept::default(),
+    }
+}
+
+impl Site {
+    pub(crate) fn open(&self) -> Access<'_> {
+        self.sessions.open(&self.log).unwrap()
+    }
+}
+
+/// Opens a session of Alice's.
+pub(crate) fn begin(access: &Access<'_>, kind: Kind, key: &Key) {
+    let opening = access.opening("CASPT", "imap://m").unwrap();
+    access.begin(kind, key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
+}
+
+pub(crate) fn alice() -> SessionUser {
+    SessionUser::of_test("alice")
+}
+
+#[test]
+fn a_session_is_for_one_credential_service_and_policy() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    begin(&access, Kind::Ticket, &key);
+    assert_eq!(
+        access.find(Kind::Ticket, &key, &LIFETIMES).unwrap(),
+        Some((alice(), Source::Host))
+    );
+    for other in [
+        access.key(Kind::Token, "imap://m", &POLICY, "PT-1"),
+        access.key(Kind::Ticket, "pop://m", &POLICY, "PT-1"),
+        access.key(Kind::Ticket, "imap://m", &[1; 32], "PT-1"),
+        access.key(Kind::Ticket, "imap://m", &POLICY, "PT-2"),
+    ] {
+        assert_eq!(access.find(Kind::Ticket, &other, &LIFETIMES).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_session_that_is_not_used_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = Key::of_test(1);
+    begin(&access, Kind::Ticket, &key);
+    site.clock
+        .advance(LIFETIMES.idle - Duration::from_millis(1));
+    assert!(
+        access
+            .find(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .is_some()
+    );
+    site.clock.advance(LIFETIMES.idle);
+    assert!(
+        access
+            .find(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
+    for shared in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let site = site(if shared { directory.path() } else { &file });
+        let access = site.open();
+        let key = Key::of_test(1);
+        begin(&access, Kind::Ticket, &key);
+        for _ in 0..15 {
+            site.clock.advance(Duration::from_secs(1_800));
+            assert!(
+                access
+                    .find(Kind::Ticket, &key, &LIFETIMES)
+                    .unwrap()
+                    .is_some()
+            );
+        }
+        site.clock.advance(Duration::from_secs(1_800));
+        assert!(
+            access
+                .find(Kind::Ticket, &key, &LIFETIMES)
+                .unwrap()
+                .is_none()
+        );
+    }
+}
+
+#[test]
+fn a_record_of_another_secret_is_no_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = Key::of_test(1);
+    begin(&access, Kind::Ticket, &key);
+    let host = access.tiers.host.as_ref().unwrap();
+    let now = site.clock.now();
+    let opening = access.opening("CASPT", "imap://m").unwrap();
+    let forged = Session::new(alice(), now, Bounds::NONE, opening.since).encode(&opening);
+    let sealed = Secret::new(&[9; 32]).sealed(&key, forged);
+    host.update(Table::Tickets, &key, now, &mut |_| {
+        Change::Put(sealed.clone())
+    })
+    .unwrap();
+    assert!(
+        access
+            .find(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(&directory.path().join("missing").join("state"));
+    for _ in 0..2 {
+        let access = site.open();
+        let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+        begin(&access, Kind::Ticket, &key);
+        assert_eq!(
+            access.find(Kind::Ticket, &key, &LIFETIMES).unwrap(),
+            Some((alice(), Source::Memory))
+        );
+        let claim = access.claim(&key);
+        assert!(claim.is_some());
+        assert!(access.claim(&key).is_none());
+        drop(claim);
+        assert!(access.claim(&key).is_some());
+    }
+    let lines = site.log.lines();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0].0, Level::Error);
+    assert!(lines[0].1.contains("make it"), "{}", lines[0].1);
+}
+
+#[test]
+fn a_process_that_was_alone_finds_the_others_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::write(&state, "in the way").unwrap();
+    let site = site(&state);
+    let key = |access: &Access<'_>| access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    let access = site.open();
+    begin(&access, Kind::Ticket, &key(&access));
+    std::fs::remove_file(&state).unwrap();
+    let found = |access: &Access<'_>| {
+        access
+            .find(Kind::Ticket, &key(access), &LIFETIMES)
+            .unwrap()
+            .map(|found| found.1)
+    };
+    assert_eq!(found(&site.open()), Some(Source::Memory));
+    site.clock.advance(RETRY);
+    let access = site.open();
+    assert_eq!(found(&access), None);
+    begin(&access, Kind::Ticket, &key(&access));
+    assert_eq!(found(&site.open()), Some(Source::Host));
+    assert_eq!(site.log.lines().len(), 1);
+}
+
+#[test]
+fn a_store_that_was_removed_is_let_go_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let site = site(&state);
+    let begun = |number: u32| {
+        let access = site.open();
+        let key = access.key(Kind::Ticket, "imap://m", &POLICY, &format!("PT-{number}"));
+        drop(access.claim(&key));
+        begin(&access, Kind::Ticket, &key);
+        access
+            .find(Kind::Ticket, &key, &LIFETIMES)
+            .unwrap()
+            .map(|found| found.1)
+    };
+    assert_eq!(begun(1), Some(Source::Host));
+    std::fs::remove_dir_all(&state).unwrap();
+    // The next login makes the store anew.
+    assert_eq!(begun(2), Some(Source::Host));
+    // One that is under way can tell neither what is known nor what was flushed.
+    let under_way = site.open();
+    std::fs::remove_dir_all(&state).unwrap();
+    let key = under_way.key(Kind::Ticket, "imap://m", &POLICY, "PT-3");
+    let unreadable = Some(Reason::SessionsUnreadable);
+    let reason = |failure: Failure| failure.reason();
+    let opening = under_way.opening("CASPT", "imap://m");
+    assert_eq!(opening.err().map(reason), unreadable);
+    let found = under_way.find(Kind::Ticket, &key, &LIFETIMES);
+    assert_eq!(found.err().map(reason), unreadable);
+    assert!(site.sessions.is_outdated());
+    drop(under_way);
+    assert_eq!(begun(4), Some(Source::Host));
+    let access = site.open();
+    let first = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    assert_eq!(access.find(Kind::Ticket, &first, &LIFETIMES).unwrap(), None);
+    assert!(site.log.lines()[0].1.contains("was removed, replaced"));
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_anew_is_another_trouble_with_another_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let site = site(&state);
+    let use_it = || {
+        let access = site.open();
+        drop(access.claim(&access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1")));
+    };
+    use_it();
+    std::fs::rename(&state, directory.path().join("aside")).unwrap();
+    std::fs::write(&state, "in the way").unwrap();
+    for _ in 0..5 {
+        use_it();
+        site.clock.advance(RETRY);
+    }
+    let lines = site.log.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].1.contains("was removed, replaced"), "{lines:?}");
+    assert!(lines[1].1.contains("remove it"), "{lines:?}");
+}
+
+#[test]
+fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let host = Host::open_with_room(directory.path(), 1_000_000, 256 * 1024).unwrap();
+    site.sessions.opened.lock().tiers = Some(Arc::new(Tiers {
+        secret: Secret::new(host.secret()),
+        host: Some(host),
+        memory: Memory::new(1_000),
+        fell_back: AtomicBool::new(false),
+    }));
+    let access = site.open();
+    let keys: Vec<Key> = (0..1_500)
+        .map(|number| access.key(Kind::Ticket, "imap://m", &POLICY, &format!("PT-{number}")))
+        .collect();
+    for key in &keys {
+        begin(&access, Kind::Ticket, key);
+    }
+    let from = |source| {
+        let found = keys
+            .iter()
+            .filter_map(|key| access.find(Kind::Ticket, key, &LIFETIMES).unwrap());
+        found.filter(|(_, found)| *found == source).count()
+    };
+    assert!(from(Source::Host) > 100 && from(Source::Memory) > 100);
+    assert_eq!(from(Source::Host) + from(Source::Memory), keys.len());
+    let lines = site.log.lines();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].1.contains("raise sso_sessions"), "{}", lines[0].1);
+}
+
+#[test]
+fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = Key::of_test(1);
+    access.refuse(
+        Kind::Ticket,
+        &key,
+        &Failure::new(Reason::ServerTimeout, "late"),
+    );
+    assert_eq!(access.refusal(&key).unwrap(), None);
+    let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
+    access.refuse(Kind::Ticket, &key, &failure);
+    assert_eq!(access.refusal(&key).unwrap(), Some((failure, Source::Host)));
+    site.clock.advance(Duration::from_secs(30));
+    assert_eq!(access.refusal(&key).unwrap(), None);
+}
+
+#[test]
+fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, others) = (site(directory.path()), site(directory.path()));
+    let requester = Requester::new(Some("192.0.2.1"), Way::Caspt, Some("alice"));
+    let timeout = Duration::from_secs(5);
+    {
+        let access = ours.open();
+        let breaker = access.breaker("https://cas");
+        let limits = access.rate_limits(&requester, 5, &breaker);
+        for _ in 0..5 {
+            access.charge(&limits, Charge::Refused);
+        }
+        for _ in 0..3 {
+            access.record_outcome(&breaker, access.now(), Outcome::TimedOut);
+        }
+        assert_eq!(
+            access.permission(&breaker, timeout).unwrap(),
+            Permission::Trial
+        );
+        access.end_trial(&breaker, Some(false));
+    }
+    // A process opens the store once: the other one does when this one has let go of it.
+    drop(ours.sessions);
+    let access = others.open();
+    let breaker = access.breaker("https://cas");
+    assert_eq!(
+        access.permission(&breaker, timeout).unwrap(),
+        Permission::Denied
+    );
+    let other = access.breaker("https://other");
+    assert_eq!(
+        access.permission(&other, timeout).unwrap(),
+        Permission::Granted
+    );
+    let limits = access.rate_limits(&requester, 5, &breaker);
+    let failure = access.check_rate(&limits).unwrap_err();
+    assert_eq!(failure.reason(), Reason::BudgetSpent);
+    // CAS answers again.
+    access.record_outcome(&breaker, access.now(), Outcome::Answered);
+    assert_eq!(
+        access.permission(&breaker, timeout).unwrap(),
+        Permission::Granted
+    );
+    access.refund(&limits);
+    assert!(access.check_rate(&limits).is_ok());
+}
+
+#[test]
+fn nothing_of_a_credential_is_in_the_state_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let credential = "PT-1234-this-must-not-be-found";
+    let key = access.key(Kind::Ticket, "imap://m", &POLICY, credential);
+    begin(&access, Kind::Ticket, &key);
+    access.refuse(
+        Kind::Ticket,
+        &key,
+        &Failure::new(Reason::TicketRefused, "no"),
+    );
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let found = bytes
+            .windows(12)
+            .any(|w| w == &credential.as_bytes()[8..20]);
+        assert!(!found);
+    }
+}
+
+#[test]
+fn tokens_evict_no_tickets() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let ticket = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    begin(&access, Kind::Ticket, &ticket);
+    for number in 0..200 {
+        let key = access.key(Kind::Token, "", &POLICY, &number.to_string());
+        begin(&access, Kind::Token, &key);
+    }
+    assert!(
+        access
+            .find(Kind::Ticket, &ticket, &LIFETIMES)
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[test]
+fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    begin(&access, Kind::Ticket, &key);
+    let locks = Locks::new(directory.path().join("locks"));
+    let held = locks.try_lock(What::Writing).unwrap().unwrap();
+    for _ in 0..4 {
+        site.clock.advance(Duration::from_secs(1_500));
+        assert!(
+            access
+                .find(Kind::Ticket, &key, &LIFETIMES)
+                .unwrap()
+                .is_some()
+        );
+    }
+    drop(held);
+    // Written again, it is the host's.
+    begin(&access, Kind::Ticket, &key);
+    let found = access.find(Kind::Ticket, &key, &LIFETIMES).unwrap();
+    assert_eq!(found, Some((alice(), Source::Host)));
+}
+
+#[test]
+fn what_memory_had_to_take_hides_nothing_that_is_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, others) = (site(directory.path()), site(directory.path()));
+    let access = ours.open();
+    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    let failure = Failure::new(Reason::TicketRefused, "no");
+    let locks = Locks::new(directory.path().join("locks"));
+    let held = locks.try_lock(What::Writing).unwrap();
+    access.refuse(Kind::Ticket, &key, &failure);
+    assert_eq!(access.refusal(&key).unwrap().unwrap().1, Source::Memory);
+    drop(held);
+    ours.clock.advance(Duration::from_secs(40));
+    assert!(access.refusal(&key).unwrap().is_none());
+    drop(access);
+    drop(ours.sessions);
+    others.clock.advance(Duration::from_secs(40));
+    others.open().refuse(Kind::Ticket, &key, &failure);
+    assert_eq!(
+        others.open().refusal(&key).unwrap().unwrap().1,
+        Source::Host
+    );
+}

@@ -1,0 +1,183 @@
+//! Which tier is asked, and which takes what the other does not.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+
+use super::backend::{Change, Table, Tier};
+use super::cache_key::Key;
+use super::handle::Access;
+use super::{Consequence, Source};
+use crate::error::{Failure, Reason};
+use crate::metrics::counters::Counters;
+use crate::state_dir::StoreError;
+
+impl Access<'_> {
+    /// What `read` makes of the record of `key`, in the first tier of which it makes
+    /// anything.
+    ///
+    /// # Errors
+    /// [`Reason::SessionsUnreadable`].
+    pub(crate) fn look_up<T>(
+        &self,
+        table: Table,
+        key: &Key,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<(T, Source)>, Failure> {
+        self.find_first(table, key, |record, _| Ok(read(record)))
+    }
+
+    /// The same, with the tier that the record is from.
+    ///
+    /// # Errors
+    /// [`Reason::SessionsUnreadable`], and what `read` fails with.
+    pub(crate) fn find_first<T>(
+        &self,
+        table: Table,
+        key: &Key,
+        read: impl Fn(&[u8], Source) -> Result<Option<T>, Failure>,
+    ) -> Result<Option<(T, Source)>, Failure> {
+        // What the host did not take is newer than what it has.
+        let order = if self.tiers.fell_back.load(Ordering::Relaxed) {
+            [Source::Memory, Source::Host]
+        } else {
+            [Source::Host, Source::Memory]
+        };
+        for source in order {
+            if let Some(record) = self.record(source, table, key)?
+                && let Some(found) = read(&record, source)?
+            {
+                return Ok(Some((found, source)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record of `key` in one tier, without its seal; one without our seal is
+    /// none.
+    ///
+    /// # Errors
+    /// [`Reason::SessionsUnreadable`].
+    pub(crate) fn record(
+        &self,
+        source: Source,
+        table: Table,
+        key: &Key,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let tier: &dyn Tier = match (source, &self.tiers.host) {
+            (Source::Memory, _) => &self.tiers.memory,
+            (Source::Host, Some(host)) => host,
+            (Source::Host, None) => return Ok(None),
+        };
+        let found = tier.find(table, key, self.patience);
+        let Some(mut sealed) = found.map_err(|trouble| self.unreadable(&trouble))? else {
+            return Ok(None);
+        };
+        let Some(record) = self.tiers.secret.opened(key, &sealed) else {
+            return Ok(None);
+        };
+        let length = record.len();
+        sealed.truncate(length);
+        Ok(Some(sealed))
+    }
+
+    /// What it comes to that the host tier, which this process has open, cannot be read.
+    /// That is no miss: another process may know the credential, or be validating it.
+    pub(crate) fn unreadable(&self, trouble: &StoreError) -> Failure {
+        self.host_failed(trouble, Consequence::Outage);
+        Failure::new(Reason::SessionsUnreadable, trouble.line.as_str())
+    }
+
+    /// Says what is wrong with the host tier. If it is another one by now, the next login
+    /// opens that.
+    pub(crate) fn host_failed(&self, trouble: &StoreError, consequence: Consequence) {
+        self.sessions.complain(trouble, consequence, self.log);
+        if self
+            .tiers
+            .host
+            .as_ref()
+            .is_some_and(|host| !host.is_current())
+        {
+            self.sessions.was_replaced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn change(
+        &self,
+        table: Table,
+        key: &Key,
+        change: impl FnMut(Option<&[u8]>) -> Change,
+    ) {
+        self.change_in(Source::Host, table, key, change);
+    }
+
+    /// Changes a record in the tier asked for or, if that is the host's and fails,
+    /// in memory; and says in which.
+    pub(crate) fn change_in(
+        &self,
+        source: Source,
+        table: Table,
+        key: &Key,
+        mut change: impl FnMut(Option<&[u8]>) -> Change,
+    ) -> Option<Source> {
+        let now = self.now();
+        let secret = &self.tiers.secret;
+        let mut is_changed = false;
+        let mut sealed_change = |before: Option<&[u8]>| {
+            let change = change(before.and_then(|sealed| secret.opened(key, sealed)));
+            is_changed = !matches!(change, Change::Keep);
+            match change {
+                Change::Put(record) => Change::Put(secret.sealed(key, record)),
+                Change::Open {
+                    record,
+                    since,
+                    names,
+                    ending,
+                } => Change::Open {
+                    record: secret.sealed(key, record),
+                    since,
+                    names,
+                    ending,
+                },
+                Change::Keep | Change::Remove => change,
+            }
+        };
+        let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
+        let (_, changed) = self.on_tiers(source, &mut update)?;
+        if let (true, Source::Host, Some(host)) = (is_changed, source, &self.tiers.host) {
+            let evicted = host.take_evicted();
+            if evicted > 0 {
+                let count = |counters: &Counters| counters.count_evicted(evicted);
+                self.sessions.with_counters(self.log, count);
+            }
+            let fell_back = &self.tiers.fell_back;
+            if changed == Source::Memory {
+                fell_back.store(true, Ordering::Relaxed);
+            } else if fell_back.load(Ordering::Relaxed) {
+                // The host takes it again: what was kept here is out of date.
+                let mut remove = |_: Option<&[u8]>| Change::Remove;
+                let _ = self.tiers.memory.update(table, key, now, &mut remove);
+            }
+        }
+        Some(changed)
+    }
+
+    /// Does `what` on the tier asked for or, if that is the host's and fails,
+    /// on the memory tier; and says on which.
+    pub(crate) fn on_tiers<T>(
+        &self,
+        source: Source,
+        mut what: impl FnMut(&dyn Tier) -> Result<T, StoreError>,
+    ) -> Option<(T, Source)> {
+        if let (Source::Host, Some(host), false) =
+            (source, &self.tiers.host, self.sessions.observes)
+        {
+            match what(host) {
+                Ok(done) => return Some((done, Source::Host)),
+                Err(trouble) => self.host_failed(&trouble, Consequence::NotShared),
+            }
+        }
+        let done = what(&self.tiers.memory).ok()?;
+        Some((done, Source::Memory))
+    }
+}

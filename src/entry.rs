@@ -1,0 +1,277 @@
+//! The functions that the host calls and the table that it reads. Thin: null
+//! checks and the panic boundary, then on to safe code.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::exchange::Exchange;
+use crate::ffi;
+use crate::host_utils::{Connection, Utils};
+use crate::mechanism::Mechanism;
+use crate::panic_guard::{guarded, install_hook};
+use sso_core::auth::Engine;
+use sso_core::config::Config;
+use sso_core::platform::build_info::STAMP;
+use sso_core::platform::clock::SystemClock;
+use sso_core::platform::log::{Level, Log};
+
+const OK: c_int = ffi::SASL_OK as c_int;
+
+/// The configuration at work, from init to free. A connection keeps its own
+/// hold on it.
+static ENGINE: RwLock<Option<Arc<Engine>>> = RwLock::new(None);
+
+/// The host keeps a pointer to this for ever.
+struct Table<const N: usize>([ffi::sasl_server_plug_t; N]);
+
+// SAFETY: the table is constant; its pointers are to constants and functions,
+// or numbers.
+unsafe impl<const N: usize> Sync for Table<N> {}
+
+/// In either table those mechanisms that may be configured together are next to
+/// one another: what is offered is a piece of one.
+static WITH_PLAIN: Table<4> = Table([
+    plug(Mechanism::Caspt),
+    plug(Mechanism::Plain),
+    plug(Mechanism::OAuthBearer),
+    plug(Mechanism::XOAuth2),
+]);
+
+static WITHOUT_PLAIN: Table<3> = Table([
+    plug(Mechanism::Caspt),
+    plug(Mechanism::OAuthBearer),
+    plug(Mechanism::XOAuth2),
+]);
+
+/// The entry of a mechanism, whose number the host hands back as its context.
+const fn plug(mechanism: Mechanism) -> ffi::sasl_server_plug_t {
+    // As libplain.so: a credential crosses the wire, so TLS must be up first
+    // unless the administrator says otherwise; and without NOPLAINTEXT that is
+    // what the host enforces.
+    let flags = ffi::SASL_SEC_NOANONYMOUS | ffi::SASL_SEC_PASS_CREDENTIALS;
+    ffi::sasl_server_plug_t {
+        mech_name: mechanism.name().as_ptr(),
+        max_ssf: 0,
+        security_flags: match mechanism {
+            Mechanism::Plain => flags | AHEAD_OF_OTHERS,
+            _ => flags,
+        },
+        features: ffi::SASL_FEAT_WANT_CLIENT_FIRST | ffi::SASL_FEAT_ALLOWS_PROXY,
+        glob_context: ptr::without_provenance_mut(mechanism as usize),
+        mech_new: Some(mech_new),
+        mech_step: Some(mech_step),
+        mech_dispose: Some(mech_dispose),
+        mech_free: Some(mech_free),
+        setpass: None,
+        user_query: None,
+        idle: None,
+        mech_avail: None,
+        spare_fptr2: None,
+    }
+}
+
+/// libsasl2 sorts the mechanisms of one name by strength, of which this is a part
+/// that it uses for nothing else (sasl.h, `SASL_SET_HASH_STRENGTH_BITS(8)`): our
+/// PLAIN goes before libplain.so's whichever of the two is loaded first. 2.1.27 does
+/// not look at it, and goes by the order of loading.
+const AHEAD_OF_OTHERS: c_uint = 1 << 16;
+
+/// What a panic comes to: a failed login, and a line that names the place.
+fn on_panic(utils: Option<Utils<'_>>) -> impl FnOnce(&str) -> c_int {
+    move |place| {
+        if let Some(utils) = utils {
+            let line = format!("sso: internal error at {place}; please report it with {STAMP}");
+            utils.write(Level::Error, &line);
+        }
+        ffi::SASL_FAIL
+    }
+}
+
+/// The entry point of a SASL server plugin (saslplug.h,
+/// `sasl_server_plug_init_t`). Every SASL server on the host comes here:
+/// options are read, and nothing else is done.
+///
+/// # Safety
+/// To be called by libsasl2.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sasl_server_plug_init(
+    utils: *const ffi::sasl_utils_t,
+    max_version: c_int,
+    out_version: *mut c_int,
+    plug_list: *mut *mut ffi::sasl_server_plug_t,
+    plug_count: *mut c_int,
+) -> c_int {
+    install_hook();
+    // SAFETY: libsasl2 gives its global utilities.
+    let utils = unsafe { Utils::new(utils) };
+    guarded(on_panic(utils), || {
+        let Some(utils) = utils else {
+            return ffi::SASL_BADPARAM;
+        };
+        if out_version.is_null() || plug_list.is_null() || plug_count.is_null() {
+            return ffi::SASL_BADPARAM;
+        }
+        if max_version < ffi::SASL_SERVER_PLUG_VERSION as c_int {
+            return ffi::SASL_BADVERS;
+        }
+        let offered = match Config::read(&utils) {
+            Ok(config) => {
+                let offered = offered(&config);
+                if !offered.is_empty() {
+                    let engine = Engine::new(config, Arc::new(SystemClock));
+                    *ENGINE.write() = Some(Arc::new(engine));
+                }
+                offered
+            }
+            Err(faults) => {
+                for fault in faults {
+                    let line = format!("sso: single sign-on is not offered: sasl_{fault}");
+                    utils.write(Level::Error, &line);
+                }
+                return ffi::SASL_FAIL;
+            }
+        };
+        // SAFETY: the places are libsasl2's own, for this very purpose, and not
+        // null. libsasl2 only reads the table.
+        unsafe {
+            *out_version = ffi::SASL_SERVER_PLUG_VERSION as c_int;
+            *plug_list = offered.as_ptr().cast_mut();
+            *plug_count = offered.len() as c_int;
+        }
+        OK
+    })
+}
+
+/// The entries of the mechanisms that are configured.
+fn offered(config: &Config) -> &'static [ffi::sasl_server_plug_t] {
+    let is_configured = |mechanism: &Mechanism| mechanism.is_configured(config);
+    let table = match config.plain {
+        true => &WITH_PLAIN.0[..],
+        false => &WITHOUT_PLAIN.0,
+    };
+    let first = if config.cas.is_some() { 0 } else { 1 };
+    let count = Mechanism::ALL.into_iter().filter(is_configured).count();
+    &table[first..][..count]
+}
+
+unsafe extern "C" fn mech_new(
+    glob_context: *mut c_void,
+    params: *mut ffi::sasl_server_params_t,
+    _challenge: *const c_char,
+    _challenge_length: c_uint,
+    context: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: libsasl2 gives the connection's parameters.
+    let connection = unsafe { Connection::new(params) };
+    guarded(on_panic(connection.map(Connection::utils)), || {
+        let Some(connection) = connection else {
+            return ffi::SASL_BADPARAM;
+        };
+        if context.is_null() {
+            return ffi::SASL_BADPARAM;
+        }
+        let exchange = || {
+            let mechanism = *Mechanism::ALL.get(glob_context.addr())?;
+            let engine = ENGINE.read().clone()?;
+            Exchange::new(engine, mechanism, connection)
+        };
+        let Some(exchange) = exchange() else {
+            return ffi::SASL_NOMECH;
+        };
+        // SAFETY: the place is libsasl2's own, for the context that it will
+        // give to mech_step and mech_dispose, and not null.
+        unsafe { *context = Box::into_raw(Box::new(exchange)).cast() };
+        OK
+    })
+}
+
+unsafe extern "C" fn mech_step(
+    context: *mut c_void,
+    params: *mut ffi::sasl_server_params_t,
+    client_in: *const c_char,
+    client_in_length: c_uint,
+    server_out: *mut *const c_char,
+    server_out_length: *mut c_uint,
+    result: *mut ffi::sasl_out_params_t,
+) -> c_int {
+    // SAFETY: libsasl2 gives the connection's parameters.
+    let connection = unsafe { Connection::new(params) };
+    guarded(on_panic(connection.map(Connection::utils)), || {
+        // SAFETY: the context is null or what mech_new made, and libsasl2 makes
+        // one call at a time on a connection.
+        let exchange = unsafe { context.cast::<Exchange>().as_mut() };
+        // SAFETY: null or libsasl2's own, for the result of this connection.
+        let result = unsafe { result.as_mut() };
+        let (Some(connection), Some(exchange), Some(result)) = (connection, exchange, result)
+        else {
+            return ffi::SASL_BADPARAM;
+        };
+        if server_out.is_null() || server_out_length.is_null() {
+            return ffi::SASL_BADPARAM;
+        }
+        let message = if client_in.is_null() {
+            &[]
+        } else {
+            // SAFETY: so many bytes are there to be read (saslplug.h,
+            // mech_step); they need not end in NUL.
+            unsafe { std::slice::from_raw_parts(client_in.cast(), client_in_length as usize) }
+        };
+        let code = exchange.step(connection, message, result);
+        let (mut out, mut out_length) = (ptr::null(), 0);
+        if code == ffi::SASL_CONTINUE as c_int {
+            let challenge = exchange.challenge();
+            out = challenge.as_ptr().cast();
+            out_length = c_uint::try_from(challenge.len()).unwrap_or(0);
+        } else if code == OK {
+            finish(result);
+        }
+        // SAFETY: the places are libsasl2's own, and not null. The challenge
+        // lives in the exchange until the next call on this connection.
+        unsafe {
+            *server_out = out;
+            *server_out_length = out_length;
+        }
+        code
+    })
+}
+
+/// Says that the exchange is complete, without a security layer. The two
+/// identities are in `result` already.
+fn finish(result: &mut ffi::sasl_out_params_t) {
+    result.doneflag = 1;
+    result.maxoutbuf = 0;
+    result.mech_ssf = 0;
+    result.encode_context = ptr::null_mut();
+    result.encode = None;
+    result.decode_context = ptr::null_mut();
+    result.decode = None;
+    result.param_version = 0;
+}
+
+/// May be called a second time, with a null context.
+unsafe extern "C" fn mech_dispose(context: *mut c_void, utils: *const ffi::sasl_utils_t) {
+    // SAFETY: libsasl2 gives the connection's utilities.
+    let utils = unsafe { Utils::new(utils) };
+    guarded(on_panic(utils), || {
+        if !context.is_null() {
+            // SAFETY: what mech_new made, given back once: libsasl2 forgets it.
+            let exchange = unsafe { Box::from_raw(context.cast::<Exchange>()) };
+            if let Some(utils) = utils {
+                exchange.end(&utils);
+            }
+        }
+        OK
+    });
+}
+
+unsafe extern "C" fn mech_free(_glob_context: *mut c_void, utils: *const ffi::sasl_utils_t) {
+    // SAFETY: libsasl2 gives its global utilities.
+    let utils = unsafe { Utils::new(utils) };
+    guarded(on_panic(utils), || {
+        *ENGINE.write() = None;
+        OK
+    });
+}

@@ -12,7 +12,7 @@ use crate::ffi;
 use crate::host_utils::{Connection, Utils};
 use crate::mechanism::Mechanism;
 use crate::panic_guard::{guarded, install_hook};
-use sso_core::auth::Engine;
+use sso_core::auth::Authenticator;
 use sso_core::config::Config;
 use sso_core::platform::build_info::STAMP;
 use sso_core::platform::clock::SystemClock;
@@ -22,7 +22,7 @@ const OK: c_int = ffi::SASL_OK as c_int;
 
 /// The configuration at work, from init to free. A connection keeps its own
 /// hold on it.
-static ENGINE: RwLock<Option<Arc<Engine>>> = RwLock::new(None);
+static AUTHENTICATOR: RwLock<Option<Arc<Authenticator>>> = RwLock::new(None);
 
 /// The host keeps a pointer to this for ever.
 struct Table<const N: usize>([ffi::sasl_server_plug_t; N]);
@@ -121,8 +121,8 @@ pub unsafe extern "C" fn sasl_server_plug_init(
             Ok(config) => {
                 let offered = offered(&config);
                 if !offered.is_empty() {
-                    let engine = Engine::new(config, Arc::new(SystemClock));
-                    *ENGINE.write() = Some(Arc::new(engine));
+                    let authenticator = Authenticator::new(config, Arc::new(SystemClock));
+                    *AUTHENTICATOR.write() = Some(Arc::new(authenticator));
                 }
                 offered
             }
@@ -175,8 +175,8 @@ unsafe extern "C" fn mech_new(
         }
         let exchange = || {
             let mechanism = *Mechanism::ALL.get(glob_context.addr())?;
-            let engine = ENGINE.read().clone()?;
-            Exchange::new(engine, mechanism, connection)
+            let authenticator = AUTHENTICATOR.read().clone()?;
+            Exchange::new(authenticator, mechanism, connection)
         };
         let Some(exchange) = exchange() else {
             return ffi::SASL_NOMECH;
@@ -271,7 +271,7 @@ unsafe extern "C" fn mech_free(_glob_context: *mut c_void, utils: *const ffi::sa
     // SAFETY: libsasl2 gives its global utilities.
     let utils = unsafe { Utils::new(utils) };
     guarded(on_panic(utils), || {
-        *ENGINE.write() = None;
+        *AUTHENTICATOR.write() = None;
         OK
     });
 }

@@ -11,9 +11,9 @@ use crate::host_utils::Connection;
 use crate::mechanism::Mechanism;
 use crate::signals::Handlers;
 use crate::{ffi, status};
-use sso_core::auth::login_event::Decision;
-use sso_core::auth::{Attempt, Engine, Source, Unwritten, Verdict};
-use sso_core::credential::Kind;
+use sso_core::auth::login_event::LoginEvent;
+use sso_core::auth::{Attempt, Authenticator, DeferredWrite, Source, Verdict};
+use sso_core::credential::CredentialKind;
 use sso_core::error::{Failure, Reason};
 use sso_core::platform::deadline::Deadline;
 use sso_core::platform::log::{Level, Log};
@@ -24,7 +24,7 @@ use sso_core::trace::Witness;
 
 /// One exchange of one connection.
 pub(crate) struct Exchange {
-    engine: Arc<Engine>,
+    authenticator: Arc<Authenticator>,
     mechanism: Mechanism,
     /// The service that the credential is presented to.
     service: String,
@@ -34,7 +34,7 @@ pub(crate) struct Exchange {
     /// Whether the host ends its exchanges: imapd does, timsieved does not.
     has_end: bool,
     /// What is written at the end.
-    unwritten: Option<Unwritten>,
+    deferred_write: Option<DeferredWrite>,
 }
 
 enum State {
@@ -51,7 +51,7 @@ type Answered = Result<(Message<()>, Verdict), Failure>;
 impl Exchange {
     /// `None` if the mechanism is not configured.
     pub(crate) fn new(
-        engine: Arc<Engine>,
+        authenticator: Arc<Authenticator>,
         mechanism: Mechanism,
         connection: Connection<'_>,
     ) -> Option<Self> {
@@ -59,18 +59,18 @@ impl Exchange {
         let has_end = service == "imap";
         let kind = mechanism.kind();
         if let Some(kind) = kind {
-            engine.timeout(kind)?;
+            authenticator.timeout(kind)?;
         }
         // Of a password that turns out to be a ticket the service is another one.
-        let service = engine.service(kind.unwrap_or(Kind::Token), &service, &host);
+        let service = authenticator.service(kind.unwrap_or(CredentialKind::Token), &service, &host);
         Some(Self {
-            engine,
+            authenticator,
             mechanism,
             service,
             state: State::Begun,
             challenge: String::new(),
             has_end,
-            unwritten: None,
+            deferred_write: None,
         })
     }
 
@@ -81,8 +81,8 @@ impl Exchange {
     }
 
     fn open_session(&mut self, log: &dyn Log) {
-        if let Some(unwritten) = self.unwritten.take() {
-            self.engine.write(&unwritten, log);
+        if let Some(deferred_write) = self.deferred_write.take() {
+            self.authenticator.write(&deferred_write, log);
         }
     }
 
@@ -119,8 +119,8 @@ impl Exchange {
         self.kind_of(&plain).is_none().then_some(plain)
     }
 
-    fn kind_of(&self, plain: &Plain<'_>) -> Option<Kind> {
-        self.engine.kind_of_password(plain.password)
+    fn kind_of(&self, plain: &Plain<'_>) -> Option<CredentialKind> {
+        self.authenticator.kind_of_password(plain.password)
     }
 
     fn decide(
@@ -142,17 +142,17 @@ impl Exchange {
                 if let Ok(host_name) = &host_name {
                     verdict.note_host_name(host_name);
                 }
-                self.unwritten = verdict.unwritten;
+                self.deferred_write = verdict.deferred_write;
                 host_name
             });
         // The session of a ticket is stored already: an administrator must find it by the
         // name that the log has. It is the first login, and CAS has taken longer.
         let is_new = source == Some(Source::Validated)
-            && matches!(self.unwritten, Some(Unwritten::HostName { .. }));
+            && matches!(self.deferred_write, Some(DeferredWrite::HostName { .. }));
         if is_new || !self.has_end {
             self.open_session(&connection.utils());
         }
-        let decision = Decision {
+        let decision = LoginEvent {
             mechanism: self.mechanism.text(),
             service: &self.service,
             client: client.as_deref(),
@@ -162,7 +162,7 @@ impl Exchange {
             kind,
             elapsed: start.elapsed(),
         };
-        decision.count(&self.engine, &connection.utils());
+        decision.count(&self.authenticator, &connection.utils());
         let level = match decision.level() {
             // Postfix writes nothing that matters less than a warning, not even
             // why a login failed (xsasl_cyrus_log).
@@ -190,11 +190,13 @@ impl Exchange {
         let kind = failure.kind();
         match self.mechanism {
             Mechanism::Caspt => {
-                let cas = self.engine.cas()?.urls.first()?.as_str();
+                let cas = self.authenticator.cas()?.urls.first()?.as_str();
                 caspt::challenge(kind, cas, &self.service)
             }
-            Mechanism::OAuthBearer => oauthbearer::challenge(kind, self.engine.token_hint()?),
-            Mechanism::XOAuth2 => xoauth2::challenge(kind, self.engine.token_hint()?),
+            Mechanism::OAuthBearer => {
+                oauthbearer::challenge(kind, self.authenticator.token_hint()?)
+            }
+            Mechanism::XOAuth2 => xoauth2::challenge(kind, self.authenticator.token_hint()?),
             Mechanism::Plain => None,
         }
     }
@@ -215,12 +217,12 @@ impl Exchange {
                 let ordinary = || Failure::new(Reason::InternalError, "an ordinary password");
                 let kind = self.kind_of(&plain).ok_or_else(ordinary)?;
                 let (service, host) = (connection.service(), connection.host());
-                self.service = self.engine.service(kind, &service, &host);
+                self.service = self.authenticator.service(kind, &service, &host);
                 plain.message(kind)?
             }
         };
         let (message, credential) = message.without_credential();
-        let timeout = self.engine.timeout(credential.kind());
+        let timeout = self.authenticator.timeout(credential.kind());
         let verdict = with_deadline(timeout, |deadline| {
             let attempt = Attempt {
                 mechanism: self.mechanism.text(),
@@ -231,7 +233,7 @@ impl Exchange {
                 log: &connection.utils(),
                 witness: Witness::NOBODY,
             };
-            self.engine.decide(&credential, &attempt)
+            self.authenticator.decide(&credential, &attempt)
         });
         Ok((message, verdict))
     }
@@ -245,7 +247,7 @@ impl Exchange {
         message: &Message<()>,
         result: &mut ffi::sasl_out_params_t,
     ) -> Result<String, Failure> {
-        let users = self.engine.users();
+        let users = self.authenticator.users();
         let mapping = &users.mapping;
         let user = &user.mail_user;
         users.check_denied(user.as_str())?;

@@ -5,7 +5,7 @@
 use std::ffi::CStr;
 
 use sso_core::config::Config;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 
 /// A mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +35,19 @@ impl Mechanism {
     }
 
     /// The kind of credential that it is for, if for one alone.
-    pub(crate) fn kind(self) -> Option<Kind> {
+    pub(crate) fn kind(self) -> Option<CredentialKind> {
         match self {
-            Self::Caspt => Some(Kind::Ticket),
+            Self::Caspt => Some(CredentialKind::Ticket),
             Self::Plain => None,
-            Self::OAuthBearer | Self::XOAuth2 => Some(Kind::Token),
+            Self::OAuthBearer | Self::XOAuth2 => Some(CredentialKind::Token),
         }
     }
 
     /// Whether there is what it takes to offer it.
     pub(crate) fn is_configured(self, config: &Config) -> bool {
         match self.kind() {
-            Some(Kind::Ticket) => config.cas.is_some(),
-            Some(Kind::Token) => config.jwt.is_some(),
+            Some(CredentialKind::Ticket) => config.cas.is_some(),
+            Some(CredentialKind::Token) => config.jwt.is_some(),
             None => config.plain,
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 
 use super::finding;
 use super::libsasl2::*;
@@ -197,7 +197,7 @@ unsafe extern "C" fn check_password(
         let password = std::slice::from_raw_parts(password.cast::<u8>(), length as usize);
         (CStr::from_ptr(user).to_string_lossy(), password)
     };
-    if Kind::of_password(password).is_some() {
+    if CredentialKind::of_password(password).is_some() {
         finding("a credential is tried as a password");
     }
     if password != PASSWORD.as_bytes() {

@@ -14,7 +14,7 @@ pub mod schedules;
 pub mod site;
 
 use sso_core::config::{Config, Options};
-use sso_core::platform::clock::{Clock, Moment, WallTime};
+use sso_core::platform::clock::{Clock, BootTime, WallTime};
 use sso_core::platform::log::{Level, Log};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,8 +34,8 @@ impl StandingClock {
 }
 
 impl Clock for StandingClock {
-    fn now(&self) -> Moment {
-        Moment::from_millis(1_000_000 + self.0.load(Ordering::SeqCst))
+    fn now(&self) -> BootTime {
+        BootTime::from_millis(1_000_000 + self.0.load(Ordering::SeqCst))
     }
 
     fn wall(&self) -> WallTime {

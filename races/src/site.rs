@@ -3,14 +3,14 @@
 use crate::{Kept, StandingClock};
 use shuttle::thread;
 use sso_core::config::SessionsConfig;
-use sso_core::session_cache::{Access, Sessions};
+use sso_core::session_cache::{SessionCacheHandle, SessionCache};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Sessions, their clock and what they say.
 pub struct Site {
     pub clock: Arc<StandingClock>,
-    pub sessions: Sessions,
+    pub sessions: SessionCache,
     pub log: Kept,
 }
 
@@ -23,7 +23,7 @@ impl Site {
             capacity: 100,
         };
         Arc::new(Self {
-            sessions: Sessions::new(config, Arc::clone(&clock) as _),
+            sessions: SessionCache::new(config, Arc::clone(&clock) as _),
             clock,
             log: Kept::default(),
         })
@@ -35,7 +35,7 @@ impl Site {
     }
 
     /// As a login opens them.
-    pub fn open(&self) -> Access<'_> {
+    pub fn open(&self) -> SessionCacheHandle<'_> {
         self.sessions.open(&self.log).expect("sessions")
     }
 }

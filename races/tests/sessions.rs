@@ -7,8 +7,8 @@
 use sasl_sso_races::schedules::{at_random, in_every_order};
 use sasl_sso_races::site::{Site, at_once};
 use shuttle::thread;
-use sso_core::credential::Kind;
-use sso_core::session_cache::{Access, Charge, Outcome, Permission, RateLimits, Requester, Way};
+use sso_core::credential::CredentialKind;
+use sso_core::session_cache::{SessionCacheHandle, Charge, Outcome, Permission, RateLimits, Requester, Channel};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ fn permission(site: &Site) -> Permission {
 }
 
 /// The rate limit of one client, of three refused tickets a minute.
-fn limits(access: &Access<'_>) -> RateLimits {
-    let requester = Requester::new(Some("192.0.2.1"), Way::Caspt, Some("alice"));
+fn limits(access: &SessionCacheHandle<'_>) -> RateLimits {
+    let requester = Requester::new(Some("192.0.2.1"), Channel::Caspt, Some("alice"));
     access.rate_limits(&requester, 3, &access.breaker(SERVER))
 }
 
@@ -39,7 +39,7 @@ fn whoever_opens_them_first_all_have_the_same_and_the_trouble_is_told_once() {
         let site = Site::without_a_store();
         let keys = at_once(&site, 3, |site| {
             let access = site.open();
-            access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1")
+            access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1")
         });
         assert!(keys.iter().all(|key| *key == keys[0]));
         assert_eq!(site.log.lines().len(), 1);
@@ -139,17 +139,17 @@ fn one_at_a_time_has_the_right_to_validate() {
         let site = Site::without_a_store();
         let claims = at_once(&site, 2, |site| {
             let access = site.open();
-            let key = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
-            let claim = access.claim(&key);
+            let key = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
+            let claim = access.try_lock(&key);
             // None, while it is held.
-            let second = claim.is_some() && access.claim(&key).is_some();
+            let second = claim.is_some() && access.try_lock(&key).is_some();
             (claim.is_some(), second)
         });
         assert!(claims.iter().any(|(claimed, _)| *claimed));
         assert!(claims.iter().all(|(_, twice)| !twice));
         let access = site.open();
-        let key = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
-        assert!(access.claim(&key).is_some());
+        let key = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
+        assert!(access.try_lock(&key).is_some());
     });
     println!("claims: {explored:?}");
 }

@@ -6,19 +6,19 @@
 use sasl_sso_races::schedules::at_random;
 use sasl_sso_races::site::Site;
 use shuttle::thread;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 use sso_core::metrics::{Counters, Decider};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-const TICKET: Option<Kind> = Some(Kind::Ticket);
+const TICKET: Option<CredentialKind> = Some(CredentialKind::Ticket);
 
 /// A login: it looks what is known, and is counted.
 fn login(site: &Site) {
     let access = site.open();
-    let key = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
+    let key = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
     access.put_note(&key, b"was here".to_vec());
     drop(access);
     site.sessions.count(TICKET, Decider::Host, None, &site.log);
@@ -58,7 +58,7 @@ fn whoever_finds_first_that_it_was_removed_all_go_on_in_the_new_one() {
         }
         let access = site.open();
         assert!(access.has_host(), "{:?}", site.log.lines());
-        let key = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
+        let key = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
         access.put_note(&key, b"is here".to_vec());
         assert_eq!(access.note(&key).as_deref(), Some(&b"is here"[..]));
         drop(access);

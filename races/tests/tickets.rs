@@ -8,8 +8,8 @@ use sasl_sso_races::cas::Cas;
 use sasl_sso_races::schedules::at_random;
 use sasl_sso_races::{Kept, StandingClock, config};
 use shuttle::thread;
-use sso_core::auth::{Attempt, Engine, Verdict};
-use sso_core::credential::{Credential, Kind};
+use sso_core::auth::{Attempt, Authenticator, Verdict};
+use sso_core::credential::{Credential, CredentialKind};
 use sso_core::error::Reason;
 use sso_core::platform::deadline::Deadline;
 use sso_core::trace::Witness;
@@ -23,13 +23,13 @@ const THREADS: usize = 3;
 /// Of which no directory can be made.
 const NOWHERE: &str = "/dev/null/state";
 
-fn engine(cas: &Cas) -> Arc<Engine> {
+fn authenticator(cas: &Cas) -> Arc<Authenticator> {
     let config = config(cas.url(), Path::new(NOWHERE));
-    Arc::new(Engine::new(config, Arc::new(StandingClock::default())))
+    Arc::new(Authenticator::new(config, Arc::new(StandingClock::default())))
 }
 
-fn decide(engine: &Engine, ticket: &str) -> Verdict {
-    let credential = Credential::parse(Kind::Ticket, ticket.as_bytes()).expect("a ticket");
+fn decide(authenticator: &Authenticator, ticket: &str) -> Verdict {
+    let credential = Credential::parse(CredentialKind::Ticket, ticket.as_bytes()).expect("a ticket");
     let log = Kept::default();
     let attempt = Attempt {
         mechanism: "CASPT",
@@ -40,18 +40,18 @@ fn decide(engine: &Engine, ticket: &str) -> Verdict {
         log: &log,
         witness: Witness::NOBODY,
     };
-    engine.decide(&credential, &attempt)
+    authenticator.decide(&credential, &attempt)
 }
 
 /// Presents one ticket by several threads at once; what each hears, and how often CAS was asked.
 fn presented(cas: &Cas, kind: &str) -> (Vec<Verdict>, usize) {
     static TICKETS: AtomicUsize = AtomicUsize::new(0);
     let ticket = format!("PT-{}-{kind}", TICKETS.fetch_add(1, Ordering::Relaxed));
-    let engine = engine(cas);
+    let authenticator = authenticator(cas);
     let threads: Vec<_> = (0..THREADS)
         .map(|_| {
-            let (engine, ticket) = (Arc::clone(&engine), ticket.clone());
-            thread::spawn(move || decide(&engine, &ticket))
+            let (authenticator, ticket) = (Arc::clone(&authenticator), ticket.clone());
+            thread::spawn(move || decide(&authenticator, &ticket))
         })
         .collect();
     let verdicts = threads

@@ -1,6 +1,6 @@
 //! Generates the section OPTIONS of sasl-sso.conf(5).
 
-use sso_core::config::{Described, OPTIONS, Unset};
+use sso_core::config::{DefaultValue, OPTIONS, OptionSpec};
 
 use super::roff::{bold, literal, prose};
 
@@ -19,7 +19,7 @@ pub fn options() -> String {
     roff
 }
 
-fn describe(option: &Described) -> String {
+fn describe(option: &OptionSpec) -> String {
     let mut name = bold(option.name);
     if let Some(rest) = option.rest() {
         name.push_str(&format!(
@@ -28,8 +28,8 @@ fn describe(option: &Described) -> String {
         ));
     }
     let default = match option.default {
-        Unset::Is(value) => format!("\\fB{}\\fR", literal(value)),
-        Unset::Means(text) => prose(text).trim_end().to_owned(),
+        DefaultValue::Is(value) => format!("\\fB{}\\fR", literal(value)),
+        DefaultValue::Means(text) => prose(text).trim_end().to_owned(),
     };
     format!(
         ".TP\n{name}\n{}\n.br\nDefault: {default}.\n",

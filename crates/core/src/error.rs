@@ -9,7 +9,7 @@ use std::fmt;
 
 /// What a failure means to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// The client's message or credential does not have the form it must have.
     Malformed,
     /// The credential is not good, or not good for the user asked for.
@@ -22,7 +22,7 @@ pub enum Kind {
     Internal,
 }
 
-impl Kind {
+impl FailureKind {
     /// All of them.
     pub const ALL: [Self; 5] = [
         Self::Malformed,
@@ -63,8 +63,8 @@ macro_rules! reasons {
             }
 
             /// What it means to the client.
-            pub fn kind(self) -> Kind {
-                match self { $(Reason::$name => Kind::$kind,)+ }
+            pub fn kind(self) -> FailureKind {
+                match self { $(Reason::$name => FailureKind::$kind,)+ }
             }
 
             /// Whether the same credential would fail again for the same
@@ -221,7 +221,7 @@ impl Failure {
     }
 
     /// What it means to the client.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> FailureKind {
         self.reason.kind()
     }
 }
@@ -254,7 +254,10 @@ mod tests {
     #[test]
     fn an_outage_is_never_remembered() {
         for reason in Reason::ALL {
-            let definite = matches!(reason.kind(), Kind::Refused | Kind::NotAllowed);
+            let definite = matches!(
+                reason.kind(),
+                FailureKind::Refused | FailureKind::NotAllowed
+            );
             assert!(definite || !reason.is_definite(), "{reason:?}");
         }
     }

@@ -17,7 +17,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, Parser, Subcommand};
 
 use crate::term::console::Console;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 
 /// Single sign-on for Cyrus IMAP: the daemon, and the administrator's tools.
 #[derive(Parser)]
@@ -33,7 +33,7 @@ enum Order {
     Explain(explain::Arguments),
     Login(login::Arguments),
     Serve(serve::Arguments),
-    Sessions(sessions::Arguments),
+    SessionCache(sessions::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -85,7 +85,7 @@ impl Order {
             Self::Explain(arguments) => explain::run(arguments, console),
             Self::Login(arguments) => login::run(arguments, console),
             Self::Serve(arguments) => serve::run(arguments, console),
-            Self::Sessions(arguments) => sessions::run(arguments, console),
+            Self::SessionCache(arguments) => sessions::run(arguments, console),
             Self::Completions(arguments) => completions::run(arguments, console),
         }
     }
@@ -103,7 +103,7 @@ fn is_credential(argument: &OsString) -> bool {
         Some((option, value)) if option.starts_with('-') => value,
         _ => argument.trim_start_matches('-'),
     };
-    Kind::of_password(value.as_bytes()).is_some()
+    CredentialKind::of_password(value.as_bytes()).is_some()
 }
 
 /// The answer to a wrong command line. Where a credential is asked for, a word that

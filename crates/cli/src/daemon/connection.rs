@@ -73,8 +73,8 @@ pub(crate) async fn serve(stream: UnixStream, mut begun: Begun, desk: &Desk) {
     };
     let _ = timeout(PATIENCE, write_all(&stream, &answer.text)).await;
     drop((stream, begun));
-    if let Some(unwritten) = answer.unwritten {
-        desk.write(unwritten).await;
+    if let Some(deferred_write) = answer.deferred_write {
+        desk.write(deferred_write).await;
     }
 }
 

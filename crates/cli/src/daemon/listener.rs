@@ -108,10 +108,10 @@ impl Door {
         if let Some(answer) = self.desk.answer_at_once(come) {
             say(&stream, &answer.text);
             drop(stream);
-            if let (Some(unwritten), Some(place)) = (answer.unwritten, self.place()) {
+            if let (Some(deferred_write), Some(place)) = (answer.deferred_write, self.place()) {
                 let desk = Arc::clone(&self.desk);
                 self.waiting.spawn(async move {
-                    desk.write(unwritten).await;
+                    desk.write(deferred_write).await;
                     drop(place);
                 });
             }

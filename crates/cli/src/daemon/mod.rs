@@ -56,7 +56,7 @@ use socket::Sockets;
 
 use listener::Door;
 use responder::Desk;
-use sso_core::auth::Engine;
+use sso_core::auth::Authenticator;
 use sso_core::config::Config;
 use sso_core::platform::clock::SystemClock;
 use sso_core::platform::log::{Level, Log};
@@ -127,14 +127,15 @@ impl Offices {
 
     /// Whether any service takes credentials of the kind that `password` is meant to be.
     fn is_credential(&self, password: &[u8]) -> bool {
-        let takes = |office: &Arc<Office>| office.engine.kind_of_password(password).is_some();
+        let takes =
+            |office: &Arc<Office>| office.authenticator.kind_of_password(password).is_some();
         takes(&self.general) || self.of_service.values().any(takes)
     }
 }
 
 /// The settings of one service at work.
 pub(crate) struct Office {
-    engine: Engine,
+    authenticator: Authenticator,
     names: HostNames,
     host: String,
     fallback: Option<Fallback>,
@@ -144,9 +145,9 @@ impl Office {
     /// As `settings` say, with the sessions of the office `other`, if there is one.
     fn new(settings: Settings, other: Option<&Self>) -> Self {
         Self {
-            engine: match other {
-                Some(other) => other.engine.reconfigured(settings.config),
-                None => Engine::new(settings.config, Arc::new(SystemClock)),
+            authenticator: match other {
+                Some(other) => other.authenticator.reconfigured(settings.config),
+                None => Authenticator::new(settings.config, Arc::new(SystemClock)),
             },
             names: settings.names,
             host: settings.host,

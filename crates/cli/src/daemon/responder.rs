@@ -16,8 +16,8 @@ use tokio::task::spawn_blocking;
 use super::log_writer::Journal;
 use super::validations::Validations;
 use super::{DaemonSettings, Office, Offices, fallback};
-use sso_core::auth::login_event::Decision;
-use sso_core::auth::{Unwritten, Verdict};
+use sso_core::auth::login_event::LoginEvent;
+use sso_core::auth::{DeferredWrite, Verdict};
 use sso_core::credential::Credential;
 use sso_core::error;
 use sso_core::error::{Failure, Reason};
@@ -47,7 +47,7 @@ pub(crate) struct Answer {
     /// connection that ends without one libsasl2 makes a failure that is not the
     /// client's (`SASL_FAIL`): Postfix then says 454 and not 535.
     pub(crate) text: Cow<'static, [u8]>,
-    pub(crate) unwritten: Option<(Arc<Office>, Unwritten)>,
+    pub(crate) deferred_write: Option<(Arc<Office>, DeferredWrite)>,
 }
 
 /// A request with a credential in the password's place.
@@ -77,7 +77,10 @@ impl Desk {
     /// From now on requests are answered as `settings` say; a line about it.
     pub(crate) fn change(&self, settings: DaemonSettings) -> &'static str {
         let before = self.offices();
-        let is_all = before.general.engine.can_become(&settings.general.config);
+        let is_all = before
+            .general
+            .authenticator
+            .can_become(&settings.general.config);
         *self.offices.write() = Arc::new(Offices::new(settings, Some(&before)));
         if is_all {
             "sso: the configuration was read again; where it serves is as it was"
@@ -135,7 +138,7 @@ impl Desk {
         match answer {
             Ok(text) => Answer {
                 text: Cow::Owned(text),
-                unwritten: None,
+                deferred_write: None,
             },
             Err(failure) => self.refuse(Some(request), &failure, start),
         }
@@ -159,7 +162,7 @@ impl Desk {
         if let Ok(host_name) = &outcome {
             verdict.note_host_name(host_name);
         }
-        let text = self.say(&Decision {
+        let text = self.say(&LoginEvent {
             mechanism: MECHANISM,
             service: &login.service,
             client: login.client.as_deref(),
@@ -169,10 +172,10 @@ impl Desk {
             kind: verdict.kind,
             elapsed: login.start.elapsed(),
         });
-        let of_office = |unwritten| (Arc::clone(&login.office), unwritten);
+        let of_office = |deferred_write| (Arc::clone(&login.office), deferred_write);
         Answer {
             text: Cow::Borrowed(text),
-            unwritten: verdict.unwritten.map(of_office),
+            deferred_write: verdict.deferred_write.map(of_office),
         }
     }
 
@@ -184,7 +187,7 @@ impl Desk {
         start: Instant,
     ) -> Answer {
         let service = request.and_then(|request| request.service().ok());
-        Answer::at_once(self.say(&Decision {
+        Answer::at_once(self.say(&LoginEvent {
             mechanism: MECHANISM,
             service: service.as_deref().unwrap_or_default(),
             client: request.and_then(Request::client),
@@ -197,22 +200,22 @@ impl Desk {
     }
 
     /// Says a decision to the log, and what it comes to for the client.
-    fn say(&self, decision: &Decision<'_>) -> &'static [u8] {
-        decision.count(&self.offices().general.engine, &self.journal);
+    fn say(&self, decision: &LoginEvent<'_>) -> &'static [u8] {
+        decision.count(&self.offices().general.authenticator, &self.journal);
         self.journal.write(decision.level(), &decision.line());
         match decision.outcome.map_err(Failure::kind) {
             Ok(_) => OK,
-            Err(error::Kind::Unavailable | error::Kind::Internal) => &[],
+            Err(error::FailureKind::Unavailable | error::FailureKind::Internal) => &[],
             Err(_) => NO,
         }
     }
 
     /// Writes what nobody waits for: not by the workers, who may all have to wait, and
     /// not in their way.
-    pub(crate) async fn write(&self, (office, unwritten): (Arc<Office>, Unwritten)) {
+    pub(crate) async fn write(&self, (office, deferred_write): (Arc<Office>, DeferredWrite)) {
         let _writer = self.writers.acquire().await;
         let journal = self.journal.clone();
-        let _ = spawn_blocking(move || office.engine.write(&unwritten, &journal)).await;
+        let _ = spawn_blocking(move || office.authenticator.write(&deferred_write, &journal)).await;
     }
 
     /// Says that connections cannot be taken, not more than once a minute.
@@ -236,7 +239,7 @@ impl Answer {
     const fn at_once(text: &'static [u8]) -> Self {
         Self {
             text: Cow::Borrowed(text),
-            unwritten: None,
+            deferred_write: None,
         }
     }
 }
@@ -245,13 +248,13 @@ impl Login {
     /// `None` if the password is an ordinary one.
     fn new(office: Arc<Office>, request: &Request<'_>) -> Option<Result<Self, Failure>> {
         let start = Instant::now();
-        let kind = office.engine.kind_of_password(request.password)?;
+        let kind = office.authenticator.kind_of_password(request.password)?;
         let read = || {
             let unnamed = || Failure::new(Reason::MessageMalformed, "the request names no user");
             let service = request.service()?;
             Ok(Self {
                 name: request.login()?.ok_or_else(unnamed)?,
-                service: office.engine.service(kind, &service, &office.host),
+                service: office.authenticator.service(kind, &service, &office.host),
                 client: request.client().map(str::to_owned),
                 credential: Credential::parse(kind, request.password)?,
                 office: Arc::clone(&office),
@@ -263,8 +266,8 @@ impl Login {
 
     /// The verdict on a credential that is known.
     pub(crate) fn known(&self, log: &dyn Log) -> Option<Verdict> {
-        let engine = &self.office.engine;
-        engine.known(&self.credential, &self.service, log)
+        let authenticator = &self.office.authenticator;
+        authenticator.known(&self.credential, &self.service, log)
     }
 
     /// The name of `user` as the host writes it, if that is the name of the request. The
@@ -274,8 +277,12 @@ impl Login {
     /// A domain that the host added cannot be told from one that the client typed, so it is
     /// refused whatever `sso_host_names` says: only the plugin, which asks the host, knows.
     fn host_name(&self, user: &SessionUser) -> Result<String, Failure> {
-        let Office { engine, names, .. } = &*self.office;
-        let (users, user) = (engine.users(), &user.mail_user);
+        let Office {
+            authenticator,
+            names,
+            ..
+        } = &*self.office;
+        let (users, user) = (authenticator.users(), &user.mail_user);
         users.check_denied(user.as_str())?;
         let host_name = names.folded(user.as_str())?;
         users.check_denied(&host_name)?;

@@ -32,7 +32,7 @@ use super::responder::{Login, MECHANISM};
 use super::single_flight::{Flights, Landing, NoVerdict, Role};
 use super::worker_pool::{Limits, Pool};
 use sso_core::auth::{Attempt, Verdict};
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 use sso_core::error::{Failure, Reason};
 use sso_core::platform::deadline::Deadline;
 use sso_core::platform::log::Log;
@@ -87,10 +87,13 @@ impl Validations {
 
     /// The verdict on a credential that is not known.
     pub(crate) async fn verdict(&self, login: &Arc<Login>, journal: &Journal) -> Verdict {
-        let engine = &login.office.engine;
-        let patience = engine.timeout(login.credential.kind()).unwrap_or_default();
+        let authenticator = &login.office.authenticator;
+        let patience = authenticator
+            .timeout(login.credential.kind())
+            .unwrap_or_default();
         let end = TokioInstant::from_std(login.start + patience);
-        let Some(key) = engine.key_with(&self.secret, &login.credential, &login.service) else {
+        let Some(key) = authenticator.key_with(&self.secret, &login.credential, &login.service)
+        else {
             let what = "credentials of this kind are not configured";
             return Failure::new(Reason::InternalError, what).into();
         };
@@ -129,8 +132,8 @@ impl Validations {
     /// Has a worker validate the credential.
     async fn validate(&self, login: &Arc<Login>, journal: &Journal, end: TokioInstant) -> Verdict {
         let pool = match login.credential.kind() {
-            Kind::Ticket => &self.tickets,
-            Kind::Token => &self.tokens,
+            CredentialKind::Ticket => &self.tickets,
+            CredentialKind::Token => &self.tokens,
         };
         let worker = match pool.acquire(&login.name, end).await {
             Ok(worker) => worker,
@@ -149,7 +152,10 @@ impl Validations {
                 log: &journal,
                 witness: Witness::NOBODY,
             };
-            let verdict = login.office.engine.decide(&login.credential, &attempt);
+            let verdict = login
+                .office
+                .authenticator
+                .decide(&login.credential, &attempt);
             drop(worker);
             verdict
         });
@@ -166,7 +172,7 @@ fn adopt(login: &Login, landing: &Landing, log: &dyn Log) -> Option<Verdict> {
     let kind = login.credential.kind();
     match &landing.result {
         // The session may have been flushed since the leader began.
-        Ok(_) if kind == Kind::Ticket => return login.known(log),
+        Ok(_) if kind == CredentialKind::Ticket => return login.known(log),
         Ok(_) => {}
         // These concern the leader's name, or its place in the queue.
         Err(failure) => match failure.reason() {

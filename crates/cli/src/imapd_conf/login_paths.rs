@@ -5,7 +5,7 @@
 
 use super::ConfFile;
 use sso_core::config::{Config, Options};
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 
 /// What the log calls the way through the daemon.
 pub(crate) const DAEMON: &str = "saslauthd";
@@ -51,11 +51,11 @@ pub(crate) fn asks_saslauthd(conf: &ConfFile) -> bool {
 }
 
 /// The ways for a credential of a kind, as the log calls them, the usual one first.
-pub(crate) fn of_kind(conf: &ConfFile, config: &Config, kind: Kind) -> Vec<&'static str> {
+pub(crate) fn of_kind(conf: &ConfFile, config: &Config, kind: CredentialKind) -> Vec<&'static str> {
     let takes = |name: &&str| match (kind, *name) {
-        (Kind::Ticket, "CASPT") | (Kind::Token, "OAUTHBEARER" | "XOAUTH2") | (_, "PLAIN") => {
-            is_listed(conf, name)
-        }
+        (CredentialKind::Ticket, "CASPT")
+        | (CredentialKind::Token, "OAUTHBEARER" | "XOAUTH2")
+        | (_, "PLAIN") => is_listed(conf, name),
         _ => false,
     };
     let mut ways: Vec<&str> = configured(config).into_iter().filter(takes).collect();
@@ -71,7 +71,7 @@ pub(crate) fn of_kind(conf: &ConfFile, config: &Config, kind: Kind) -> Vec<&'sta
 mod tests {
     use super::*;
 
-    fn ways(lines: &str, kind: Kind) -> Vec<&'static str> {
+    fn ways(lines: &str, kind: CredentialKind) -> Vec<&'static str> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let both = "sasl_caspt_url: https://cas.univ.fr/cas\nsasl_jwt_keys: discovery\n\
                     sasl_jwt_issuer: https://sso.univ.fr\nsasl_jwt_audience: mail\n";
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn credentials_come_by_listed_mechanisms_and_by_the_daemon() {
-        let (ticket, token) = (Kind::Ticket, Kind::Token);
+        let (ticket, token) = (CredentialKind::Ticket, CredentialKind::Token);
         assert_eq!(ways("", ticket), ["CASPT"]);
         assert_eq!(ways("", token), ["OAUTHBEARER", "XOAUTH2"]);
         let list = "sasl_mech_list: plain xoauth2\n";

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::{ConfFile, Format, Spot};
 use crate::commands::check::cyrus_conf::CyrusConf;
 use crate::daemon::same_file;
-use sso_core::config::{OPTIONS, Options, Unset, is_option};
+use sso_core::config::{DefaultValue, OPTIONS, Options, is_option};
 
 /// Options of imapd that the daemon goes by: how names are written, and for which host
 /// tickets are.
@@ -165,8 +165,8 @@ fn asks_same_daemon(entry: &ConfFile, general: &ConfFile) -> bool {
 /// The options by which the daemon decides, as `conf` has them, by their own names.
 fn decisive(conf: &ConfFile) -> BTreeMap<String, String> {
     let defaults = OPTIONS.iter().filter_map(|option| match option.default {
-        Unset::Is(value) => Some((option.name.to_owned(), value.to_owned())),
-        Unset::Means(_) => None,
+        DefaultValue::Is(value) => Some((option.name.to_owned(), value.to_owned())),
+        DefaultValue::Means(_) => None,
     });
     let mut all: BTreeMap<String, String> = defaults.collect();
     for name in conf.sasl_names().filter(|name| is_option(conf, name)) {

@@ -7,15 +7,15 @@ use std::time::Duration;
 use super::{Attempt, Verdict, map_user};
 use crate::cas::Cas;
 use crate::config::CasConfig;
-use crate::credential::{Kind, Ticket};
+use crate::credential::{CredentialKind, Ticket};
 use crate::error::{Failure, Reason};
 use crate::platform::deadline::Deadline;
 use crate::policy::user_mapping::UserPolicy;
 use crate::principal::Principal;
 use crate::session_cache;
 use crate::session_cache::{
-    Access, Admission, Bounds, Charge, Claim, Key, Known, Lifetimes, Outcome, Permission,
-    Requester, Way,
+    Admission, CachedResult, Channel, Charge, Key, Lifetimes, Outcome, Permission, Requester,
+    SessionCacheHandle, ValidationLock, Validity,
 };
 use crate::trace::{Step, Told};
 
@@ -28,9 +28,9 @@ const LONGEST_LOOK: Duration = Duration::from_millis(256);
 /// Whose turn it is to ask CAS about a ticket.
 enum Turn {
     /// This login's.
-    Ours(Claim),
+    Ours(ValidationLock),
     /// Another login has had it, and this was the answer.
-    Answered(Known),
+    Answered(CachedResult),
 }
 
 /// How often a login that waits for the trial of a half-open circuit breaker asks for its
@@ -56,7 +56,7 @@ impl CasSide {
     /// Asks, unless another login is asking: then it waits for the answer.
     pub(crate) fn decide(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         key: Key,
         ticket: &Ticket,
         users: &UserPolicy,
@@ -70,7 +70,7 @@ impl CasSide {
     /// Why CAS was not asked, and nobody else's answer is known.
     fn decide_in_turn(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         key: Key,
         ticket: &Ticket,
         users: &UserPolicy,
@@ -80,15 +80,22 @@ impl CasSide {
             Turn::Ours(claim) => claim,
             Turn::Answered(known) => return Ok(Verdict::known(key, known)),
         };
-        let opening = sessions.opening(attempt.mechanism, attempt.service)?;
+        let origin = sessions.origin(attempt.mechanism, attempt.service)?;
         let result = self.validate(sessions, ticket, attempt);
         let result = result.and_then(|principal| map_user(users, principal, attempt.witness));
         match &result {
             Ok(user) => {
-                let (bounds, lifetimes) = (Bounds::NONE, &self.lifetimes);
-                sessions.begin(Kind::Ticket, &key, user, bounds, lifetimes, &opening);
+                let (validity, lifetimes) = (Validity::UNLIMITED, &self.lifetimes);
+                sessions.insert_session(
+                    CredentialKind::Ticket,
+                    &key,
+                    user,
+                    validity,
+                    lifetimes,
+                    &origin,
+                );
             }
-            Err(failure) => sessions.refuse(Kind::Ticket, &key, failure),
+            Err(failure) => sessions.insert_negative(CredentialKind::Ticket, &key, failure),
         }
         drop(claim);
         Ok(Verdict::found(key, result))
@@ -97,16 +104,16 @@ impl CasSide {
     /// Waits until it is this login's turn, or another login has the answer.
     fn turn(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         key: &Key,
         attempt: &Attempt<'_>,
     ) -> Result<Turn, Failure> {
-        let known = || sessions.known(Kind::Ticket, key, &self.lifetimes);
+        let known = || sessions.known(CredentialKind::Ticket, key, &self.lifetimes);
         let mut pause = FIRST_LOOK;
         loop {
             // In this order: what is released after the first of these looks ends the wait.
             let release = sessions.next_release(key);
-            let claim = sessions.claim_once(key)?;
+            let claim = sessions.try_lock_strict(key)?;
             // Whoever had the claim before may have had the answer.
             match (known()?, claim) {
                 (Some(known), _) => return Ok(Turn::Answered(known)),
@@ -120,7 +127,7 @@ impl CasSide {
 
     fn validate(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         ticket: &Ticket,
         attempt: &Attempt<'_>,
     ) -> Result<Principal, Failure> {
@@ -139,7 +146,7 @@ impl CasSide {
             budget,
             ..
         } = self.validator.config();
-        let requester = Requester::new(client, Way::of_mechanism(mechanism), claimed);
+        let requester = Requester::new(client, Channel::of_mechanism(mechanism), claimed);
         let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
         let limits = sessions.rate_limits(&requester, *budget, &breaker);
         let may_ask = sessions.check_rate(&limits).and_then(|admission| {
@@ -162,7 +169,7 @@ impl CasSide {
         }
         let began = sessions.now();
         let ask = || self.validator.validate(ticket, service, deadline, witness);
-        let result = sessions.timed(Kind::Ticket, ask);
+        let result = sessions.timed(CredentialKind::Ticket, ask);
         let outcome = outcome(&result);
         // A server that had little time, because others had taken it, is not to blame.
         let had_time = left >= *timeout / 2;
@@ -197,7 +204,7 @@ impl CasSide {
     /// passes before that is known, and why no trial can be made.
     fn check_breaker(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         breaker: &Key,
         service: &str,
         deadline: &Deadline<'_>,

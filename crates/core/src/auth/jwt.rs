@@ -2,14 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Attempt, Unwritten, Verdict, map_user};
+use super::{Attempt, DeferredWrite, Verdict, map_user};
 use crate::config::JwtConfig;
-use crate::credential::{Kind, Token};
+use crate::credential::{CredentialKind, Token};
 use crate::jwt::Jwt;
 use crate::policy::user_mapping::UserPolicy;
 use crate::protocol::Hint;
 use crate::session_cache;
-use crate::session_cache::{Access, Key, Lifetimes};
+use crate::session_cache::{Key, Lifetimes, SessionCacheHandle};
 
 /// The issuers, and what is said of them.
 pub(crate) struct JwtSide {
@@ -20,7 +20,7 @@ pub(crate) struct JwtSide {
 
 /// A token's session is bounded by what its validation says, and by nothing
 /// else.
-pub(crate) const TOKEN_LIFETIMES: Lifetimes = Lifetimes::OF_BOUNDS;
+pub(crate) const TOKEN_LIFETIMES: Lifetimes = Lifetimes::UNLIMITED;
 
 impl JwtSide {
     pub(crate) fn new(config: JwtConfig, users: &UserPolicy) -> Self {
@@ -37,7 +37,7 @@ impl JwtSide {
     /// the same time need not wait for one another.
     pub(crate) fn decide(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         key: Key,
         token: &Token,
         users: &UserPolicy,
@@ -49,29 +49,29 @@ impl JwtSide {
             witness,
             ..
         } = *attempt;
-        let opening = sessions.opening(attempt.mechanism, attempt.service);
+        let origin = sessions.origin(attempt.mechanism, attempt.service);
         let verify = || {
             self.validator
                 .validate(token, sessions, deadline, log, witness)
         };
-        let verified = sessions.timed(Kind::Token, verify);
-        let mapped = verified.and_then(|(principal, bounds)| {
+        let verified = sessions.timed(CredentialKind::Token, verify);
+        let mapped = verified.and_then(|(principal, validity)| {
             let user = map_user(users, principal, witness)?;
-            Ok((user, bounds))
+            Ok((user, validity))
         });
         match mapped {
-            Ok((user, bounds)) => Verdict {
+            Ok((user, validity)) => Verdict {
                 // Where it is not known what was flushed before, no session is stored.
-                unwritten: opening.ok().map(|opening| Unwritten::Session {
+                deferred_write: origin.ok().map(|origin| DeferredWrite::Session {
                     key,
                     user: user.clone(),
-                    bounds,
-                    opening,
+                    validity,
+                    origin,
                 }),
                 ..Verdict::found(key, Ok(user))
             },
             Err(failure) => {
-                sessions.refuse(Kind::Token, &key, &failure);
+                sessions.insert_negative(CredentialKind::Token, &key, &failure);
                 Verdict::found(key, Err(failure))
             }
         }

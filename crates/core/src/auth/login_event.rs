@@ -5,14 +5,14 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use crate::auth::{Engine, Source};
+use crate::auth::{Authenticator, Source};
 use crate::credential;
-use crate::error::{Failure, Kind, Reason};
+use crate::error::{Failure, FailureKind, Reason};
 use crate::platform::log::{Level, Log, quoted};
 use crate::session_cache::Key;
 
 /// What was decided on one login, and how.
-pub struct Decision<'d> {
+pub struct LoginEvent<'d> {
     /// The SASL mechanism.
     pub mechanism: &'d str,
     /// The service that the credential must be for.
@@ -26,26 +26,29 @@ pub struct Decision<'d> {
     /// The credential's digest, if there is one.
     pub key: Option<Key>,
     /// Of what kind the credential is, if there is one.
-    pub kind: Option<credential::Kind>,
+    pub kind: Option<credential::CredentialKind>,
     /// From the client's message to the decision.
     pub elapsed: Duration,
 }
 
-impl Decision<'_> {
+impl LoginEvent<'_> {
     /// How much it matters. A refusal is everyday business; an outage is not.
     pub fn level(&self) -> Level {
         match self.outcome.map_err(Failure::kind) {
-            Ok(_) | Err(Kind::Malformed | Kind::Refused | Kind::NotAllowed) => Level::Notice,
-            Err(Kind::Unavailable) if self.needs_somebody() => Level::Error,
-            Err(Kind::Unavailable) => Level::Warning,
-            Err(Kind::Internal) => Level::Error,
+            Ok(_)
+            | Err(FailureKind::Malformed | FailureKind::Refused | FailureKind::NotAllowed) => {
+                Level::Notice
+            }
+            Err(FailureKind::Unavailable) if self.needs_somebody() => Level::Error,
+            Err(FailureKind::Unavailable) => Level::Warning,
+            Err(FailureKind::Internal) => Level::Error,
         }
     }
 
     /// Counts it, which is for whoever writes its line to do.
-    pub fn count(&self, engine: &Engine, log: &dyn Log) {
+    pub fn count(&self, authenticator: &Authenticator, log: &dyn Log) {
         let failure = self.outcome.err().map(Failure::reason);
-        engine.count(self.kind, self.source, failure, log);
+        authenticator.count(self.kind, self.source, failure, log);
     }
 
     /// The line, in one allocation.
@@ -72,7 +75,7 @@ impl Decision<'_> {
     }
 }
 
-impl fmt::Display for Decision<'_> {
+impl fmt::Display for LoginEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sso: mech={}", self.mechanism)?;
         write!(f, " service={}", quoted(self.service))?;
@@ -102,15 +105,15 @@ impl fmt::Display for Decision<'_> {
 mod tests {
     use super::*;
 
-    fn decision<'d>(outcome: Result<&'d str, &'d Failure>) -> Decision<'d> {
-        Decision {
+    fn decision<'d>(outcome: Result<&'d str, &'d Failure>) -> LoginEvent<'d> {
+        LoginEvent {
             mechanism: "CASPT",
             service: "imap://mail.univ.fr",
             client: Some("192.0.2.1;4711"),
             outcome,
             source: Some(Source::Validated),
             key: Some(Key::of_test(1)),
-            kind: Some(credential::Kind::Ticket),
+            kind: Some(credential::CredentialKind::Ticket),
             elapsed: Duration::from_millis(12),
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{CasConfig, Config};
-use crate::credential::{Credential, Kind};
+use crate::credential::{Credential, CredentialKind};
 use crate::error;
 use crate::error::{Failure, Reason};
 use crate::metrics::Decider;
@@ -22,7 +22,9 @@ use crate::policy::user_mapping::{SessionUser, UserPolicy};
 use crate::principal::Principal;
 use crate::protocol::Hint;
 use crate::session_cache;
-use crate::session_cache::{Access, Bounds, Key, Known, Lifetimes, Opening, Secret, Sessions};
+use crate::session_cache::{
+    CachedResult, Key, Lifetimes, Secret, SessionCache, SessionCacheHandle, SessionOrigin, Validity,
+};
 use crate::trace::{Step, Told, Witness};
 use cas::CasSide;
 use jwt::{JwtSide, TOKEN_LIFETIMES};
@@ -31,7 +33,7 @@ use jwt::{JwtSide, TOKEN_LIFETIMES};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A session, or a refusal that is remembered.
-    Known(session_cache::Source),
+    CacheHit(session_cache::Source),
     /// The SSO server, asked just now, or its keys.
     Validated,
 }
@@ -40,8 +42,8 @@ impl Source {
     /// The stable word for it in the log.
     pub fn code(self) -> &'static str {
         match self {
-            Self::Known(session_cache::Source::Memory) => "memory",
-            Self::Known(session_cache::Source::Host) => "host",
+            Self::CacheHit(session_cache::Source::Memory) => "memory",
+            Self::CacheHit(session_cache::Source::Host) => "host",
             Self::Validated => "validated",
         }
     }
@@ -57,14 +59,14 @@ pub struct Verdict {
     /// The digest by which the credential goes in the log.
     pub key: Option<Key>,
     /// Of what kind the credential is.
-    pub kind: Option<Kind>,
+    pub kind: Option<CredentialKind>,
     /// What is still to be written.
-    pub unwritten: Option<Unwritten>,
+    pub deferred_write: Option<DeferredWrite>,
 }
 
-/// What nobody need wait for: see [`Engine::write`].
+/// What nobody need wait for: see [`Authenticator::write`].
 #[derive(Debug)]
-pub enum Unwritten {
+pub enum DeferredWrite {
     /// The session of a token.
     Session {
         /// The token's.
@@ -72,14 +74,14 @@ pub enum Unwritten {
         /// The user whom it authenticates.
         user: SessionUser,
         /// Until when.
-        bounds: Bounds,
+        validity: Validity,
         /// As it was before the token was verified.
-        opening: Opening,
+        origin: SessionOrigin,
     },
     /// The name that the host gave the user of a session at this login.
     HostName {
         /// The kind of the session's credential.
-        kind: Kind,
+        kind: CredentialKind,
         /// The session's key.
         key: Key,
         /// The name, unless it is the usual one.
@@ -88,17 +90,17 @@ pub enum Unwritten {
     /// That a session is used.
     Use {
         /// Of what kind its credential is.
-        kind: Kind,
+        kind: CredentialKind,
         /// Its credential's.
         key: Key,
     },
 }
 
 /// A configuration at work: what all logins of a process share.
-pub struct Engine {
+pub struct Authenticator {
     cas: Option<CasSide>,
     jwt: Option<JwtSide>,
-    sessions: Arc<Sessions>,
+    sessions: Arc<SessionCache>,
     users: UserPolicy,
 }
 
@@ -107,7 +109,7 @@ pub struct Engine {
 pub struct Attempt<'a> {
     /// The SASL mechanism.
     pub mechanism: &'a str,
-    /// The service that a ticket must be for: see [`Engine::service`].
+    /// The service that a ticket must be for: see [`Authenticator::service`].
     pub service: &'a str,
     /// The client's address, as the host writes it, if the host tells it.
     pub client: Option<&'a str>,
@@ -121,21 +123,21 @@ pub struct Attempt<'a> {
     pub witness: Witness<'a>,
 }
 
-impl Engine {
+impl Authenticator {
     /// Opens nothing: that is for the first credential to bring about.
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
-        let sessions = Arc::new(Sessions::new(config.sessions.clone(), clock));
+        let sessions = Arc::new(SessionCache::new(config.sessions.clone(), clock));
         Self::with_sessions(config, sessions)
     }
 
     /// One that changes nothing on the host: what is known there is read, and what
     /// it finds out stays in its own memory.
-    pub fn observing(config: Config, clock: Arc<dyn Clock>) -> Self {
-        let sessions = Arc::new(Sessions::observing(config.sessions.clone(), clock));
+    pub fn read_only(config: Config, clock: Arc<dyn Clock>) -> Self {
+        let sessions = Arc::new(SessionCache::read_only(config.sessions.clone(), clock));
         Self::with_sessions(config, sessions)
     }
 
-    /// Whether [`Engine::reconfigured`] will do all that `config` says.
+    /// Whether [`Authenticator::reconfigured`] will do all that `config` says.
     pub fn can_become(&self, config: &Config) -> bool {
         config.sessions == *self.sessions.config()
     }
@@ -146,7 +148,7 @@ impl Engine {
         Self::with_sessions(config, Arc::clone(&self.sessions))
     }
 
-    fn with_sessions(config: Config, sessions: Arc<Sessions>) -> Self {
+    fn with_sessions(config: Config, sessions: Arc<SessionCache>) -> Self {
         Self {
             cas: config.cas.map(|cas| CasSide::new(cas, &config.users)),
             jwt: config.jwt.map(|jwt| JwtSide::new(jwt, &config.users)),
@@ -172,26 +174,26 @@ impl Engine {
 
     /// How long the validation of a credential of `kind` may take, or `None` if
     /// that kind is not configured.
-    pub fn timeout(&self, kind: Kind) -> Option<Duration> {
+    pub fn timeout(&self, kind: CredentialKind) -> Option<Duration> {
         match kind {
-            Kind::Ticket => self.cas().map(|config| config.timeout),
-            Kind::Token => self.jwt.as_ref().map(|side| side.validator.timeout()),
+            CredentialKind::Ticket => self.cas().map(|config| config.timeout),
+            CredentialKind::Token => self.jwt.as_ref().map(|side| side.validator.timeout()),
         }
     }
 
     /// What a credential of `kind` is presented to at `service` of `host`, as the
     /// host application calls both: with a ticket, what it must be issued for.
-    pub fn service(&self, kind: Kind, service: &str, host: &str) -> String {
+    pub fn service(&self, kind: CredentialKind, service: &str, host: &str) -> String {
         match (kind, self.cas()) {
-            (Kind::Ticket, Some(config)) => config.service.name(service, host),
+            (CredentialKind::Ticket, Some(config)) => config.service.name(service, host),
             _ => [service, "://", host].concat(),
         }
     }
 
     /// The kind of credential that is meant where a password would be, of those
     /// that are configured. `None` is an ordinary password, and nothing of ours.
-    pub fn kind_of_password(&self, password: &[u8]) -> Option<Kind> {
-        Kind::of_password(password).filter(|kind| self.timeout(*kind).is_some())
+    pub fn kind_of_password(&self, password: &[u8]) -> Option<CredentialKind> {
+        CredentialKind::of_password(password).filter(|kind| self.timeout(*kind).is_some())
     }
 
     /// The answer to a credential that is known, without waiting and without
@@ -201,10 +203,10 @@ impl Engine {
         let (key, lifetimes) = self.key(&sessions, credential, service)?;
         let kind = credential.kind();
         // What cannot be read is for who may wait for it.
-        let known = sessions.known_at_a_glance(kind, &key, lifetimes).ok()?;
+        let known = sessions.try_lookup(kind, &key, lifetimes).ok()?;
         let (known, is_stale) = known?;
         Some(Verdict {
-            unwritten: is_stale.then_some(Unwritten::Use { kind, key }),
+            deferred_write: is_stale.then_some(DeferredWrite::Use { kind, key }),
             kind: Some(kind),
             ..Verdict::known(key, known)
         })
@@ -235,7 +237,7 @@ impl Engine {
     fn judge_once(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
         match self.look_up(credential, attempt) {
             Ok((.., Some(known))) => known,
-            Ok((sessions, key, None)) => self.find_out(&sessions, key, credential, attempt),
+            Ok((sessions, key, None)) => self.validate(&sessions, key, credential, attempt),
             Err(failure) => self.decide_without_host(failure, credential, attempt),
         }
     }
@@ -246,7 +248,14 @@ impl Engine {
         &'s self,
         credential: &Credential,
         attempt: &Attempt<'s>,
-    ) -> Result<(Access<'s>, Option<(Key, &'s Lifetimes)>, Option<Verdict>), Failure> {
+    ) -> Result<
+        (
+            SessionCacheHandle<'s>,
+            Option<(Key, &'s Lifetimes)>,
+            Option<Verdict>,
+        ),
+        Failure,
+    > {
         let sessions = self.sessions.open(attempt.log)?;
         let key = self.key(&sessions, credential, attempt.service);
         let known = match key {
@@ -268,7 +277,7 @@ impl Engine {
         attempt: &Attempt<'_>,
     ) -> Verdict {
         let is_unreadable = failure.reason() == Reason::SessionsUnreadable;
-        if credential.kind() == Kind::Ticket || !is_unreadable {
+        if credential.kind() == CredentialKind::Ticket || !is_unreadable {
             return Verdict::from(failure);
         }
         match self.sessions.open_without_host(attempt.log) {
@@ -276,8 +285,8 @@ impl Engine {
                 let key = self.key(&sessions, credential, attempt.service);
                 Verdict {
                     // The host's sessions have other keys.
-                    unwritten: None,
-                    ..self.find_out(&sessions, key, credential, attempt)
+                    deferred_write: None,
+                    ..self.validate(&sessions, key, credential, attempt)
                 }
             }
             Err(failure) => Verdict::from(failure),
@@ -290,14 +299,16 @@ impl Engine {
     /// # Errors
     /// [`Reason::InternalError`], or [`Reason::SessionsUnreadable`] if that is what a
     /// login would come to.
-    pub fn recall(
+    pub fn peek(
         &self,
         credential: &Credential,
         attempt: &Attempt<'_>,
     ) -> Result<(Option<Verdict>, bool), Failure> {
         match (self.look_up(credential, attempt), credential.kind()) {
             (Ok((sessions, _, known)), _) => Ok((known, sessions.has_host())),
-            (Err(failure), Kind::Token) if failure.reason() == Reason::SessionsUnreadable => {
+            (Err(failure), CredentialKind::Token)
+                if failure.reason() == Reason::SessionsUnreadable =>
+            {
                 Ok((None, false))
             }
             (Err(failure), _) => Err(failure),
@@ -305,19 +316,19 @@ impl Engine {
     }
 
     /// Decides on a credential as if nothing were known of it.
-    pub fn decide_anew(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
+    pub fn validate_uncached(&self, credential: &Credential, attempt: &Attempt<'_>) -> Verdict {
         match self.sessions.open(attempt.log) {
             Ok(sessions) => {
                 let key = self.key(&sessions, credential, attempt.service);
-                self.find_out(&sessions, key, credential, attempt)
+                self.validate(&sessions, key, credential, attempt)
             }
             Err(failure) => self.decide_without_host(failure, credential, attempt),
         }
     }
 
-    fn find_out(
+    fn validate(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         key: Option<(Key, &Lifetimes)>,
         credential: &Credential,
         attempt: &Attempt<'_>,
@@ -340,7 +351,7 @@ impl Engine {
     /// if that kind is not configured.
     fn key(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         credential: &Credential,
         service: &str,
     ) -> Option<(Key, &Lifetimes)> {
@@ -350,15 +361,15 @@ impl Engine {
         Some((key, self.lifetimes(kind)?))
     }
 
-    /// The key of a credential as `Engine::key` makes it, but with `secret`: two
+    /// The key of a credential as `Authenticator::key` makes it, but with `secret`: two
     /// credentials have the same one if their sessions are the same. The store need not be
     /// open.
     pub fn key_with(&self, secret: &Secret, credential: &Credential, service: &str) -> Option<Key> {
         let kind = credential.kind();
         let (service, policy) = self.scope(kind, service)?;
         let kind = match kind {
-            Kind::Ticket => &b"ticket"[..],
-            Kind::Token => b"token",
+            CredentialKind::Ticket => &b"ticket"[..],
+            CredentialKind::Token => b"token",
         };
         let credential = credential.expose().as_bytes();
         Some(secret.key(&[kind, service.as_bytes(), policy, credential]))
@@ -366,33 +377,37 @@ impl Engine {
 
     /// The service and the policy that the session of a credential of `kind` belongs to,
     /// or `None` if that kind is not configured.
-    fn scope<'s>(&'s self, kind: Kind, service: &'s str) -> Option<(&'s str, &'s [u8; 32])> {
+    fn scope<'s>(
+        &'s self,
+        kind: CredentialKind,
+        service: &'s str,
+    ) -> Option<(&'s str, &'s [u8; 32])> {
         Some(match kind {
-            Kind::Ticket => (service, &self.cas.as_ref()?.policy),
+            CredentialKind::Ticket => (service, &self.cas.as_ref()?.policy),
             // Its audience says what a token is for, not the service that it is
             // presented to.
-            Kind::Token => ("", &self.jwt.as_ref()?.policy),
+            CredentialKind::Token => ("", &self.jwt.as_ref()?.policy),
         })
     }
 
-    fn lifetimes(&self, kind: Kind) -> Option<&Lifetimes> {
+    fn lifetimes(&self, kind: CredentialKind) -> Option<&Lifetimes> {
         match kind {
-            Kind::Ticket => self.cas.as_ref().map(|side| &side.lifetimes),
-            Kind::Token => self.jwt.as_ref().map(|_| &TOKEN_LIFETIMES),
+            CredentialKind::Ticket => self.cas.as_ref().map(|side| &side.lifetimes),
+            CredentialKind::Token => self.jwt.as_ref().map(|_| &TOKEN_LIFETIMES),
         }
     }
 
     /// Counts a login, once, with what it came to in the end.
     pub fn count(
         &self,
-        kind: Option<Kind>,
+        kind: Option<CredentialKind>,
         source: Option<Source>,
         failure: Option<Reason>,
         log: &dyn Log,
     ) {
         let decider = match source {
-            Some(Source::Known(session_cache::Source::Memory)) => Decider::Memory,
-            Some(Source::Known(session_cache::Source::Host)) => Decider::Host,
+            Some(Source::CacheHit(session_cache::Source::Memory)) => Decider::Memory,
+            Some(Source::CacheHit(session_cache::Source::Host)) => Decider::Host,
             Some(Source::Validated) => Decider::Validation,
             None => Decider::Nobody,
         };
@@ -400,24 +415,31 @@ impl Engine {
     }
 
     /// Writes what nobody need wait for, for all processes of the host.
-    pub fn write(&self, unwritten: &Unwritten, log: &dyn Log) {
+    pub fn write(&self, deferred_write: &DeferredWrite, log: &dyn Log) {
         let Ok(sessions) = self.sessions.open(log) else {
             return;
         };
-        match unwritten {
-            Unwritten::Session {
+        match deferred_write {
+            DeferredWrite::Session {
                 key,
                 user,
-                bounds,
-                opening,
+                validity,
+                origin,
             } => {
                 // A token in its leeway has no session.
-                if sessions.now() < bounds.holds && sessions.wall() < bounds.expires {
+                if sessions.now() < validity.revalidate_at && sessions.wall() < validity.expires {
                     let lifetimes = &TOKEN_LIFETIMES;
-                    sessions.begin(Kind::Token, key, user, *bounds, lifetimes, opening);
+                    sessions.insert_session(
+                        CredentialKind::Token,
+                        key,
+                        user,
+                        *validity,
+                        lifetimes,
+                        origin,
+                    );
                 }
             }
-            Unwritten::HostName {
+            DeferredWrite::HostName {
                 kind,
                 key,
                 host_name,
@@ -426,9 +448,9 @@ impl Engine {
                     sessions.set_host_name(*kind, key, host_name.as_deref(), lifetimes);
                 }
             }
-            Unwritten::Use { kind, key } => {
+            DeferredWrite::Use { kind, key } => {
                 if let Some(lifetimes) = self.lifetimes(*kind) {
-                    sessions.note_use(*kind, key, lifetimes);
+                    sessions.record_use(*kind, key, lifetimes);
                 }
             }
         }
@@ -461,10 +483,10 @@ impl Verdict {
             return;
         }
         let host_name = host_name.map(str::to_owned);
-        match &mut self.unwritten {
-            Some(Unwritten::Session { user, .. }) => user.host_name = host_name,
+        match &mut self.deferred_write {
+            Some(DeferredWrite::Session { user, .. }) => user.host_name = host_name,
             _ => {
-                self.unwritten = Some(Unwritten::HostName {
+                self.deferred_write = Some(DeferredWrite::HostName {
                     kind,
                     key,
                     host_name,
@@ -473,29 +495,33 @@ impl Verdict {
         }
     }
 
-    fn known(key: Key, (result, source): Known) -> Self {
+    fn known(key: Key, (result, source): CachedResult) -> Self {
         Self {
             result,
-            source: Some(Source::Known(source)),
+            source: Some(Source::CacheHit(source)),
             key: Some(key),
             kind: None,
-            unwritten: None,
+            deferred_write: None,
         }
     }
 
     /// What a login of the same process found out at the same time, for whom `key` is the
     /// same.
-    pub fn shared(kind: Kind, key: Option<Key>, result: Result<SessionUser, Failure>) -> Self {
+    pub fn shared(
+        kind: CredentialKind,
+        key: Option<Key>,
+        result: Result<SessionUser, Failure>,
+    ) -> Self {
         let source = match result.as_ref().map_err(Failure::kind) {
-            Err(error::Kind::Unavailable | error::Kind::Internal) => None,
-            _ => Some(Source::Known(session_cache::Source::Memory)),
+            Err(error::FailureKind::Unavailable | error::FailureKind::Internal) => None,
+            _ => Some(Source::CacheHit(session_cache::Source::Memory)),
         };
         Self {
             result,
             source,
             key,
             kind: Some(kind),
-            unwritten: None,
+            deferred_write: None,
         }
     }
 
@@ -503,7 +529,7 @@ impl Verdict {
     fn found(key: Key, result: Result<SessionUser, Failure>) -> Self {
         let source = match result.as_ref().map_err(Failure::kind) {
             // Nothing decided if nobody could.
-            Err(error::Kind::Unavailable | error::Kind::Internal) => None,
+            Err(error::FailureKind::Unavailable | error::FailureKind::Internal) => None,
             _ => Some(Source::Validated),
         };
         Self {
@@ -511,7 +537,7 @@ impl Verdict {
             source,
             key: Some(key),
             kind: None,
-            unwritten: None,
+            deferred_write: None,
         }
     }
 }
@@ -524,7 +550,7 @@ impl From<Failure> for Verdict {
             source: None,
             key: None,
             kind: None,
-            unwritten: None,
+            deferred_write: None,
         }
     }
 }

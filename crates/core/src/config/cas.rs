@@ -114,7 +114,7 @@ fn read_proxies(reader: &mut Reader) -> ProxyPolicy {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::config::tests::{CAS, Given, faults};
+    use crate::config::tests::{CAS, ConfigArgs, faults};
 
     fn with(option: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
         let mut given = CAS.to_vec();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn cas(option: &'static str, value: &'static str) -> CasConfig {
-        Config::read(&Given(with(option, value)))
+        Config::read(&ConfigArgs(with(option, value)))
             .unwrap()
             .cas
             .unwrap()
@@ -188,7 +188,11 @@ mod tests {
         let with_lists = |lists| {
             let mut given = with("caspt_require", "role=mail");
             given.push(("caspt_list_attributes", lists));
-            Config::read(&Given(given)).unwrap().cas.unwrap().policy()
+            Config::read(&ConfigArgs(given))
+                .unwrap()
+                .cas
+                .unwrap()
+                .policy()
         };
         assert_ne!(with_lists("role"), with_lists("roles"));
     }

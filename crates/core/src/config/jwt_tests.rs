@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Config;
-use crate::config::tests::{Given, faults};
+use crate::config::tests::{ConfigArgs, faults};
 
 type Options = Vec<(&'static str, &'static str)>;
 
@@ -20,7 +20,7 @@ fn with(changes: &[(&'static str, &'static str)]) -> Options {
 }
 
 fn jwt(changes: &[(&'static str, &'static str)]) -> JwtConfig {
-    let config = Config::read(&Given(with(changes))).unwrap();
+    let config = Config::read(&ConfigArgs(with(changes))).unwrap();
     config.jwt.unwrap()
 }
 
@@ -99,7 +99,7 @@ fn several_issuers_have_options_of_their_own_and_no_others() {
         ("jwt_portal_audience", "*"),
         ("jwt_portal_max_age", "60"),
     ];
-    let config = Config::read(&Given(two.clone())).unwrap().jwt.unwrap();
+    let config = Config::read(&ConfigArgs(two.clone())).unwrap().jwt.unwrap();
     assert_eq!(config.issuers[0].name.as_deref(), Some("univ"));
     assert_eq!(config.issuers[1].max_age, Some(Duration::from_secs(60)));
 

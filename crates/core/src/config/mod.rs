@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub use cas::CasConfig;
 pub(crate) use jwt::media_type;
 pub use jwt::{Expected, IssuerConfig, JwtConfig, KeysAt};
-pub use option_table::{Described, OPTIONS, Unset};
+pub use option_table::{DefaultValue, OPTIONS, OptionSpec};
 pub(crate) use server_url::server_url;
 
 use crate::policy::host_names::HostNamePolicy;
@@ -54,14 +54,14 @@ pub fn is_option(options: &dyn Options, name: &str) -> bool {
 
 /// What is wrong with one option, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigError {
     /// The option's name, without `sasl_`.
     pub option: Cow<'static, str>,
     /// A sentence without a full stop that names the remedy.
     pub problem: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.option, self.problem)
     }
@@ -105,7 +105,7 @@ impl Config {
     ///
     /// # Errors
     /// Every fault found.
-    pub fn read(options: &dyn Options) -> Result<Self, Vec<Fault>> {
+    pub fn read(options: &dyn Options) -> Result<Self, Vec<ConfigError>> {
         let (config, faults) = Self::examine(options);
         if faults.is_empty() {
             Ok(config)
@@ -116,7 +116,7 @@ impl Config {
 
     /// The same, with what is right even if something is wrong: for who tells what
     /// else is, and for nobody else. Half a policy lets nobody in.
-    pub fn examine(options: &dyn Options) -> (Self, Vec<Fault>) {
+    pub fn examine(options: &dyn Options) -> (Self, Vec<ConfigError>) {
         let mut reader = Reader::new(options);
         let cas = CasConfig::read(&mut reader);
         let jwt = JwtConfig::read(&mut reader);
@@ -213,9 +213,9 @@ fn check_domain(reader: &mut Reader, option: &'static str, text: &str) {
 mod tests {
     use super::*;
 
-    pub struct Given(pub(crate) Vec<(&'static str, &'static str)>);
+    pub struct ConfigArgs(pub(crate) Vec<(&'static str, &'static str)>);
 
-    impl Options for Given {
+    impl Options for ConfigArgs {
         fn get(&self, name: &str) -> Option<String> {
             let is_known = name == "jwt_issuers" || is_option(self, name);
             assert!(is_known, "{name} is missing in OPTIONS");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     pub(crate) fn faults(given: &[(&'static str, &'static str)]) -> Vec<String> {
-        match Config::read(&Given(given.to_vec())) {
+        match Config::read(&ConfigArgs(given.to_vec())) {
             Ok(_) => Vec::new(),
             Err(faults) => faults
                 .into_iter()
@@ -242,13 +242,13 @@ mod tests {
     #[test]
     fn nothing_configured_is_nothing_offered_and_no_fault() {
         let given = vec![("sso_sessions", "many"), ("jwt_issuer", "x y")];
-        let config = Config::read(&Given(given)).unwrap();
+        let config = Config::read(&ConfigArgs(given)).unwrap();
         assert!(config.cas.is_none() && config.jwt.is_none());
     }
 
     #[test]
     fn two_options_are_enough_for_cas() {
-        let config = Config::read(&Given(CAS.to_vec())).unwrap();
+        let config = Config::read(&ConfigArgs(CAS.to_vec())).unwrap();
         assert!(config.cas.is_some());
         assert_eq!(config.sessions, SessionsConfig::default());
     }
@@ -288,10 +288,10 @@ mod tests {
     }
 
     /// A row of the reference, as the table of the options has it.
-    fn row(option: &Described) -> String {
+    fn row(option: &OptionSpec) -> String {
         let default = match option.default {
-            Unset::Is(value) if value.parse::<u32>().is_err() => format!("`{value}`"),
-            Unset::Is(text) | Unset::Means(text) => text.to_owned(),
+            DefaultValue::Is(value) if value.parse::<u32>().is_err() => format!("`{value}`"),
+            DefaultValue::Is(text) | DefaultValue::Means(text) => text.to_owned(),
         };
         let meaning = option.meaning.replace('|', "\\|");
         format!("| `{}` | {default} | {meaning} |", option.name)
@@ -318,7 +318,7 @@ mod tests {
             include_str!("../../../../cyrus-conf-examples/passwords.conf"),
         ]
         .concat();
-        for Described { name, .. } in OPTIONS {
+        for OptionSpec { name, .. } in OPTIONS {
             let of_issuer = name.replace("jwt_", "jwt_portal_");
             let is_shown = |name: &str| examples.contains(&format!("sasl_{name}: "));
             assert!(is_shown(name) || is_shown(&of_issuer), "{name}");

@@ -5,11 +5,11 @@
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
-pub struct Described {
+pub struct OptionSpec {
     /// Without `sasl_`. Of an issuer's option, as it is called if there is only one.
     pub name: &'static str,
     /// What holds if it is not set.
-    pub default: Unset,
+    pub default: DefaultValue,
     /// What it is for, in a phrase; what is written so in the file stands in
     /// backquotes.
     pub meaning: &'static str,
@@ -20,17 +20,17 @@ pub struct Described {
 
 /// What holds if an option is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unset {
+pub enum DefaultValue {
     /// What holds if it is set to this.
     Is(&'static str),
     /// What cannot be set, in words.
     Means(&'static str),
 }
 
-use Unset::{Is, Means};
+use DefaultValue::{Is, Means};
 
 /// All options, in the order in which they are told.
-pub const OPTIONS: &[Described] = &[
+pub const OPTIONS: &[OptionSpec] = &[
     of_all(
         "caspt_url",
         Means("none: CASPT is off"),
@@ -230,8 +230,8 @@ pub const OPTIONS: &[Described] = &[
     ),
 ];
 
-const fn of_all(name: &'static str, default: Unset, meaning: &'static str) -> Described {
-    Described {
+const fn of_all(name: &'static str, default: DefaultValue, meaning: &'static str) -> OptionSpec {
+    OptionSpec {
         name,
         default,
         meaning,
@@ -239,8 +239,8 @@ const fn of_all(name: &'static str, default: Unset, meaning: &'static str) -> De
     }
 }
 
-const fn of_each(name: &'static str, default: Unset, meaning: &'static str) -> Described {
-    Described {
+const fn of_each(name: &'static str, default: DefaultValue, meaning: &'static str) -> OptionSpec {
+    OptionSpec {
         name,
         default,
         meaning,
@@ -249,11 +249,11 @@ const fn of_each(name: &'static str, default: Unset, meaning: &'static str) -> D
 }
 
 /// Those that each issuer has.
-pub(crate) fn of_issuer() -> impl Iterator<Item = &'static Described> {
+pub(crate) fn of_issuer() -> impl Iterator<Item = &'static OptionSpec> {
     OPTIONS.iter().filter(|option| option.of_issuer)
 }
 
-impl Described {
+impl OptionSpec {
     /// What follows `jwt_`, or an issuer's name behind that, if each issuer has its
     /// own.
     pub fn rest(&self) -> Option<&'static str> {

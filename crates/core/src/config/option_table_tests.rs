@@ -69,7 +69,7 @@ fn each_issuer_has_the_options_that_the_table_gives_it() {
         .iter()
         .filter_map(|name| name.strip_prefix("jwt_univ_"))
         .collect();
-    assert_eq!(read, of_issuer().filter_map(Described::rest).collect());
+    assert_eq!(read, of_issuer().filter_map(OptionSpec::rest).collect());
     assert!(
         read.iter()
             .all(|rest| is_option(&asked, &format!("jwt_univ_{rest}")))
@@ -132,7 +132,7 @@ fn the_limits_of_each_number_are_told() {
 
 #[test]
 fn names_are_spelt_as_every_host_can_spell_them() {
-    for Described { name, .. } in OPTIONS {
+    for OptionSpec { name, .. } in OPTIONS {
         let may_be = |b: u8| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit();
         assert!(name.bytes().all(may_be), "{name}");
     }
@@ -141,7 +141,7 @@ fn names_are_spelt_as_every_host_can_spell_them() {
 /// The manual page and the reference take them apart at the backquotes.
 #[test]
 fn meanings_can_be_told_in_any_markup() {
-    for Described {
+    for OptionSpec {
         name,
         default,
         meaning,

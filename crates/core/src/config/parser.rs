@@ -11,13 +11,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Fault, Options};
+use super::{ConfigError, Options};
 use crate::policy::attribute_rules::Rules;
 
 pub(crate) struct Reader<'a> {
     options: &'a dyn Options,
     issuer: Option<String>,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigError>,
 }
 
 impl<'a> Reader<'a> {
@@ -30,7 +30,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What was found to be wrong.
-    pub(crate) fn faults(self) -> Vec<Fault> {
+    pub(crate) fn faults(self) -> Vec<ConfigError> {
         self.faults
     }
 
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn fault(&mut self, option: &'static str, problem: impl Into<String>) {
-        self.faults.push(Fault {
+        self.faults.push(ConfigError {
             option: self.full_name(option),
             problem: problem.into(),
         });

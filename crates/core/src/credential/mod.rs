@@ -131,14 +131,14 @@ pub enum Credential {
 
 /// What kinds of credentials there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CredentialKind {
     /// A CAS ticket.
     Ticket,
     /// A JWT.
     Token,
 }
 
-impl Kind {
+impl CredentialKind {
     /// What stands where a password would be is meant to be a credential of this
     /// kind, or `None` if it may be somebody's password. Whatever is said here to
     /// be a credential must never be tried as a password: that would be to send
@@ -153,19 +153,19 @@ impl Credential {
     ///
     /// # Errors
     /// As [`Ticket::parse`] and [`Token::parse`].
-    pub fn parse(kind: Kind, bytes: &[u8]) -> Result<Self, Failure> {
+    pub fn parse(kind: CredentialKind, bytes: &[u8]) -> Result<Self, Failure> {
         let text = std::str::from_utf8(bytes);
         match kind {
-            Kind::Ticket => Ticket::parse(text.unwrap_or_default()).map(Self::Ticket),
-            Kind::Token => Token::parse(text.unwrap_or_default()).map(Self::Token),
+            CredentialKind::Ticket => Ticket::parse(text.unwrap_or_default()).map(Self::Ticket),
+            CredentialKind::Token => Token::parse(text.unwrap_or_default()).map(Self::Token),
         }
     }
 
     /// Its kind.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> CredentialKind {
         match self {
-            Self::Ticket(_) => Kind::Ticket,
-            Self::Token(_) => Kind::Token,
+            Self::Ticket(_) => CredentialKind::Ticket,
+            Self::Token(_) => CredentialKind::Token,
         }
     }
 
@@ -198,8 +198,8 @@ mod tests {
     fn a_password_is_a_credential_only_if_it_can_be_nothing_else() {
         let long = format!("PT-{}", "x".repeat(400));
         for text in ["PT-12345", "ST-12345", &long, " PT-12345\r\n", "PT-12345\0"] {
-            let kind = Kind::of_password(text.as_bytes());
-            assert_eq!(kind, Some(Kind::Ticket), "{text:?}");
+            let kind = CredentialKind::of_password(text.as_bytes());
+            assert_eq!(kind, Some(CredentialKind::Ticket), "{text:?}");
         }
         // {"alg":"RS256"}, with whatever follows: a broken token is no password.
         for rest in [
@@ -212,7 +212,11 @@ mod tests {
             b"==.e30.c2ln",
         ] {
             let text = [b"eyJhbGciOiJSUzI1NiJ9", rest].concat();
-            assert_eq!(Kind::of_password(&text), Some(Kind::Token), "{rest:?}");
+            assert_eq!(
+                CredentialKind::of_password(&text),
+                Some(CredentialKind::Token),
+                "{rest:?}"
+            );
         }
         // The same with white space around the object, which JSON allows.
         for header in [
@@ -225,7 +229,10 @@ mod tests {
             "eyI+/z8ifQ==",
         ] {
             let text = format!("{header}.e30.c2ln");
-            assert_eq!(Kind::of_password(text.as_bytes()), Some(Kind::Token));
+            assert_eq!(
+                CredentialKind::of_password(text.as_bytes()),
+                Some(CredentialKind::Token)
+            );
         }
         for password in [
             &b""[..],
@@ -240,7 +247,7 @@ mod tests {
             b"eyJhbGciOiJSUzI1NiJ9.e30",
             b"PT-1234\xe9",
         ] {
-            assert_eq!(Kind::of_password(password), None, "{password:?}");
+            assert_eq!(CredentialKind::of_password(password), None, "{password:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use base64::alphabet;
 use base64::engine::general_purpose::{self, GeneralPurpose};
 use zeroize::Zeroizing;
 
-use super::Kind;
+use super::CredentialKind;
 use crate::platform::log::is_hidden;
 
 /// The prefixes of CAS's tickets: those that are taken (`PT-`, `ST-`), and those that are
@@ -31,15 +31,15 @@ const HEADER_WITHIN: usize = 16;
 const PARAMETERS: [&[u8]; 3] = [b"access_token", b"id_token", b"refresh_token"];
 
 /// Which credential this is meant to be, or `None` if it may be somebody's password.
-pub(crate) fn kind(password: &[u8]) -> Option<Kind> {
+pub(crate) fn kind(password: &[u8]) -> Option<CredentialKind> {
     let alone = without_decoration(password);
     if is_ticket(alone) {
-        return Some(Kind::Ticket);
+        return Some(CredentialKind::Ticket);
     }
     if is_token(alone) || holds_token(password) {
-        return Some(Kind::Token);
+        return Some(CredentialKind::Token);
     }
-    holds_ticket(alone).then_some(Kind::Ticket)
+    holds_ticket(alone).then_some(CredentialKind::Ticket)
 }
 
 /// The bytes less what a client, or a copy from somewhere, puts around them: white space,
@@ -237,7 +237,7 @@ mod tests {
 
     const JWS: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
 
-    fn is(text: &str) -> Option<Kind> {
+    fn is(text: &str) -> Option<CredentialKind> {
         kind(text.as_bytes())
     }
 
@@ -258,7 +258,7 @@ mod tests {
                     ("\0", "\0"),
                 ] {
                     let text = format!("{before}{ticket}{after}");
-                    assert_eq!(is(&text), Some(Kind::Ticket), "{text:?}");
+                    assert_eq!(is(&text), Some(CredentialKind::Ticket), "{text:?}");
                 }
             }
             let secret = format!("{prefix}27-kq3XfWmZ0pLr8sVt-cas.univ.fr");
@@ -268,10 +268,10 @@ mod tests {
                 format!("the ticket: {secret}"),
                 format!("{{\"ticket\":\"{secret}\"}}"),
             ] {
-                assert_eq!(is(&text), Some(Kind::Ticket), "{text:?}");
+                assert_eq!(is(&text), Some(CredentialKind::Ticket), "{text:?}");
             }
         }
-        assert_eq!(kind(b"\xa0PT-12345\xa0"), Some(Kind::Ticket));
+        assert_eq!(kind(b"\xa0PT-12345\xa0"), Some(CredentialKind::Ticket));
     }
 
     #[test]
@@ -314,10 +314,10 @@ mod tests {
             "x:eyAiYWxnIjogIlJTMjU2IiB9.e30.c2ln".to_owned(),
             "x:ewogICJhbGciOiAiUlMyNTYiCn0K.e30.c2ln".to_owned(),
         ] {
-            assert_eq!(is(&text), Some(Kind::Token), "{text:?}");
+            assert_eq!(is(&text), Some(CredentialKind::Token), "{text:?}");
         }
         let latin = [b"\xa0", JWS.as_bytes(), b"\xe9"].concat();
-        assert_eq!(kind(&latin), Some(Kind::Token));
+        assert_eq!(kind(&latin), Some(CredentialKind::Token));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::jwt::jws::{Compact, Parts};
 use crate::platform::clock::Clock;
 use crate::platform::deadline::Deadline;
 use crate::principal::Principal;
-use crate::session_cache::{Bounds, Sessions};
+use crate::session_cache::{SessionCache, Validity};
 use crate::trace::{Checks, Witness};
 
 /// The secret that tokens are signed by here, and the seed of a key (RFC 8037, A.1).
@@ -57,10 +57,10 @@ pub(crate) fn claims(data: &[u8]) {
         let Ok(token) = Token::parse(&format!("{signed}.{signature}")) else {
             continue;
         };
-        let Some((principal, bounds)) = judge(&token) else {
+        let Some((principal, validity)) = judge(&token) else {
             continue;
         };
-        check_accepted(claims, principal.as_str(), bounds);
+        check_accepted(claims, principal.as_str(), validity);
         let other = format!(
             "{}{signature}",
             if signature.starts_with('A') { 'B' } else { 'A' }
@@ -80,7 +80,7 @@ pub(crate) fn is_readable(token: &Token) -> bool {
 }
 
 /// The verdict on a token, which is the same whether somebody looks on or not.
-fn judge(token: &Token) -> Option<(Principal, Bounds)> {
+fn judge(token: &Token) -> Option<(Principal, Validity)> {
     let site = site();
     let sessions = site.sessions.open(&Deaf).expect("sessions");
     let validate = |witness| {
@@ -99,7 +99,7 @@ fn judge(token: &Token) -> Option<(Principal, Bounds)> {
 }
 
 /// Read by another reader of JSON, the claims say the same.
-fn check_accepted(claims: &[u8], principal: &str, bounds: Bounds) {
+fn check_accepted(claims: &[u8], principal: &str, validity: Validity) {
     let claims: Value = serde_json::from_slice(claims).expect("JSON");
     let now = STILL.wall().as_millis() as f64 / 1_000.0;
     let time = |name: &str| {
@@ -112,7 +112,7 @@ fn check_accepted(claims: &[u8], principal: &str, bounds: Bounds) {
     assert!(time("nbf").is_none_or(|nbf| nbf <= now + 30.0));
     let iat = time("iat").expect("when it was issued");
     assert!(iat <= now + 30.0);
-    let expires = bounds.expires.as_millis() as f64 / 1_000.0;
+    let expires = validity.expires.as_millis() as f64 / 1_000.0;
     assert!(time("exp").is_none_or(|exp| expires <= exp));
     for name in ["events", "cnf", "at_hash", "c_hash"] {
         assert!(claims.get(name).is_none(), "{name}");
@@ -157,7 +157,7 @@ fn signatures(signed: &str) -> impl Iterator<Item = String> {
 
 struct Site {
     jwt: Jwt,
-    sessions: Sessions,
+    sessions: SessionCache,
     _keys: InMemory,
 }
 
@@ -188,7 +188,7 @@ fn site() -> &'static Site {
         };
         Site {
             jwt: Jwt::new(config.jwt.expect("issuers")),
-            sessions: Sessions::new(sessions, Arc::new(STILL)),
+            sessions: SessionCache::new(sessions, Arc::new(STILL)),
             _keys: keys,
         }
     })

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::input::line;
-use crate::credential::{Credential, Kind, Ticket, Token};
+use crate::credential::{Credential, CredentialKind, Ticket, Token};
 use crate::error;
 use crate::protocol::plain::Plain;
 use crate::protocol::saslauthd::{LONGEST_REQUEST, Request, is_whole};
@@ -21,7 +21,10 @@ pub(crate) fn caspt_and_plain(data: &[u8]) {
         let written = format!("{authzid}\0{authcid}\0{}", message.credential.expose());
         assert_eq!(written.as_bytes(), data);
         let plain = plain.as_ref().expect("a message of PLAIN");
-        assert_eq!(Kind::of_password(plain.password), Some(Kind::Ticket));
+        assert_eq!(
+            CredentialKind::of_password(plain.password),
+            Some(CredentialKind::Ticket)
+        );
     }
     let Ok(plain) = plain else {
         assert!(message.is_err());
@@ -29,21 +32,21 @@ pub(crate) fn caspt_and_plain(data: &[u8]) {
     };
     let parts = [plain.authzid, plain.authcid, plain.password];
     assert_eq!(parts.join(&0), data);
-    for kind in [Kind::Ticket, Kind::Token] {
+    for kind in [CredentialKind::Ticket, CredentialKind::Token] {
         let Ok(same) = plain.message(kind) else {
-            assert!(kind == Kind::Token || message.is_err());
+            assert!(kind == CredentialKind::Token || message.is_err());
             continue;
         };
         check_names(&same);
         assert_eq!(same.credential.kind(), kind);
         assert_eq!(same.credential.expose().as_bytes(), plain.password);
-        if kind == Kind::Ticket {
+        if kind == CredentialKind::Ticket {
             let message = message.as_ref().expect("a message of CASPT");
             assert_eq!(message.authzid, same.authzid);
             assert_eq!(message.authcid, same.authcid);
         }
     }
-    for kind in error::Kind::ALL {
+    for kind in error::FailureKind::ALL {
         check_challenge(caspt::challenge(kind, "https://cas.example/", &shown(data)));
     }
 }
@@ -85,13 +88,13 @@ pub(crate) fn xoauth2(data: &[u8]) {
 /// What stands where a password would be: a ticket or a token is never taken for one,
 /// whatever is around it.
 pub(crate) fn password(data: &[u8]) {
-    let kind = Kind::of_password(data);
+    let kind = CredentialKind::of_password(data);
     let text = std::str::from_utf8(data).unwrap_or_default();
     if Ticket::parse(text).is_ok() {
-        assert_eq!(kind, Some(Kind::Ticket));
+        assert_eq!(kind, Some(CredentialKind::Ticket));
     }
     if Token::parse(text).is_ok_and(|token| crate::fuzz_support::jwt::is_readable(&token)) {
-        assert_eq!(kind, Some(Kind::Token));
+        assert_eq!(kind, Some(CredentialKind::Token));
     }
     // What is around it makes it no other thing.
     for (before, after) in [
@@ -101,16 +104,16 @@ pub(crate) fn password(data: &[u8]) {
         (b"'", b"'"),
     ] {
         let around = [before, data, after].concat();
-        assert_eq!(Kind::of_password(&around), kind);
+        assert_eq!(CredentialKind::of_password(&around), kind);
     }
-    if kind == Some(Kind::Token) {
+    if kind == Some(CredentialKind::Token) {
         for (before, after) in [
             (&b"access_token="[..], &b"&token_type=bearer"[..]),
             (b"user=alice\x01auth=Bearer ", b"\x01\x01"),
             (b"{\"access_token\":\"", b"\"}"),
         ] {
             let wrapped = [before, data, after].concat();
-            assert_eq!(Kind::of_password(&wrapped), kind);
+            assert_eq!(CredentialKind::of_password(&wrapped), kind);
         }
     }
     if let Some(kind) = kind
@@ -216,7 +219,7 @@ fn check_challenges(text: &str) {
         scope: Some(text.to_owned()),
         openid_configuration: Some(text.to_owned()),
     };
-    for kind in error::Kind::ALL {
+    for kind in error::FailureKind::ALL {
         check_challenge(oauthbearer::challenge(kind, &hint));
         check_challenge(xoauth2::challenge(kind, &hint));
     }

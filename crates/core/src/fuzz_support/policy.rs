@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::config::Options;
-use crate::platform::clock::{Clock, Moment, WallTime};
+use crate::platform::clock::{BootTime, Clock, WallTime};
 use crate::platform::log::{Level, Log};
 
 /// Options as they are written here.
@@ -30,8 +30,8 @@ pub(crate) struct Still;
 pub(crate) const STILL: Still = Still;
 
 impl Clock for Still {
-    fn now(&self) -> Moment {
-        Moment::from_millis(1_000_000)
+    fn now(&self) -> BootTime {
+        BootTime::from_millis(1_000_000)
     }
 
     fn wall(&self) -> WallTime {

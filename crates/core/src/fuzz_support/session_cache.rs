@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use crate::fuzz_support::policy::STILL;
-use crate::platform::clock::{Clock, Moment};
+use crate::platform::clock::{BootTime, Clock};
 use crate::session_cache::cache_key::{Key, Secret, unsealed};
 pub(crate) use crate::session_cache::circuit_breaker::{BreakerRecord, Permission};
-use crate::session_cache::entry::{Ending, Lifetimes, Refusal, Session};
+use crate::session_cache::entry::{Ending, Lifetimes, NegativeEntry, Session};
 pub(crate) use crate::session_cache::flush_log::Selector;
 use crate::session_cache::rate_bucket::Account;
 
@@ -53,14 +53,14 @@ fn check_session(data: &[u8]) {
         return;
     };
     assert_eq!(Session::since(data), Some(session.since));
-    let is_alive = |now: Moment| session.is_alive(now, wall, &lifetimes);
+    let is_alive = |now: BootTime| session.is_alive(now, wall, &lifetimes);
     // By nothing that the record says does it outlive what the options say.
     assert!(!is_alive(session.opened.plus(lifetimes.absolute)));
     assert!(!is_alive(session.used.plus(lifetimes.idle)));
-    assert!(!is_alive(session.bounds.holds));
+    assert!(!is_alive(session.validity.revalidate_at));
     assert!(!is_alive(session.end(&lifetimes)));
     if is_alive(now) {
-        assert!(now < session.end(&lifetimes) && wall < session.bounds.expires);
+        assert!(now < session.end(&lifetimes) && wall < session.validity.expires);
     }
     let later = now.plus(Duration::from_secs(1));
     let used = Session::decode(&Session::used_at(data, later)).expect("a session");
@@ -71,24 +71,24 @@ fn check_session(data: &[u8]) {
             ..session.clone()
         }
     );
-    if let Some((mechanism, service)) = Session::opening(data)
+    if let Some((mechanism, service)) = Session::origin(data)
         && mechanism.len() <= 80
         && service.len() <= 80
     {
-        let opening = crate::session_cache::Opening::new(mechanism, service, session.since);
-        assert_eq!(session.encode(&opening), data);
+        let origin = crate::session_cache::SessionOrigin::new(mechanism, service, session.since);
+        assert_eq!(session.encode(&origin), data);
     }
 }
 
 fn check_refusal(data: &[u8]) {
-    let Some(refusal) = Refusal::decode(data) else {
+    let Some(refusal) = NegativeEntry::decode(data) else {
         return;
     };
     assert_eq!(refusal.encode(), data);
     // For ever is nothing refused.
     let half_a_minute = refusal.until.as_millis().saturating_sub(30_001);
     assert!(!refusal.is_alive(refusal.until));
-    assert!(!refusal.is_alive(Moment::from_millis(half_a_minute)) || half_a_minute == 0);
+    assert!(!refusal.is_alive(BootTime::from_millis(half_a_minute)) || half_a_minute == 0);
 }
 
 /// What processes tell one another: of flushes, of servers, of rate limits, of keys.
@@ -123,7 +123,7 @@ fn check_breaker(data: &[u8]) {
         return;
     };
     assert_eq!(record.encode(), data);
-    let may_go_on = |record: BreakerRecord, now: Moment| {
+    let may_go_on = |record: BreakerRecord, now: BootTime| {
         matches!(
             record.permission(now),
             Permission::Granted | Permission::Trial

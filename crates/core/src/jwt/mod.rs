@@ -22,13 +22,13 @@ use std::time::Duration;
 use crate::config::{Expected, IssuerConfig, JwtConfig, KeysAt};
 use crate::credential::Token;
 use crate::error::{Failure, Reason};
-use crate::platform::clock::Moment;
+use crate::platform::clock::BootTime;
 use crate::platform::deadline::Deadline;
 use crate::platform::log::{Log, quoted};
 use crate::policy::attribute_rules::is_word_list;
 use crate::principal::Principal;
 use crate::protocol::Hint;
-use crate::session_cache::{Access, Bounds};
+use crate::session_cache::{SessionCacheHandle, Validity};
 use crate::trace::{Checks, Step, Told, Witness};
 use claims::Claims;
 use json::Json;
@@ -93,30 +93,36 @@ impl Jwt {
         }
     }
 
-    /// Validates a token: who it speaks for, and until when that holds.
+    /// Validates a token: who it speaks for, and until when that revalidate_at.
     ///
     /// # Errors
     /// Why it is not good, not allowed, or could not be judged.
     pub fn validate(
         &self,
         token: &Token,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         deadline: &Deadline<'_>,
         log: &dyn Log,
         witness: Witness<'_>,
-    ) -> Result<(Principal, Bounds), Failure> {
+    ) -> Result<(Principal, Validity), Failure> {
         let mut checks = Checks::new(witness);
         let parts = Parts::decode(token, &mut checks)?;
         let token = Compact::parse(&parts, &mut checks)?;
         let issuer = self.issuer(&token, &mut checks)?;
         validation::judge_header(&issuer.config, &token.header, &mut checks)?;
         let deadline = deadline.within(issuer.config.timeout);
-        let holds = issuer.verify(&token, sessions, &deadline, log, &mut checks)?;
+        let revalidate_at = issuer.verify(&token, sessions, &deadline, log, &mut checks)?;
         let claims = Claims::new(token.claims);
         let now = sessions.wall();
         let (principal, expires) = validation::judge(&issuer.config, &claims, now, checks)?;
-        let holds = holds.ok_or_else(validation::undecided)?;
-        Ok((principal, Bounds { holds, expires }))
+        let revalidate_at = revalidate_at.ok_or_else(validation::undecided)?;
+        Ok((
+            principal,
+            Validity {
+                revalidate_at,
+                expires,
+            },
+        ))
     }
 
     /// The issuer that the token says it is of.
@@ -164,16 +170,16 @@ impl Issuer {
         Self { config, keys }
     }
 
-    /// Verifies the signature, and says until when that holds without looking
+    /// Verifies the signature, and says until when that revalidate_at without looking
     /// at the keys again; nothing if that failed and somebody looks on.
     fn verify(
         &self,
         token: &Compact<'_>,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         deadline: &Deadline<'_>,
         log: &dyn Log,
         checks: &mut Checks<'_>,
-    ) -> Result<Option<Moment>, Failure> {
+    ) -> Result<Option<BootTime>, Failure> {
         let now = sessions.now();
         let header = &token.header;
         match &self.keys {
@@ -184,12 +190,12 @@ impl Issuer {
                 let Some(current) = checks.check(Step::Keys, told, files.current(now, log))? else {
                     return Ok(None);
                 };
-                let holds = now.plus(self.config.keys_refresh);
+                let revalidate_at = now.plus(self.config.keys_refresh);
                 let newer = || {
                     let newest = files.newest(now, log)?;
-                    Ok((!Arc::ptr_eq(&newest, &current)).then_some((newest, holds)))
+                    Ok((!Arc::ptr_eq(&newest, &current)).then_some((newest, revalidate_at)))
                 };
-                verify((&current, holds), token, newer, checks)
+                verify((&current, revalidate_at), token, newer, checks)
             }
             Keys::Published(keys) => {
                 let told = |dated: Option<&Dated>| {
@@ -202,37 +208,37 @@ impl Issuer {
                 };
                 let newer = || {
                     let newer = keys.newer(&current, sessions, deadline, log)?;
-                    Ok(newer.map(|newer| (newer.set, newer.holds)))
+                    Ok(newer.map(|newer| (newer.set, newer.revalidate_at)))
                 };
-                verify((&current.set, current.holds), token, newer, checks)
+                verify((&current.set, current.revalidate_at), token, newer, checks)
             }
         }
     }
 }
 
 /// Verifies with a set of keys or, if it lacks the key, with a newer one; and says
-/// until when the one holds that did.
+/// until when the one revalidate_at that did.
 fn verify(
-    (set, holds): (&KeySet, Moment),
+    (set, revalidate_at): (&KeySet, BootTime),
     token: &Compact<'_>,
-    newer: impl FnOnce() -> Result<Option<(Arc<KeySet>, Moment)>, Failure>,
+    newer: impl FnOnce() -> Result<Option<(Arc<KeySet>, BootTime)>, Failure>,
     checks: &mut Checks<'_>,
-) -> Result<Option<Moment>, Failure> {
-    let verified = set.verify(token).map(|()| holds);
+) -> Result<Option<BootTime>, Failure> {
+    let verified = set.verify(token).map(|()| revalidate_at);
     let verified = verified.or_else(|old| {
         let newer = newer();
         checks.witness.tell(Step::Keys, || {
             told::newer(newer.as_ref().map(Option::as_ref), &token.header)
         });
         match newer {
-            Ok(Some((set, holds))) => set
+            Ok(Some((set, revalidate_at))) => set
                 .verify(token)
-                .map(|()| holds)
+                .map(|()| revalidate_at)
                 .map_err(|unverified| unverified.failure),
             Err(unavailable) if old.is_unknown => Err(unavailable),
             Ok(None) | Err(_) => Err(old.failure),
         }
     });
-    let told = |_: Option<&Moment>| told::signature(token);
+    let told = |_: Option<&BootTime>| told::signature(token);
     checks.check(Step::Signature, told, verified)
 }

@@ -11,7 +11,7 @@ use super::keys::key_set::KeySet;
 use super::keys::verification_key::Key;
 use crate::config::{Expected, IssuerConfig};
 use crate::error::Failure;
-use crate::platform::clock::{Moment, WallTime};
+use crate::platform::clock::{BootTime, WallTime};
 use crate::platform::log::{listed, quoted};
 use crate::policy::jws_algorithm::Algorithm;
 use crate::trace::Told;
@@ -68,7 +68,7 @@ pub(crate) fn keys(set: Option<&KeySet>, header: &Header, place: &str) -> Told {
 
 /// The keys after another look at them.
 pub(crate) fn newer(
-    newer: Result<Option<&(Arc<KeySet>, Moment)>, &Failure>,
+    newer: Result<Option<&(Arc<KeySet>, BootTime)>, &Failure>,
     header: &Header,
 ) -> Told {
     match newer {

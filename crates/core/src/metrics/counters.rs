@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::histogram::{BUCKETS, Durations, bucket};
-use crate::credential::Kind;
+use crate::credential::CredentialKind;
 use crate::error::Reason;
 use crate::session_cache::cache_key::digest;
 use crate::state_dir::boot_file::boot_suffix;
@@ -55,7 +55,11 @@ impl Decider {
 }
 
 /// The kinds of credentials, and last the lack of one that could be read.
-pub const CREDENTIALS: [Option<Kind>; 3] = [Some(Kind::Ticket), Some(Kind::Token), None];
+pub const CREDENTIALS: [Option<CredentialKind>; 3] = [
+    Some(CredentialKind::Ticket),
+    Some(CredentialKind::Token),
+    None,
+];
 
 /// Accepted, or one of the reasons.
 const OUTCOMES: usize = 1 + Reason::ALL.len();
@@ -90,12 +94,12 @@ impl Counters {
     }
 
     /// Counts one login.
-    pub fn count(&self, kind: Option<Kind>, decider: Decider, failure: Option<Reason>) {
+    pub fn count(&self, kind: Option<CredentialKind>, decider: Decider, failure: Option<Reason>) {
         self.0[place(kind, decider, failure)].fetch_add(1, Relaxed);
     }
 
     /// Counts one question to an SSO server, or one token that was verified.
-    pub fn count_validation(&self, kind: Kind, took: Duration) {
+    pub fn count_validation(&self, kind: CredentialKind, took: Duration) {
         let first = of_latency(kind);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.0[first + bucket(took)].fetch_add(1, Relaxed);
@@ -107,12 +111,17 @@ impl Counters {
     }
 
     /// How many logins were decided on in this way.
-    pub fn logins(&self, kind: Option<Kind>, decider: Decider, failure: Option<Reason>) -> u64 {
+    pub fn logins(
+        &self,
+        kind: Option<CredentialKind>,
+        decider: Decider,
+        failure: Option<Reason>,
+    ) -> u64 {
         self.0[place(kind, decider, failure)].load(Relaxed)
     }
 
     /// How long validations of credentials of `kind` took.
-    pub fn validations(&self, kind: Kind) -> Durations {
+    pub fn validations(&self, kind: CredentialKind) -> Durations {
         let first = of_latency(kind);
         Durations {
             counts: std::array::from_fn(|bucket| self.0[first + bucket].load(Relaxed)),
@@ -126,20 +135,20 @@ impl Counters {
     }
 }
 
-fn place(kind: Option<Kind>, decider: Decider, failure: Option<Reason>) -> usize {
+fn place(kind: Option<CredentialKind>, decider: Decider, failure: Option<Reason>) -> usize {
     let kind = match kind {
-        Some(Kind::Ticket) => 0,
-        Some(Kind::Token) => 1,
+        Some(CredentialKind::Ticket) => 0,
+        Some(CredentialKind::Token) => 1,
         None => 2,
     };
     let outcome = failure.map_or(0, |reason| 1 + reason as usize);
     (kind * Decider::ALL.len() + decider as usize) * OUTCOMES + outcome
 }
 
-fn of_latency(kind: Kind) -> usize {
+fn of_latency(kind: CredentialKind) -> usize {
     let kind = match kind {
-        Kind::Ticket => 0,
-        Kind::Token => 1,
+        CredentialKind::Ticket => 0,
+        CredentialKind::Token => 1,
     };
     OF_LATENCIES + kind * (BUCKETS + 1)
 }
@@ -192,17 +201,20 @@ mod tests {
         assert!(Counters::open(directory.path()).is_err());
         let counters = Counters::open_or_make(directory.path()).unwrap();
         let refused = Some(Reason::TicketRefused);
-        counters.count(Some(Kind::Ticket), Decider::Host, None);
-        counters.count(Some(Kind::Ticket), Decider::Validation, refused);
-        counters.count_validation(Kind::Token, Duration::from_micros(40));
+        counters.count(Some(CredentialKind::Ticket), Decider::Host, None);
+        counters.count(Some(CredentialKind::Ticket), Decider::Validation, refused);
+        counters.count_validation(CredentialKind::Token, Duration::from_micros(40));
         counters.count_evicted(3);
         let counters = Counters::open(directory.path()).unwrap();
-        assert_eq!(counters.logins(Some(Kind::Ticket), Decider::Host, None), 1);
-        let refusals = counters.logins(Some(Kind::Ticket), Decider::Validation, refused);
+        assert_eq!(
+            counters.logins(Some(CredentialKind::Ticket), Decider::Host, None),
+            1
+        );
+        let refusals = counters.logins(Some(CredentialKind::Ticket), Decider::Validation, refused);
         assert_eq!(refusals, 1);
-        let validations = counters.validations(Kind::Token);
+        let validations = counters.validations(CredentialKind::Token);
         assert_eq!((validations.count(), validations.sum.as_micros()), (1, 40));
-        assert_eq!(counters.validations(Kind::Ticket).count(), 0);
+        assert_eq!(counters.validations(CredentialKind::Ticket).count(), 0);
         assert_eq!(counters.evicted(), 3);
     }
 }

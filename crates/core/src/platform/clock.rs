@@ -20,9 +20,9 @@ fn later(milliseconds: u64, duration: Duration) -> u64 {
 
 /// A point in time: milliseconds since the host was booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
+pub struct BootTime(u64);
 
-impl Moment {
+impl BootTime {
     /// The moment `milliseconds` after boot.
     pub const fn from_millis(milliseconds: u64) -> Self {
         Self(milliseconds)
@@ -91,7 +91,7 @@ impl fmt::Display for WallTime {
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// The present moment.
-    fn now(&self) -> Moment;
+    fn now(&self) -> BootTime;
 
     /// The present time of the wall clock.
     fn wall(&self) -> WallTime;
@@ -102,12 +102,12 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    fn now(&self) -> Moment {
+    fn now(&self) -> BootTime {
         // The call fails only for a clock that the kernel does not know; Linux
         // knows this one since 2.6.39. At moment 0 no session is valid.
         nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
-            .map(|time| Moment(0).plus(Duration::from(time)))
-            .unwrap_or(Moment(0))
+            .map(|time| BootTime(0).plus(Duration::from(time)))
+            .unwrap_or(BootTime(0))
     }
 
     fn wall(&self) -> WallTime {
@@ -133,9 +133,9 @@ impl ManualClock {
 
 #[cfg(test)]
 impl Clock for ManualClock {
-    fn now(&self) -> Moment {
+    fn now(&self) -> BootTime {
         // Not 0, so that a test can have an earlier moment.
-        Moment(1_000_000 + self.0.load(std::sync::atomic::Ordering::SeqCst))
+        BootTime(1_000_000 + self.0.load(std::sync::atomic::Ordering::SeqCst))
     }
 
     fn wall(&self) -> WallTime {
@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn the_future_is_not_a_time_ago() {
-        let now = Moment::from_millis(10);
-        assert_eq!(now.since(Moment::from_millis(11)), None);
+        let now = BootTime::from_millis(10);
+        assert_eq!(now.since(BootTime::from_millis(11)), None);
         assert_eq!(
-            now.since(Moment::from_millis(4)),
+            now.since(BootTime::from_millis(4)),
             Some(Duration::from_millis(6))
         );
     }

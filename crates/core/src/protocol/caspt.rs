@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Message, identity, malformed, status};
 use crate::credential::Ticket;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, FailureKind};
 
 /// Parses a client's message.
 ///
@@ -34,7 +34,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<Ticket>, Failure> {
 /// is not to blame and its ticket may be good.
 ///
 /// It holds nothing that depends on the user.
-pub fn challenge(kind: Kind, cas: &str, service: &str) -> Option<String> {
+pub fn challenge(kind: FailureKind, cas: &str, service: &str) -> Option<String> {
     let status = status(kind, ["invalid_request", "invalid_ticket", "not_allowed"])?;
     Some(json!({ "status": status, "cas": cas, "service": service }).to_string())
 }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_refusal_tells_which_ticket_to_get() {
-        let challenge = challenge(Kind::Refused, "https://cas/", "imap://\"m\"").unwrap();
+        let challenge = challenge(FailureKind::Refused, "https://cas/", "imap://\"m\"").unwrap();
         let challenge: serde_json::Value = serde_json::from_str(&challenge).unwrap();
         assert_eq!(challenge["status"], "invalid_ticket");
         assert_eq!(challenge["cas"], "https://cas/");
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn an_outage_asks_for_no_new_ticket() {
-        assert_eq!(challenge(Kind::Unavailable, "", ""), None);
-        assert_eq!(challenge(Kind::Internal, "", ""), None);
+        assert_eq!(challenge(FailureKind::Unavailable, "", ""), None);
+        assert_eq!(challenge(FailureKind::Internal, "", ""), None);
     }
 }

@@ -9,7 +9,7 @@ pub mod saslauthd;
 pub mod xoauth2;
 
 use crate::credential::Credential;
-use crate::error::{Failure, Kind, Reason};
+use crate::error::{Failure, FailureKind, Reason};
 use crate::platform::log::is_hidden;
 
 /// The longest authorization or authentication identity taken, in bytes; what
@@ -94,14 +94,14 @@ fn bearer(value: &str) -> Result<&str, Failure> {
 /// malformed message, a refusal, and one by policy. `None` if the client is not to
 /// blame and its credential may be good.
 fn status(
-    kind: Kind,
+    kind: FailureKind,
     [malformed, refused, not_allowed]: [&'static str; 3],
 ) -> Option<&'static str> {
     match kind {
-        Kind::Malformed => Some(malformed),
-        Kind::Refused => Some(refused),
-        Kind::NotAllowed => Some(not_allowed),
-        Kind::Unavailable | Kind::Internal => None,
+        FailureKind::Malformed => Some(malformed),
+        FailureKind::Refused => Some(refused),
+        FailureKind::NotAllowed => Some(not_allowed),
+        FailureKind::Unavailable | FailureKind::Internal => None,
     }
 }
 

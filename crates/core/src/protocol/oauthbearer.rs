@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Hint, Message, bearer, identity, malformed, status, text};
 use crate::credential::Token;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, FailureKind};
 
 /// Separates key/value pairs: `kvsep` of RFC 7628, section 3.1.
 pub(crate) const SEPARATOR: char = '\x01';
@@ -108,7 +108,7 @@ fn is_value(byte: u8) -> bool {
 /// The challenge that tells a client of a failure of this kind (RFC 7628,
 /// section 3.2.2). `None` if the client is not to blame and its token may be
 /// good.
-pub fn challenge(kind: Kind, hint: &Hint) -> Option<String> {
+pub fn challenge(kind: FailureKind, hint: &Hint) -> Option<String> {
     let status = status(
         kind,
         ["invalid_request", "invalid_token", "insufficient_scope"],
@@ -261,18 +261,21 @@ mod tests {
         };
         let told = |kind| -> Value { challenge(kind, &hint).unwrap().parse().unwrap() };
         assert_eq!(
-            told(Kind::Refused),
+            told(FailureKind::Refused),
             serde_json::json!({
                 "status": "invalid_token", "scope": "imap", "openid-configuration": "https://sso/\""
             })
         );
-        assert_eq!(told(Kind::NotAllowed)["status"], "insufficient_scope");
-        assert_eq!(told(Kind::Malformed)["status"], "invalid_request");
         assert_eq!(
-            challenge(Kind::Refused, &Hint::default()).unwrap(),
+            told(FailureKind::NotAllowed)["status"],
+            "insufficient_scope"
+        );
+        assert_eq!(told(FailureKind::Malformed)["status"], "invalid_request");
+        assert_eq!(
+            challenge(FailureKind::Refused, &Hint::default()).unwrap(),
             "{\"status\":\"invalid_token\"}"
         );
-        assert_eq!(challenge(Kind::Unavailable, &hint), None);
-        assert_eq!(challenge(Kind::Internal, &hint), None);
+        assert_eq!(challenge(FailureKind::Unavailable, &hint), None);
+        assert_eq!(challenge(FailureKind::Internal, &hint), None);
     }
 }

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Message, identity, malformed, text};
-use crate::credential::{Credential, Kind};
+use crate::credential::{Credential, CredentialKind};
 use crate::error::Failure;
 
 /// A client's message, as bytes: an ordinary password goes on as it came.
@@ -40,7 +40,7 @@ impl<'m> Plain<'m> {
     /// # Errors
     /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed), or
     /// as [`Credential::parse`].
-    pub fn message(&self, kind: Kind) -> Result<Message<Credential>, Failure> {
+    pub fn message(&self, kind: CredentialKind) -> Result<Message<Credential>, Failure> {
         Ok(Message {
             authzid: identity(text(self.authzid)?)?,
             authcid: identity(text(self.authcid)?)?,
@@ -65,12 +65,12 @@ mod tests {
     #[test]
     fn a_credential_comes_with_the_two_identities() {
         let plain = Plain::parse(b"bob\0alice\0PT-12345").unwrap();
-        let message = plain.message(Kind::Ticket).unwrap();
+        let message = plain.message(CredentialKind::Ticket).unwrap();
         assert_eq!(message.authzid.as_deref(), Some("bob"));
         assert_eq!(message.authcid.as_deref(), Some("alice"));
         assert_eq!(message.credential.expose(), "PT-12345");
         let plain = Plain::parse(b"\0\0eyJ9.e30.c2ln").unwrap();
-        assert_eq!(plain.message(Kind::Token).unwrap().authcid, None);
+        assert_eq!(plain.message(CredentialKind::Token).unwrap().authcid, None);
     }
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
             assert_eq!(failure.reason(), Reason::MessageMalformed, "{bytes:?}");
         }
         let plain = Plain::parse(b"\0al\xefce\0PT-12345").unwrap();
-        let failure = plain.message(Kind::Ticket).unwrap_err();
+        let failure = plain.message(CredentialKind::Ticket).unwrap_err();
         assert_eq!(failure.reason(), Reason::MessageMalformed);
     }
 }

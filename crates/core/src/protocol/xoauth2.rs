@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::oauthbearer::SEPARATOR;
 use super::{Hint, Message, bearer, identity, malformed, status, text};
 use crate::credential::Token;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, FailureKind};
 
 /// Parses a client's message. The user that it names must be the token's.
 ///
@@ -41,7 +41,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<Token>, Failure> {
 
 /// The challenge that tells a client of a failure of this kind. `None` if the
 /// client is not to blame and its token may be good.
-pub fn challenge(kind: Kind, hint: &Hint) -> Option<String> {
+pub fn challenge(kind: FailureKind, hint: &Hint) -> Option<String> {
     let status = status(kind, ["400", "401", "403"])?;
     let mut members = Map::new();
     members.insert("status".to_owned(), Value::from(status));
@@ -112,11 +112,19 @@ mod tests {
             ..Hint::default()
         };
         assert_eq!(
-            challenge(Kind::Refused, &hint).unwrap(),
+            challenge(FailureKind::Refused, &hint).unwrap(),
             "{\"schemes\":\"bearer\",\"scope\":\"imap\",\"status\":\"401\"}"
         );
-        assert!(challenge(Kind::NotAllowed, &hint).unwrap().contains("403"));
-        assert!(challenge(Kind::Malformed, &hint).unwrap().contains("400"));
-        assert_eq!(challenge(Kind::Unavailable, &hint), None);
+        assert!(
+            challenge(FailureKind::NotAllowed, &hint)
+                .unwrap()
+                .contains("403")
+        );
+        assert!(
+            challenge(FailureKind::Malformed, &hint)
+                .unwrap()
+                .contains("400")
+        );
+        assert_eq!(challenge(FailureKind::Unavailable, &hint), None);
     }
 }

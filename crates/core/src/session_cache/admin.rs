@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::backend::Table;
 use super::cache_key::{Key, Secret};
 use super::entry::{Lifetimes, Session, moment};
-use super::flush_log::{Generation, Selector};
+use super::flush_log::{FlushNumber, Selector};
 use super::lmdb::Host;
-use crate::credential::Kind;
-use crate::platform::clock::{Moment, WallTime};
+use crate::credential::CredentialKind;
+use crate::platform::clock::{BootTime, WallTime};
 use crate::policy::user_mapping::SessionUser;
 use crate::state_dir::StoreError;
 
@@ -33,7 +33,7 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// Of what its credential is.
-    pub kind: Kind,
+    pub kind: CredentialKind,
     /// What it is found by; it prints as the digest in the log.
     pub key: Key,
     /// The user whom the credential authenticates.
@@ -43,9 +43,9 @@ pub struct Listed {
     /// At which service.
     pub service: String,
     /// When its credential was validated.
-    pub opened: Moment,
+    pub opened: BootTime,
     /// When it was last used, as far as that is written.
-    pub used: Moment,
+    pub used: BootTime,
     session: Session,
 }
 
@@ -72,15 +72,15 @@ pub struct Usage {
 impl Listed {
     /// Whether it is still a session by these lifetimes, and how long it will be one if
     /// it is not used.
-    pub fn left(&self, now: Moment, wall: WallTime, lifetimes: &Lifetimes) -> Option<Duration> {
+    pub fn left(&self, now: BootTime, wall: WallTime, lifetimes: &Lifetimes) -> Option<Duration> {
         let is_alive = self.session.is_alive(now, wall, lifetimes);
         let left = self.session.end(lifetimes).since(now)?;
-        is_alive.then(|| left.min(wall.until(self.session.bounds.expires)))
+        is_alive.then(|| left.min(wall.until(self.session.validity.expires)))
     }
 
-    fn read(kind: Kind, key: Key, record: &[u8]) -> Option<Self> {
+    fn read(kind: CredentialKind, key: Key, record: &[u8]) -> Option<Self> {
         let session = Session::decode(record)?;
-        let (mechanism, service) = Session::opening(record)?;
+        let (mechanism, service) = Session::origin(record)?;
         Some(Self {
             kind,
             key,
@@ -121,7 +121,7 @@ impl Store {
         mut choose: impl FnMut(Listed) -> Option<T>,
     ) -> Result<Vec<T>, String> {
         let mut all = Vec::new();
-        for kind in [Kind::Ticket, Kind::Token] {
+        for kind in [CredentialKind::Ticket, CredentialKind::Token] {
             let mut after = None;
             while let Some(page) = self.page(kind, after)? {
                 after = page.last;
@@ -145,7 +145,7 @@ impl Store {
         let noted = self.host.note_flush(selector);
         let number = noted.map_err(|trouble| trouble.line)?;
         let mut flushed = Flushed::default();
-        for kind in [Kind::Ticket, Kind::Token] {
+        for kind in [CredentialKind::Ticket, CredentialKind::Token] {
             let mut after = None;
             while let Some(page) = self.page(kind, after)? {
                 after = page.last;
@@ -156,8 +156,8 @@ impl Store {
                 let taken = self.host.take_out(Table::of(kind), &keys, number);
                 let taken = taken.map_err(|trouble| trouble.line)?;
                 match kind {
-                    Kind::Ticket => flushed.tickets += taken,
-                    Kind::Token => flushed.tokens += taken,
+                    CredentialKind::Ticket => flushed.tickets += taken,
+                    CredentialKind::Token => flushed.tokens += taken,
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Store {
     }
 
     /// The next sessions in the order of their keys; `None` after the last.
-    fn page(&self, kind: Kind, after: Option<Key>) -> Result<Option<Page>, String> {
+    fn page(&self, kind: CredentialKind, after: Option<Key>) -> Result<Option<Page>, String> {
         let records = self.host.records(Table::of(kind), after);
         let records = records.map_err(|trouble| trouble.line)?;
         let Some((last, _)) = records.last() else {
@@ -238,13 +238,13 @@ impl Host {
         })
     }
 
-    fn note_flush(&self, selector: &Selector) -> Result<Generation, StoreError> {
+    fn note_flush(&self, selector: &Selector) -> Result<FlushNumber, StoreError> {
         let flushes = self.flushes();
         self.write(|transaction| flushes.add(transaction, selector))
     }
 
     /// Takes sessions out that began before the flush of this number; how many.
-    fn take_out(&self, table: Table, keys: &[Key], number: Generation) -> Result<u64, StoreError> {
+    fn take_out(&self, table: Table, keys: &[Key], number: FlushNumber) -> Result<u64, StoreError> {
         if keys.is_empty() {
             return Ok(0);
         }

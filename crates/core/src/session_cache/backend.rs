@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::cache_key::Key;
 use super::entry::Ending;
-use super::flush_log::Generation;
-use crate::credential::Kind;
-use crate::platform::clock::Moment;
+use super::flush_log::FlushNumber;
+use crate::credential::CredentialKind;
+use crate::platform::clock::BootTime;
 use crate::state_dir::StoreError;
 use crate::state_dir::sync_file::wait_while;
 
@@ -24,7 +24,7 @@ pub(crate) enum Table {
     /// validated again: they must not evict tickets, which cannot.
     Tokens,
     /// Credentials that were definitely refused.
-    Refusals,
+    NegativeEntries,
     /// The circuit breakers of SSO servers, and the rate limits that all clients share: no
     /// client brings about a record of its own here, and none is evicted.
     Breakers,
@@ -42,7 +42,7 @@ impl Table {
     pub(crate) const ALL: [Self; 8] = [
         Self::Tickets,
         Self::Tokens,
-        Self::Refusals,
+        Self::NegativeEntries,
         Self::Breakers,
         Self::Budgets,
         Self::Clients,
@@ -51,10 +51,10 @@ impl Table {
     ];
 
     /// The table of the sessions of credentials of `kind`.
-    pub(crate) fn of(kind: Kind) -> Self {
+    pub(crate) fn of(kind: CredentialKind) -> Self {
         match kind {
-            Kind::Ticket => Self::Tickets,
-            Kind::Token => Self::Tokens,
+            CredentialKind::Ticket => Self::Tickets,
+            CredentialKind::Token => Self::Tokens,
         }
     }
 
@@ -62,7 +62,7 @@ impl Table {
         match self {
             Self::Tickets => "tickets",
             Self::Tokens => "tokens",
-            Self::Refusals => "refusals",
+            Self::NegativeEntries => "refusals",
             Self::Breakers => "breakers",
             Self::Budgets => "budgets",
             Self::Clients => "clients",
@@ -75,7 +75,9 @@ impl Table {
     pub(crate) fn capacity(self, sessions: usize) -> usize {
         match self {
             Self::Tickets | Self::Tokens => sessions,
-            Self::Refusals | Self::Budgets | Self::Clients | Self::Accepted => sessions.min(10_000),
+            Self::NegativeEntries | Self::Budgets | Self::Clients | Self::Accepted => {
+                sessions.min(10_000)
+            }
             Self::Breakers | Self::Notes => 100,
         }
     }
@@ -84,7 +86,7 @@ impl Table {
     /// a session is depends on options, which may differ between services.
     pub(crate) fn keeps(self) -> Option<Duration> {
         match self {
-            Self::Refusals => Some(Duration::from_secs(30)),
+            Self::NegativeEntries => Some(Duration::from_secs(30)),
             Self::Budgets | Self::Clients => Some(Duration::from_secs(60)),
             Self::Tickets | Self::Tokens | Self::Breakers | Self::Accepted | Self::Notes => None,
         }
@@ -98,7 +100,7 @@ pub(crate) enum Change {
     /// As [`Change::Put`], but removes the record if it was flushed after `since`.
     Open {
         record: Vec<u8>,
-        since: Generation,
+        since: FlushNumber,
         /// The names of the user whose record it is.
         names: Vec<String>,
         /// By what it is told whether those that make room for it were still sessions.
@@ -109,11 +111,11 @@ pub(crate) enum Change {
 
 /// The right to validate one credential, held by one login at a time; it ends
 /// when it is dropped, and with the process that has it.
-pub struct Claim {
+pub struct ValidationLock {
     _held: Box<dyn Any>,
 }
 
-impl Claim {
+impl ValidationLock {
     pub(crate) fn new(held: impl Any) -> Self {
         Self {
             _held: Box::new(held),
@@ -121,13 +123,13 @@ impl Claim {
     }
 }
 
-/// What a login that did not get a [`Claim`] waits for.
-pub struct Release<'t> {
+/// What a login that did not get a [`ValidationLock`] waits for.
+pub struct LockRelease<'t> {
     counter: &'t AtomicU32,
     seen: u32,
 }
 
-impl<'t> Release<'t> {
+impl<'t> LockRelease<'t> {
     /// The next release from now on, by the counter of these.
     pub(crate) fn next(counter: &'t AtomicU32) -> Self {
         let seen = counter.load(Ordering::Acquire);
@@ -159,12 +161,12 @@ pub(crate) trait Tier: Send + Sync {
         &self,
         table: Table,
         key: &Key,
-        now: Moment,
+        now: BootTime,
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), StoreError>;
 
     /// The claim on `key`, or `None` while somebody has it.
-    fn claim(&self, key: &Key) -> Result<Option<Claim>, StoreError>;
+    fn try_lock(&self, key: &Key) -> Result<Option<ValidationLock>, StoreError>;
 
     /// The counter of the releases of claims on `key`, and on some other keys.
     fn releases(&self, key: &Key) -> &AtomicU32;

@@ -28,9 +28,9 @@ use std::time::Duration;
 use super::backend::{Change, Table};
 use super::cache_key::Key;
 use super::entry::moment;
-use super::handle::Access;
+use super::handle::SessionCacheHandle;
 use crate::error::Failure;
-use crate::platform::clock::Moment;
+use crate::platform::clock::BootTime;
 
 /// Consecutive failures before CAS is suspected of being down.
 const FAILURE_THRESHOLD: u8 = 3;
@@ -50,14 +50,14 @@ const MAX_TRIAL: Duration = Duration::from_secs(61);
 const ANSWER_GRANULARITY: Duration = Duration::from_millis(250);
 
 /// Stands for no answer at all.
-const NEVER: Moment = Moment::from_millis(0);
+const NEVER: BootTime = BootTime::from_millis(0);
 
 /// What a login may do that needs the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// Ask the server.
     Granted,
-    /// Make a trial, and report its result with [`Access::end_trial`].
+    /// Make a trial, and report its result with [`SessionCacheHandle::end_trial`].
     Trial,
     /// Ask for permission again in a moment: another login makes a trial.
     Wait,
@@ -81,7 +81,7 @@ pub enum Outcome {
 pub(crate) struct BreakerRecord {
     state: State,
     /// When the server last answered anybody, to within [`ANSWER_GRANULARITY`].
-    answered: Moment,
+    answered: BootTime,
     /// How many times the breaker has opened after it was closed.
     outages: u32,
 }
@@ -89,8 +89,8 @@ pub(crate) struct BreakerRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed { failures: u8 },
-    Trial { was_open: bool, until: Moment },
-    Open { until: Moment },
+    Trial { was_open: bool, until: BootTime },
+    Open { until: BootTime },
 }
 
 impl BreakerRecord {
@@ -102,8 +102,8 @@ impl BreakerRecord {
 
     /// What a login may do at `now`. A time that lies too far in the future is from
     /// another clock, and is not believed.
-    pub(crate) fn permission(&self, now: Moment) -> Permission {
-        let is_ahead = |until: Moment, limit: Duration| {
+    pub(crate) fn permission(&self, now: BootTime) -> Permission {
+        let is_ahead = |until: BootTime, limit: Duration| {
             let left = until.since(now).unwrap_or_default();
             !left.is_zero() && left <= limit
         };
@@ -119,7 +119,7 @@ impl BreakerRecord {
     }
 
     /// The record while a login makes a trial of at most `timeout` from `now` on.
-    pub(crate) fn during_trial(self, now: Moment, timeout: Duration) -> Self {
+    pub(crate) fn during_trial(self, now: BootTime, timeout: Duration) -> Self {
         let until = now.plus((timeout + TRIAL_GRACE).min(MAX_TRIAL));
         let was_open = self.is_down();
         let state = State::Trial { was_open, until };
@@ -128,7 +128,7 @@ impl BreakerRecord {
 
     /// The record after a trial to which the server has `answered` or not, or of which
     /// nothing came (`None`).
-    pub(crate) fn after_trial(self, now: Moment, answered: Option<bool>) -> Self {
+    pub(crate) fn after_trial(self, now: BootTime, answered: Option<bool>) -> Self {
         let State::Trial { was_open, .. } = self.state else {
             // Another login was answered meanwhile.
             return self;
@@ -154,7 +154,7 @@ impl BreakerRecord {
     }
 
     /// The record after a request that began at `began` and failed at `now`.
-    pub(crate) fn after_failure(self, began: Moment, now: Moment, is_timeout: bool) -> Self {
+    pub(crate) fn after_failure(self, began: BootTime, now: BootTime, is_timeout: bool) -> Self {
         let others_were_answered = began < self.answered && self.answered <= now;
         match self.state {
             State::Closed { failures } if !(is_timeout && others_were_answered) => {
@@ -167,7 +167,7 @@ impl BreakerRecord {
     }
 
     /// The record after an answer at `now`.
-    pub(crate) fn after_answer(self, now: Moment) -> Self {
+    pub(crate) fn after_answer(self, now: BootTime) -> Self {
         let failures = 0;
         let state = State::Closed { failures };
         let is_recorded = state == self.state
@@ -232,7 +232,7 @@ impl BreakerRecord {
     }
 }
 
-impl Access<'_> {
+impl SessionCacheHandle<'_> {
     /// The key of the circuit breaker of a server.
     pub fn breaker(&self, server: &str) -> Key {
         self.tiers.secret.key(&[b"breaker", server.as_bytes()])
@@ -271,7 +271,7 @@ impl Access<'_> {
     }
 
     /// Records how a request to the server of `breaker` ended that began at `began`.
-    pub fn record_outcome(&self, breaker: &Key, began: Moment, outcome: Outcome) {
+    pub fn record_outcome(&self, breaker: &Key, began: BootTime, outcome: Outcome) {
         let now = self.now();
         let next = |record: BreakerRecord| match outcome {
             Outcome::Answered => record.after_answer(now),

@@ -4,8 +4,8 @@ use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-fn at(seconds: u64) -> Moment {
-    Moment::from_millis(seconds * 1_000)
+fn at(seconds: u64) -> BootTime {
+    BootTime::from_millis(seconds * 1_000)
 }
 
 fn after_timeouts(record: BreakerRecord, count: usize, began: u64, now: u64) -> BreakerRecord {
@@ -124,7 +124,7 @@ fn late_failures_of_an_outage_change_nothing() {
 
 #[test]
 fn answers_in_quick_succession_are_recorded_as_one() {
-    let millis = Moment::from_millis;
+    let millis = BootTime::from_millis;
     let record = BreakerRecord::NEW.after_answer(millis(10_000));
     assert_eq!(record.after_answer(millis(10_249)), record);
     assert_ne!(record.after_answer(millis(10_250)), record);

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::flush_log::Generation;
+use super::flush_log::FlushNumber;
 use crate::config::CasConfig;
 use crate::error::{Failure, Reason};
-use crate::platform::clock::{Moment, WallTime};
+use crate::platform::clock::{BootTime, WallTime};
 use crate::policy::user_mapping::{MailUser, SessionUser};
 use crate::principal::Principal;
 
@@ -23,7 +23,7 @@ pub struct Lifetimes {
 
 impl Lifetimes {
     /// No longer than the bounds of the session say.
-    pub const OF_BOUNDS: Self = Self {
+    pub const UNLIMITED: Self = Self {
         absolute: Duration::MAX,
         idle: Duration::MAX,
     };
@@ -47,19 +47,19 @@ impl Lifetimes {
     }
 }
 
-/// Until when a validation holds, whatever the options say later.
+/// Until when a validation revalidate_at, whatever the options say later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct Validity {
     /// Until when it need not be repeated.
-    pub holds: Moment,
+    pub revalidate_at: BootTime,
     /// When the credential itself ends.
     pub expires: WallTime,
 }
 
-impl Bounds {
+impl Validity {
     /// No bounds: the credential is spent, and its session is all there is.
-    pub const NONE: Self = Self {
-        holds: Moment::from_millis(u64::MAX),
+    pub const UNLIMITED: Self = Self {
+        revalidate_at: BootTime::from_millis(u64::MAX),
         expires: WallTime::LATEST,
     };
 }
@@ -67,18 +67,18 @@ impl Bounds {
 /// How a session comes to be: noted before its credential is validated, so that
 /// what is flushed meanwhile is not opened after all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opening {
+pub struct SessionOrigin {
     mechanism: String,
     service: String,
-    pub(crate) since: Generation,
+    pub(crate) since: FlushNumber,
 }
 
-impl Opening {
+impl SessionOrigin {
     /// So much of either word is kept, in bytes: they are for people to read.
     const LONGEST: usize = 80;
 
     /// By which SASL mechanism, at which service, and what was flushed before.
-    pub(crate) fn new(mechanism: &str, service: &str, since: Generation) -> Self {
+    pub(crate) fn new(mechanism: &str, service: &str, since: FlushNumber) -> Self {
         let short = |text: &str| text[..text.floor_char_boundary(Self::LONGEST)].to_owned();
         Self {
             mechanism: short(mechanism),
@@ -99,70 +99,75 @@ pub(crate) struct Ending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     pub user: SessionUser,
-    pub(crate) opened: Moment,
-    pub used: Moment,
-    pub(crate) bounds: Bounds,
-    pub(crate) since: Generation,
+    pub(crate) opened: BootTime,
+    pub used: BootTime,
+    pub(crate) validity: Validity,
+    pub(crate) since: FlushNumber,
 }
 
 impl Session {
     /// The offset of a record's texts, in bytes: behind four times and a flush number.
-    const TEXTS: usize = 4 * 8 + Generation::LENGTH;
+    const TEXTS: usize = 4 * 8 + FlushNumber::LENGTH;
 
     /// In bytes: where the moment of the last use stands in a record.
     const USED: std::ops::Range<usize> = 8..16;
 
-    pub(crate) fn new(user: SessionUser, now: Moment, bounds: Bounds, since: Generation) -> Self {
+    pub(crate) fn new(
+        user: SessionUser,
+        now: BootTime,
+        validity: Validity,
+        since: FlushNumber,
+    ) -> Self {
         Self {
             user,
             opened: now,
             used: now,
-            bounds,
+            validity,
             since,
         }
     }
 
     /// Whether it is still a session. One from the future is none: it is from
     /// another boot, or from nowhere.
-    pub(crate) fn is_alive(&self, now: Moment, wall: WallTime, lifetimes: &Lifetimes) -> bool {
+    pub(crate) fn is_alive(&self, now: BootTime, wall: WallTime, lifetimes: &Lifetimes) -> bool {
         let within =
-            |start: Moment, longest: Duration| now.since(start).is_some_and(|age| age < longest);
+            |start: BootTime, longest: Duration| now.since(start).is_some_and(|age| age < longest);
         within(self.opened, lifetimes.absolute)
             && within(self.used, lifetimes.idle)
-            && now < self.bounds.holds
-            && wall < self.bounds.expires
+            && now < self.validity.revalidate_at
+            && wall < self.validity.expires
     }
 
     /// Whether a record is that of a session that is still one.
-    pub(crate) fn is_alive_in(bytes: &[u8], now: Moment, ending: &Ending) -> bool {
+    pub(crate) fn is_alive_in(bytes: &[u8], now: BootTime, ending: &Ending) -> bool {
         let Ending { wall, lifetimes } = ending;
         Self::decode(bytes).is_some_and(|session| session.is_alive(now, *wall, lifetimes))
     }
 
     /// Whether its last use is long enough ago to be written anew.
-    pub(crate) fn is_stale(&self, now: Moment, lifetimes: &Lifetimes) -> bool {
+    pub(crate) fn is_stale(&self, now: BootTime, lifetimes: &Lifetimes) -> bool {
         now.since(self.used)
             .is_some_and(|age| age >= lifetimes.granularity())
     }
 
     /// The moment from which on it is none any more, as far as moments say: the
     /// credential itself may end before.
-    pub(crate) fn end(&self, lifetimes: &Lifetimes) -> Moment {
+    pub(crate) fn end(&self, lifetimes: &Lifetimes) -> BootTime {
         let absolute = self.opened.plus(lifetimes.absolute);
         let idle = self.used.plus(lifetimes.idle);
-        absolute.min(idle).min(self.bounds.holds)
+        absolute.min(idle).min(self.validity.revalidate_at)
     }
 
     /// As bytes, with what only people want to know.
-    pub(crate) fn encode(&self, opening: &Opening) -> Vec<u8> {
-        let Opening {
+    pub(crate) fn encode(&self, origin: &SessionOrigin) -> Vec<u8> {
+        let SessionOrigin {
             mechanism, service, ..
-        } = opening;
+        } = origin;
         let mut bytes = Vec::with_capacity(160);
         bytes.extend_from_slice(&self.opened.as_millis().to_be_bytes());
         bytes.extend_from_slice(&self.used.as_millis().to_be_bytes());
-        bytes.extend_from_slice(&self.bounds.holds.as_millis().to_be_bytes());
-        bytes.extend_from_slice(&self.bounds.expires.as_millis().to_be_bytes());
+        bytes.extend_from_slice(&self.validity.revalidate_at.as_millis().to_be_bytes());
+        bytes.extend_from_slice(&self.validity.expires.as_millis().to_be_bytes());
         bytes.extend_from_slice(&self.since.to_bytes());
         append_texts(
             &mut bytes,
@@ -181,7 +186,7 @@ impl Session {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (opened, rest) = moment(bytes)?;
         let (used, rest) = moment(rest)?;
-        let (holds, rest) = moment(rest)?;
+        let (revalidate_at, rest) = moment(rest)?;
         let (expires, rest) = moment(rest)?;
         let (since, rest) = rest.split_first_chunk()?;
         let [_, _, principal, mail_user, host_name] = texts(rest)?;
@@ -195,19 +200,22 @@ impl Session {
             user,
             opened,
             used,
-            bounds: Bounds { holds, expires },
-            since: Generation::from_bytes(*since),
+            validity: Validity {
+                revalidate_at,
+                expires,
+            },
+            since: FlushNumber::from_bytes(*since),
         })
     }
 
     /// The last flush before its validation, of a record with or without its seal.
-    pub(crate) fn since(bytes: &[u8]) -> Option<Generation> {
+    pub(crate) fn since(bytes: &[u8]) -> Option<FlushNumber> {
         let since = bytes.get(4 * 8..)?.first_chunk()?;
-        Some(Generation::from_bytes(*since))
+        Some(FlushNumber::from_bytes(*since))
     }
 
     /// The mechanism and the service of a record.
-    pub(crate) fn opening(bytes: &[u8]) -> Option<(&str, &str)> {
+    pub(crate) fn origin(bytes: &[u8]) -> Option<(&str, &str)> {
         let [mechanism, service, ..] = texts(bytes.get(Self::TEXTS..)?)?;
         Some((mechanism, service))
     }
@@ -216,7 +224,7 @@ impl Session {
     pub(crate) fn with_host_name(
         bytes: &[u8],
         host_name: Option<&str>,
-        now: Moment,
+        now: BootTime,
     ) -> Option<Vec<u8>> {
         let (head, rest) = bytes.split_at_checked(Self::TEXTS)?;
         let [mechanism, service, principal, mail_user, _] = texts(rest)?;
@@ -228,7 +236,7 @@ impl Session {
     }
 
     /// The same record of a session that is used at `now`.
-    pub(crate) fn used_at(bytes: &[u8], now: Moment) -> Vec<u8> {
+    pub(crate) fn used_at(bytes: &[u8], now: BootTime) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         if let Some(used) = bytes.get_mut(Self::USED) {
             used.copy_from_slice(&now.as_millis().to_be_bytes());
@@ -264,12 +272,12 @@ fn texts(bytes: &[u8]) -> Option<[&str; TEXT_COUNT]> {
 
 /// The record that a credential was definitely refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct NegativeEntry {
     pub(crate) failure: Failure,
-    pub(crate) until: Moment,
+    pub(crate) until: BootTime,
 }
 
-impl Refusal {
+impl NegativeEntry {
     /// How long a refusal is remembered: long enough for the retries of one
     /// client, too short to matter to anyone else.
     const LIFETIME: Duration = Duration::from_secs(30);
@@ -278,7 +286,7 @@ impl Refusal {
     /// room for a record is bounded.
     const LONGEST_DETAIL: usize = 200;
 
-    pub(crate) fn new(failure: &Failure, now: Moment) -> Self {
+    pub(crate) fn new(failure: &Failure, now: BootTime) -> Self {
         let detail = failure.detail();
         let end = detail.floor_char_boundary(Self::LONGEST_DETAIL);
         Self {
@@ -287,7 +295,7 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn is_alive(&self, now: Moment) -> bool {
+    pub(crate) fn is_alive(&self, now: BootTime) -> bool {
         self.until
             .since(now)
             .is_some_and(|left| !left.is_zero() && left <= Self::LIFETIME)
@@ -312,9 +320,9 @@ impl Refusal {
 }
 
 /// The moment at the head of `bytes`, and the rest of them.
-pub(crate) fn moment(bytes: &[u8]) -> Option<(Moment, &[u8])> {
+pub(crate) fn moment(bytes: &[u8]) -> Option<(BootTime, &[u8])> {
     let (head, rest) = bytes.split_first_chunk()?;
-    Some((Moment::from_millis(u64::from_be_bytes(*head)), rest))
+    Some((BootTime::from_millis(u64::from_be_bytes(*head)), rest))
 }
 
 #[cfg(test)]
@@ -323,39 +331,44 @@ mod tests {
 
     fn session() -> Session {
         let alice = SessionUser::of_test("alice");
-        let since = Generation::of_test(3);
-        Session::new(alice, Moment::from_millis(1_000), Bounds::NONE, since)
+        let since = FlushNumber::of_test(3);
+        Session::new(
+            alice,
+            BootTime::from_millis(1_000),
+            Validity::UNLIMITED,
+            since,
+        )
     }
 
-    fn opening() -> Opening {
-        Opening::new("CASPT", "imap://mail.univ.fr", Generation::of_test(3))
+    fn origin() -> SessionOrigin {
+        SessionOrigin::new("CASPT", "imap://mail.univ.fr", FlushNumber::of_test(3))
     }
 
     #[test]
     fn records_come_back_as_they_were() {
         let session = session();
-        let bytes = session.encode(&opening());
+        let bytes = session.encode(&origin());
         assert_eq!(Session::decode(&bytes), Some(session.clone()));
         assert_eq!(
-            Session::opening(&bytes),
+            Session::origin(&bytes),
             Some(("CASPT", "imap://mail.univ.fr"))
         );
-        let now = Moment::from_millis(2_000);
+        let now = BootTime::from_millis(2_000);
         let used = Session {
             used: now,
             ..session
         };
-        assert_eq!(Session::used_at(&bytes, now), used.encode(&opening()));
+        assert_eq!(Session::used_at(&bytes, now), used.encode(&origin()));
         let renamed = Session::with_host_name(&bytes, Some("alice@univ.fr"), now).unwrap();
         let renamed = Session::decode(&renamed).unwrap();
         assert_eq!(renamed.user.host_name.as_deref(), Some("alice@univ.fr"));
         assert_eq!(renamed.used, now);
         let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
-        let refusal = Refusal::new(&failure, Moment::from_millis(5));
-        assert_eq!(Refusal::decode(&refusal.encode()), Some(refusal));
+        let refusal = NegativeEntry::new(&failure, BootTime::from_millis(5));
+        assert_eq!(NegativeEntry::decode(&refusal.encode()), Some(refusal));
         let chatter = Failure::new(Reason::TicketRefused, "é".repeat(60_000));
         assert!(
-            Refusal::new(&chatter, Moment::from_millis(5))
+            NegativeEntry::new(&chatter, BootTime::from_millis(5))
                 .encode()
                 .len()
                 < 250
@@ -364,10 +377,10 @@ mod tests {
 
     #[test]
     fn half_a_record_is_none() {
-        let bytes = session().encode(&opening());
+        let bytes = session().encode(&origin());
         for length in 0..bytes.len() {
             assert_eq!(Session::decode(&bytes[..length]), None);
-            assert_eq!(Refusal::decode(&bytes[..length]), None);
+            assert_eq!(NegativeEntry::decode(&bytes[..length]), None);
         }
     }
 
@@ -380,12 +393,12 @@ mod tests {
         let mut session = session();
         let wall = WallTime::from_millis(500);
         let alive =
-            |session: &Session, at| session.is_alive(Moment::from_millis(at), wall, &lifetimes);
+            |session: &Session, at| session.is_alive(BootTime::from_millis(at), wall, &lifetimes);
         assert!(!alive(&session, 999));
         assert!(alive(&session, 1_000));
         assert!(alive(&session, 1_039));
         assert!(!alive(&session, 1_040));
-        session.used = Moment::from_millis(1_090);
+        session.used = BootTime::from_millis(1_090);
         assert!(alive(&session, 1_099));
         assert!(!alive(&session, 1_100));
     }
@@ -397,13 +410,13 @@ mod tests {
             idle: Duration::MAX,
         };
         let mut session = session();
-        session.bounds = Bounds {
-            holds: Moment::from_millis(1_050),
+        session.validity = Validity {
+            revalidate_at: BootTime::from_millis(1_050),
             expires: WallTime::from_millis(700),
         };
         let alive = |at, wall| {
             let wall = WallTime::from_millis(wall);
-            session.is_alive(Moment::from_millis(at), wall, &lifetimes)
+            session.is_alive(BootTime::from_millis(at), wall, &lifetimes)
         };
         assert!(alive(1_049, 699));
         assert!(!alive(1_050, 699));
@@ -412,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_client_cannot_make_a_record_long() {
-        let long = Opening::new("CASPT", &"é".repeat(10_000), Generation::of_test(0));
+        let long = SessionOrigin::new("CASPT", &"é".repeat(10_000), FlushNumber::of_test(0));
         let bytes = session().encode(&long);
         assert!(bytes.len() < 160);
         assert!(Session::decode(&bytes).is_some());
@@ -421,9 +434,9 @@ mod tests {
     #[test]
     fn a_refusal_is_remembered_for_seconds() {
         let failure = Failure::new(Reason::TicketRefused, "no");
-        let refusal = Refusal::new(&failure, Moment::from_millis(1_000));
-        assert!(refusal.is_alive(Moment::from_millis(30_999)));
-        assert!(!refusal.is_alive(Moment::from_millis(31_000)));
-        assert!(!refusal.is_alive(Moment::from_millis(0)));
+        let refusal = NegativeEntry::new(&failure, BootTime::from_millis(1_000));
+        assert!(refusal.is_alive(BootTime::from_millis(30_999)));
+        assert!(!refusal.is_alive(BootTime::from_millis(31_000)));
+        assert!(!refusal.is_alive(BootTime::from_millis(0)));
     }
 }

@@ -21,9 +21,9 @@ const KEPT: u64 = 1_000;
 
 /// The number of a flush; 0 before there was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Generation(u32);
+pub(crate) struct FlushNumber(u32);
 
-impl Generation {
+impl FlushNumber {
     /// In bytes.
     pub(crate) const LENGTH: usize = 4;
 
@@ -103,17 +103,17 @@ pub struct Flushes(pub(crate) Database<'static, Bytes, Bytes>);
 
 impl Flushes {
     /// The number of the last one.
-    pub(crate) fn last(self, transaction: &RoTxn<'_>) -> Result<Generation, heed::Error> {
+    pub(crate) fn last(self, transaction: &RoTxn<'_>) -> Result<FlushNumber, heed::Error> {
         let last = self.0.last(transaction)?;
         let number = last.and_then(|(number, _)| number.try_into().ok());
-        Ok(number.map_or(Generation::FIRST, Generation::from_bytes))
+        Ok(number.map_or(FlushNumber::FIRST, FlushNumber::from_bytes))
     }
 
     /// Whether the session of `key`, for a user of these names, was flushed after `since`.
     pub(crate) fn has(
         self,
         transaction: &RoTxn<'_>,
-        since: Generation,
+        since: FlushNumber,
         key: &Key,
         names: &[&str],
     ) -> Result<bool, heed::Error> {
@@ -140,7 +140,7 @@ impl Flushes {
         self,
         transaction: &mut RwTxn<'_>,
         selector: &Selector,
-    ) -> Result<Generation, heed::Error> {
+    ) -> Result<FlushNumber, heed::Error> {
         let number = self.last(transaction)?.next();
         self.0
             .put(transaction, &number.to_bytes(), &selector.encode())?;

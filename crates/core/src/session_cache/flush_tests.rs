@@ -14,7 +14,7 @@ impl Site {
         Store::new(host).flush(selector, is_meant).unwrap()
     }
 
-    fn source(&self, kind: Kind, key: &Key) -> Option<Source> {
+    fn source(&self, kind: CredentialKind, key: &Key) -> Option<Source> {
         let known = self.open().known(kind, key, &LIFETIMES).unwrap()?;
         Some(known.1)
     }
@@ -32,19 +32,25 @@ fn what_is_flushed_is_no_session_and_the_others_are() {
     let site = site(directory.path());
     let keys: Vec<Key> = (1..=50).map(|number| Key::of_test(number << 24)).collect();
     for key in &keys {
-        begin(&site.open(), Kind::Ticket, key);
-        begin(&site.open(), Kind::Token, key);
+        begin(&site.open(), CredentialKind::Ticket, key);
+        begin(&site.open(), CredentialKind::Token, key);
     }
     let flushed = site.flush(&Selector::Digest(keys[0].to_string()));
     assert_eq!((flushed.tickets, flushed.tokens), (1, 1));
-    assert_eq!(site.source(Kind::Ticket, &keys[0]), None);
-    assert_eq!(site.source(Kind::Token, &keys[1]), Some(Source::Host));
+    assert_eq!(site.source(CredentialKind::Ticket, &keys[0]), None);
+    assert_eq!(
+        site.source(CredentialKind::Token, &keys[1]),
+        Some(Source::Host)
+    );
     let flushed = site.flush(&Selector::All);
     assert_eq!((flushed.tickets, flushed.tokens), (49, 49));
     assert_eq!(site.flush(&Selector::All), Flushed::default());
     // What is validated since is another login.
-    begin(&site.open(), Kind::Ticket, &keys[0]);
-    assert_eq!(site.source(Kind::Ticket, &keys[0]), Some(Source::Host));
+    begin(&site.open(), CredentialKind::Ticket, &keys[0]);
+    assert_eq!(
+        site.source(CredentialKind::Ticket, &keys[0]),
+        Some(Source::Host)
+    );
 }
 
 #[test]
@@ -54,15 +60,29 @@ fn a_validation_that_began_before_opens_no_session() {
     let access = site.open();
     let of = |name: &str| Selector::User(name.to_owned());
     let key = Key::of_test(1);
-    for kind in [Kind::Ticket, Kind::Token] {
-        let opening = access.opening("CASPT", "imap://m").unwrap();
+    for kind in [CredentialKind::Ticket, CredentialKind::Token] {
+        let origin = access.origin("CASPT", "imap://m").unwrap();
         site.flush(&of("alice@univ.fr"));
-        access.begin(kind, &key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
+        access.insert_session(
+            kind,
+            &key,
+            &alice(),
+            Validity::UNLIMITED,
+            &LIFETIMES,
+            &origin,
+        );
         assert_eq!(site.source(kind, &key), None);
         // That somebody else is flushed is no matter.
-        let opening = access.opening("CASPT", "imap://m").unwrap();
+        let origin = access.origin("CASPT", "imap://m").unwrap();
         site.flush(&of("bob"));
-        access.begin(kind, &key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
+        access.insert_session(
+            kind,
+            &key,
+            &alice(),
+            Validity::UNLIMITED,
+            &LIFETIMES,
+            &origin,
+        );
         assert_eq!(site.source(kind, &key), Some(Source::Host));
     }
 }
@@ -73,29 +93,32 @@ fn so_many_flushes_that_nobody_can_tell_are_one_of_all() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    let before = access.opening("CASPT", "imap://m").unwrap();
+    let before = access.origin("CASPT", "imap://m").unwrap();
     for _ in 0..=1_000 {
         site.flush(&Selector::User("bob".to_owned()));
     }
-    access.begin(
-        Kind::Ticket,
+    access.insert_session(
+        CredentialKind::Ticket,
         &key,
         &alice(),
-        Bounds::NONE,
+        Validity::UNLIMITED,
         &LIFETIMES,
         &before,
     );
-    assert_eq!(site.source(Kind::Ticket, &key), None);
-    let after = access.opening("CASPT", "imap://m").unwrap();
-    access.begin(
-        Kind::Ticket,
+    assert_eq!(site.source(CredentialKind::Ticket, &key), None);
+    let after = access.origin("CASPT", "imap://m").unwrap();
+    access.insert_session(
+        CredentialKind::Ticket,
         &key,
         &alice(),
-        Bounds::NONE,
+        Validity::UNLIMITED,
         &LIFETIMES,
         &after,
     );
-    assert_eq!(site.source(Kind::Ticket, &key), Some(Source::Host));
+    assert_eq!(
+        site.source(CredentialKind::Ticket, &key),
+        Some(Source::Host)
+    );
 }
 
 #[test]
@@ -105,22 +128,28 @@ fn a_session_of_one_process_alone_is_flushed_too() {
     let (ours, bobs) = (Key::of_test(1), Key::of_test(2));
     let access = site.open();
     let bob = SessionUser::of_test("bob");
-    let opening = access.opening("CASPT", "imap://m").unwrap();
+    let origin = access.origin("CASPT", "imap://m").unwrap();
     let nobody = nobody_writes(&site);
-    begin(&access, Kind::Ticket, &ours);
-    access.begin(
-        Kind::Ticket,
+    begin(&access, CredentialKind::Ticket, &ours);
+    access.insert_session(
+        CredentialKind::Ticket,
         &bobs,
         &bob,
-        Bounds::NONE,
+        Validity::UNLIMITED,
         &LIFETIMES,
-        &opening,
+        &origin,
     );
-    assert_eq!(site.source(Kind::Ticket, &ours), Some(Source::Memory));
+    assert_eq!(
+        site.source(CredentialKind::Ticket, &ours),
+        Some(Source::Memory)
+    );
     drop(nobody);
     site.flush(&Selector::User("alice".to_owned()));
-    assert_eq!(site.source(Kind::Ticket, &ours), None);
-    assert_eq!(site.source(Kind::Ticket, &bobs), Some(Source::Memory));
+    assert_eq!(site.source(CredentialKind::Ticket, &ours), None);
+    assert_eq!(
+        site.source(CredentialKind::Ticket, &bobs),
+        Some(Source::Memory)
+    );
 }
 
 #[test]
@@ -129,27 +158,33 @@ fn a_use_brings_nothing_back() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    begin(&access, Kind::Ticket, &key);
+    begin(&access, CredentialKind::Ticket, &key);
     let (_, is_stale) = {
         site.clock.advance(Duration::from_secs(600));
         access
-            .known_at_a_glance(Kind::Ticket, &key, &LIFETIMES)
+            .try_lookup(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .unwrap()
     };
     assert!(is_stale);
     site.flush(&Selector::All);
-    access.note_use(Kind::Ticket, &key, &LIFETIMES);
-    assert_eq!(site.source(Kind::Ticket, &key), None);
+    access.record_use(CredentialKind::Ticket, &key, &LIFETIMES);
+    assert_eq!(site.source(CredentialKind::Ticket, &key), None);
     // Nor where the store takes no writes, and the use is noted in memory.
-    begin(&access, Kind::Ticket, &key);
+    begin(&access, CredentialKind::Ticket, &key);
     site.clock.advance(Duration::from_secs(600));
     let nobody = nobody_writes(&site);
-    assert_eq!(site.source(Kind::Ticket, &key), Some(Source::Host));
-    assert_eq!(site.source(Kind::Ticket, &key), Some(Source::Memory));
+    assert_eq!(
+        site.source(CredentialKind::Ticket, &key),
+        Some(Source::Host)
+    );
+    assert_eq!(
+        site.source(CredentialKind::Ticket, &key),
+        Some(Source::Memory)
+    );
     drop(nobody);
     site.flush(&Selector::All);
-    assert_eq!(site.source(Kind::Ticket, &key), None);
+    assert_eq!(site.source(CredentialKind::Ticket, &key), None);
 }
 
 #[test]
@@ -157,12 +192,14 @@ fn a_process_leaves_a_store_that_was_removed_before_it_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     let site = site(&state);
-    let key = site.open().key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
-    begin(&site.open(), Kind::Ticket, &key);
+    let key = site
+        .open()
+        .key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
+    begin(&site.open(), CredentialKind::Ticket, &key);
     std::fs::remove_dir_all(&state).unwrap();
     site.clock.advance(LOOK);
     assert!(site.sessions.opened(&site.log).is_none());
-    assert_eq!(site.source(Kind::Ticket, &key), None);
+    assert_eq!(site.source(CredentialKind::Ticket, &key), None);
     assert!(state.exists());
 }
 
@@ -171,8 +208,8 @@ fn what_is_listed_is_what_the_log_said() {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());
     let access = site.open();
-    let key = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
-    begin(&access, Kind::Ticket, &key);
+    let key = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
+    begin(&access, CredentialKind::Ticket, &key);
     site.clock.advance(Duration::from_secs(1_800));
     let host = access.tiers.host.as_ref().unwrap().of_another_process();
     let store = Store::new(host);
@@ -200,7 +237,7 @@ fn a_login_is_counted_where_all_processes_count_and_evictions_are() {
     let directory = tempfile::tempdir().unwrap();
     let (one, other) = (site(directory.path()), site(directory.path()));
     for site in [&one, &other] {
-        let ticket = Some(Kind::Ticket);
+        let ticket = Some(CredentialKind::Ticket);
         site.sessions.count(ticket, Decider::Host, None, &site.log);
         let refused = Some(Reason::MessageMalformed);
         site.sessions
@@ -208,20 +245,23 @@ fn a_login_is_counted_where_all_processes_count_and_evictions_are() {
     }
     let access = one.open();
     for number in 0..103 {
-        begin(&access, Kind::Ticket, &Key::of_test(number));
+        begin(&access, CredentialKind::Ticket, &Key::of_test(number));
     }
     let counters = Counters::open(directory.path()).unwrap();
-    assert_eq!(counters.logins(Some(Kind::Ticket), Decider::Host, None), 2);
+    assert_eq!(
+        counters.logins(Some(CredentialKind::Ticket), Decider::Host, None),
+        2
+    );
     let malformed = counters.logins(None, Decider::Nobody, Some(Reason::MessageMalformed));
     assert_eq!(malformed, 2);
     assert_eq!(counters.evicted(), 3);
     // That one goes that was over is no loss to anybody.
     one.clock.advance(LIFETIMES.idle);
     for number in 200..300 {
-        begin(&access, Kind::Ticket, &Key::of_test(number));
+        begin(&access, CredentialKind::Ticket, &Key::of_test(number));
     }
     assert_eq!(counters.evicted(), 3);
-    begin(&access, Kind::Ticket, &Key::of_test(300));
+    begin(&access, CredentialKind::Ticket, &Key::of_test(300));
     assert_eq!(counters.evicted(), 4);
     assert!(one.log.lines().is_empty());
 }
@@ -236,9 +276,9 @@ fn a_login_that_cannot_be_counted_is_said_once_and_goes_on() {
     std::fs::remove_file(&counters).unwrap();
     std::fs::create_dir(&counters).unwrap();
     for _ in 0..2 {
-        begin(&site.open(), Kind::Ticket, &Key::of_test(1));
+        begin(&site.open(), CredentialKind::Ticket, &Key::of_test(1));
         site.sessions
-            .count(Some(Kind::Ticket), Decider::Host, None, &site.log);
+            .count(Some(CredentialKind::Ticket), Decider::Host, None, &site.log);
     }
     let lines = site.log.lines();
     assert_eq!(lines.len(), 1);

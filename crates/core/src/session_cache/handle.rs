@@ -6,34 +6,34 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::backend::{Change, Claim, Release, Table, Tier};
+use super::backend::{Change, LockRelease, Table, Tier, ValidationLock};
 use super::cache_key::Key;
-use super::entry::{Bounds, Ending, Lifetimes, Opening, Refusal, Session};
-use super::flush_log::Generation;
-use super::{Consequence, Sessions, Source, Tiers};
-use crate::credential::Kind;
+use super::entry::{Ending, Lifetimes, NegativeEntry, Session, SessionOrigin, Validity};
+use super::flush_log::FlushNumber;
+use super::{Consequence, SessionCache, Source, Tiers};
+use crate::credential::CredentialKind;
 use crate::error::{Failure, Reason};
 use crate::metrics::counters::Counters;
-use crate::platform::clock::{Moment, WallTime};
+use crate::platform::clock::{BootTime, WallTime};
 use crate::platform::log::Log;
 use crate::policy::user_mapping::SessionUser;
 
 /// For whom a credential is known to be good, or why it is known not to be, and from
 /// where that is known.
-pub type Known = (Result<SessionUser, Failure>, Source);
+pub type CachedResult = (Result<SessionUser, Failure>, Source);
 
 /// The sessions, as one login uses them.
-pub struct Access<'s> {
-    pub(crate) sessions: &'s Sessions,
+pub struct SessionCacheHandle<'s> {
+    pub(crate) sessions: &'s SessionCache,
     pub(crate) tiers: Arc<Tiers>,
     pub(crate) log: &'s dyn Log,
     /// How long a read waits for other processes.
     pub(crate) patience: Duration,
 }
 
-impl Access<'_> {
+impl SessionCacheHandle<'_> {
     /// The present moment, by the clock of the sessions.
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> BootTime {
         self.sessions.clock.now()
     }
 
@@ -48,7 +48,13 @@ impl Access<'_> {
     }
 
     /// The key of a credential of `kind`, good for `service` under `policy`.
-    pub fn key(&self, kind: Kind, service: &str, policy: &[u8; 32], credential: &str) -> Key {
+    pub fn key(
+        &self,
+        kind: CredentialKind,
+        service: &str,
+        policy: &[u8; 32],
+        credential: &str,
+    ) -> Key {
         self.tiers.secret.key(&[
             Table::of(kind).name().as_bytes(),
             service.as_bytes(),
@@ -65,10 +71,10 @@ impl Access<'_> {
     /// not known whether it is known.
     pub fn known(
         &self,
-        kind: Kind,
+        kind: CredentialKind,
         key: &Key,
         lifetimes: &Lifetimes,
-    ) -> Result<Option<Known>, Failure> {
+    ) -> Result<Option<CachedResult>, Failure> {
         match self.find(kind, key, lifetimes)? {
             Some((user, source)) => Ok(Some((Ok(user), source))),
             None => self.known_refusal(kind, key),
@@ -79,13 +85,13 @@ impl Access<'_> {
     /// [noted](Access::note_use) that the session is used.
     ///
     /// # Errors
-    /// As [`Access::known`].
-    pub fn known_at_a_glance(
+    /// As [`SessionCacheHandle::known`].
+    pub fn try_lookup(
         &self,
-        kind: Kind,
+        kind: CredentialKind,
         key: &Key,
         lifetimes: &Lifetimes,
-    ) -> Result<Option<(Known, bool)>, Failure> {
+    ) -> Result<Option<(CachedResult, bool)>, Failure> {
         let now = self.now();
         match self.session(kind, key, now, lifetimes)? {
             Some((session, source)) => {
@@ -100,7 +106,7 @@ impl Access<'_> {
     }
 
     /// Notes that the session of `key` is used.
-    pub fn note_use(&self, kind: Kind, key: &Key, lifetimes: &Lifetimes) {
+    pub fn record_use(&self, kind: CredentialKind, key: &Key, lifetimes: &Lifetimes) {
         // If the store cannot be read, that was logged.
         let _ = self.find(kind, key, lifetimes);
     }
@@ -108,7 +114,7 @@ impl Access<'_> {
     /// For whom the credential of `key` is known to be good, if it is.
     pub(crate) fn find(
         &self,
-        kind: Kind,
+        kind: CredentialKind,
         key: &Key,
         lifetimes: &Lifetimes,
     ) -> Result<Option<(SessionUser, Source)>, Failure> {
@@ -125,9 +131,9 @@ impl Access<'_> {
     /// The session of `key`, if it is one at this moment.
     fn session(
         &self,
-        kind: Kind,
+        kind: CredentialKind,
         key: &Key,
-        now: Moment,
+        now: BootTime,
         lifetimes: &Lifetimes,
     ) -> Result<Option<(Session, Source)>, Failure> {
         let wall = self.wall();
@@ -154,7 +160,7 @@ impl Access<'_> {
 
     /// Notes that a session is used. It may have been taken away, or been used
     /// by another process, since it was read.
-    fn touch(&self, kind: Kind, key: &Key, source: Source, lifetimes: &Lifetimes) {
+    fn touch(&self, kind: CredentialKind, key: &Key, source: Source, lifetimes: &Lifetimes) {
         let (now, table) = (self.now(), Table::of(kind));
         let is_stale = |record: &&[u8]| {
             let session = Session::decode(record);
@@ -177,19 +183,19 @@ impl Access<'_> {
     /// mechanism and at which service that is, and what was flushed until now.
     ///
     /// # Errors
-    /// As [`Access::known`].
-    pub fn opening(&self, mechanism: &str, service: &str) -> Result<Opening, Failure> {
+    /// As [`SessionCacheHandle::known`].
+    pub fn origin(&self, mechanism: &str, service: &str) -> Result<SessionOrigin, Failure> {
         let last = match &self.tiers.host {
             Some(host) => host
-                .generation()
+                .flush_number()
                 .map_err(|trouble| self.unreadable(&trouble))?,
-            None => Generation::FIRST,
+            None => FlushNumber::FIRST,
         };
-        Ok(Opening::new(mechanism, service, last))
+        Ok(SessionOrigin::new(mechanism, service, last))
     }
 
     /// Does what validates a credential of `kind`, and counts how long that takes.
-    pub fn timed<T>(&self, kind: Kind, validate: impl FnOnce() -> T) -> T {
+    pub fn timed<T>(&self, kind: CredentialKind, validate: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = validate();
         let took = start.elapsed();
@@ -200,24 +206,24 @@ impl Access<'_> {
 
     /// Stores a session: the credential of `key` authenticates `user`. Nothing is stored
     /// if the session was flushed since `opening`.
-    pub fn begin(
+    pub fn insert_session(
         &self,
-        kind: Kind,
+        kind: CredentialKind,
         key: &Key,
         user: &SessionUser,
-        bounds: Bounds,
+        validity: Validity,
         lifetimes: &Lifetimes,
-        opening: &Opening,
+        origin: &SessionOrigin,
     ) {
         let ending = Ending {
             wall: self.wall(),
             lifetimes: *lifetimes,
         };
-        let session = Session::new(user.clone(), self.now(), bounds, opening.since);
+        let session = Session::new(user.clone(), self.now(), validity, origin.since);
         let names: Vec<String> = user.names().map(str::to_owned).collect();
         self.change(Table::of(kind), key, |_| Change::Open {
-            record: session.encode(opening),
-            since: opening.since,
+            record: session.encode(origin),
+            since: origin.since,
             names: names.clone(),
             ending,
         });
@@ -227,7 +233,7 @@ impl Access<'_> {
     /// that was flushed by that name meanwhile is removed.
     pub fn set_host_name(
         &self,
-        kind: Kind,
+        kind: CredentialKind,
         key: &Key,
         host_name: Option<&str>,
         lifetimes: &Lifetimes,
@@ -253,17 +259,21 @@ impl Access<'_> {
 
     /// Why the credential of `key` was refused a moment ago, if it was.
     pub(crate) fn refusal(&self, key: &Key) -> Result<Option<(Failure, Source)>, Failure> {
-        self.look_up(Table::Refusals, key, |record| self.alive(record))
+        self.look_up(Table::NegativeEntries, key, |record| self.alive(record))
     }
 
     /// Why a credential of `kind` was refused a moment ago, if it was: tickets by
     /// whichever process, tokens by this one, because to find out again is cheaper
     /// than to tell the others.
-    fn known_refusal(&self, kind: Kind, key: &Key) -> Result<Option<Known>, Failure> {
+    fn known_refusal(
+        &self,
+        kind: CredentialKind,
+        key: &Key,
+    ) -> Result<Option<CachedResult>, Failure> {
         let refusal = match kind {
-            Kind::Ticket => self.refusal(key)?,
-            Kind::Token => self
-                .record(Source::Memory, Table::Refusals, key)?
+            CredentialKind::Ticket => self.refusal(key)?,
+            CredentialKind::Token => self
+                .record(Source::Memory, Table::NegativeEntries, key)?
                 .and_then(|record| self.alive(&record))
                 .map(|failure| (failure, Source::Memory)),
         };
@@ -272,20 +282,20 @@ impl Access<'_> {
 
     /// What a record of a refusal says, if it is still remembered.
     fn alive(&self, record: &[u8]) -> Option<Failure> {
-        let refusal = Refusal::decode(record)?;
+        let refusal = NegativeEntry::decode(record)?;
         refusal.is_alive(self.now()).then_some(refusal.failure)
     }
 
     /// Remembers a definite refusal of a credential of `kind`, for as many processes
     /// as will be told of it; any other failure is forgotten.
-    pub fn refuse(&self, kind: Kind, key: &Key, failure: &Failure) {
+    pub fn insert_negative(&self, kind: CredentialKind, key: &Key, failure: &Failure) {
         if failure.reason().is_definite() {
             let told = match kind {
-                Kind::Ticket => Source::Host,
-                Kind::Token => Source::Memory,
+                CredentialKind::Ticket => Source::Host,
+                CredentialKind::Token => Source::Memory,
             };
-            let refusal = Refusal::new(failure, self.now());
-            self.change_in(told, Table::Refusals, key, |_| {
+            let refusal = NegativeEntry::new(failure, self.now());
+            self.change_in(told, Table::NegativeEntries, key, |_| {
                 Change::Put(refusal.encode())
             });
         }
@@ -294,8 +304,8 @@ impl Access<'_> {
     /// The right to validate the credential of `key`, or `None` while another
     /// login, in whatever process, has it. Where the host's locks fail, only this
     /// process's logins exclude one another: for what may be validated twice.
-    pub fn claim(&self, key: &Key) -> Option<Claim> {
-        let (claim, _) = self.on_tiers(Source::Host, |tier| tier.claim(key))?;
+    pub fn try_lock(&self, key: &Key) -> Option<ValidationLock> {
+        let (claim, _) = self.on_tiers(Source::Host, |tier| tier.try_lock(key))?;
         claim
     }
 
@@ -303,9 +313,9 @@ impl Access<'_> {
     /// lock anything, such as a read-only one, excludes nobody, and the log says so.
     ///
     /// # Errors
-    /// As [`Access::known`]: another process may have it.
-    pub fn claim_once(&self, key: &Key) -> Result<Option<Claim>, Failure> {
-        let trouble = match self.claiming().claim(key) {
+    /// As [`SessionCacheHandle::known`]: another process may have it.
+    pub fn try_lock_strict(&self, key: &Key) -> Result<Option<ValidationLock>, Failure> {
+        let trouble = match self.lock_backend().try_lock(key) {
             Ok(claim) => return Ok(claim),
             Err(trouble) => trouble,
         };
@@ -317,17 +327,17 @@ impl Access<'_> {
         if trouble.is_passing || self.sessions.is_outdated() {
             return Err(Failure::new(Reason::SessionsUnreadable, trouble.line));
         }
-        Ok(self.tiers.memory.claim(key).unwrap_or_default())
+        Ok(self.tiers.memory.try_lock(key).unwrap_or_default())
     }
 
     /// The next release of the claim on `key`. To miss none, a login asks for this before
     /// it tries to get the claim.
-    pub fn next_release(&self, key: &Key) -> Release<'_> {
-        Release::next(self.claiming().releases(key))
+    pub fn next_release(&self, key: &Key) -> LockRelease<'_> {
+        LockRelease::next(self.lock_backend().releases(key))
     }
 
     /// The tier whose claims count.
-    fn claiming(&self) -> &dyn Tier {
+    fn lock_backend(&self) -> &dyn Tier {
         match &self.tiers.host {
             Some(host) if !self.sessions.observes => host,
             _ => &self.tiers.memory,

@@ -12,9 +12,9 @@ use std::time::Duration;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::backend::{Change, Claim, Table, Tier};
+use super::backend::{Change, Table, Tier, ValidationLock};
 use super::cache_key::Key;
-use crate::platform::clock::Moment;
+use crate::platform::clock::BootTime;
 use crate::state_dir::StoreError;
 use crate::state_dir::sync_file::announce;
 
@@ -81,7 +81,7 @@ impl Tier for Memory {
         &self,
         table: Table,
         key: &Key,
-        _now: Moment,
+        _now: BootTime,
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), StoreError> {
         let mut records = self.table(table).lock();
@@ -99,10 +99,10 @@ impl Tier for Memory {
         Ok(())
     }
 
-    fn claim(&self, key: &Key) -> Result<Option<Claim>, StoreError> {
+    fn try_lock(&self, key: &Key) -> Result<Option<ValidationLock>, StoreError> {
         let claimed = self.claims.held.lock().insert(*key);
         Ok(claimed.then(|| {
-            Claim::new(Held {
+            ValidationLock::new(Held {
                 key: *key,
                 claims: Arc::clone(&self.claims),
             })

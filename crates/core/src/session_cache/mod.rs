@@ -24,22 +24,22 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use admin::{Flushed, Listed, Store, Usage};
-pub use backend::{Claim, Release};
+pub use backend::{LockRelease, ValidationLock};
 pub use cache_key::Secret;
 pub use cache_key::{Key, digest};
 pub use circuit_breaker::{Outcome, Permission};
-pub use entry::{Bounds, Lifetimes, Opening};
+pub use entry::{Lifetimes, SessionOrigin, Validity};
 pub use flush_log::Selector;
-pub use handle::{Access, Known};
+pub use handle::{CachedResult, SessionCacheHandle};
 pub use rate_bucket::Charge;
-pub use rate_limit::{Admission, RateLimits, Requester, Way};
+pub use rate_limit::{Admission, Channel, RateLimits, Requester};
 
 use crate::config::SessionsConfig;
-use crate::credential::Kind;
+use crate::credential::CredentialKind;
 use crate::error::{Failure, Reason};
 use crate::metrics::recorder::Counting;
 use crate::metrics::{Counters, Decider};
-use crate::platform::clock::{Clock, Moment};
+use crate::platform::clock::{BootTime, Clock};
 use crate::platform::descriptors;
 use crate::platform::log::{Level, Log};
 use crate::state_dir::StoreError;
@@ -57,12 +57,12 @@ pub enum Source {
 }
 
 /// The sessions of this process and its host.
-pub struct Sessions {
+pub struct SessionCache {
     config: SessionsConfig,
     clock: Arc<dyn Clock>,
     opened: Mutex<Opened>,
     /// When it was last said that the host tier is of no use.
-    complained: Mutex<Option<Moment>>,
+    complained: Mutex<Option<BootTime>>,
     /// Whether the store was found to be no longer the one by its name.
     was_replaced: AtomicBool,
     /// When that was last looked at, in milliseconds since boot.
@@ -78,7 +78,7 @@ pub struct Sessions {
 struct Opened {
     tiers: Option<Arc<Tiers>>,
     /// From when on the host tier is worth a try.
-    retry: Moment,
+    retry: BootTime,
     /// Why it is not known until then what the host knows.
     outage: Option<Failure>,
     /// What serves meanwhile what may do without the host.
@@ -122,7 +122,7 @@ const RETRY_AFTER_WAIT: Duration = Duration::from_secs(1);
 /// lock is held at most by a process that runs.
 const GLANCE: Duration = Duration::from_millis(1);
 
-impl Sessions {
+impl SessionCache {
     /// Sessions as configured. Opens nothing.
     pub fn new(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -130,7 +130,7 @@ impl Sessions {
             clock,
             opened: Mutex::new(Opened {
                 tiers: None,
-                retry: Moment::from_millis(0),
+                retry: BootTime::from_millis(0),
                 outage: None,
                 without_host: None,
             }),
@@ -143,7 +143,7 @@ impl Sessions {
     }
 
     /// The same for who only looks on: nothing of the host's is changed.
-    pub fn observing(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
+    pub fn read_only(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
             observes: true,
             ..Self::new(config, clock)
@@ -153,11 +153,11 @@ impl Sessions {
     /// The sessions, if this process has opened those of the host, and no writing is
     /// needed to go on with them. What is read from them waits for nothing that could
     /// take its time.
-    pub fn opened<'s>(&'s self, log: &'s dyn Log) -> Option<Access<'s>> {
+    pub fn opened<'s>(&'s self, log: &'s dyn Log) -> Option<SessionCacheHandle<'s>> {
         let tiers = self.opened.try_lock()?.tiers.clone()?;
         self.look_after(tiers.host.as_ref()?, self.clock.now());
         let is_current = !self.was_replaced.load(Ordering::Relaxed);
-        is_current.then_some(Access {
+        is_current.then_some(SessionCacheHandle {
             sessions: self,
             tiers,
             log,
@@ -171,7 +171,7 @@ impl Sessions {
     /// [`Reason::InternalError`] if there is no secret to be had;
     /// [`Reason::ProcessExhausted`] if there are no descriptors for the store, and
     /// [`Reason::SessionsUnreadable`] if there is a store that cannot be opened now.
-    pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
+    pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<SessionCacheHandle<'s>, Failure> {
         let mut opened = self.opened.lock();
         let now = self.clock.now();
         if let Some(host) = opened.tiers.as_ref().and_then(|tiers| tiers.host.as_ref()) {
@@ -237,7 +237,10 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Reason::InternalError`] if there is no secret to be had.
-    pub fn open_without_host<'s>(&'s self, log: &'s dyn Log) -> Result<Access<'s>, Failure> {
+    pub fn open_without_host<'s>(
+        &'s self,
+        log: &'s dyn Log,
+    ) -> Result<SessionCacheHandle<'s>, Failure> {
         let mut opened = self.opened.lock();
         let tiers = match &opened.without_host {
             Some(tiers) => Arc::clone(tiers),
@@ -247,8 +250,8 @@ impl Sessions {
         Ok(self.access(tiers, log))
     }
 
-    fn access<'s>(&'s self, tiers: Arc<Tiers>, log: &'s dyn Log) -> Access<'s> {
-        Access {
+    fn access<'s>(&'s self, tiers: Arc<Tiers>, log: &'s dyn Log) -> SessionCacheHandle<'s> {
+        SessionCacheHandle {
             sessions: self,
             tiers,
             log,
@@ -266,12 +269,12 @@ impl Sessions {
     /// by its name: in one that was removed nothing is ever flushed. A child that was
     /// forked opens it for itself; to close its parent's map touches nothing that is its
     /// parent's (`mdb_env_close0` in mdb.c).
-    fn look_after(&self, host: &Host, now: Moment) {
+    fn look_after(&self, host: &Host, now: BootTime) {
         if host.check_process().is_err() || !host.is_whole() {
             self.was_replaced.store(true, Ordering::Relaxed);
             return;
         }
-        let last = Moment::from_millis(self.looked.load(Ordering::Relaxed));
+        let last = BootTime::from_millis(self.looked.load(Ordering::Relaxed));
         if now.since(last).is_some_and(|age| age >= LOOK) {
             self.looked.store(now.as_millis(), Ordering::Relaxed);
             if !host.is_current() {
@@ -283,7 +286,7 @@ impl Sessions {
     /// Counts one login, which came to `failure` or was accepted.
     pub fn count(
         &self,
-        kind: Option<Kind>,
+        kind: Option<CredentialKind>,
         decider: Decider,
         failure: Option<Reason>,
         log: &dyn Log,
@@ -364,7 +367,7 @@ impl Sessions {
     fn complain(&self, trouble: &StoreError, consequence: Consequence, log: &dyn Log) {
         let now = self.clock.now();
         let mut complained = self.complained.lock();
-        let is_recent = |last: Moment| now.since(last).is_some_and(|age| age < SILENCE);
+        let is_recent = |last: BootTime| now.since(last).is_some_and(|age| age < SILENCE);
         if complained.is_some_and(is_recent) {
             return;
         }

@@ -17,8 +17,8 @@ const CLIENT: &str = "192.0.2.1";
 fn site_with_ticket(directory: &Path) -> (Site, Key) {
     let site = site(directory);
     let access = site.open();
-    let key = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-1");
-    begin(&access, Kind::Ticket, &key);
+    let key = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
+    begin(&access, CredentialKind::Ticket, &key);
     drop(access);
     (site, key)
 }
@@ -59,20 +59,22 @@ fn a_lock_that_is_not_released_makes_an_outage_and_no_miss() {
     let access = site.open();
     let unreadable = Some(Reason::SessionsUnreadable);
     while_locked(directory.path(), Lock::Readers, || {
-        let known = access.known(Kind::Ticket, &key, &LIFETIMES);
+        let known = access.known(CredentialKind::Ticket, &key, &LIFETIMES);
         assert_eq!(reason(known), unreadable);
-        assert_eq!(reason(access.opening("CASPT", "imap://m")), unreadable);
+        assert_eq!(reason(access.origin("CASPT", "imap://m")), unreadable);
         let server = access.breaker("cas");
-        let requester = Requester::new(Some(CLIENT), Way::Caspt, None);
+        let requester = Requester::new(Some(CLIENT), Channel::Caspt, None);
         let limits = access.rate_limits(&requester, 5, &server);
         assert_eq!(reason(access.check_rate(&limits)), unreadable);
         let permission = access.permission(&server, Duration::from_secs(1));
         assert_eq!(reason(permission), unreadable);
         let glance = site.sessions.opened(&site.log).unwrap();
-        let known = glance.known_at_a_glance(Kind::Ticket, &key, &LIFETIMES);
+        let known = glance.try_lookup(CredentialKind::Ticket, &key, &LIFETIMES);
         assert_eq!(reason(known), unreadable);
     });
-    let found = access.find(Kind::Ticket, &key, &LIFETIMES).unwrap();
+    let found = access
+        .find(CredentialKind::Ticket, &key, &LIFETIMES)
+        .unwrap();
     assert_eq!(found, Some((alice(), Source::Host)));
     // The log says it once.
     let lines = site.log.lines();
@@ -95,12 +97,12 @@ fn a_store_without_a_free_slot_makes_an_outage_and_no_miss() {
         readers.push(reader);
     }
     assert_eq!(slots_in_use(directory.path()), readers.len());
-    let known = access.known(Kind::Ticket, &key, &LIFETIMES);
+    let known = access.known(CredentialKind::Ticket, &key, &LIFETIMES);
     assert_eq!(reason(known), Some(Reason::SessionsUnreadable));
     drop(readers);
     assert!(
         access
-            .known(Kind::Ticket, &key, &LIFETIMES)
+            .known(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .is_some()
     );
@@ -115,14 +117,14 @@ fn no_slot_is_kept_after_a_read_or_a_write() {
         let access = site.open();
         assert!(
             access
-                .known(Kind::Ticket, &key, &LIFETIMES)
+                .known(CredentialKind::Ticket, &key, &LIFETIMES)
                 .unwrap()
                 .is_some()
         );
-        let other = access.key(Kind::Ticket, "imap://m", &[0; 32], "PT-2");
+        let other = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-2");
         assert!(
             access
-                .known(Kind::Ticket, &other, &LIFETIMES)
+                .known(CredentialKind::Ticket, &other, &LIFETIMES)
                 .unwrap()
                 .is_none()
         );
@@ -151,7 +153,10 @@ fn a_store_that_is_there_and_cannot_be_opened_now_is_an_outage() {
         }
     });
     site.clock.advance(RETRY_AFTER_WAIT);
-    let found = site.open().find(Kind::Ticket, &key, &LIFETIMES).unwrap();
+    let found = site
+        .open()
+        .find(CredentialKind::Ticket, &key, &LIFETIMES)
+        .unwrap();
     assert_eq!(found, Some((alice(), Source::Host)));
 }
 
@@ -163,11 +168,11 @@ fn a_directory_that_takes_no_locks_lets_one_login_of_a_process_validate() {
     let locks = directory.path().join("locks");
     std::fs::remove_file(&locks).unwrap();
     std::fs::create_dir(&locks).unwrap();
-    let claim = access.claim_once(&key).unwrap();
+    let claim = access.try_lock_strict(&key).unwrap();
     assert!(claim.is_some());
-    assert!(access.claim_once(&key).unwrap().is_none());
+    assert!(access.try_lock_strict(&key).unwrap().is_none());
     drop(claim);
-    assert!(access.claim_once(&key).unwrap().is_some());
+    assert!(access.try_lock_strict(&key).unwrap().is_some());
     assert_eq!(site.log.lines().len(), 1);
 }
 
@@ -179,7 +184,7 @@ fn a_waiter_looks_at_the_lock_a_bounded_number_of_times() {
     let locks = Locks::new(directory.path().join("locks"));
     let mut looks = 0;
     std::thread::scope(|scope| {
-        let claim = access.claim_once(&key).unwrap().unwrap();
+        let claim = access.try_lock_strict(&key).unwrap().unwrap();
         assert!(locks.try_lock(What::Validating(&key)).unwrap().is_none());
         let waiter = scope.spawn(|| {
             let access = site.open();
@@ -187,7 +192,7 @@ fn a_waiter_looks_at_the_lock_a_bounded_number_of_times() {
             loop {
                 looks += 1;
                 let release = access.next_release(&key);
-                if access.claim_once(&key).unwrap().is_some() {
+                if access.try_lock_strict(&key).unwrap().is_some() {
                     return looks;
                 }
                 release.wait(Duration::from_secs(60));

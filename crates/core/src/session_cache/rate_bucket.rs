@@ -5,7 +5,7 @@
 #[cfg(any(fuzzing, test, feature = "test-support"))]
 use std::time::Duration;
 
-use crate::platform::clock::Moment;
+use crate::platform::clock::BootTime;
 
 /// The time in which a bucket is refilled, in microseconds; a full bucket owes as many.
 pub(crate) const MINUTE: u64 = 60_000_000;
@@ -26,17 +26,17 @@ struct Debt(u64);
 impl Debt {
     /// What is still to be refilled at `now`. More than there is room for was noted by
     /// another clock, and is not believed.
-    fn owed(self, now: Moment) -> u64 {
+    fn owed(self, now: BootTime) -> u64 {
         let owed = self.0.saturating_sub(micros(now));
         if owed <= MINUTE { owed } else { 0 }
     }
 
     /// Whether one more of `limit` a minute fits into this `share` of the bucket.
-    fn leaves_room(self, limit: u64, share: u64, now: Moment) -> bool {
+    fn leaves_room(self, limit: u64, share: u64, now: BootTime) -> bool {
         self.owed(now) + MINUTE / limit.max(1) <= share
     }
 
-    fn plus_one(self, limit: u64, now: Moment) -> Self {
+    fn plus_one(self, limit: u64, now: BootTime) -> Self {
         let owed = self.owed(now) + MINUTE / limit.max(1);
         // Requests under way together may charge more than there was room for.
         Self(micros(now) + owed.min(MINUTE))
@@ -75,7 +75,7 @@ impl Account {
         self,
         (refused, unanswered): (u64, u64),
         share: u64,
-        now: Moment,
+        now: BootTime,
     ) -> Option<Charge> {
         if !self.refused.leaves_room(refused, share, now) {
             Some(Charge::Refused)
@@ -87,12 +87,12 @@ impl Account {
     }
 
     /// Whether all unanswered tickets that were charged are refilled at `now`.
-    pub(crate) fn is_answered(self, now: Moment) -> bool {
+    pub(crate) fn is_answered(self, now: BootTime) -> bool {
         self.unanswered.owed(now) == 0
     }
 
     /// Whether all that was charged is refilled at `now`.
-    pub(crate) fn is_clear(self, now: Moment) -> bool {
+    pub(crate) fn is_clear(self, now: BootTime) -> bool {
         self.refused.owed(now) == 0 && self.is_answered(now)
     }
 
@@ -100,7 +100,7 @@ impl Account {
         self,
         charge: Charge,
         (refused, unanswered): (u64, u64),
-        now: Moment,
+        now: BootTime,
     ) -> Self {
         match charge {
             Charge::Refused => Self {
@@ -133,7 +133,7 @@ impl Account {
 
     /// What must hold of any account at `now`.
     #[cfg(any(fuzzing, test, feature = "test-support"))]
-    pub(crate) fn check(self, now: Moment) {
+    pub(crate) fn check(self, now: BootTime) {
         for limit in [1, 3_000, 60_000, u64::MAX] {
             let limits = (limit, limit);
             assert!(!self.is_clear(now) || self.exceeded(limits, MINUTE, now).is_none());
@@ -163,7 +163,7 @@ impl Account {
     }
 }
 
-fn micros(now: Moment) -> u64 {
+fn micros(now: BootTime) -> u64 {
     now.as_millis() * 1_000
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn at(millis: u64) -> Moment {
-    Moment::from_millis(millis)
+fn at(millis: u64) -> BootTime {
+    BootTime::from_millis(millis)
 }
 
 #[test]

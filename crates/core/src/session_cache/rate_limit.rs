@@ -42,7 +42,7 @@ use super::backend::{Change, Table};
 use super::cache_key::Key;
 use super::circuit_breaker::BreakerRecord;
 use super::entry::moment;
-use super::handle::Access;
+use super::handle::SessionCacheHandle;
 use super::rate_bucket::{Account, Charge, MINUTE};
 use crate::error::{Failure, Reason};
 
@@ -63,14 +63,14 @@ const ACCEPTED_GRANULARITY: Duration = Duration::from_secs(3_600);
 
 /// How a ticket comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Channel {
     /// By the mechanism that is made for tickets: from a webmail's own code.
     Caspt,
     /// Where a password is expected: perhaps typed into a form by a stranger.
     Password,
 }
 
-impl Way {
+impl Channel {
     /// The way of a mechanism, by its name in the log.
     pub fn of_mechanism(mechanism: &str) -> Self {
         match mechanism {
@@ -91,14 +91,14 @@ impl Way {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requester {
     address: Option<String>,
-    way: Way,
+    way: Channel,
     name: Option<String>,
 }
 
 impl Requester {
     /// `address` may have a port behind it (`192.0.2.1;4711`). With IPv6 its network counts, for
     /// one client has as many addresses there as it likes.
-    pub fn new(address: Option<&str>, way: Way, name: Option<&str>) -> Self {
+    pub fn new(address: Option<&str>, way: Channel, name: Option<&str>) -> Self {
         let address = address.and_then(|address| address.split(';').next()?.parse().ok());
         let address = address.map(|address: IpAddr| match address.to_canonical() {
             IpAddr::V4(address) => address.to_string(),
@@ -169,7 +169,7 @@ impl Bucket {
     }
 }
 
-impl Access<'_> {
+impl SessionCacheHandle<'_> {
     /// The buckets of `requester`, of whose tickets the server of the circuit breaker `server`
     /// may refuse `budget` a minute under one name.
     pub fn rate_limits(&self, requester: &Requester, budget: u64, server: &Key) -> RateLimits {

@@ -14,7 +14,12 @@ fn in_memory() -> Site {
 
 const WEBMAIL: Option<&str> = Some("192.0.2.7;4711");
 
-fn limits(access: &Access<'_>, address: Option<&str>, way: Way, name: Option<&str>) -> RateLimits {
+fn limits(
+    access: &SessionCacheHandle<'_>,
+    address: Option<&str>,
+    way: Channel,
+    name: Option<&str>,
+) -> RateLimits {
     let server = access.breaker("https://cas");
     access.rate_limits(&Requester::new(address, way, name), BUDGET, &server)
 }
@@ -22,7 +27,7 @@ fn limits(access: &Access<'_>, address: Option<&str>, way: Way, name: Option<&st
 /// How many of `count` tickets are put to CAS, and charged, each under the next of the names
 /// that `limits` makes of a number.
 fn charged(
-    access: &Access<'_>,
+    access: &SessionCacheHandle<'_>,
     charge: Charge,
     count: usize,
     limits: impl Fn(usize) -> RateLimits,
@@ -41,25 +46,28 @@ fn charged(
 #[test]
 fn requesters_differ_by_address_or_network_by_way_and_by_name() {
     let of = |address, way, name| Requester::new(Some(address), way, Some(name));
-    let caspt = |address| of(address, Way::Caspt, "alice");
+    let caspt = |address| of(address, Channel::Caspt, "alice");
     assert_eq!(caspt("192.0.2.1;4711").address.unwrap(), "192.0.2.1");
     assert_eq!(caspt("::ffff:192.0.2.1;1").address.unwrap(), "192.0.2.1");
     assert_eq!(caspt("2001:db8::1;4711").address.unwrap(), "2001:db8::");
     assert_eq!(caspt("2001:db8::2:3:4:5").address.unwrap(), "2001:db8::");
     assert_eq!(caspt("nonsense").address, None);
-    assert_eq!(caspt("192.0.2.1"), of("192.0.2.1", Way::Caspt, "Alice"));
-    assert_ne!(caspt("192.0.2.1"), of("192.0.2.1", Way::Password, "alice"));
-    assert_ne!(caspt("192.0.2.1"), of("192.0.2.1", Way::Caspt, "bob"));
-    assert_eq!(Way::of_mechanism("CASPT"), Way::Caspt);
-    assert_eq!(Way::of_mechanism("PLAIN"), Way::Password);
-    assert_eq!(Way::of_mechanism("saslauthd"), Way::Password);
+    assert_eq!(caspt("192.0.2.1"), of("192.0.2.1", Channel::Caspt, "Alice"));
+    assert_ne!(
+        caspt("192.0.2.1"),
+        of("192.0.2.1", Channel::Password, "alice")
+    );
+    assert_ne!(caspt("192.0.2.1"), of("192.0.2.1", Channel::Caspt, "bob"));
+    assert_eq!(Channel::of_mechanism("CASPT"), Channel::Caspt);
+    assert_eq!(Channel::of_mechanism("PLAIN"), Channel::Password);
+    assert_eq!(Channel::of_mechanism("saslauthd"), Channel::Password);
 }
 
 #[test]
 fn one_name_costs_its_bucket_and_new_names_that_of_their_client() {
     let env = in_memory();
     let access = env.open();
-    let mallory = |name: &str| limits(&access, Some("198.51.100.1"), Way::Caspt, Some(name));
+    let mallory = |name: &str| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
     assert_eq!(charged(&access, Charge::Refused, 100, |_| mallory("x")), 20);
     // Half of the client's bucket is for names to which nothing was charged.
     let new = |number: usize| mallory(&number.to_string());
@@ -69,7 +77,7 @@ fn one_name_costs_its_bucket_and_new_names_that_of_their_client() {
     // Not where it comes from: without an address a client is many.
     let daemon = |number: usize| {
         let name = number.to_string();
-        limits(&access, None, Way::Password, Some(&name))
+        limits(&access, None, Channel::Password, Some(&name))
     };
     assert_eq!(charged(&access, Charge::Refused, 500, daemon), 200);
     env.clock.advance(Duration::from_secs(60));
@@ -81,7 +89,7 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
     let env = in_memory();
     let access = env.open();
     for address in [WEBMAIL, None] {
-        let form = |name: &str| limits(&access, address, Way::Password, Some(name));
+        let form = |name: &str| limits(&access, address, Channel::Password, Some(name));
         let users: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
         for user in &users {
             access.refund(&form(user));
@@ -99,7 +107,7 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
                 access.refund(&form(user));
             }
             for name in [Some("user1"), Some("first-time-user"), None] {
-                let own = limits(&access, address, Way::Caspt, name);
+                let own = limits(&access, address, Channel::Caspt, name);
                 assert!(access.check_rate(&own).is_ok());
             }
             env.clock.advance(Duration::from_millis(500));
@@ -111,11 +119,11 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
 fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted() {
     let env = in_memory();
     let access = env.open();
-    let webmail = |name: &str| limits(&access, WEBMAIL, Way::Caspt, Some(name));
+    let webmail = |name: &str| limits(&access, WEBMAIL, Channel::Caspt, Some(name));
     access.refund(&webmail("alice"));
     let crowd = |number: usize| {
         let address = format!("198.51.{}.{}", number / 250, number % 250);
-        limits(&access, Some(&address), Way::Caspt, None)
+        limits(&access, Some(&address), Channel::Caspt, None)
     };
     assert_eq!(charged(&access, Charge::Refused, 1_000, crowd), 200);
     assert!(access.check_rate(&crowd(2_000)).is_err());
@@ -125,7 +133,7 @@ fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted()
     }
     // Other options, other buckets; nor is it the other way.
     let server = access.breaker("https://cas");
-    let other = Requester::new(Some("203.0.113.1"), Way::Caspt, None);
+    let other = Requester::new(Some("203.0.113.1"), Channel::Caspt, None);
     assert!(
         access
             .check_rate(&access.rate_limits(&other, BUDGET, &server))
@@ -136,7 +144,7 @@ fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted()
             .check_rate(&access.rate_limits(&other, BUDGET + 1, &server))
             .is_ok()
     );
-    let other = limits(&access, Some("203.0.113.1"), Way::Password, None);
+    let other = limits(&access, Some("203.0.113.1"), Channel::Password, None);
     assert!(access.check_rate(&other).is_ok());
 }
 
@@ -144,7 +152,7 @@ fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted()
 fn new_names_and_addresses_evict_nothing_that_bounds_them() {
     let env = in_memory();
     let access = env.open();
-    let of = |address: &str, name: &str| limits(&access, Some(address), Way::Caspt, Some(name));
+    let of = |address: &str, name: &str| limits(&access, Some(address), Channel::Caspt, Some(name));
     let new = |number: usize| of("198.51.100.1", &number.to_string());
     charged(&access, Charge::Refused, 100, new);
     assert!(access.check_rate(&new(200)).is_err());
@@ -167,7 +175,7 @@ fn new_names_and_addresses_evict_nothing_that_bounds_them() {
 fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
     let env = in_memory();
     let access = env.open();
-    let mallory = |name| limits(&access, Some("198.51.100.1"), Way::Caspt, name);
+    let mallory = |name| limits(&access, Some("198.51.100.1"), Channel::Caspt, name);
     let charge = Charge::Unanswered;
     assert_eq!(charged(&access, charge, 100, |_| mallory(Some("x"))), 30);
     let failure = access.check_rate(&mallory(Some("x"))).unwrap_err();
@@ -176,9 +184,9 @@ fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
     let new = |number: usize| mallory(Some(["a", "b", "c", "d"][number % 4]));
     assert!(charged(&access, charge, 400, new) <= 30);
     // Another client is not concerned, nor the same address by the other way.
-    let webmail = limits(&access, WEBMAIL, Way::Caspt, None);
+    let webmail = limits(&access, WEBMAIL, Channel::Caspt, None);
     assert!(access.check_rate(&webmail).is_ok());
-    let form = limits(&access, Some("198.51.100.1"), Way::Password, Some("x"));
+    let form = limits(&access, Some("198.51.100.1"), Channel::Password, Some("x"));
     assert!(access.check_rate(&form).is_ok());
     access.refund(&mallory(Some("x")));
     assert!(access.check_rate(&mallory(Some("x"))).is_ok());
@@ -188,14 +196,14 @@ fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
 fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back() {
     let env = in_memory();
     let access = env.open();
-    let mallory = |name| limits(&access, Some("198.51.100.1"), Way::Caspt, Some(name));
+    let mallory = |name| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
     assert_eq!(access.check_rate(&mallory("x")), Ok(Admission::Trusted));
     access.charge(&mallory("x"), Charge::Unanswered);
     // Under other names, too.
     for name in ["x", "y"] {
         assert_eq!(access.check_rate(&mallory(name)), Ok(Admission::InAdvance));
     }
-    let webmail = limits(&access, WEBMAIL, Way::Caspt, None);
+    let webmail = limits(&access, WEBMAIL, Channel::Caspt, None);
     assert_eq!(access.check_rate(&webmail), Ok(Admission::Trusted));
     // As many as are under way at once are all that fit.
     assert_eq!(
@@ -216,7 +224,7 @@ fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
     let env = in_memory();
     let access = env.open();
     let server = access.breaker("https://cas");
-    let webmail = limits(&access, WEBMAIL, Way::Caspt, Some("alice"));
+    let webmail = limits(&access, WEBMAIL, Channel::Caspt, Some("alice"));
     let began = access.now();
     for _ in 0..30 {
         access.charge(&webmail, Charge::Unanswered);

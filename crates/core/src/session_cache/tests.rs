@@ -7,7 +7,7 @@ use super::backend::Table;
 use super::backend::{Change, Tier};
 use super::entry::Session;
 use super::*;
-use crate::credential::Kind;
+use crate::credential::CredentialKind;
 use crate::platform::clock::ManualClock;
 use crate::platform::log::Kept;
 use crate::policy::user_mapping::SessionUser;
@@ -22,7 +22,7 @@ const POLICY: [u8; 32] = [0; 32];
 
 pub(crate) struct Site {
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: SessionCache,
     pub(crate) log: Kept,
 }
 
@@ -33,22 +33,29 @@ pub(crate) fn site(state_dir: &Path) -> Site {
         capacity: 100,
     };
     Site {
-        sessions: Sessions::new(config, Arc::clone(&clock) as Arc<dyn Clock>),
+        sessions: SessionCache::new(config, Arc::clone(&clock) as Arc<dyn Clock>),
         clock,
         log: Kept::default(),
     }
 }
 
 impl Site {
-    pub(crate) fn open(&self) -> Access<'_> {
+    pub(crate) fn open(&self) -> SessionCacheHandle<'_> {
         self.sessions.open(&self.log).unwrap()
     }
 }
 
 /// Opens a session of Alice's.
-pub(crate) fn begin(access: &Access<'_>, kind: Kind, key: &Key) {
-    let opening = access.opening("CASPT", "imap://m").unwrap();
-    access.begin(kind, key, &alice(), Bounds::NONE, &LIFETIMES, &opening);
+pub(crate) fn begin(access: &SessionCacheHandle<'_>, kind: CredentialKind, key: &Key) {
+    let origin = access.origin("CASPT", "imap://m").unwrap();
+    access.insert_session(
+        kind,
+        key,
+        &alice(),
+        Validity::UNLIMITED,
+        &LIFETIMES,
+        &origin,
+    );
 }
 
 pub(crate) fn alice() -> SessionUser {
@@ -60,19 +67,26 @@ fn a_session_is_for_one_credential_service_and_policy() {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());
     let access = site.open();
-    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-    begin(&access, Kind::Ticket, &key);
+    let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
+    begin(&access, CredentialKind::Ticket, &key);
     assert_eq!(
-        access.find(Kind::Ticket, &key, &LIFETIMES).unwrap(),
+        access
+            .find(CredentialKind::Ticket, &key, &LIFETIMES)
+            .unwrap(),
         Some((alice(), Source::Host))
     );
     for other in [
-        access.key(Kind::Token, "imap://m", &POLICY, "PT-1"),
-        access.key(Kind::Ticket, "pop://m", &POLICY, "PT-1"),
-        access.key(Kind::Ticket, "imap://m", &[1; 32], "PT-1"),
-        access.key(Kind::Ticket, "imap://m", &POLICY, "PT-2"),
+        access.key(CredentialKind::Token, "imap://m", &POLICY, "PT-1"),
+        access.key(CredentialKind::Ticket, "pop://m", &POLICY, "PT-1"),
+        access.key(CredentialKind::Ticket, "imap://m", &[1; 32], "PT-1"),
+        access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-2"),
     ] {
-        assert_eq!(access.find(Kind::Ticket, &other, &LIFETIMES).unwrap(), None);
+        assert_eq!(
+            access
+                .find(CredentialKind::Ticket, &other, &LIFETIMES)
+                .unwrap(),
+            None
+        );
     }
 }
 
@@ -82,19 +96,19 @@ fn a_session_that_is_not_used_ends() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    begin(&access, Kind::Ticket, &key);
+    begin(&access, CredentialKind::Ticket, &key);
     site.clock
         .advance(LIFETIMES.idle - Duration::from_millis(1));
     assert!(
         access
-            .find(Kind::Ticket, &key, &LIFETIMES)
+            .find(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .is_some()
     );
     site.clock.advance(LIFETIMES.idle);
     assert!(
         access
-            .find(Kind::Ticket, &key, &LIFETIMES)
+            .find(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .is_none()
     );
@@ -109,12 +123,12 @@ fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
         let site = site(if shared { directory.path() } else { &file });
         let access = site.open();
         let key = Key::of_test(1);
-        begin(&access, Kind::Ticket, &key);
+        begin(&access, CredentialKind::Ticket, &key);
         for _ in 0..15 {
             site.clock.advance(Duration::from_secs(1_800));
             assert!(
                 access
-                    .find(Kind::Ticket, &key, &LIFETIMES)
+                    .find(CredentialKind::Ticket, &key, &LIFETIMES)
                     .unwrap()
                     .is_some()
             );
@@ -122,7 +136,7 @@ fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
         site.clock.advance(Duration::from_secs(1_800));
         assert!(
             access
-                .find(Kind::Ticket, &key, &LIFETIMES)
+                .find(CredentialKind::Ticket, &key, &LIFETIMES)
                 .unwrap()
                 .is_none()
         );
@@ -135,11 +149,11 @@ fn a_record_of_another_secret_is_no_session() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    begin(&access, Kind::Ticket, &key);
+    begin(&access, CredentialKind::Ticket, &key);
     let host = access.tiers.host.as_ref().unwrap();
     let now = site.clock.now();
-    let opening = access.opening("CASPT", "imap://m").unwrap();
-    let forged = Session::new(alice(), now, Bounds::NONE, opening.since).encode(&opening);
+    let origin = access.origin("CASPT", "imap://m").unwrap();
+    let forged = Session::new(alice(), now, Validity::UNLIMITED, origin.since).encode(&origin);
     let sealed = Secret::new(&[9; 32]).sealed(&key, forged);
     host.update(Table::Tickets, &key, now, &mut |_| {
         Change::Put(sealed.clone())
@@ -147,7 +161,7 @@ fn a_record_of_another_secret_is_no_session() {
     .unwrap();
     assert!(
         access
-            .find(Kind::Ticket, &key, &LIFETIMES)
+            .find(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .is_none()
     );
@@ -159,17 +173,19 @@ fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_on
     let site = site(&directory.path().join("missing").join("state"));
     for _ in 0..2 {
         let access = site.open();
-        let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-        begin(&access, Kind::Ticket, &key);
+        let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
+        begin(&access, CredentialKind::Ticket, &key);
         assert_eq!(
-            access.find(Kind::Ticket, &key, &LIFETIMES).unwrap(),
+            access
+                .find(CredentialKind::Ticket, &key, &LIFETIMES)
+                .unwrap(),
             Some((alice(), Source::Memory))
         );
-        let claim = access.claim(&key);
+        let claim = access.try_lock(&key);
         assert!(claim.is_some());
-        assert!(access.claim(&key).is_none());
+        assert!(access.try_lock(&key).is_none());
         drop(claim);
-        assert!(access.claim(&key).is_some());
+        assert!(access.try_lock(&key).is_some());
     }
     let lines = site.log.lines();
     assert_eq!(lines.len(), 1);
@@ -183,13 +199,15 @@ fn a_process_that_was_alone_finds_the_others_again() {
     let state = directory.path().join("state");
     std::fs::write(&state, "in the way").unwrap();
     let site = site(&state);
-    let key = |access: &Access<'_>| access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    let key = |access: &SessionCacheHandle<'_>| {
+        access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1")
+    };
     let access = site.open();
-    begin(&access, Kind::Ticket, &key(&access));
+    begin(&access, CredentialKind::Ticket, &key(&access));
     std::fs::remove_file(&state).unwrap();
-    let found = |access: &Access<'_>| {
+    let found = |access: &SessionCacheHandle<'_>| {
         access
-            .find(Kind::Ticket, &key(access), &LIFETIMES)
+            .find(CredentialKind::Ticket, &key(access), &LIFETIMES)
             .unwrap()
             .map(|found| found.1)
     };
@@ -197,7 +215,7 @@ fn a_process_that_was_alone_finds_the_others_again() {
     site.clock.advance(RETRY);
     let access = site.open();
     assert_eq!(found(&access), None);
-    begin(&access, Kind::Ticket, &key(&access));
+    begin(&access, CredentialKind::Ticket, &key(&access));
     assert_eq!(found(&site.open()), Some(Source::Host));
     assert_eq!(site.log.lines().len(), 1);
 }
@@ -209,11 +227,16 @@ fn a_store_that_was_removed_is_let_go_of() {
     let site = site(&state);
     let begun = |number: u32| {
         let access = site.open();
-        let key = access.key(Kind::Ticket, "imap://m", &POLICY, &format!("PT-{number}"));
-        drop(access.claim(&key));
-        begin(&access, Kind::Ticket, &key);
+        let key = access.key(
+            CredentialKind::Ticket,
+            "imap://m",
+            &POLICY,
+            &format!("PT-{number}"),
+        );
+        drop(access.try_lock(&key));
+        begin(&access, CredentialKind::Ticket, &key);
         access
-            .find(Kind::Ticket, &key, &LIFETIMES)
+            .find(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .map(|found| found.1)
     };
@@ -224,19 +247,24 @@ fn a_store_that_was_removed_is_let_go_of() {
     // One that is under way can tell neither what is known nor what was flushed.
     let under_way = site.open();
     std::fs::remove_dir_all(&state).unwrap();
-    let key = under_way.key(Kind::Ticket, "imap://m", &POLICY, "PT-3");
+    let key = under_way.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-3");
     let unreadable = Some(Reason::SessionsUnreadable);
     let reason = |failure: Failure| failure.reason();
-    let opening = under_way.opening("CASPT", "imap://m");
-    assert_eq!(opening.err().map(reason), unreadable);
-    let found = under_way.find(Kind::Ticket, &key, &LIFETIMES);
+    let origin = under_way.origin("CASPT", "imap://m");
+    assert_eq!(origin.err().map(reason), unreadable);
+    let found = under_way.find(CredentialKind::Ticket, &key, &LIFETIMES);
     assert_eq!(found.err().map(reason), unreadable);
     assert!(site.sessions.is_outdated());
     drop(under_way);
     assert_eq!(begun(4), Some(Source::Host));
     let access = site.open();
-    let first = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-    assert_eq!(access.find(Kind::Ticket, &first, &LIFETIMES).unwrap(), None);
+    let first = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
+    assert_eq!(
+        access
+            .find(CredentialKind::Ticket, &first, &LIFETIMES)
+            .unwrap(),
+        None
+    );
     assert!(site.log.lines()[0].1.contains("was removed, replaced"));
 }
 
@@ -247,7 +275,7 @@ fn a_store_that_cannot_be_opened_anew_is_another_trouble_with_another_remedy() {
     let site = site(&state);
     let use_it = || {
         let access = site.open();
-        drop(access.claim(&access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1")));
+        drop(access.try_lock(&access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1")));
     };
     use_it();
     std::fs::rename(&state, directory.path().join("aside")).unwrap();
@@ -275,15 +303,24 @@ fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
     }));
     let access = site.open();
     let keys: Vec<Key> = (0..1_500)
-        .map(|number| access.key(Kind::Ticket, "imap://m", &POLICY, &format!("PT-{number}")))
+        .map(|number| {
+            access.key(
+                CredentialKind::Ticket,
+                "imap://m",
+                &POLICY,
+                &format!("PT-{number}"),
+            )
+        })
         .collect();
     for key in &keys {
-        begin(&access, Kind::Ticket, key);
+        begin(&access, CredentialKind::Ticket, key);
     }
     let from = |source| {
-        let found = keys
-            .iter()
-            .filter_map(|key| access.find(Kind::Ticket, key, &LIFETIMES).unwrap());
+        let found = keys.iter().filter_map(|key| {
+            access
+                .find(CredentialKind::Ticket, key, &LIFETIMES)
+                .unwrap()
+        });
         found.filter(|(_, found)| *found == source).count()
     };
     assert!(from(Source::Host) > 100 && from(Source::Memory) > 100);
@@ -299,14 +336,14 @@ fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
     let site = site(directory.path());
     let access = site.open();
     let key = Key::of_test(1);
-    access.refuse(
-        Kind::Ticket,
+    access.insert_negative(
+        CredentialKind::Ticket,
         &key,
         &Failure::new(Reason::ServerTimeout, "late"),
     );
     assert_eq!(access.refusal(&key).unwrap(), None);
     let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
-    access.refuse(Kind::Ticket, &key, &failure);
+    access.insert_negative(CredentialKind::Ticket, &key, &failure);
     assert_eq!(access.refusal(&key).unwrap(), Some((failure, Source::Host)));
     site.clock.advance(Duration::from_secs(30));
     assert_eq!(access.refusal(&key).unwrap(), None);
@@ -316,7 +353,7 @@ fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
 fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, others) = (site(directory.path()), site(directory.path()));
-    let requester = Requester::new(Some("192.0.2.1"), Way::Caspt, Some("alice"));
+    let requester = Requester::new(Some("192.0.2.1"), Channel::Caspt, Some("alice"));
     let timeout = Duration::from_secs(5);
     {
         let access = ours.open();
@@ -366,10 +403,10 @@ fn nothing_of_a_credential_is_in_the_state_directory() {
     let site = site(directory.path());
     let access = site.open();
     let credential = "PT-1234-this-must-not-be-found";
-    let key = access.key(Kind::Ticket, "imap://m", &POLICY, credential);
-    begin(&access, Kind::Ticket, &key);
-    access.refuse(
-        Kind::Ticket,
+    let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, credential);
+    begin(&access, CredentialKind::Ticket, &key);
+    access.insert_negative(
+        CredentialKind::Ticket,
         &key,
         &Failure::new(Reason::TicketRefused, "no"),
     );
@@ -387,15 +424,15 @@ fn tokens_evict_no_tickets() {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());
     let access = site.open();
-    let ticket = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-    begin(&access, Kind::Ticket, &ticket);
+    let ticket = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
+    begin(&access, CredentialKind::Ticket, &ticket);
     for number in 0..200 {
-        let key = access.key(Kind::Token, "", &POLICY, &number.to_string());
-        begin(&access, Kind::Token, &key);
+        let key = access.key(CredentialKind::Token, "", &POLICY, &number.to_string());
+        begin(&access, CredentialKind::Token, &key);
     }
     assert!(
         access
-            .find(Kind::Ticket, &ticket, &LIFETIMES)
+            .find(CredentialKind::Ticket, &ticket, &LIFETIMES)
             .unwrap()
             .is_some()
     );
@@ -406,23 +443,25 @@ fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());
     let access = site.open();
-    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
-    begin(&access, Kind::Ticket, &key);
+    let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
+    begin(&access, CredentialKind::Ticket, &key);
     let locks = Locks::new(directory.path().join("locks"));
     let held = locks.try_lock(What::Writing).unwrap().unwrap();
     for _ in 0..4 {
         site.clock.advance(Duration::from_secs(1_500));
         assert!(
             access
-                .find(Kind::Ticket, &key, &LIFETIMES)
+                .find(CredentialKind::Ticket, &key, &LIFETIMES)
                 .unwrap()
                 .is_some()
         );
     }
     drop(held);
     // Written again, it is the host's.
-    begin(&access, Kind::Ticket, &key);
-    let found = access.find(Kind::Ticket, &key, &LIFETIMES).unwrap();
+    begin(&access, CredentialKind::Ticket, &key);
+    let found = access
+        .find(CredentialKind::Ticket, &key, &LIFETIMES)
+        .unwrap();
     assert_eq!(found, Some((alice(), Source::Host)));
 }
 
@@ -431,11 +470,11 @@ fn what_memory_had_to_take_hides_nothing_that_is_alive() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, others) = (site(directory.path()), site(directory.path()));
     let access = ours.open();
-    let key = access.key(Kind::Ticket, "imap://m", &POLICY, "PT-1");
+    let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
     let failure = Failure::new(Reason::TicketRefused, "no");
     let locks = Locks::new(directory.path().join("locks"));
     let held = locks.try_lock(What::Writing).unwrap();
-    access.refuse(Kind::Ticket, &key, &failure);
+    access.insert_negative(CredentialKind::Ticket, &key, &failure);
     assert_eq!(access.refusal(&key).unwrap().unwrap().1, Source::Memory);
     drop(held);
     ours.clock.advance(Duration::from_secs(40));
@@ -443,7 +482,9 @@ fn what_memory_had_to_take_hides_nothing_that_is_alive() {
     drop(access);
     drop(ours.sessions);
     others.clock.advance(Duration::from_secs(40));
-    others.open().refuse(Kind::Ticket, &key, &failure);
+    others
+        .open()
+        .insert_negative(CredentialKind::Ticket, &key, &failure);
     assert_eq!(
         others.open().refusal(&key).unwrap().unwrap().1,
         Source::Host

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 
 use super::backend::{Change, Table, Tier};
 use super::cache_key::Key;
-use super::handle::Access;
+use super::handle::SessionCacheHandle;
 use super::{Consequence, Source};
 use crate::error::{Failure, Reason};
 use crate::metrics::counters::Counters;
 use crate::state_dir::StoreError;
 
-impl Access<'_> {
+impl SessionCacheHandle<'_> {
     /// What `read` makes of the record of `key`, in the first tier of which it makes
     /// anything.
     ///

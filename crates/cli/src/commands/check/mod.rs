@@ -68,7 +68,7 @@ use context::Subject;
 use diagnostic::{Finding, Report, Severity};
 use offered_mechanisms::{Offer, Offered};
 use risks::{Context, Version};
-use sso_core::config::{Config, Fault, Options};
+use sso_core::config::{Config, ConfigError, Options};
 use targets::{Target, check_service, find_cyrus_conf, of_sasl, targets};
 use unused_options::{check_names, without_effect};
 
@@ -156,7 +156,7 @@ pub(crate) struct Examined {
     conf: ConfFile,
     flaws: Vec<Flaw>,
     config: Config,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigError>,
 }
 
 impl Examined {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::term::console::{Console, plain};
 use crate::term::prompt;
 use sso_core::config::Config;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 
 /// The longest credential that is read, in bytes: much longer than any that is taken.
 const LONGEST: u64 = 1 << 20;
@@ -57,23 +57,23 @@ impl Given {
     ///
     /// # Errors
     /// What would have to be set.
-    pub(crate) fn kind(&self, config: &Config, prefix: &str) -> Result<Kind, String> {
-        let meant = Kind::of_password(&self.0);
+    pub(crate) fn kind(&self, config: &Config, prefix: &str) -> Result<CredentialKind, String> {
+        let meant = CredentialKind::of_password(&self.0);
         match (meant, config.cas.is_some(), config.jwt.is_some()) {
             (_, false, false) => Err(format!(
                 "neither {prefix}caspt_url nor {prefix}jwt_keys is set; set one"
             )),
-            (Some(Kind::Ticket), false, _) => Err(format!(
+            (Some(CredentialKind::Ticket), false, _) => Err(format!(
                 "this is a ticket, and {prefix}caspt_url is not set"
             )),
-            (Some(Kind::Token), _, false) => {
+            (Some(CredentialKind::Token), _, false) => {
                 Err(format!("this is a token, and {prefix}jwt_keys is not set"))
             }
             (Some(kind), _, _) => Ok(kind),
-            (None, true, false) => Ok(Kind::Ticket),
-            (None, false, true) => Ok(Kind::Token),
-            (None, true, true) if self.0.contains(&b'.') => Ok(Kind::Token),
-            (None, true, true) => Ok(Kind::Ticket),
+            (None, true, false) => Ok(CredentialKind::Ticket),
+            (None, false, true) => Ok(CredentialKind::Token),
+            (None, true, true) if self.0.contains(&b'.') => Ok(CredentialKind::Token),
+            (None, true, true) => Ok(CredentialKind::Ticket),
         }
     }
 

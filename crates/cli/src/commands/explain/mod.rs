@@ -25,8 +25,8 @@ use crate::privileges::{as_somebody_else, become_user, host_name, host_names_of}
 use crate::term::console::Console;
 use credential_input::Given;
 use report::Report;
-use sso_core::auth::{Attempt, Engine, Verdict};
-use sso_core::credential::{Credential, Kind};
+use sso_core::auth::{Attempt, Authenticator, Verdict};
+use sso_core::credential::{Credential, CredentialKind};
 use sso_core::error::Failure;
 use sso_core::platform::clock::SystemClock;
 use sso_core::platform::deadline::Deadline;
@@ -122,10 +122,10 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         Format::Sasl => "smtp",
     });
     let ways = login_paths::of_kind(&conf, &config, kind);
-    let engine = Engine::observing(config, Arc::new(SystemClock));
+    let authenticator = Authenticator::read_only(config, Arc::new(SystemClock));
     let case = Case {
         mechanism: ways.first().copied().unwrap_or(usual_mechanism(kind)),
-        service: engine.service(kind, service, &host),
+        service: authenticator.service(kind, service, &host),
         names: Names {
             of_host: host_names_of(&conf, service),
             claimed: arguments.user.clone(),
@@ -133,7 +133,7 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         client: arguments.client.clone(),
         seen: RefCell::default(),
         notes: RefCell::new(note.into_iter().collect()),
-        engine,
+        authenticator,
         kind,
     };
     if ways.is_empty() {
@@ -151,8 +151,8 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
 
 /// A credential before the judge, and all that was seen of it.
 pub(crate) struct Case {
-    engine: Engine,
-    kind: Kind,
+    authenticator: Authenticator,
+    kind: CredentialKind,
     /// The mechanism by which it would come.
     mechanism: &'static str,
     service: String,
@@ -177,14 +177,14 @@ impl Case {
         let credential = Credential::parse(self.kind, given.bytes());
         let told = |_: Option<&_>| {
             let wanted = match self.kind {
-                Kind::Ticket => "PT- or ST-, 5 to 256 visible characters of ASCII",
-                Kind::Token => "three parts of base64url, at most 21847 bytes",
+                CredentialKind::Ticket => "PT- or ST-, 5 to 256 visible characters of ASCII",
+                CredentialKind::Token => "three parts of base64url, at most 21847 bytes",
             };
             Told::found(format!("{} bytes", given.bytes().len())).wanted(wanted)
         };
         // Of a token more is told when it is taken apart.
         let credential = match (credential, self.kind) {
-            (Ok(credential), Kind::Token) => Ok(credential),
+            (Ok(credential), CredentialKind::Token) => Ok(credential),
             (parsed, _) => witness.see(Step::Form, told, parsed),
         };
         match credential {
@@ -199,20 +199,22 @@ impl Case {
         witness: Witness<'_>,
         may_spend: &mut dyn FnMut(&str) -> bool,
     ) -> Conclusion {
-        let known = self.attempt(witness, |attempt| self.engine.recall(credential, attempt));
+        let known = self.attempt(witness, |attempt| {
+            self.authenticator.peek(credential, attempt)
+        });
         let (known, has_host) = match known {
             Ok(known) => known,
             Err(failure) => return Conclusion::of(failure),
         };
         self.tell_session(known.as_ref(), has_host, witness);
-        let is_ticket = self.kind == Kind::Ticket;
+        let is_ticket = self.kind == CredentialKind::Ticket;
         if is_ticket && known.is_none() && !may_spend(&self.question()) {
             return Conclusion::NOT_ASKED;
         }
         let start = Instant::now();
         let anew = (!is_ticket || known.is_none()).then(|| {
             self.attempt(witness, |attempt| {
-                self.engine.decide_anew(credential, attempt)
+                self.authenticator.validate_uncached(credential, attempt)
             })
         });
         let elapsed = start.elapsed();
@@ -224,7 +226,7 @@ impl Case {
         let Some(verdict) = known.or(anew) else {
             return Conclusion::NOT_ASKED;
         };
-        let users = self.engine.users();
+        let users = self.authenticator.users();
         let named = |user: SessionUser| self.names.judge(users, user.principal.as_str(), witness);
         Conclusion {
             user: Some(verdict.result.and_then(named)),
@@ -261,13 +263,13 @@ impl Case {
 
     /// What is asked before CAS is.
     fn question(&self) -> String {
-        let cas = self.engine.cas().and_then(|cas| cas.urls.first());
+        let cas = self.authenticator.cas().and_then(|cas| cas.urls.first());
         let cas = cas.map(ToString::to_string).unwrap_or_default();
         format!("CAS uses a ticket up by being asked about it. Ask {cas}?")
     }
 
     fn attempt<T>(&self, witness: Witness<'_>, with: impl FnOnce(&Attempt<'_>) -> T) -> T {
-        let patience = self.engine.timeout(self.kind).unwrap_or_default();
+        let patience = self.authenticator.timeout(self.kind).unwrap_or_default();
         let deadline = Deadline::new(patience, &|| false);
         with(&Attempt {
             mechanism: self.mechanism,
@@ -282,15 +284,15 @@ impl Case {
 }
 
 /// The mechanism by which credentials of a kind usually come.
-fn usual_mechanism(kind: Kind) -> &'static str {
+fn usual_mechanism(kind: CredentialKind) -> &'static str {
     match kind {
-        Kind::Ticket => "CASPT",
-        Kind::Token => "OAUTHBEARER",
+        CredentialKind::Ticket => "CASPT",
+        CredentialKind::Token => "OAUTHBEARER",
     }
 }
 
 /// Why no credential of a kind can reach the plugin, and what to do about it.
-fn not_offered(place: &Place, conf: &ConfFile, kind: Kind) -> String {
+fn not_offered(place: &Place, conf: &ConfFile, kind: CredentialKind) -> String {
     let list = conf.written("mech_list");
     let suffix = format!("_{}mech_list", conf.format().prefix());
     let offers = |service: &&str| {
@@ -306,8 +308,8 @@ fn not_offered(place: &Place, conf: &ConfFile, kind: Kind) -> String {
         None => format!("add {} to {list}", usual_mechanism(kind)),
     };
     let names = match kind {
-        Kind::Ticket => "CASPT",
-        Kind::Token => "OAUTHBEARER or XOAUTH2",
+        CredentialKind::Ticket => "CASPT",
+        CredentialKind::Token => "OAUTHBEARER or XOAUTH2",
     };
     format!(
         "{list} lacks {names}, so this service does not offer it, and nothing was asked; {remedy}"

@@ -12,8 +12,8 @@ use super::verdict::Conclusion;
 use super::{Case, deciding};
 use crate::commands::Status;
 use crate::term::console::{Console, styled};
-use sso_core::auth::login_event::Decision;
-use sso_core::credential::Kind;
+use sso_core::auth::login_event::LoginEvent;
+use sso_core::credential::CredentialKind;
 use sso_core::error;
 use sso_core::error::Failure;
 use sso_core::trace::{Outcome, Step};
@@ -47,8 +47,8 @@ impl Report {
         let harmless = |text: &str| given.harmless(text);
         let mechanism = case.mechanism;
         let kind = match case.kind {
-            Kind::Ticket => "ticket",
-            Kind::Token => "token",
+            CredentialKind::Ticket => "ticket",
+            CredentialKind::Token => "token",
         };
         let seen = case.seen.into_inner();
         let mut lines: Vec<Line> = seen
@@ -90,7 +90,7 @@ impl Report {
             ..
         } = conclusion;
         let failure = user.as_ref().and_then(|user| user.as_ref().err());
-        let decision = user.as_ref().map(|user| Decision {
+        let decision = user.as_ref().map(|user| LoginEvent {
             mechanism,
             service: &case.service,
             client: case.client.as_deref(),
@@ -241,12 +241,12 @@ impl Line {
 }
 
 /// The log's word for a failure, and its exit status.
-fn of_kind(kind: error::Kind) -> (&'static str, Status) {
+fn of_kind(kind: error::FailureKind) -> (&'static str, Status) {
     match kind {
-        error::Kind::Malformed => ("malformed", Status::Bad),
-        error::Kind::Refused => ("refused", Status::Bad),
-        error::Kind::NotAllowed => ("not_allowed", Status::Bad),
-        error::Kind::Unavailable => ("unavailable", Status::Unusable),
-        error::Kind::Internal => ("failed", Status::Unusable),
+        error::FailureKind::Malformed => ("malformed", Status::Bad),
+        error::FailureKind::Refused => ("refused", Status::Bad),
+        error::FailureKind::NotAllowed => ("not_allowed", Status::Bad),
+        error::FailureKind::Unavailable => ("unavailable", Status::Unusable),
+        error::FailureKind::Internal => ("failed", Status::Unusable),
     }
 }

@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 use sso_core::trace::Step;
 
 /// The steps that lead to a login, in their order.
-pub(crate) fn steps(kind: Kind) -> &'static [Step] {
+pub(crate) fn steps(kind: CredentialKind) -> &'static [Step] {
     match kind {
-        Kind::Ticket => &[
+        CredentialKind::Ticket => &[
             Step::Form,
             Step::Session,
             Step::Server,
@@ -20,7 +20,7 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
             Step::MailUser,
             Step::HostName,
         ],
-        Kind::Token => &[
+        CredentialKind::Token => &[
             Step::Form,
             Step::Session,
             Step::Header,

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::term::console::Console;
 use crate::term::prompt;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 
 /// More than any server takes, in bytes.
 const LONGEST: u64 = 65_536;
@@ -22,7 +22,7 @@ const LONGEST: u64 = 65_536;
 /// A ticket, a token or a password. It prints as what it is, and never itself.
 pub(crate) struct Secret {
     text: Zeroizing<String>,
-    kind: Option<Kind>,
+    kind: Option<CredentialKind>,
 }
 
 impl Secret {
@@ -58,13 +58,13 @@ impl Secret {
             return Err("the credential has several lines; give one, and nothing else".into());
         }
         Ok(Self {
-            kind: Kind::of_password(text.as_bytes()),
+            kind: CredentialKind::of_password(text.as_bytes()),
             text: Zeroizing::new(text.to_owned()),
         })
     }
 
     /// What it is, if it is not a password.
-    pub(crate) fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<CredentialKind> {
         self.kind
     }
 
@@ -109,8 +109,8 @@ impl Secret {
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.kind {
-            Some(Kind::Ticket) => "ticket",
-            Some(Kind::Token) => "token",
+            Some(CredentialKind::Ticket) => "ticket",
+            Some(CredentialKind::Token) => "token",
             None => return f.write_str("‹password›"),
         };
         write!(f, "‹{name}, {} bytes, sha256 ", self.text.len())?;
@@ -143,9 +143,12 @@ mod tests {
         for text in ["PT-12345", "PT-12345\n", "PT-12345\r\n"] {
             let secret = of(text).unwrap();
             assert_eq!(secret.expose(), "PT-12345");
-            assert_eq!(secret.kind(), Some(Kind::Ticket));
+            assert_eq!(secret.kind(), Some(CredentialKind::Ticket));
         }
-        assert_eq!(of("e30.e30.c2ln").unwrap().kind(), Some(Kind::Token));
+        assert_eq!(
+            of("e30.e30.c2ln").unwrap().kind(),
+            Some(CredentialKind::Token)
+        );
         for text in ["", "\n", "PT-12345\n\n", "PT-1234\nPT-1235", "a\0b"] {
             assert!(of(text).is_err(), "{text:?}");
         }

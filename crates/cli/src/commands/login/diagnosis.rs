@@ -175,7 +175,7 @@ mod tests {
     use crate::commands::login::mechanism::Names;
     use crate::commands::login::server_addr::Protocol;
     use crate::term::console::Console;
-    use sso_core::error::Kind;
+    use sso_core::error::FailureKind;
     use sso_core::protocol::{Hint, caspt, oauthbearer, xoauth2};
 
     fn ending(text: &str, challenge: Option<String>, was_good: bool) -> Ending {
@@ -208,7 +208,11 @@ mod tests {
     #[test]
     fn every_word_of_the_plugin_is_explained() {
         let hint = Hint::default();
-        for kind in [Kind::Malformed, Kind::Refused, Kind::NotAllowed] {
+        for kind in [
+            FailureKind::Malformed,
+            FailureKind::Refused,
+            FailureKind::NotAllowed,
+        ] {
             for challenge in [
                 caspt::challenge(kind, "https://cas/", "imap://mail"),
                 oauthbearer::challenge(kind, &hint),
@@ -220,7 +224,7 @@ mod tests {
                 assert!(!ending.means.contains("does not say why"), "{kind:?}");
             }
         }
-        let again = caspt::challenge(Kind::Refused, "https://cas/", "imap://mail");
+        let again = caspt::challenge(FailureKind::Refused, "https://cas/", "imap://mail");
         let again = ending("NO", again, true);
         assert!(again.means.contains("sso_state_dir"), "{}", again.means);
     }

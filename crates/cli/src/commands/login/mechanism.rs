@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::credential_input::Secret;
 use super::server_addr::Protocol;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 
 /// How the credential is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,10 +33,10 @@ pub(crate) enum Mechanism {
 
 impl Mechanism {
     /// The one that the credential is for.
-    pub(crate) fn of_kind(kind: Kind) -> Self {
+    pub(crate) fn of_kind(kind: CredentialKind) -> Self {
         match kind {
-            Kind::Ticket => Self::Caspt,
-            Kind::Token => Self::OauthBearer,
+            CredentialKind::Ticket => Self::Caspt,
+            CredentialKind::Token => Self::OauthBearer,
         }
     }
 

@@ -13,7 +13,7 @@ use super::times::{Present, in_words};
 use crate::commands::Status;
 use crate::imapd_conf::Place;
 use crate::term::console::Console;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 use sso_core::platform::clock::SystemClock;
 use sso_core::platform::log::quoted;
 use sso_core::session_cache::Listed;
@@ -109,8 +109,8 @@ fn object(
         "user": site.user(listed),
         "principal": listed.user.principal.as_str(),
         "credential": match listed.kind {
-            Kind::Ticket => "ticket",
-            Kind::Token => "token",
+            CredentialKind::Ticket => "ticket",
+            CredentialKind::Token => "token",
         },
         "mechanism": listed.mechanism,
         "service": listed.service,

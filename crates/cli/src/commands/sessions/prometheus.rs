@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::snapshot::{Stats, Sums, outcomes, word};
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 use sso_core::error::Reason;
 use sso_core::metrics::{CREDENTIALS, Counters, Decider};
 use sso_core::session_cache::Usage;
@@ -87,7 +87,7 @@ fn write_validations(text: &mut String, counters: &Counters) -> std::fmt::Result
     let help = "How long CAS takes to answer for a ticket, and how long it takes to verify a \
                 token, with what had to be asked for that.";
     head(text, name, "histogram", help)?;
-    for kind in [Kind::Ticket, Kind::Token] {
+    for kind in [CredentialKind::Ticket, CredentialKind::Token] {
         let durations = counters.validations(kind);
         let credential = word(Some(kind));
         let label = format!("credential=\"{credential}\"");
@@ -144,7 +144,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let counters = Counters::open_or_make(directory.path()).unwrap();
         for millis in [2, 3, 90_000] {
-            counters.count_validation(Kind::Ticket, Duration::from_millis(millis));
+            counters.count_validation(CredentialKind::Ticket, Duration::from_millis(millis));
         }
         let text = text(&Stats {
             counters: Some(counters),

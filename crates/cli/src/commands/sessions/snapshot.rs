@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 use sso_core::error;
 use sso_core::error::Reason;
 use sso_core::metrics::{CREDENTIALS, Counters, Decider};
@@ -15,10 +15,10 @@ pub(crate) struct Stats {
 }
 
 /// The word for what a credential is.
-pub(crate) fn word(kind: Option<Kind>) -> &'static str {
+pub(crate) fn word(kind: Option<CredentialKind>) -> &'static str {
     match kind {
-        Some(Kind::Ticket) => "ticket",
-        Some(Kind::Token) => "token",
+        Some(CredentialKind::Ticket) => "ticket",
+        Some(CredentialKind::Token) => "token",
         None => "none",
     }
 }
@@ -28,14 +28,18 @@ pub(crate) struct Sums<'c>(pub(crate) &'c Counters);
 
 impl Sums<'_> {
     /// Of a credential, what it came to.
-    pub(crate) fn of_outcome(&self, kind: Option<Kind>, outcome: Option<error::Kind>) -> u64 {
+    pub(crate) fn of_outcome(
+        &self,
+        kind: Option<CredentialKind>,
+        outcome: Option<error::FailureKind>,
+    ) -> u64 {
         let has_it = |failure: &Option<Reason>| failure.map(Reason::kind) == outcome;
         let failures = failures().filter(has_it);
         failures.map(|failure| self.of(kind, None, failure)).sum()
     }
 
     /// Of a credential, what decided, whatever it came to.
-    pub(crate) fn of_decider(&self, kind: Option<Kind>, decider: Decider) -> u64 {
+    pub(crate) fn of_decider(&self, kind: Option<CredentialKind>, decider: Decider) -> u64 {
         failures()
             .map(|failure| self.0.logins(kind, decider, failure))
             .sum()
@@ -47,7 +51,12 @@ impl Sums<'_> {
         CREDENTIALS.into_iter().map(of).sum()
     }
 
-    fn of(&self, kind: Option<Kind>, decider: Option<Decider>, failure: Option<Reason>) -> u64 {
+    fn of(
+        &self,
+        kind: Option<CredentialKind>,
+        decider: Option<Decider>,
+        failure: Option<Reason>,
+    ) -> u64 {
         let deciders = Decider::ALL.into_iter();
         let meant = deciders.filter(|one| decider.is_none_or(|decider| decider == *one));
         meant
@@ -62,7 +71,7 @@ pub(crate) fn failures() -> impl Iterator<Item = Option<Reason>> {
 }
 
 /// What a login may come to: accepted, or one of the kinds of failures.
-pub(crate) fn outcomes() -> impl Iterator<Item = (Option<error::Kind>, &'static str)> {
-    let failures = error::Kind::ALL.into_iter();
+pub(crate) fn outcomes() -> impl Iterator<Item = (Option<error::FailureKind>, &'static str)> {
+    let failures = error::FailureKind::ALL.into_iter();
     std::iter::once((None, "accepted")).chain(failures.map(|kind| (Some(kind), kind.code())))
 }

@@ -12,7 +12,7 @@ use super::{prometheus, table};
 use crate::commands::Status;
 use crate::imapd_conf::Place;
 use crate::term::console::Console;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 use sso_core::error::Reason;
 use sso_core::metrics::{CREDENTIALS, Counters, Decider, Durations};
 
@@ -91,7 +91,7 @@ impl Stats {
                     }
                 }
             }
-            for kind in [Kind::Ticket, Kind::Token] {
+            for kind in [CredentialKind::Ticket, CredentialKind::Token] {
                 validations[word(Some(kind))] = seconds(&counters.validations(kind));
             }
         }
@@ -113,7 +113,7 @@ impl Stats {
     fn write(&self, console: &mut Console) {
         if let Some(counters) = &self.counters {
             let sums = Sums(counters);
-            let row = |name: &str, of: &dyn Fn(Option<Kind>) -> u64| {
+            let row = |name: &str, of: &dyn Fn(Option<CredentialKind>) -> u64| {
                 let [tickets, tokens, none] = CREDENTIALS.map(|kind| of(kind).to_string());
                 [name.to_owned(), tickets, tokens, none]
             };
@@ -182,7 +182,10 @@ fn write_validations(console: &mut Console, counters: &Counters) {
         let count = durations.count().to_string();
         [name.to_owned(), count, half, most, nearly_all, all]
     };
-    let rows = [row(Kind::Ticket, "tickets"), row(Kind::Token, "tokens")];
+    let rows = [
+        row(CredentialKind::Ticket, "tickets"),
+        row(CredentialKind::Token, "tokens"),
+    ];
     console.line("");
     let heads = [
         "VALIDATIONS",

@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
 use crate::imapd_conf::Place;
 use crate::privileges::host_names;
 use sso_core::config::Config;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 use sso_core::policy::host_names::HostNames;
 use sso_core::session_cache::{Lifetimes, Listed, Store};
 
@@ -64,10 +64,10 @@ impl Site {
     }
 
     /// How long sessions of a kind live.
-    pub(crate) fn lifetimes(&self, kind: Kind) -> Lifetimes {
+    pub(crate) fn lifetimes(&self, kind: CredentialKind) -> Lifetimes {
         match (kind, &self.config.cas) {
-            (Kind::Ticket, Some(cas)) => Lifetimes::of_tickets(cas),
-            _ => Lifetimes::OF_BOUNDS,
+            (CredentialKind::Ticket, Some(cas)) => Lifetimes::of_tickets(cas),
+            _ => Lifetimes::UNLIMITED,
         }
     }
 

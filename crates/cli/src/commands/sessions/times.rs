@@ -7,11 +7,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use sso_core::platform::clock::{Clock, Moment, WallTime};
+use sso_core::platform::clock::{BootTime, Clock, WallTime};
 
 /// The present, by both clocks.
 pub(crate) struct Present {
-    pub(crate) moment: Moment,
+    pub(crate) moment: BootTime,
     pub(crate) wall: WallTime,
 }
 
@@ -24,7 +24,7 @@ impl Present {
     }
 
     /// When a moment of the past was, in UTC to the second.
-    pub(crate) fn time_of(&self, moment: Moment) -> String {
+    pub(crate) fn time_of(&self, moment: BootTime) -> String {
         let ago = self.moment.since(moment).unwrap_or_default();
         let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
         in_utc(self.wall.as_millis().saturating_sub(ago))
@@ -80,10 +80,10 @@ mod tests {
     #[test]
     fn moments_become_times_of_the_wall_clock() {
         let present = Present {
-            moment: Moment::from_millis(90_000),
+            moment: BootTime::from_millis(90_000),
             wall: WallTime::from_millis(1_795_360_512_345),
         };
-        let opened = present.time_of(Moment::from_millis(60_000));
+        let opened = present.time_of(BootTime::from_millis(60_000));
         assert_eq!(opened, "2026-11-22T15:14:42Z");
         let end = present.time_in(Duration::from_secs(8 * 3_600));
         assert_eq!(end, "2026-11-22T23:15:12Z");

@@ -18,11 +18,11 @@ use super::jwk_set::Secrets;
 use super::key_set::KeySet;
 use super::pem;
 use crate::error::{Failure, Reason};
-use crate::platform::clock::Moment;
+use crate::platform::clock::BootTime;
 use crate::platform::file_permissions;
 use crate::platform::log::{Level, Log, quoted};
 
-/// How long a look at the files holds: looking costs as much as a session.
+/// How long a look at the files revalidate_at: looking costs as much as a session.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The longest file of keys that is read, in bytes, and how many there may be.
@@ -38,7 +38,7 @@ pub(crate) struct Files {
 }
 
 struct Found {
-    looked: Moment,
+    looked: BootTime,
     stamps: Vec<Stamp>,
     set: Arc<KeySet>,
 }
@@ -75,7 +75,7 @@ impl Files {
     ///
     /// # Errors
     /// [`Reason::KeysUnusable`].
-    pub(crate) fn current(&self, now: Moment, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+    pub(crate) fn current(&self, now: BootTime, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
         self.look(now, LOOK, log)
     }
 
@@ -83,7 +83,7 @@ impl Files {
     ///
     /// # Errors
     /// [`Reason::KeysUnusable`].
-    pub(crate) fn newest(&self, now: Moment, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+    pub(crate) fn newest(&self, now: BootTime, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
         self.look(now, Duration::ZERO, log)
     }
 
@@ -111,10 +111,17 @@ impl Files {
         format!("{} has no key that could be used", self.path.display())
     }
 
-    fn look(&self, now: Moment, holds: Duration, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
+    fn look(
+        &self,
+        now: BootTime,
+        revalidate_at: Duration,
+        log: &dyn Log,
+    ) -> Result<Arc<KeySet>, Failure> {
         let mut found = self.found.lock();
         if let Some(found) = &*found
-            && now.since(found.looked).is_some_and(|age| age < holds)
+            && now
+                .since(found.looked)
+                .is_some_and(|age| age < revalidate_at)
         {
             return self.usable(&found.set);
         }
@@ -272,8 +279,8 @@ mod tests {
         ::pem::encode(&::pem::Pem::new("HMAC KEY", vec![byte; length]))
     }
 
-    fn at(milliseconds: u64) -> Moment {
-        Moment::from_millis(10_000 + milliseconds)
+    fn at(milliseconds: u64) -> BootTime {
+        BootTime::from_millis(10_000 + milliseconds)
     }
 
     #[test]

@@ -19,10 +19,10 @@ use crate::error::{Failure, Reason};
 use crate::jwt::json;
 use crate::jwt::json::Json;
 use crate::net::http_client::Client;
-use crate::platform::clock::Moment;
+use crate::platform::clock::BootTime;
 use crate::platform::deadline::Deadline;
 use crate::platform::log::{Level, Log, quoted};
-use crate::session_cache::{Access, Claim};
+use crate::session_cache::{SessionCacheHandle, ValidationLock};
 
 /// The longest answer taken, in bytes: several times the longest seen.
 const LONGEST: usize = 256 << 10;
@@ -54,9 +54,9 @@ pub(crate) struct Published {
 #[derive(Clone)]
 pub(crate) struct Dated {
     pub(crate) set: Arc<KeySet>,
-    fetched: Moment,
+    fetched: BootTime,
     /// Until when what it says need not be asked again.
-    pub(crate) holds: Moment,
+    pub(crate) revalidate_at: BootTime,
 }
 
 impl Published {
@@ -79,7 +79,7 @@ impl Published {
     /// Why there are none.
     pub(crate) fn current(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         deadline: &Deadline<'_>,
         log: &dyn Log,
     ) -> Result<Dated, Failure> {
@@ -99,7 +99,7 @@ impl Published {
                 let failure = Failure::new(Reason::ServerAvoided, avoided);
                 return self.last(sessions, &place, state, log).ok_or(failure);
             }
-            let claim = match sessions.claim(&place.state) {
+            let claim = match sessions.try_lock(&place.state) {
                 Some(claim) => claim,
                 // Somebody is asking, and may be slow, or stopped: nobody waits
                 // for that who need not.
@@ -124,7 +124,7 @@ impl Published {
     }
 
     /// Where they are, and how old, for people.
-    pub(crate) fn place(&self, dated: Option<&Dated>, now: Moment) -> String {
+    pub(crate) fn place(&self, dated: Option<&Dated>, now: BootTime) -> String {
         let address = match &self.at {
             KeysAt::Discovery { document, .. } => format!("{document} (jwks_uri)"),
             KeysAt::Url(url) => url.to_string(),
@@ -149,7 +149,7 @@ impl Published {
     pub(crate) fn newer(
         &self,
         old: &Dated,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         deadline: &Deadline<'_>,
         log: &dyn Log,
     ) -> Result<Option<Dated>, Failure> {
@@ -167,7 +167,7 @@ impl Published {
                 }
                 return Ok(None);
             }
-            let Some(claim) = sessions.claim(&place.state) else {
+            let Some(claim) = sessions.try_lock(&place.state) else {
                 deadline.nap(LOOK)?;
                 continue;
             };
@@ -187,10 +187,10 @@ impl Published {
     /// Asks the issuer, and tells the other processes what came of it.
     fn fetch(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         place: &Place,
         state: State,
-        claim: Claim,
+        claim: ValidationLock,
         deadline: &Deadline<'_>,
         log: &dyn Log,
     ) -> Result<Dated, Failure> {
@@ -291,7 +291,7 @@ impl Published {
     /// The set that the host keeps, as this process last read it or anew.
     fn kept(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         place: &Place,
         state: State,
         log: &dyn Log,
@@ -314,7 +314,7 @@ impl Published {
     /// The set that is kept, if it may still serve though the issuer is silent.
     fn last(
         &self,
-        sessions: &Access<'_>,
+        sessions: &SessionCacheHandle<'_>,
         place: &Place,
         state: State,
         log: &dyn Log,
@@ -325,15 +325,18 @@ impl Published {
         }
         let dated = self.kept(sessions, place, state, log)?;
         // Not for long: the issuer may be back.
-        let holds = now.plus(PAUSE);
-        Some(Dated { holds, ..dated })
+        let revalidate_at = now.plus(PAUSE);
+        Some(Dated {
+            revalidate_at,
+            ..dated
+        })
     }
 
-    fn remember(&self, set: KeySet, fetched: Moment) -> Dated {
+    fn remember(&self, set: KeySet, fetched: BootTime) -> Dated {
         let dated = Dated {
             set: Arc::new(set),
             fetched,
-            holds: fetched.plus(self.refresh),
+            revalidate_at: fetched.plus(self.refresh),
         };
         *self.read.lock() = Some(dated.clone());
         dated

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use crate::platform::clock::Moment;
-use crate::session_cache::{Access, Key};
+use crate::platform::clock::BootTime;
+use crate::session_cache::{Key, SessionCacheHandle};
 
 /// Where a copy is kept.
 pub(crate) struct Place {
@@ -19,18 +19,18 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     /// When the set that is kept was got.
-    pub(crate) fetched: Moment,
+    pub(crate) fetched: BootTime,
     /// When it was last tried in vain, if that was after it was got.
-    pub(crate) failed: Moment,
+    pub(crate) failed: BootTime,
     /// When it was last asked for because of a key that was not in it.
-    pub(crate) asked: Moment,
+    pub(crate) asked: BootTime,
 }
 
-const NEVER: Moment = Moment::from_millis(0);
+const NEVER: BootTime = BootTime::from_millis(0);
 
 impl Place {
     /// The place of what is called `name`.
-    pub(crate) fn new(sessions: &Access<'_>, name: &str) -> Self {
+    pub(crate) fn new(sessions: &SessionCacheHandle<'_>, name: &str) -> Self {
         Self {
             state: sessions.note_key(&format!("state of {name}")),
             set: sessions.note_key(&format!("keys of {name}")),
@@ -38,7 +38,7 @@ impl Place {
     }
 
     /// The state, or that of an issuer that was never asked.
-    pub(crate) fn state(&self, sessions: &Access<'_>) -> State {
+    pub(crate) fn state(&self, sessions: &SessionCacheHandle<'_>) -> State {
         let note = sessions.note(&self.state);
         note.and_then(|note| State::decode(&note)).unwrap_or(State {
             fetched: NEVER,
@@ -48,17 +48,23 @@ impl Place {
     }
 
     /// The set, and when it was got.
-    pub(crate) fn set(&self, sessions: &Access<'_>) -> Option<(Moment, Vec<u8>)> {
+    pub(crate) fn set(&self, sessions: &SessionCacheHandle<'_>) -> Option<(BootTime, Vec<u8>)> {
         let note = sessions.note(&self.set)?;
         let (fetched, set) = note.split_first_chunk()?;
         Some((
-            Moment::from_millis(u64::from_be_bytes(*fetched)),
+            BootTime::from_millis(u64::from_be_bytes(*fetched)),
             set.to_vec(),
         ))
     }
 
     /// Keeps a set that was got at `now`. Before the state says so, it is there.
-    pub(crate) fn keep(&self, sessions: &Access<'_>, state: State, now: Moment, set: &[u8]) {
+    pub(crate) fn keep(
+        &self,
+        sessions: &SessionCacheHandle<'_>,
+        state: State,
+        now: BootTime,
+        set: &[u8],
+    ) {
         let note = [&now.as_millis().to_be_bytes()[..], set].concat();
         sessions.put_note(&self.set, note);
         let state = State {
@@ -70,7 +76,7 @@ impl Place {
     }
 
     /// Notes that it was tried in vain at `now`.
-    pub(crate) fn fail(&self, sessions: &Access<'_>, state: State, now: Moment) {
+    pub(crate) fn fail(&self, sessions: &SessionCacheHandle<'_>, state: State, now: BootTime) {
         let state = State {
             failed: now,
             ..state
@@ -81,12 +87,12 @@ impl Place {
 
 impl State {
     /// Whether the set that is kept is younger than `age` at `now`.
-    pub(crate) fn is_younger(&self, age: Duration, now: Moment) -> bool {
+    pub(crate) fn is_younger(&self, age: Duration, now: BootTime) -> bool {
         within(self.fetched, age, now)
     }
 
     /// Whether the last attempt was in vain, and less than `pause` ago.
-    pub(crate) fn has_failed_within(&self, pause: Duration, now: Moment) -> bool {
+    pub(crate) fn has_failed_within(&self, pause: Duration, now: BootTime) -> bool {
         within(self.failed, pause, now)
     }
 
@@ -96,7 +102,7 @@ impl State {
     }
 
     /// Whether it was asked for an unknown key less than `pause` ago.
-    pub(crate) fn was_asked_within(&self, pause: Duration, now: Moment) -> bool {
+    pub(crate) fn was_asked_within(&self, pause: Duration, now: BootTime) -> bool {
         within(self.asked, pause, now)
     }
 
@@ -109,7 +115,7 @@ impl State {
     pub(crate) fn decode(note: &[u8]) -> Option<Self> {
         let mut moments = note.chunks_exact(8).map(|bytes| {
             let bytes = bytes.try_into().unwrap_or_default();
-            Moment::from_millis(u64::from_be_bytes(bytes))
+            BootTime::from_millis(u64::from_be_bytes(bytes))
         });
         Some(Self {
             fetched: moments.next()?,
@@ -119,7 +125,7 @@ impl State {
     }
 }
 
-fn within(moment: Moment, duration: Duration, now: Moment) -> bool {
+fn within(moment: BootTime, duration: Duration, now: BootTime) -> bool {
     moment != NEVER && now.since(moment).is_some_and(|age| age < duration)
 }
 
@@ -130,9 +136,9 @@ mod tests {
     #[test]
     fn a_state_comes_back_as_it_was() {
         let state = State {
-            fetched: Moment::from_millis(1),
+            fetched: BootTime::from_millis(1),
             failed: NEVER,
-            asked: Moment::from_millis(u64::MAX),
+            asked: BootTime::from_millis(u64::MAX),
         };
         assert_eq!(State::decode(&state.encode()), Some(state));
         assert_eq!(State::decode(&state.encode()[..23]), None);
@@ -140,18 +146,22 @@ mod tests {
 
     #[test]
     fn never_is_not_a_moment_ago() {
-        let now = Moment::from_millis(5);
+        let now = BootTime::from_millis(5);
         assert!(!within(NEVER, Duration::from_secs(1), now));
         assert!(within(
-            Moment::from_millis(1),
+            BootTime::from_millis(1),
             Duration::from_millis(5),
             now
         ));
         assert!(!within(
-            Moment::from_millis(1),
+            BootTime::from_millis(1),
             Duration::from_millis(4),
             now
         ));
-        assert!(!within(Moment::from_millis(6), Duration::from_secs(1), now));
+        assert!(!within(
+            BootTime::from_millis(6),
+            Duration::from_secs(1),
+            now
+        ));
     }
 }

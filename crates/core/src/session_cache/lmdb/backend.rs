@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{Host, busy};
-use crate::platform::clock::Moment;
-use crate::session_cache::backend::{Change, Claim, Table, Tier};
+use crate::platform::clock::BootTime;
+use crate::session_cache::backend::{Change, Table, Tier, ValidationLock};
 use crate::session_cache::cache_key::{Key, unsealed};
 use crate::session_cache::entry::{Ending, Session, moment};
 use crate::state_dir::StoreError;
@@ -33,20 +33,20 @@ impl Tier for Host {
         &self,
         table: Table,
         key: &Key,
-        now: Moment,
+        now: BootTime,
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), StoreError> {
         self.alone(Some(key), &mut || self.change(table, key, now, change))
     }
 
-    fn claim(&self, key: &Key) -> Result<Option<Claim>, StoreError> {
+    fn try_lock(&self, key: &Key) -> Result<Option<ValidationLock>, StoreError> {
         self.check_identity()?;
         let held = self
             .locks
             .try_lock(What::Validating(key))
             .map_err(busy(&self.path))?;
         Ok(held.map(|held| {
-            Claim::new(Validating {
+            ValidationLock::new(Validating {
                 held: Some(held),
                 sync: Arc::clone(self.env.sync()),
                 key: *key,
@@ -79,7 +79,7 @@ impl Host {
         &self,
         table: Table,
         key: &Key,
-        now: Moment,
+        now: BootTime,
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), heed::Error> {
         let shelf = self.shelf(table);
@@ -124,6 +124,6 @@ impl Host {
 }
 
 /// Whether a record with its seal is that of a session that is still one.
-fn is_session(sealed: &[u8], now: Moment, ending: &Ending) -> bool {
+fn is_session(sealed: &[u8], now: BootTime, ending: &Ending) -> bool {
     unsealed(sealed).is_some_and(|record| Session::is_alive_in(record, now, ending))
 }

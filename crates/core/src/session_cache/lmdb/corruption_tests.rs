@@ -287,7 +287,7 @@ impl Drop for Reader {
     }
 }
 
-/// What a [`Reader`] is. As in `Sessions`, each look-up is preceded by a look whether
+/// What a [`Reader`] is. As in `SessionCache`, each look-up is preceded by a look whether
 /// the store is still there, or is to be opened anew.
 fn look_whenever_told(state: &Path) {
     let open = || Host::open(state, 10_000).unwrap();

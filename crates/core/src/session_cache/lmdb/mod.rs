@@ -21,7 +21,7 @@ use nix::libc;
 
 use super::backend::Table;
 use super::cache_key::{Key, Secret};
-use super::flush_log::{Flushes, Generation};
+use super::flush_log::{FlushNumber, Flushes};
 use super::lmdb::crash_guard::Crashes;
 use super::lmdb::locked_env::{Environment, PATIENCE};
 use super::lmdb::tables::{Shelf, Shelves};
@@ -223,14 +223,14 @@ impl Host {
     }
 
     /// The number of the last flush.
-    pub(crate) fn generation(&self) -> Result<Generation, StoreError> {
+    pub(crate) fn flush_number(&self) -> Result<FlushNumber, StoreError> {
         self.read(None, |transaction| self.flushes().last(transaction))
     }
 
     /// Whether the session of `key`, for a user of these names, was flushed after `since`.
     pub(crate) fn is_flushed(
         &self,
-        since: Generation,
+        since: FlushNumber,
         key: &Key,
         names: &[&str],
     ) -> Result<bool, StoreError> {

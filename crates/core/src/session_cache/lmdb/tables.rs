@@ -7,7 +7,7 @@ use heed::types::{Bytes, Unit};
 use heed::{CommitOrAbort, Database, MdbError, RwTxn};
 
 use super::locked_env::{Environment, PATIENCE};
-use crate::platform::clock::Moment;
+use crate::platform::clock::BootTime;
 use crate::session_cache::backend::Table;
 use crate::session_cache::cache_key::{Key, Secret};
 use crate::session_cache::entry::moment;
@@ -92,7 +92,7 @@ impl Shelf {
         self,
         transaction: &mut RwTxn<'_>,
         key: &Key,
-        now: Moment,
+        now: BootTime,
         record: &[u8],
     ) -> Result<(), heed::Error> {
         let used = now.as_millis().to_be_bytes();
@@ -126,7 +126,7 @@ impl Shelf {
         transaction: &mut RwTxn<'_>,
         capacity: usize,
         table: Table,
-        now: Moment,
+        now: BootTime,
         is_session: impl Fn(&[u8]) -> bool,
     ) -> Result<u64, heed::Error> {
         let mut evicted = 0;

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use super::environment::READERS;
 use super::*;
-use crate::platform::clock::Moment;
+use crate::platform::clock::BootTime;
 use crate::session_cache::backend::{Change, Tier};
 use crate::session_cache::cache_key::Secret;
 use crate::state_dir::StoreError;
@@ -21,7 +21,7 @@ pub(crate) fn put(
     host.update(
         table,
         &Key::of_test(number),
-        Moment::from_millis(at),
+        BootTime::from_millis(at),
         &mut |_| Change::Put(record.to_vec()),
     )
 }
@@ -74,12 +74,12 @@ fn refusals_evict_no_session_and_go_when_they_are_old() {
     let host = Host::open(directory.path(), 3).unwrap();
     put(&host, Table::Tickets, 1, 1, b"alice").unwrap();
     for number in 0..100 {
-        put(&host, Table::Refusals, number, 2, b"no").unwrap();
+        put(&host, Table::NegativeEntries, number, 2, b"no").unwrap();
     }
     assert!(has(&host, 1));
-    put(&host, Table::Refusals, 200, 100_000, b"no").unwrap();
+    put(&host, Table::NegativeEntries, 200, 100_000, b"no").unwrap();
     let transaction = host.env.read_txn(PATIENCE).unwrap();
-    let refusals = host.shelf(Table::Refusals).records.len(&transaction);
+    let refusals = host.shelf(Table::NegativeEntries).records.len(&transaction);
     assert_eq!(refusals.unwrap(), 1);
 }
 
@@ -92,7 +92,7 @@ fn a_record_that_is_removed_leaves_no_trace() {
     host.update(
         Table::Tickets,
         &key,
-        Moment::from_millis(2),
+        BootTime::from_millis(2),
         &mut |before| {
             assert_eq!(before, Some(&b"alice"[..]));
             Change::Remove
@@ -118,10 +118,13 @@ fn the_longest_records_fit_in_any_order_up_to_the_capacity() {
     let secret = Secret::new(host.secret());
     for number in 0..3 * capacity {
         let key = secret.key(&[&number.to_be_bytes()]);
-        for table in [Table::Tickets, Table::Refusals] {
-            host.update(table, &key, Moment::from_millis(number as u64), &mut |_| {
-                Change::Put(vec![b'x'; 16 + 255 + 16])
-            })
+        for table in [Table::Tickets, Table::NegativeEntries] {
+            host.update(
+                table,
+                &key,
+                BootTime::from_millis(number as u64),
+                &mut |_| Change::Put(vec![b'x'; 16 + 255 + 16]),
+            )
             .unwrap();
         }
     }
@@ -170,7 +173,7 @@ fn lowering_the_capacity_holds_up_nobody_for_long() {
     let secret = Secret::new(host.secret());
     let put = |host: &Host, number: usize| {
         let key = secret.key(&[&number.to_be_bytes()]);
-        let now = Moment::from_millis(number as u64);
+        let now = BootTime::from_millis(number as u64);
         host.update(Table::Tickets, &key, now, &mut |_| {
             Change::Put(vec![b'x'; 200])
         })

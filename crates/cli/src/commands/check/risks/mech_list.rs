@@ -8,7 +8,7 @@ use crate::commands::check::context::Subject;
 use crate::commands::check::diagnostic::Severity;
 use crate::imapd_conf::login_paths;
 use sso_core::config::Options;
-use sso_core::credential::Kind;
+use sso_core::credential::CredentialKind;
 
 /// What SASL calls the services whose clients use these mechanisms. HTTP has
 /// schemes of its own, and nobody brings a ticket to the others.
@@ -24,8 +24,8 @@ pub(crate) fn mechanism_is_not_listed(subject: &mut Subject<'_>, context: &Conte
     }
     // Of these groups one mechanism is enough.
     for (names, kind) in [
-        (&["CASPT"][..], Some(Kind::Ticket)),
-        (&["OAUTHBEARER", "XOAUTH2"], Some(Kind::Token)),
+        (&["CASPT"][..], Some(CredentialKind::Ticket)),
+        (&["OAUTHBEARER", "XOAUTH2"], Some(CredentialKind::Token)),
         (&["PLAIN"], None),
     ] {
         let is_configured = |name: &&&str| context.mechanisms.contains(*name);

@@ -20,7 +20,7 @@ use sso_core::platform::log::{Level, Log};
 use sso_core::policy::user_mapping::{MailUser, SessionUser};
 use sso_core::protocol::plain::Plain;
 use sso_core::protocol::{Message, caspt, oauthbearer, xoauth2};
-use sso_core::trace::Witness;
+use sso_core::trace::CheckObserver;
 
 /// One exchange of one connection.
 pub(crate) struct Exchange {
@@ -140,7 +140,7 @@ impl Exchange {
                 let host_name =
                     user.and_then(|user| self.identify(connection, user, &message, result));
                 if let Ok(host_name) = &host_name {
-                    verdict.note_host_name(host_name);
+                    verdict.set_host_name(host_name);
                 }
                 self.deferred_write = verdict.deferred_write;
                 host_name
@@ -231,9 +231,9 @@ impl Exchange {
                 claimed: message.authcid.as_deref(),
                 deadline,
                 log: &connection.utils(),
-                witness: Witness::NOBODY,
+                observer: CheckObserver::NONE,
             };
-            self.authenticator.decide(&credential, &attempt)
+            self.authenticator.authenticate(&credential, &attempt)
         });
         Ok((message, verdict))
     }

@@ -12,7 +12,7 @@ use sso_core::auth::{Attempt, Authenticator, Verdict};
 use sso_core::credential::{Credential, CredentialKind};
 use sso_core::error::Reason;
 use sso_core::platform::deadline::Deadline;
-use sso_core::trace::Witness;
+use sso_core::trace::CheckObserver;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,9 +38,9 @@ fn decide(authenticator: &Authenticator, ticket: &str) -> Verdict {
         claimed: None,
         deadline: &Deadline::new(Duration::from_secs(60), &|| false),
         log: &log,
-        witness: Witness::NOBODY,
+        observer: CheckObserver::NONE,
     };
-    authenticator.decide(&credential, &attempt)
+    authenticator.authenticate(&credential, &attempt)
 }
 
 /// Presents one ticket by several threads at once; what each hears, and how often CAS was asked.

@@ -1,26 +1,26 @@
-//! Who looks on while a credential is judged: each check tells the values that it
-//! compared, and what came of it.
+//! Checks of a credential, and the observer that `sasl-sso explain` attaches to them.
 //!
-//! There is one judge, whether somebody looks on or not. If nobody does, as in every
-//! login, nothing is told and the first check that fails is the last. If somebody
-//! does, those that do not depend on it are made as well; the first that failed is
-//! what decides in either case.
+//! A check is a function beside its rule. It returns a [`Check`]: the result, and how to describe
+//! what was compared. [`Checks`] runs the checks of one credential in order. A login has no
+//! observer: nothing is described, and the first failure ends the validation. With an observer,
+//! checks that do not depend on a failed one still run, and each is reported. The first failure
+//! decides in both cases.
 
 #![forbid(unsafe_code)]
 
 use crate::error::Failure;
 
-/// Declares [`Step`] with its word in one table.
+/// Declares [`Step`] and the stable words of its variants in one table.
 macro_rules! steps {
     ($($(#[doc = $doc:literal])+ $name:ident $word:literal;)+) => {
-        /// A step of the judgement.
+        /// The steps of a validation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Step {
             $($(#[doc = $doc])+ $name,)+
         }
 
         impl Step {
-            /// The stable word for it.
+            /// The stable word for the step, as `sasl-sso explain` prints it.
             pub fn word(self) -> &'static str {
                 match self { $(Step::$name => $word,)+ }
             }
@@ -29,215 +29,228 @@ macro_rules! steps {
 }
 
 steps! {
-    /// The form of the credential, before anything in it is read.
+    /// The form of the credential, before it is parsed.
     Form "form";
-    /// Whether the host knows it already.
+    /// The look-up in the session cache.
     Session "session";
-    /// What a token's header says.
+    /// The token's header (RFC 7515, section 4).
     Header "header";
-    /// The claims of a token, as JSON.
+    /// The token's payload, as JSON.
     Claims "claims";
-    /// Whose it says it is.
+    /// The `iss` claim: which configured issuer the token names.
     Issuer "issuer";
-    /// Its type.
+    /// The `typ` of the header.
     Type "type";
-    /// Whether its algorithm is taken.
+    /// The `alg` of the header.
     Algorithm "algorithm";
-    /// The issuer's keys.
+    /// The issuer's keys, and which of them may verify the token.
     Keys "keys";
     /// The signature.
     Signature "signature";
-    /// For whom the token is.
+    /// The `aud` claim: whom the token is intended for.
     Audience "aud";
-    /// Its end.
+    /// The `exp` claim.
     Expiry "exp";
-    /// Its beginning.
+    /// The `nbf` claim.
     NotBefore "nbf";
-    /// When it was issued.
+    /// The `iat` claim.
     IssuedAt "iat";
-    /// Whether that is too long ago.
+    /// The age of the token, which `jwt_max_age` limits.
     Age "age";
-    /// Whether it is an access token that whoever has it may use.
+    /// Whether the token is a bearer access token.
     Purpose "purpose";
-    /// The claim or the attribute that names the user.
+    /// The claim or the attribute that contains the user name.
     UserClaim "user";
-    /// Whether it speaks for a person.
+    /// Whether the token was issued for a person and not for a client.
     Person "person";
-    /// Whether the server may be asked now.
+    /// The circuit breaker and the rate limit of the CAS server.
     Server "server";
-    /// What it was asked, and what came back.
+    /// The request to the CAS server.
     Request "request";
-    /// What that says.
+    /// The CAS server's reply.
     Reply "reply";
-    /// A proxy of a ticket's chain.
+    /// One proxy of the ticket's proxy chain.
     Proxy "proxy";
-    /// A condition of the administrator's.
+    /// One condition of `caspt_require` or `jwt_require`.
     Rule "rule";
-    /// The user's name.
+    /// The principal.
     Principal "principal";
-    /// The mail user of that name.
+    /// The mail user that the principal is mapped to.
     MailUser "mail user";
-    /// That as the host writes it.
+    /// The mail server's canonical form of the mail user.
     HostName "host's name";
-    /// Whether it is who the client says it is.
+    /// Whether the mail user is the one that the client claims to be.
     Claimed "claimed";
 }
 
 /// What a check compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// What the credential, or the server, says.
-    pub found: String,
-    /// What is wanted of that, if anything.
-    pub wanted: String,
+pub struct Comparison {
+    /// The value in the credential or in the server's reply.
+    pub actual: String,
+    /// The value that the configuration or a standard requires; empty if none is required.
+    pub expected: String,
 }
 
-impl Told {
-    /// What was found, where nothing is wanted of it.
-    pub fn found(found: impl Into<String>) -> Self {
+impl Comparison {
+    /// Creates a comparison of `actual` with nothing.
+    pub fn actual(actual: impl Into<String>) -> Self {
         Self {
-            found: found.into(),
-            wanted: String::new(),
+            actual: actual.into(),
+            expected: String::new(),
         }
     }
 
-    /// The same, and what is wanted of it.
-    pub fn wanted(self, wanted: impl Into<String>) -> Self {
+    /// Sets the expected value.
+    pub fn expected(self, expected: impl Into<String>) -> Self {
         Self {
-            wanted: wanted.into(),
+            expected: expected.into(),
             ..self
         }
     }
 }
 
-/// A check that was made.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// Which.
-    pub step: Step,
-    /// What was compared. It may hold what somebody else has written, and what a
-    /// ticket's server has quoted of the ticket.
-    pub told: Told,
-    /// What came of it.
-    pub outcome: Outcome,
+/// How to describe what a check compared. It is called only if there is an observer.
+pub trait Describe: FnOnce() -> Comparison {}
+
+impl<D: FnOnce() -> Comparison> Describe for D {}
+
+/// A check that was made: its step, its result, and how to describe what it compared.
+#[must_use = "the failure of a check counts only if the check is run"]
+pub struct Check<T, D: Describe> {
+    step: Step,
+    result: Result<T, Failure>,
+    describe: D,
 }
 
-/// What came of a check.
+impl<T, D: Describe> Check<T, D> {
+    /// Creates a check with its result.
+    pub fn new(step: Step, result: Result<T, Failure>, describe: D) -> Self {
+        Self {
+            step,
+            result,
+            describe,
+        }
+    }
+}
+
+/// A check as an observer sees it.
+#[derive(Clone, Debug)]
+pub struct CheckRecord {
+    /// The step.
+    pub step: Step,
+    /// What was compared. The texts may contain data of other people, and a part of the ticket
+    /// that a CAS server has quoted.
+    pub comparison: Comparison,
+    /// The result.
+    pub result: CheckResult,
+}
+
+/// The result of a check, without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is as it should be.
-    Good,
-    /// It is not.
+pub enum CheckResult {
+    /// The check passed.
+    Passed,
+    /// The check failed.
     Failed(Failure),
-    /// Nothing was to be checked.
+    /// The record is information only: nothing was checked.
     Noted,
 }
 
-/// Who looks on, if anybody does.
+/// The observer of checks; none during a normal login.
 #[derive(Clone, Copy, Default)]
-pub struct Witness<'w>(Option<&'w dyn Fn(Seen)>);
+pub struct CheckObserver<'o>(Option<&'o dyn Fn(CheckRecord)>);
 
-impl<'w> Witness<'w> {
-    /// Nobody.
-    pub const NOBODY: Self = Self(None);
+impl<'o> CheckObserver<'o> {
+    /// No observer.
+    pub const NONE: Self = Self(None);
 
-    /// One who is told of each check.
-    pub fn new(tell: &'w dyn Fn(Seen)) -> Self {
-        Self(Some(tell))
+    /// Creates an observer that passes each record to `report`.
+    pub fn new(report: &'o dyn Fn(CheckRecord)) -> Self {
+        Self(Some(report))
     }
 
-    /// Tells of something that is not checked.
-    pub fn tell(self, step: Step, told: impl FnOnce() -> Told) {
-        if let Some(tell) = self.0 {
-            tell(Seen {
+    /// Reports information that is not checked.
+    pub fn note(self, step: Step, describe: impl Describe) {
+        if let Some(report) = self.0 {
+            report(CheckRecord {
                 step,
-                told: told(),
-                outcome: Outcome::Noted,
+                comparison: describe(),
+                result: CheckResult::Noted,
             });
         }
     }
 
-    /// Tells what came of a check; `told` is given its result, if it has one.
+    /// Reports a check, and returns its result.
     ///
     /// # Errors
-    /// As `result`.
-    pub fn see<T>(
-        self,
-        step: Step,
-        told: impl FnOnce(Option<&T>) -> Told,
-        result: Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        if let Some(tell) = self.0 {
-            tell(Seen {
-                step,
-                told: told(result.as_ref().ok()),
-                outcome: match &result {
-                    Ok(_) => Outcome::Good,
-                    Err(failure) => Outcome::Failed(failure.clone()),
+    /// The failure of the check.
+    pub fn observe<T, D: Describe>(self, check: Check<T, D>) -> Result<T, Failure> {
+        if let Some(report) = self.0 {
+            report(CheckRecord {
+                step: check.step,
+                comparison: (check.describe)(),
+                result: match &check.result {
+                    Ok(_) => CheckResult::Passed,
+                    Err(failure) => CheckResult::Failed(failure.clone()),
                 },
             });
         }
-        result
+        check.result
     }
 }
 
-/// The checks of one credential.
-pub struct Checks<'w> {
-    /// Who looks on.
-    pub witness: Witness<'w>,
-    failed: Option<Failure>,
+/// The checks of one credential, in order.
+pub struct Checks<'o> {
+    observer: CheckObserver<'o>,
+    first_failure: Option<Failure>,
 }
 
-impl<'w> Checks<'w> {
-    /// None yet.
-    pub fn new(witness: Witness<'w>) -> Self {
+impl<'o> Checks<'o> {
+    /// Creates an empty list of checks.
+    pub fn new(observer: CheckObserver<'o>) -> Self {
         Self {
-            witness,
-            failed: None,
+            observer,
+            first_failure: None,
         }
     }
 
-    /// One without whose result the others cannot be made.
-    ///
-    /// # Errors
-    /// The first failure of all.
-    pub fn must<T>(
-        &mut self,
-        step: Step,
-        told: impl FnOnce(Option<&T>) -> Told,
-        result: Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let result = self.witness.see(step, told, result);
-        result.map_err(|failure| self.failed.take().unwrap_or(failure))
+    /// The observer of the checks.
+    pub fn observer(&self) -> CheckObserver<'o> {
+        self.observer
     }
 
-    /// One that others do not depend on: its result, or `None` if it failed and
-    /// somebody looks on who wants to see the others.
+    /// Runs a check that the following ones depend on, and returns its value.
     ///
     /// # Errors
-    /// The failure, if nobody looks on.
-    pub fn check<T>(
-        &mut self,
-        step: Step,
-        told: impl FnOnce(Option<&T>) -> Told,
-        result: Result<T, Failure>,
-    ) -> Result<Option<T>, Failure> {
-        match self.witness.see(step, told, result) {
+    /// The first failure of all checks so far.
+    pub fn require<T, D: Describe>(&mut self, check: Check<T, D>) -> Result<T, Failure> {
+        let result = self.observer.observe(check);
+        result.map_err(|failure| self.first_failure.take().unwrap_or(failure))
+    }
+
+    /// Runs a check that the following ones do not depend on. Returns its value, or `None` if it
+    /// failed and an observer is to see the following checks too.
+    ///
+    /// # Errors
+    /// The failure, if there is no observer.
+    pub fn run<T, D: Describe>(&mut self, check: Check<T, D>) -> Result<Option<T>, Failure> {
+        match self.observer.observe(check) {
             Ok(value) => Ok(Some(value)),
-            Err(failure) if self.witness.0.is_none() => Err(failure),
+            Err(failure) if self.observer.0.is_none() => Err(failure),
             Err(failure) => {
-                self.failed.get_or_insert(failure);
+                self.first_failure.get_or_insert(failure);
                 Ok(None)
             }
         }
     }
 
-    /// What they come to.
+    /// Returns whether all checks passed.
     ///
     /// # Errors
-    /// The first failure of all.
-    pub fn verdict(self) -> Result<(), Failure> {
-        self.failed.map_or(Ok(()), Err)
+    /// The first failure of all checks.
+    pub fn finish(self) -> Result<(), Failure> {
+        self.first_failure.map_or(Ok(()), Err)
     }
 }
 
@@ -248,38 +261,38 @@ mod tests {
     use super::*;
     use crate::error::Reason;
 
-    /// Three checks, of which two fail, and how many values were told.
-    fn judge(witness: Witness<'_>, told: &RefCell<u32>) -> Result<(), Failure> {
-        let mut checks = Checks::new(witness);
-        let count = |_: Option<&()>| {
-            *told.borrow_mut() += 1;
-            Told::default()
+    /// Runs three checks, of which two fail, and counts the descriptions in `described`.
+    fn run(observer: CheckObserver<'_>, described: &RefCell<u32>) -> Result<(), Failure> {
+        let mut checks = Checks::new(observer);
+        let describe = || {
+            *described.borrow_mut() += 1;
+            Comparison::default()
         };
-        checks.must(Step::Form, count, Ok(()))?;
-        let late = Failure::new(Reason::TokenExpired, "late");
-        checks.check(Step::Expiry, count, Err(late))?;
-        let foreign = Failure::new(Reason::AudienceNotAllowed, "foreign");
-        checks.must(Step::Audience, count, Err(foreign))?;
-        checks.verdict()
+        checks.require(Check::new(Step::Form, Ok(()), describe))?;
+        let expired: Result<(), _> = Err(Failure::new(Reason::TokenExpired, "expired"));
+        checks.run(Check::new(Step::Expiry, expired, describe))?;
+        let foreign: Result<(), _> = Err(Failure::new(Reason::AudienceNotAllowed, "foreign"));
+        checks.require(Check::new(Step::Audience, foreign, describe))?;
+        checks.finish()
     }
 
     #[test]
-    fn the_first_failure_decides_whoever_looks_on() {
-        let (seen, told) = (RefCell::new(Vec::new()), RefCell::default());
-        let tell = |one: Seen| {
-            seen.borrow_mut()
-                .push((one.step, one.outcome == Outcome::Good))
+    fn first_failure_decides_with_and_without_an_observer() {
+        let (records, described) = (RefCell::new(Vec::new()), RefCell::default());
+        let report = |record: CheckRecord| {
+            let has_passed = record.result == CheckResult::Passed;
+            records.borrow_mut().push((record.step, has_passed));
         };
-        let watched = judge(Witness::new(&tell), &told).unwrap_err();
-        assert_eq!(watched.reason(), Reason::TokenExpired);
+        let observed = run(CheckObserver::new(&report), &described).unwrap_err();
+        assert_eq!(observed.reason(), Reason::TokenExpired);
         let steps = [
             (Step::Form, true),
             (Step::Expiry, false),
             (Step::Audience, false),
         ];
-        assert_eq!(*seen.borrow(), steps);
-        told.replace(0);
-        assert_eq!(judge(Witness::NOBODY, &told), Err(watched));
-        assert_eq!(*told.borrow(), 0);
+        assert_eq!(*records.borrow(), steps);
+        described.replace(0);
+        assert_eq!(run(CheckObserver::NONE, &described), Err(observed));
+        assert_eq!(*described.borrow(), 0);
     }
 }

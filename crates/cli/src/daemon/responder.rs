@@ -160,7 +160,7 @@ impl Desk {
         let user = verdict.result.as_ref().map_err(Failure::clone);
         let outcome = user.and_then(|user| login.host_name(user));
         if let Ok(host_name) = &outcome {
-            verdict.note_host_name(host_name);
+            verdict.set_host_name(host_name);
         }
         let text = self.say(&LoginEvent {
             mechanism: MECHANISM,
@@ -267,7 +267,7 @@ impl Login {
     /// The verdict on a credential that is known.
     pub(crate) fn known(&self, log: &dyn Log) -> Option<Verdict> {
         let authenticator = &self.office.authenticator;
-        authenticator.known(&self.credential, &self.service, log)
+        authenticator.try_lookup(&self.credential, &self.service, log)
     }
 
     /// The name of `user` as the host writes it, if that is the name of the request. The

@@ -37,7 +37,7 @@ use sso_core::error::{Failure, Reason};
 use sso_core::platform::deadline::Deadline;
 use sso_core::platform::log::Log;
 use sso_core::session_cache::{Key, Secret};
-use sso_core::trace::Witness;
+use sso_core::trace::CheckObserver;
 
 /// For tickets: their workers wait for CAS, each for as long as `caspt_timeout`.
 const TICKETS: Limits = Limits {
@@ -150,12 +150,12 @@ impl Validations {
                 claimed: Some(&login.name),
                 deadline: &deadline,
                 log: &journal,
-                witness: Witness::NOBODY,
+                observer: CheckObserver::NONE,
             };
             let verdict = login
                 .office
                 .authenticator
-                .decide(&login.credential, &attempt);
+                .authenticate(&login.credential, &attempt);
             drop(worker);
             verdict
         });

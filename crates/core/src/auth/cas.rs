@@ -1,60 +1,61 @@
-//! What decides on tickets: CAS, asked once for each.
+//! Logins with a ticket: CAS is asked once about each ticket, whatever happens.
 
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-use super::{Attempt, Verdict, map_user};
-use crate::cas::Cas;
+use super::authenticator::{Attempt, map_user};
+use super::outcome::Verdict;
+use crate::cas::CasValidator;
 use crate::config::CasConfig;
 use crate::credential::{CredentialKind, Ticket};
 use crate::error::{Failure, Reason};
 use crate::platform::deadline::Deadline;
 use crate::policy::user_mapping::UserPolicy;
 use crate::principal::Principal;
-use crate::session_cache;
 use crate::session_cache::{
-    Admission, CachedResult, Channel, Charge, Key, Lifetimes, Outcome, Permission, Requester,
+    self, Admission, CachedResult, Channel, Charge, Key, Lifetimes, Outcome, Permission, Requester,
     SessionCacheHandle, ValidationLock, Validity,
 };
-use crate::trace::{Step, Told};
+use crate::trace::{Check, Comparison, Step};
 
-/// How long a login that waits for another one's answer goes without a look for itself; twice
-/// as long after each look, up to the longest. It is woken when the answer is there: it
-/// looks because who was to answer may have been killed.
-const FIRST_LOOK: Duration = Duration::from_millis(8);
-const LONGEST_LOOK: Duration = Duration::from_millis(256);
+/// The first and the maximum interval at which a login that waits for the validation lock looks
+/// for itself; the interval doubles each time. Usually the login is woken by the release of the
+/// lock. It polls because the holder may have been killed.
+const FIRST_POLL_INTERVAL: Duration = Duration::from_millis(8);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(256);
 
-/// Whose turn it is to ask CAS about a ticket.
-enum Turn {
-    /// This login's.
-    Ours(ValidationLock),
-    /// Another login has had it, and this was the answer.
-    Answered(CachedResult),
-}
-
-/// How often a login that waits for the trial of a half-open circuit breaker asks for its
-/// result.
+/// How often a login that waits for the trial of a half-open circuit breaker asks for the result.
 const TRIAL_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// CAS, and how long its word is good.
-pub(crate) struct CasSide {
-    pub(crate) validator: Cas,
+/// The validator of tickets, and what belongs to all logins with a ticket.
+pub(crate) struct CasAuthenticator {
+    pub(crate) validator: CasValidator,
+    /// The digest of the policy, which is a part of the cache key.
     pub(crate) policy: [u8; 32],
     pub(crate) lifetimes: Lifetimes,
 }
 
-impl CasSide {
+/// What a login finds after waiting for the validation lock.
+enum LockResult {
+    /// The lock: this login validates the ticket.
+    Acquired(ValidationLock),
+    /// The result of the login that held the lock before.
+    Answered(CachedResult),
+}
+
+impl CasAuthenticator {
     pub(crate) fn new(config: CasConfig, users: &UserPolicy) -> Self {
         Self {
             policy: session_cache::digest(&format!("{} {:?}", config.policy(), users.mapping)),
             lifetimes: Lifetimes::of_tickets(&config),
-            validator: Cas::new(config),
+            validator: CasValidator::new(config),
         }
     }
 
-    /// Asks, unless another login is asking: then it waits for the answer.
-    pub(crate) fn decide(
+    /// Validates a ticket. If another login of the host validates the same ticket, this one waits
+    /// for that result.
+    pub(crate) fn authenticate(
         &self,
         sessions: &SessionCacheHandle<'_>,
         key: Key,
@@ -62,13 +63,13 @@ impl CasSide {
         users: &UserPolicy,
         attempt: &Attempt<'_>,
     ) -> Verdict {
-        self.decide_in_turn(sessions, key, ticket, users, attempt)
-            .unwrap_or_else(|failure| Verdict::found(key, Err(failure)))
+        self.authenticate_locked(sessions, key, ticket, users, attempt)
+            .unwrap_or_else(|failure| Verdict::validated(key, Err(failure)))
     }
 
     /// # Errors
-    /// Why CAS was not asked, and nobody else's answer is known.
-    fn decide_in_turn(
+    /// Why CAS was not asked, and no other login has a result.
+    fn authenticate_locked(
         &self,
         sessions: &SessionCacheHandle<'_>,
         key: Key,
@@ -76,55 +77,50 @@ impl CasSide {
         users: &UserPolicy,
         attempt: &Attempt<'_>,
     ) -> Result<Verdict, Failure> {
-        let claim = match self.turn(sessions, &key, attempt)? {
-            Turn::Ours(claim) => claim,
-            Turn::Answered(known) => return Ok(Verdict::known(key, known)),
+        let lock = match self.lock(sessions, &key, attempt)? {
+            LockResult::Acquired(lock) => lock,
+            LockResult::Answered(result) => return Ok(Verdict::cached(key, result)),
         };
         let origin = sessions.origin(attempt.mechanism, attempt.service)?;
         let result = self.validate(sessions, ticket, attempt);
-        let result = result.and_then(|principal| map_user(users, principal, attempt.witness));
+        let result = result.and_then(|principal| map_user(users, principal, attempt.observer));
+        let kind = CredentialKind::Ticket;
         match &result {
             Ok(user) => {
                 let (validity, lifetimes) = (Validity::UNLIMITED, &self.lifetimes);
-                sessions.insert_session(
-                    CredentialKind::Ticket,
-                    &key,
-                    user,
-                    validity,
-                    lifetimes,
-                    &origin,
-                );
+                sessions.insert_session(kind, &key, user, validity, lifetimes, &origin);
             }
-            Err(failure) => sessions.insert_negative(CredentialKind::Ticket, &key, failure),
+            Err(failure) => sessions.insert_negative(kind, &key, failure),
         }
-        drop(claim);
-        Ok(Verdict::found(key, result))
+        drop(lock);
+        Ok(Verdict::validated(key, result))
     }
 
-    /// Waits until it is this login's turn, or another login has the answer.
-    fn turn(
+    /// Waits until this login has the validation lock, or another login has the result.
+    fn lock(
         &self,
         sessions: &SessionCacheHandle<'_>,
         key: &Key,
         attempt: &Attempt<'_>,
-    ) -> Result<Turn, Failure> {
-        let known = || sessions.known(CredentialKind::Ticket, key, &self.lifetimes);
-        let mut pause = FIRST_LOOK;
+    ) -> Result<LockResult, Failure> {
+        let mut interval = FIRST_POLL_INTERVAL;
         loop {
-            // In this order: what is released after the first of these looks ends the wait.
+            // The order matters: a release that happens after this line ends the wait below.
             let release = sessions.next_release(key);
-            let claim = sessions.try_lock_strict(key)?;
-            // Whoever had the claim before may have had the answer.
-            match (known()?, claim) {
-                (Some(known), _) => return Ok(Turn::Answered(known)),
-                (None, Some(claim)) => return Ok(Turn::Ours(claim)),
+            let lock = sessions.try_lock_strict(key)?;
+            // The previous holder of the lock may have left a result.
+            let result = sessions.known(CredentialKind::Ticket, key, &self.lifetimes)?;
+            match (result, lock) {
+                (Some(result), _) => return Ok(LockResult::Answered(result)),
+                (None, Some(lock)) => return Ok(LockResult::Acquired(lock)),
                 (None, None) => {}
             }
-            attempt.deadline.wait(pause, |time| release.wait(time))?;
-            pause = (2 * pause).min(LONGEST_LOOK);
+            attempt.deadline.wait(interval, |time| release.wait(time))?;
+            interval = (2 * interval).min(MAX_POLL_INTERVAL);
         }
     }
 
+    /// Asks CAS about a ticket, within the rate limit and if the circuit breaker allows it.
     fn validate(
         &self,
         sessions: &SessionCacheHandle<'_>,
@@ -137,7 +133,7 @@ impl CasSide {
             client,
             claimed,
             deadline,
-            witness,
+            observer,
             ..
         } = *attempt;
         let CasConfig {
@@ -149,44 +145,49 @@ impl CasSide {
         let requester = Requester::new(client, Channel::of_mechanism(mechanism), claimed);
         let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
         let limits = sessions.rate_limits(&requester, *budget, &breaker);
-        let may_ask = sessions.check_rate(&limits).and_then(|admission| {
+        let admission = sessions.check_rate(&limits).and_then(|admission| {
             self.check_breaker(sessions, &breaker, service, deadline)?;
-            Ok(admission == Admission::InAdvance)
+            Ok(admission)
         });
-        let told = |may_ask: Option<&bool>| {
-            let found = may_ask.map_or("CAS is not asked", |_| "CAS may be asked");
-            Told::found(found).wanted(format!(
+        let is_admitted = admission.is_ok();
+        let admission = observer.observe(Check::new(Step::Server, admission, || {
+            let actual = match is_admitted {
+                true => "CAS may be asked",
+                false => "CAS is not asked",
+            };
+            Comparison::actual(actual).expected(format!(
                 "within the rate limit (caspt_budget) of {requester}, and CAS answers"
             ))
-        };
-        let in_advance = witness.see(Step::Server, told, may_ask)?;
-        let left = deadline.remaining()?;
-        if left < *timeout / 10 {
+        }))?;
+        let is_charged_in_advance = admission == Admission::InAdvance;
+        let remaining = deadline.remaining()?;
+        if remaining < *timeout / 10 {
             return Err(too_late());
         }
-        if in_advance {
+        if is_charged_in_advance {
             sessions.charge(&limits, Charge::Unanswered);
         }
         let began = sessions.now();
-        let ask = || self.validator.validate(ticket, service, deadline, witness);
-        let result = sessions.timed(CredentialKind::Ticket, ask);
+        let validate = || self.validator.validate(ticket, service, deadline, observer);
+        let result = sessions.timed(CredentialKind::Ticket, validate);
         let outcome = outcome(&result);
-        // A server that had little time, because others had taken it, is not to blame.
-        let had_time = left >= *timeout / 2;
+        // The server is not to blame for a time-out if other work used up most of the time.
+        let had_time = remaining >= *timeout / 2;
         if let Some(outcome) = outcome.filter(|outcome| *outcome != Outcome::TimedOut || had_time) {
             sessions.record_outcome(&breaker, began, outcome);
         }
         match result.as_ref().map_err(Failure::reason) {
             Ok(_) => sessions.refund(&limits),
-            Err(_) if in_advance && outcome != Some(Outcome::TimedOut) => {
+            Err(_) if is_charged_in_advance && outcome != Some(Outcome::TimedOut) => {
                 sessions.take_back(&limits);
             }
-            Err(Reason::ServerTimeout) if !in_advance && had_time => {
+            Err(Reason::ServerTimeout) if !is_charged_in_advance && had_time => {
                 sessions.charge(&limits, Charge::Unanswered);
             }
             Err(_) => {}
         }
-        // Who makes tickets up may make up some that what stands before CAS refuses.
+        // An invented ticket may also be refused by a proxy in front of CAS, whose reply is
+        // unusable.
         if let Err(Reason::TicketRefused | Reason::ReplyUnusable) =
             result.as_ref().map_err(Failure::reason)
         {
@@ -195,13 +196,12 @@ impl CasSide {
         result
     }
 
-    /// Goes on if the circuit breaker of CAS is closed. If it is half-open, or CAS is
-    /// suspected of being down, one login makes a trial: it asks CAS about a ticket that
-    /// nobody issued.
+    /// Requires that the circuit breaker of CAS is closed. If it is half-open, or CAS is suspected
+    /// of being down, one login makes a trial: it asks CAS about a ticket that nobody issued.
     ///
     /// # Errors
-    /// [`Reason::ServerAvoided`] if CAS is down, [`Reason::ServerTimeout`] if the deadline
-    /// passes before that is known, and why no trial can be made.
+    /// [`Reason::ServerAvoided`] if CAS is down, [`Reason::ServerTimeout`] if the deadline passes
+    /// before that is known, and why no trial can be made.
     fn check_breaker(
         &self,
         sessions: &SessionCacheHandle<'_>,
@@ -211,15 +211,16 @@ impl CasSide {
     ) -> Result<(), Failure> {
         let timeout = self.validator.config().timeout;
         loop {
-            let left = deadline.remaining()?;
-            // If CAS takes nearly all of that to answer, it is up, and this login too late.
-            let patience = left.saturating_sub(timeout / 10);
+            let remaining = deadline.remaining()?;
+            // If CAS needs nearly all of this time to answer, CAS is up and this login is too
+            // late.
+            let patience = remaining.saturating_sub(timeout / 10);
             match sessions.permission(breaker, patience)? {
                 Permission::Granted => return Ok(()),
                 Permission::Wait => deadline.nap(TRIAL_POLL_INTERVAL)?,
                 Permission::Denied => return Err(avoided()),
-                // Silence within so little time would say nothing.
-                Permission::Trial if left < timeout / 2 => {
+                // A time-out after so little time would prove nothing.
+                Permission::Trial if remaining < timeout / 2 => {
                     sessions.end_trial(breaker, None);
                     return Err(too_late());
                 }
@@ -249,7 +250,7 @@ fn too_late() -> Failure {
     Failure::new(Reason::ServerTimeout, what)
 }
 
-/// What a validation says about the server, if it says anything.
+/// What a validation shows about the server; `None` if nothing.
 fn outcome(result: &Result<Principal, Failure>) -> Option<Outcome> {
     match result.as_ref().map_err(Failure::reason) {
         Err(Reason::ServerTimeout) => Some(Outcome::TimedOut),

@@ -1,31 +1,31 @@
-//! What decides on tokens: the keys of their issuers.
+//! Logins with a token.
 
 #![forbid(unsafe_code)]
 
-use super::{Attempt, DeferredWrite, Verdict, map_user};
+use super::authenticator::{Attempt, map_user};
+use super::outcome::{DeferredWrite, Verdict};
 use crate::config::JwtConfig;
 use crate::credential::{CredentialKind, Token};
-use crate::jwt::Jwt;
+use crate::jwt::JwtValidator;
 use crate::policy::user_mapping::UserPolicy;
 use crate::protocol::Hint;
-use crate::session_cache;
-use crate::session_cache::{Key, Lifetimes, SessionCacheHandle};
+use crate::session_cache::{self, Key, Lifetimes, SessionCacheHandle};
 
-/// The issuers, and what is said of them.
-pub(crate) struct JwtSide {
-    pub(crate) validator: Jwt,
+/// The validator of tokens, and what belongs to all logins with a token.
+pub(crate) struct JwtAuthenticator {
+    pub(crate) validator: JwtValidator,
+    /// The digest of the policy, which is a part of the cache key.
     pub(crate) policy: [u8; 32],
     pub(crate) hint: Hint,
 }
 
-/// A token's session is bounded by what its validation says, and by nothing
-/// else.
+/// The lifetimes of a token's session: only its validity limits it.
 pub(crate) const TOKEN_LIFETIMES: Lifetimes = Lifetimes::UNLIMITED;
 
-impl JwtSide {
+impl JwtAuthenticator {
     pub(crate) fn new(config: JwtConfig, users: &UserPolicy) -> Self {
         let policy = session_cache::digest(&format!("{} {:?}", config.policy(), users.mapping));
-        let validator = Jwt::new(config);
+        let validator = JwtValidator::new(config);
         Self {
             policy,
             hint: validator.hint(),
@@ -33,9 +33,9 @@ impl JwtSide {
         }
     }
 
-    /// Unlike a ticket, a token may be validated any number of times: logins at
-    /// the same time need not wait for one another.
-    pub(crate) fn decide(
+    /// Validates a token. There is no validation lock: unlike a ticket, a token may be validated
+    /// any number of times.
+    pub(crate) fn authenticate(
         &self,
         sessions: &SessionCacheHandle<'_>,
         key: Key,
@@ -46,33 +46,34 @@ impl JwtSide {
         let Attempt {
             deadline,
             log,
-            witness,
+            observer,
             ..
         } = *attempt;
         let origin = sessions.origin(attempt.mechanism, attempt.service);
-        let verify = || {
+        let validate = || {
             self.validator
-                .validate(token, sessions, deadline, log, witness)
+                .validate(token, sessions, deadline, log, observer)
         };
-        let verified = sessions.timed(CredentialKind::Token, verify);
-        let mapped = verified.and_then(|(principal, validity)| {
-            let user = map_user(users, principal, witness)?;
+        let validated = sessions.timed(CredentialKind::Token, validate);
+        let mapped = validated.and_then(|(principal, validity)| {
+            let user = map_user(users, principal, observer)?;
             Ok((user, validity))
         });
         match mapped {
             Ok((user, validity)) => Verdict {
-                // Where it is not known what was flushed before, no session is stored.
+                // Without an origin, a flush during the validation would be missed: no session is
+                // stored.
                 deferred_write: origin.ok().map(|origin| DeferredWrite::Session {
                     key,
                     user: user.clone(),
                     validity,
                     origin,
                 }),
-                ..Verdict::found(key, Ok(user))
+                ..Verdict::validated(key, Ok(user))
             },
             Err(failure) => {
                 sessions.insert_negative(CredentialKind::Token, &key, &failure);
-                Verdict::found(key, Err(failure))
+                Verdict::validated(key, Err(failure))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One line a login for the administrator: `key=value`, stable.
+//! The log line of a login: stable fields of the form `key=value`.
 
 #![forbid(unsafe_code)]
 
@@ -6,52 +6,52 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use crate::auth::{Authenticator, Source};
-use crate::credential;
+use crate::credential::CredentialKind;
 use crate::error::{Failure, FailureKind, Reason};
 use crate::platform::log::{Level, Log, quoted};
 use crate::session_cache::Key;
 
-/// What was decided on one login, and how.
-pub struct LoginEvent<'d> {
+/// The result of one login, and how it came about.
+pub struct LoginEvent<'e> {
     /// The SASL mechanism.
-    pub mechanism: &'d str,
-    /// The service that the credential must be for.
-    pub service: &'d str,
-    /// The client's address, as the host writes it, if the host tells it.
-    pub client: Option<&'d str>,
-    /// The mail user, or why there is none.
-    pub outcome: Result<&'d str, &'d Failure>,
-    /// What decided, if anything did.
+    pub mechanism: &'e str,
+    /// The service that a ticket must be issued for.
+    pub service: &'e str,
+    /// The client's address in the host's notation, if the host reveals it.
+    pub client: Option<&'e str>,
+    /// The mail user, or why the login failed.
+    pub outcome: Result<&'e str, &'e Failure>,
+    /// Where the result comes from; `None` for an outage.
     pub source: Option<Source>,
-    /// The credential's digest, if there is one.
+    /// The cache key, whose first digits are the digest in the line.
     pub key: Option<Key>,
-    /// Of what kind the credential is, if there is one.
-    pub kind: Option<credential::CredentialKind>,
-    /// From the client's message to the decision.
+    /// The kind of the credential, if there was one.
+    pub kind: Option<CredentialKind>,
+    /// The time from the client's message to the result.
     pub elapsed: Duration,
 }
 
 impl LoginEvent<'_> {
-    /// How much it matters. A refusal is everyday business; an outage is not.
+    /// The log level. Refusals are normal; outages are not.
     pub fn level(&self) -> Level {
         match self.outcome.map_err(Failure::kind) {
             Ok(_)
             | Err(FailureKind::Malformed | FailureKind::Refused | FailureKind::NotAllowed) => {
                 Level::Notice
             }
-            Err(FailureKind::Unavailable) if self.needs_somebody() => Level::Error,
+            Err(FailureKind::Unavailable) if self.needs_administrator() => Level::Error,
             Err(FailureKind::Unavailable) => Level::Warning,
             Err(FailureKind::Internal) => Level::Error,
         }
     }
 
-    /// Counts it, which is for whoever writes its line to do.
+    /// Counts the login in the metrics. Whoever writes the line calls this too.
     pub fn count(&self, authenticator: &Authenticator, log: &dyn Log) {
         let failure = self.outcome.err().map(Failure::reason);
         authenticator.count(self.kind, self.source, failure, log);
     }
 
-    /// The line, in one allocation.
+    /// The line. It is built in one allocation.
     pub fn line(&self) -> String {
         let mut line = String::with_capacity(256);
         // Writing to a String does not fail.
@@ -59,8 +59,8 @@ impl LoginEvent<'_> {
         line
     }
 
-    /// Whether an outage will not pass by itself.
-    fn needs_somebody(&self) -> bool {
+    /// Whether the outage needs an administrator to end it.
+    fn needs_administrator(&self) -> bool {
         let reason = self.outcome.err().map(Failure::reason);
         matches!(
             reason,
@@ -105,7 +105,7 @@ impl fmt::Display for LoginEvent<'_> {
 mod tests {
     use super::*;
 
-    fn decision<'d>(outcome: Result<&'d str, &'d Failure>) -> LoginEvent<'d> {
+    fn event<'e>(outcome: Result<&'e str, &'e Failure>) -> LoginEvent<'e> {
         LoginEvent {
             mechanism: "CASPT",
             service: "imap://mail.univ.fr",
@@ -113,21 +113,21 @@ mod tests {
             outcome,
             source: Some(Source::Validated),
             key: Some(Key::of_test(1)),
-            kind: Some(credential::CredentialKind::Ticket),
+            kind: Some(CredentialKind::Ticket),
             elapsed: Duration::from_millis(12),
         }
     }
 
     #[test]
-    fn a_decision_is_one_line_of_fields() {
+    fn login_is_one_line_of_fields() {
         assert_eq!(
-            decision(Ok("alice")).to_string(),
+            event(Ok("alice")).to_string(),
             "sso: mech=CASPT service=imap://mail.univ.fr outcome=accepted user=alice \
              source=validated ms=12 digest=000000010000 client=192.0.2.1;4711"
         );
         let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: \"no\"");
         assert_eq!(
-            decision(Err(&failure)).to_string(),
+            event(Err(&failure)).to_string(),
             "sso: mech=CASPT service=imap://mail.univ.fr outcome=refused reason=ticket_refused \
              detail=\"CAS says INVALID_TICKET: 'no'\" source=validated ms=12 \
              digest=000000010000 client=192.0.2.1;4711"
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_louder_than_a_refusal() {
-        let level = |reason| decision(Err(&Failure::new(reason, ""))).level();
+    fn outage_has_a_higher_level_than_a_refusal() {
+        let level = |reason| event(Err(&Failure::new(reason, ""))).level();
         assert_eq!(level(Reason::TicketRefused), Level::Notice);
         assert_eq!(level(Reason::ServerTimeout), Level::Warning);
         assert_eq!(level(Reason::ServerUntrusted), Level::Error);
@@ -144,10 +144,10 @@ mod tests {
         assert_eq!(level(Reason::InternalError), Level::Error);
     }
 
-    /// What the administrator reads about the log.
+    /// The documentation of the log.
     const GUIDE: &str = include_str!("../../../../docs/log.md");
 
-    /// The words in the first column of the table under this head.
+    /// The words in the first column of the table with this head.
     fn documented(head: &str) -> Vec<&'static str> {
         let (_, table) = GUIDE.split_once(head).unwrap();
         let rows = table.lines().skip(1).take_while(|row| row.starts_with('|'));
@@ -161,10 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn every_field_is_documented_in_its_place_and_no_other_is() {
+    fn fields_and_their_documentation_agree_in_order() {
         let failure = Failure::new(Reason::TicketRefused, "why");
-        let accepted = decision(Ok("alice")).to_string();
-        let refused = decision(Err(&failure)).to_string();
+        let accepted = event(Ok("alice")).to_string();
+        let refused = event(Err(&failure)).to_string();
         let table = documented("| field | there | meaning |\n");
         for line in [&accepted, &refused] {
             let there = |name: &&str| fields(line).contains(name);
@@ -176,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_and_every_outcome_is_documented_and_no_other_is() {
+    fn reasons_outcomes_and_their_documentation_agree() {
         let word = |line: &str, name: &str| {
             let value = line.split_once(&format!(" {name}=")).unwrap().1;
             value.split(' ').next().unwrap().to_owned()
         };
         let mut outcomes = vec!["accepted".to_owned()];
         for reason in Reason::ALL {
-            let line = decision(Err(&Failure::new(*reason, ""))).to_string();
+            let line = event(Err(&Failure::new(*reason, ""))).to_string();
             let outcome = word(&line, "outcome");
             let row = format!("\n| `{}` | `{outcome}` | ", reason.code());
             assert!(GUIDE.contains(&row), "docs/log.md has no row {row}");

@@ -1,5 +1,5 @@
-//! What a CAS server says to a ticket that cannot exist: whether it is there, and
-//! whether it knows the service. Nothing real is used up.
+//! Requests about a ticket that cannot exist: they show whether a CAS server answers and accepts
+//! the service, and consume no real ticket.
 
 #![forbid(unsafe_code)]
 
@@ -7,41 +7,42 @@ use std::fmt::Write as _;
 
 use url::Url;
 
-use super::{Cas, LONGEST_REPLY, PATHS, request, response};
+use super::response;
+use super::validator::{CasValidator, MAX_REPLY_BYTES, PATHS, request_url};
 use crate::credential::Ticket;
 use crate::error::{Failure, Reason};
 use crate::platform::deadline::Deadline;
 
-/// What one server answered.
+/// The answer of one server.
 #[derive(Debug)]
-pub struct Answer {
-    /// The path that it answered at.
+pub struct ProbeAnswer {
+    /// The endpoint that answered.
     pub path: &'static str,
-    /// Its certificate in DER, if it was asked over TLS.
+    /// The server's certificate in DER, if the request used TLS.
     pub certificate: Option<Vec<u8>>,
-    /// What it said.
-    pub said: Said,
+    /// The meaning of the reply.
+    pub reply: ProbeReply,
 }
 
-/// What a server makes of a ticket that nobody issued.
+/// A reply about a ticket that nobody issued.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
-    /// That it is not good, with the code of the protocol and its own words.
+pub enum ProbeReply {
+    /// The server refuses the ticket (CAS protocol 3.0, section 2.5.3).
     Refused {
-        /// Such as `INVALID_TICKET`.
+        /// The error code, such as `INVALID_TICKET`.
         code: String,
-        /// For people.
+        /// The message for people.
         text: String,
     },
-    /// That it is good, which no CAS server may say.
+    /// The server accepts the ticket. No CAS server does that.
     Accepted,
-    /// Something that is no answer of CAS.
-    Nonsense(String),
+    /// The reply is not one of CAS; the text says why.
+    Unusable(String),
 }
 
-impl Cas {
-    /// Asks one of the servers about a ticket that cannot exist, for this service,
-    /// as a real one would be asked about.
+impl CasValidator {
+    /// Asks one of the servers about a ticket that cannot exist, in the way of
+    /// [`CasValidator::validate`].
     ///
     /// # Errors
     /// Why there is no answer.
@@ -50,11 +51,11 @@ impl Cas {
         base: &Url,
         service: &str,
         deadline: &Deadline<'_>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ProbeAnswer, Failure> {
         let ticket = impossible_ticket("check-of-the-configuration")?;
         let get = |path: &str| {
-            let url = request(base, path, ticket.expose(), service);
-            let response = self.http.get(url, LONGEST_REPLY, deadline);
+            let url = request_url(base, path, ticket.expose(), service);
+            let response = self.http.get(url, MAX_REPLY_BYTES, deadline);
             response.map_err(|error| error.failure)
         };
         let [newer, older] = PATHS;
@@ -63,34 +64,35 @@ impl Cas {
             answered = (older, get(older)?);
         }
         let (path, response) = answered;
-        let said = match response.status {
-            200 => said(&response.body),
-            status => Said::Nonsense(format!("it answers with HTTP status {status}")),
+        let reply = match response.status {
+            200 => read_reply(&response.body),
+            status => ProbeReply::Unusable(format!("it answers with HTTP status {status}")),
         };
-        Ok(Answer {
+        Ok(ProbeAnswer {
             path,
             certificate: response.certificate,
-            said,
+            reply,
         })
     }
 }
 
-fn said(body: &[u8]) -> Said {
+fn read_reply(body: &[u8]) -> ProbeReply {
     let failure = match response::read(body) {
-        Ok(_) => return Said::Accepted,
+        Ok(_) => return ProbeReply::Accepted,
         Err(failure) => failure,
     };
-    let refused = failure.detail().strip_prefix("CAS says ");
-    match refused.and_then(|said| said.split_once(": ")) {
-        Some((code, text)) => Said::Refused {
+    let refusal = failure.detail().strip_prefix("CAS says ");
+    match refusal.and_then(|text| text.split_once(": ")) {
+        Some((code, text)) => ProbeReply::Refused {
             code: code.to_owned(),
             text: text.to_owned(),
         },
-        None => Said::Nonsense(failure.detail().to_owned()),
+        None => ProbeReply::Unusable(failure.detail().to_owned()),
     }
 }
 
-/// A ticket that nobody issued. It says its `purpose` to whoever finds it in the server's log.
+/// Creates a ticket that nobody issued. It contains its `purpose`, for those who find it in the
+/// server's log.
 pub(crate) fn impossible_ticket(purpose: &str) -> Result<Ticket, Failure> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random)
@@ -107,16 +109,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_tickets_are_the_same() {
+    fn impossible_tickets_are_unique() {
         let [one, other] = [(); 2].map(|()| impossible_ticket("check").unwrap());
         assert_ne!(one.expose(), other.expose());
     }
 
     #[test]
-    fn an_answer_is_told_from_nonsense() {
+    fn refusal_acceptance_and_unusable_reply_are_distinguished() {
         let reply = |inner: &str| {
             let ns = "http://www.yale.edu/tp/cas";
-            said(
+            read_reply(
                 format!("<c:serviceResponse xmlns:c='{ns}'>{inner}</c:serviceResponse>").as_bytes(),
             )
         };
@@ -124,13 +126,13 @@ mod tests {
             "<c:authenticationFailure code='INVALID_SERVICE'>no</c:authenticationFailure>";
         assert_eq!(
             reply(refused),
-            Said::Refused {
+            ProbeReply::Refused {
                 code: "INVALID_SERVICE".to_owned(),
                 text: "no".to_owned()
             }
         );
         let success = "<c:authenticationSuccess><c:user>a</c:user></c:authenticationSuccess>";
-        assert_eq!(reply(success), Said::Accepted);
-        assert!(matches!(said(b"<html>"), Said::Nonsense(_)));
+        assert_eq!(reply(success), ProbeReply::Accepted);
+        assert!(matches!(read_reply(b"<html>"), ProbeReply::Unusable(_)));
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use url::Url;
 use super::option_table;
 use super::parser::Reader;
 use super::server_url::{base_url, server_url};
+use crate::platform::log::listed;
 use crate::policy::attribute_rules::Rules;
 use crate::policy::jws_algorithm::{Algorithm, Family};
 
@@ -68,6 +70,15 @@ pub enum Expected {
     Any,
     /// One of these, byte for byte.
     OneOf(Vec<String>),
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::OneOf(values) => f.write_str(&listed(values)),
+        }
+    }
 }
 
 /// Where an issuer's keys are.

@@ -6,11 +6,11 @@
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use crate::cas::Cas;
+use crate::cas::CasValidator;
 use crate::cas::response::{self, Success};
 use crate::config::Config;
 use crate::fuzz_support::policy::Table;
-use crate::trace::{Checks, Witness};
+use crate::trace::{CheckObserver, Checks};
 
 /// A reply: who looks on changes no verdict; who is accepted came through portals that
 /// are allowed, by the name that is written; and what was read, written anew, is read
@@ -18,9 +18,9 @@ use crate::trace::{Checks, Witness};
 pub(crate) fn reply(data: &[u8]) {
     let read = response::read(data);
     for cas in sites() {
-        let verdict = cas.understand(data, Checks::new(Witness::NOBODY));
+        let verdict = cas.validate_reply(data, Checks::new(CheckObserver::NONE));
         let tell = |seen| assert!(!format!("{seen:?}").is_empty());
-        let watched = cas.understand(data, Checks::new(Witness::new(&tell)));
+        let watched = cas.validate_reply(data, Checks::new(CheckObserver::new(&tell)));
         assert_eq!(verdict, watched);
         let Ok(principal) = verdict else {
             continue;
@@ -52,8 +52,8 @@ pub(crate) fn said(data: &[u8]) -> Option<(String, Vec<String>)> {
 }
 
 /// One that goes by the user, and one that goes by attributes.
-fn sites() -> &'static [Cas; 2] {
-    static SITES: OnceLock<[Cas; 2]> = OnceLock::new();
+fn sites() -> &'static [CasValidator; 2] {
+    static SITES: OnceLock<[CasValidator; 2]> = OnceLock::new();
     SITES.get_or_init(|| {
         let usual = [
             ("caspt_url", "https://cas.univ.example/cas"),
@@ -66,7 +66,7 @@ fn sites() -> &'static [Cas; 2] {
         ];
         [usual.to_vec(), [&usual[..], &strict].concat()].map(|options| {
             let config = Config::read(&Table(&options)).expect("a configuration");
-            Cas::new(config.cas.expect("CAS"))
+            CasValidator::new(config.cas.expect("CAS"))
         })
     })
 }

@@ -61,7 +61,7 @@ pub(crate) fn jwks(data: &[u8]) {
         {
             let is_a_name = names.iter().any(|kid| kid.contains(secret));
             let shows = |line: &String| line.contains(secret) && !is_a_name;
-            assert!(!ours.complaints.iter().any(shows), "{:?}", ours.complaints);
+            assert!(!ours.unusable.iter().any(shows), "{:?}", ours.unusable);
         }
     }
 }
@@ -106,12 +106,9 @@ pub(crate) fn state(data: &[u8]) {
 pub(crate) fn pem(data: &[u8]) {
     let set = pem::read(data);
     let blocks = data.windows(11).filter(|window| window == b"-----BEGIN ");
-    assert_eq!(set.keys.len() + set.complaints.len(), blocks.count());
-    for complaint in &set.complaints {
-        assert!(
-            complaint.len() < 2_000 && !complaint.contains('\n'),
-            "{complaint}"
-        );
+    assert_eq!(set.keys.len() + set.unusable.len(), blocks.count());
+    for reason in &set.unusable {
+        assert!(reason.len() < 2_000 && !reason.contains('\n'), "{reason}");
     }
     for key in &set.keys {
         assert!(key.kid().is_none());
@@ -145,7 +142,7 @@ fn agree(path: &Path) -> usize {
     let count = found.as_ref().map_or(0, |set| set.keys.len());
     assert_eq!(found.is_ok(), !examined.keys.is_empty());
     assert_eq!(examined.keys.len(), count);
-    assert!(count > 0 || !examined.complaints.is_empty());
+    assert!(count > 0 || !examined.unusable.is_empty());
     count
 }
 

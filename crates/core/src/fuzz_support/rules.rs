@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::input::line;
 use crate::error::{Failure, Reason};
 use crate::policy::attribute_rules::{Rules, values_of};
-use crate::trace::{Checks, Witness};
+use crate::trace::{CheckObserver, Checks};
 
 /// Conditions in the first line, and what the attributes say in the others
 /// (`name=value`). As they are printed they are read again, no blank outside of quotes ever
@@ -55,11 +55,11 @@ pub(crate) fn rules(data: &[u8]) {
         }
     };
     let unmet = |condition: &_| Failure::new(Reason::RuleNotMet, format!("{condition}"));
-    let unseen = rules.judge(&mut Checks::new(Witness::NOBODY), values, unmet);
+    let unseen = rules.check(&mut Checks::new(CheckObserver::NONE), values, unmet);
     let tell = |seen| assert!(!format!("{seen:?}").is_empty());
-    let mut checks = Checks::new(Witness::new(&tell));
-    let seen = rules.judge(&mut checks, values, unmet);
-    assert_eq!(seen.and_then(|()| checks.verdict()), unseen);
+    let mut checks = Checks::new(CheckObserver::new(&tell));
+    let seen = rules.check(&mut checks, values, unmet);
+    assert_eq!(seen.and_then(|()| checks.finish()), unseen);
 
     let first = rules.conditions().iter().find(|condition| {
         let of_name: Vec<&str> = pairs

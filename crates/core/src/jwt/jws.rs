@@ -1,104 +1,98 @@
-//! A token taken apart: JWS compact serialization (RFC 7515, section 7.1), and
-//! what its header says (section 4).
+//! Parsing of tokens: the JWS compact serialization (RFC 7515, section 7.1) and the header
+//! (section 4).
+//!
+//! Nothing that is read here may be trusted before the signature is verified.
 
 #![forbid(unsafe_code)]
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::json;
-use super::json::{Json, Object};
+use super::json::{self, Json, Object};
 use crate::credential::Token;
 use crate::error::{Failure, Reason};
 use crate::platform::log::quoted;
 use crate::policy::jws_algorithm::Algorithm;
-use crate::trace::{Checks, Step, Told};
+use crate::trace::{Check, Comparison, Describe, Step};
 
-/// The three parts of a token, as bytes.
+/// The decoded parts of a token.
 pub(crate) struct Parts<'t> {
     header: Vec<u8>,
-    claims: Vec<u8>,
-    signature: Vec<u8>,
-    signed: &'t str,
+    payload: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+    /// What the signature is computed over (RFC 7515, section 5.2).
+    pub(crate) signing_input: &'t str,
 }
 
-/// What is in them. Nothing of it is to be believed before the signature is
-/// verified.
-pub(crate) struct Compact<'t> {
-    pub(crate) header: Header,
-    pub(crate) claims: Object<'t>,
-    /// What the signature is over.
-    pub(crate) signed: &'t str,
-    pub(crate) signature: &'t [u8],
-}
-
-/// What a header says about how the token was signed.
+/// The parameters of a header that matter here.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<String>,
     pub(crate) typ: Option<String>,
-    /// The name of a parameter by which the token brings or points to a key.
-    /// None of them is ever looked at.
+    /// The name of a parameter by which the token contains or points to a key. The value is never
+    /// read.
     pub(crate) foreign_key: Option<&'static str>,
 }
 
-/// Parameters by which a token tells its own key (RFC 7515, sections 4.1.2 to
+/// Parameters by which a token contains or points to its own key (RFC 7515, sections 4.1.2 to
 /// 4.1.6).
 const FOREIGN_KEYS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
 
-impl<'t> Parts<'t> {
-    /// # Errors
-    /// [`Reason::TokenMalformed`].
-    pub(crate) fn decode(token: &'t Token, checks: &mut Checks<'_>) -> Result<Self, Failure> {
-        let (signed, signature) = token.expose().rsplit_once('.').unwrap_or_default();
-        let (header, claims) = signed.split_once('.').unwrap_or_default();
-        let decode = || {
-            Ok(Self {
-                header: decode("header", header)?,
-                claims: decode("payload", claims)?,
-                signature: decode("signature", signature)?,
-                signed,
-            })
-        };
-        let told = |_: Option<&Self>| form(&[header, claims, signature]);
-        checks.must(Step::Form, told, decode())
-    }
-}
-
-impl<'t> Compact<'t> {
-    /// # Errors
-    /// [`Reason::TokenMalformed`], [`Reason::HeaderNotAllowed`],
-    /// [`Reason::AlgorithmNotAllowed`] or [`Reason::ClaimsMalformed`].
-    pub(crate) fn parse(parts: &'t Parts<'_>, checks: &mut Checks<'_>) -> Result<Self, Failure> {
-        let object = json::object(&parts.header);
-        let read = match &object {
-            Ok(object) => Header::read(object),
-            Err(what) => Err(Failure::new(
-                Reason::TokenMalformed,
-                format!("its header {what}"),
-            )),
-        };
-        let told = |_: Option<&Header>| members(object.as_ref().ok());
-        let header = checks.must(Step::Header, told, read)?;
-        let claims = json::object(&parts.claims).map_err(|what| {
-            let what = format!("the token's payload {what}");
-            Failure::new(Reason::ClaimsMalformed, what)
-        });
-        let claims = checks.must(Step::Claims, members, claims)?;
-        Ok(Self {
-            header,
-            claims,
-            signed: parts.signed,
-            signature: &parts.signature,
+/// Requires three parts of base64url.
+///
+/// Fails with [`Reason::TokenMalformed`].
+pub(crate) fn check_form(token: &Token) -> Check<Parts<'_>, impl Describe> {
+    let (signing_input, signature) = token.expose().rsplit_once('.').unwrap_or_default();
+    let (header, payload) = signing_input.split_once('.').unwrap_or_default();
+    let parts = || {
+        Ok(Parts {
+            header: decode("header", header)?,
+            payload: decode("payload", payload)?,
+            signature: decode("signature", signature)?,
+            signing_input,
         })
-    }
+    };
+    Check::new(Step::Form, parts(), move || {
+        let [header, payload, signature] = [header, payload, signature].map(str::len);
+        Comparison::actual(format!(
+            "header of {header}, claims of {payload}, signature of {signature} characters"
+        ))
+        .expected("base64url without padding")
+    })
 }
 
-/// Base64url without padding, and in the one way that it is written: no bits
-/// are left over (RFC 4648, section 3.5).
+/// Requires a header that is a JSON object, has a known `alg`, and demands nothing else.
+///
+/// Fails with [`Reason::TokenMalformed`], [`Reason::HeaderNotAllowed`] or
+/// [`Reason::AlgorithmNotAllowed`].
+pub(crate) fn check_header(parts: &Parts<'_>) -> Check<Header, impl Describe> {
+    let object = json::object(&parts.header);
+    let header = match &object {
+        Ok(object) => Header::read(object),
+        Err(what) => {
+            let what = format!("its header {what}");
+            Err(Failure::new(Reason::TokenMalformed, what))
+        }
+    };
+    Check::new(Step::Header, header, || describe_members(&parts.header))
+}
+
+/// Requires a payload that is a JSON object.
+///
+/// Fails with [`Reason::ClaimsMalformed`].
+pub(crate) fn check_payload<'p>(parts: &'p Parts<'_>) -> Check<Object<'p>, impl Describe> {
+    let payload = json::object(&parts.payload).map_err(|what| {
+        let what = format!("the token's payload {what}");
+        Failure::new(Reason::ClaimsMalformed, what)
+    });
+    Check::new(Step::Claims, payload, || describe_members(&parts.payload))
+}
+
+/// Decodes base64url without padding in its only valid spelling: unused bits must be zero
+/// (RFC 4648, section 3.5).
 fn decode(part: &str, text: &str) -> Result<Vec<u8>, Failure> {
-    // The library's own words show characters of the token.
+    // The library's error message would show characters of the token.
     URL_SAFE_NO_PAD.decode(text).map_err(|_| {
         let what = format!("its {part} is not base64url as it must be written");
         Failure::new(Reason::TokenMalformed, what)
@@ -151,47 +145,38 @@ fn text(header: &Object<'_>, name: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-/// The lengths of a token's parts.
-fn form(parts: &[&str; 3]) -> Told {
-    let [header, claims, signature] = parts.map(str::len);
-    Told::found(format!(
-        "header of {header}, claims of {claims}, signature of {signature} characters"
-    ))
-    .wanted("base64url without padding")
-}
-
-/// All that an object says.
-fn members(object: Option<&Object<'_>>) -> Told {
-    let members = object.into_iter().flat_map(Object::members);
+/// Lists all members of a JSON object.
+fn describe_members(text: &[u8]) -> Comparison {
+    let object = json::object(text);
+    let members = object.iter().flat_map(Object::members);
     let members = members.map(|(name, value)| {
         let value = value.to_string();
         format!("{}={}", quoted(name), quoted(&value))
     });
-    Told::found(members.collect::<Vec<_>>().join(" "))
+    Comparison::actual(members.collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Witness;
+    use crate::trace::CheckObserver;
 
     fn token(header: &str, claims: &str) -> Token {
         let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
         Token::parse(&format!("{header}.{claims}.c2ln")).unwrap()
     }
 
-    fn decoded(token: &Token) -> Result<Parts<'_>, Failure> {
-        Parts::decode(token, &mut Checks::new(Witness::NOBODY))
+    fn parts(token: &Token) -> Result<Parts<'_>, Failure> {
+        CheckObserver::NONE.observe(check_form(token))
     }
 
-    fn parsed<'t>(parts: &'t Parts<'_>) -> Result<Compact<'t>, Failure> {
-        Compact::parse(parts, &mut Checks::new(Witness::NOBODY))
+    fn header(parts: &Parts<'_>) -> Result<Header, Failure> {
+        CheckObserver::NONE.observe(check_header(parts))
     }
 
     fn failure(token: &Token) -> Failure {
-        let parts = decoded(token);
-        let result = parts.and_then(|parts| parsed(&parts).map(drop));
-        result.expect_err(token.expose())
+        let result = parts(token).and_then(|parts| header(&parts));
+        result.map(drop).expect_err(token.expose())
     }
 
     fn reason(header: &str) -> Reason {
@@ -200,20 +185,21 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_apart() {
+    fn parts_of_a_token_are_parsed() {
         let token = token(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, r#"{"a":1}"#);
-        let parts = decoded(&token).unwrap();
-        let compact = parsed(&parts).unwrap();
-        assert_eq!(compact.header.algorithm, Algorithm::Es256);
-        assert_eq!(compact.header.kid.as_deref(), Some("k"));
-        assert_eq!(compact.header.typ.as_deref(), Some("at+jwt"));
-        assert_eq!(compact.claims.get("a"), Some(&Json::Number(1.into())));
-        assert_eq!(compact.signature, b"sig");
-        assert!(token.expose().starts_with(compact.signed));
+        let parts = parts(&token).unwrap();
+        let header = header(&parts).unwrap();
+        assert_eq!(header.algorithm, Algorithm::Es256);
+        assert_eq!(header.kid.as_deref(), Some("k"));
+        assert_eq!(header.typ.as_deref(), Some("at+jwt"));
+        let claims = CheckObserver::NONE.observe(check_payload(&parts)).unwrap();
+        assert_eq!(claims.get("a"), Some(&Json::Number(1.into())));
+        assert_eq!(parts.signature, b"sig");
+        assert!(token.expose().starts_with(parts.signing_input));
     }
 
     #[test]
-    fn an_unsigned_token_is_told_from_one_that_is_signed_strangely() {
+    fn unsigned_token_and_unknown_algorithm_have_different_messages() {
         for none in ["none", "None", "NONE", "nOnE", " none"] {
             let token = token(&format!(r#"{{"alg":"{none}"}}"#), "{}");
             let failure = failure(&token);
@@ -225,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_asks_for_more_is_refused() {
+    fn header_with_an_unsupported_extension_is_rejected() {
         for header in [
             r#"{"alg":"RS256","crit":["exp"],"exp":1}"#,
             r#"{"alg":"RS256","crit":[]}"#,
@@ -238,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_another_form_is_malformed() {
+    fn header_that_is_no_object_with_a_text_alg_is_malformed() {
         for header in [
             "{}",
             "[]",
@@ -254,8 +240,8 @@ mod tests {
     }
 
     #[test]
-    fn base64_has_one_spelling() {
-        // The last characters of both have bits that no byte is made of.
+    fn base64url_with_unused_bits_set_is_malformed() {
+        // The last character of each text has bits set that encode no byte.
         for text in [
             "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbh",
             "eyJhbGciOiJSUzI1NiJ9.e31.c2ln",
@@ -266,10 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_the_token_brings_is_noted_and_nothing_else() {
+    fn key_in_the_header_is_recorded_and_never_used() {
         let token = token(r#"{"alg":"RS256","jku":"https://evil.example/"}"#, "{}");
-        let parts = decoded(&token).unwrap();
-        let compact = parsed(&parts).unwrap();
-        assert_eq!(compact.header.foreign_key, Some("jku"));
+        let parts = parts(&token).unwrap();
+        assert_eq!(header(&parts).unwrap().foreign_key, Some("jku"));
     }
 }

@@ -1,142 +1,268 @@
-//! What an issuer's policy says of a token whose signature is verified.
+//! What is required of a token, beside a valid signature.
+//!
+//! [`check_type`] and [`check_algorithm`] are made before the signature is verified, and
+//! [`validate_claims`] afterwards. Each check describes what it compared, for `sasl-sso explain`.
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use super::claims::{Claims, is_true};
 use super::jws::Header;
-use super::times::judge_times;
-use super::told;
 use crate::config::{Expected, IssuerConfig, media_type};
 use crate::error::{Failure, Reason};
 use crate::platform::clock::WallTime;
-use crate::platform::log::quoted;
+use crate::platform::log::{listed, quoted};
 use crate::policy::attribute_rules::{Condition, is_word_list};
 use crate::principal::Principal;
-use crate::trace::{Checks, Step, Told};
+use crate::trace::{Check, Checks, Comparison, Describe, Step};
 
-/// Whether the header alone is acceptable.
+/// Validates the claims of a token whose signature is verified. Returns the principal, and when
+/// the token expires.
 ///
 /// # Errors
-/// [`Reason::TypeNotAllowed`] or [`Reason::AlgorithmNotAllowed`].
-pub(crate) fn judge_header(
+/// Why the token is invalid or not allowed.
+pub(crate) fn validate_claims(
     issuer: &IssuerConfig,
-    header: &Header,
-    checks: &mut Checks<'_>,
-) -> Result<(), Failure> {
-    // A missing one counts as JWT.
+    claims: &Claims<'_>,
+    now: WallTime,
+    mut checks: Checks<'_>,
+) -> Result<(Principal, WallTime), Failure> {
+    checks.run(check_audience(issuer, claims))?;
+    let expiry = checks.run(check_expiry(issuer, claims, now))?.flatten();
+    checks.run(check_not_before(issuer, claims, now))?;
+    let issued_at = checks.run(check_issued_at(issuer, claims, now))?;
+    let max_age = match (issued_at, issuer.max_age) {
+        (Some(issued_at), Some(max_age)) => {
+            checks.run(check_age(issuer, max_age, issued_at, now))?
+        }
+        _ => None,
+    };
+    checks.run(check_purpose(claims))?;
+    let user = checks.run(check_user_claim(issuer, claims))?;
+    if let (false, Some(user)) = (issuer.allow_clients, user) {
+        checks.run(check_person(claims, user))?;
+    }
+    let values = |name: &str| claims.rule_values(name);
+    issuer.require.check(&mut checks, values, rule_not_met)?;
+    let principal = match user {
+        Some(user) => checks.run(check_principal(user))?,
+        None => None,
+    };
+    checks.finish()?;
+    let expires = expiry.into_iter().chain(max_age).min();
+    principal.zip(expires).ok_or_else(missing_result)
+}
+
+/// The failure of a validation in which all checks passed and a result is missing. That is a
+/// defect of this program.
+pub(crate) fn missing_result() -> Failure {
+    Failure::new(Reason::InternalError, "the validation has no result")
+}
+
+/// Requires a `typ` of `jwt_types` (RFC 7515, section 4.1.9). A missing `typ` means `JWT`.
+pub(crate) fn check_type(issuer: &IssuerConfig, header: &Header) -> Check<(), impl Describe> {
     let typ = header.typ.as_deref().map_or("jwt".to_owned(), media_type);
-    let is_taken = match issuer.types.contains(&typ) {
+    let result = match issuer.types.contains(&typ) {
         true => Ok(()),
         false => {
             let what = format!("typ is {}, which is not in jwt_types", quoted(&typ));
             Err(Failure::new(Reason::TypeNotAllowed, what))
         }
     };
-    let told = |_: Option<&()>| told::typ(issuer, header);
-    checks.check(Step::Type, told, is_taken)?;
+    Check::new(Step::Type, result, || {
+        let typ = header.typ.as_deref().map_or("none".into(), quoted);
+        let option = issuer.option("types");
+        Comparison::actual(typ).expected(format!("{option} {}", listed(&issuer.types)))
+    })
+}
+
+/// Requires an `alg` of `jwt_algorithms`, if that is set (RFC 8725, section 3.1).
+pub(crate) fn check_algorithm(issuer: &IssuerConfig, header: &Header) -> Check<(), impl Describe> {
     let algorithm = header.algorithm;
-    let is_taken = match &issuer.algorithms {
-        Some(taken) if !taken.contains(&algorithm) => {
+    let result = match &issuer.algorithms {
+        Some(allowed) if !allowed.contains(&algorithm) => {
             let what = format!("{algorithm} is not in jwt_algorithms");
             Err(Failure::new(Reason::AlgorithmNotAllowed, what))
         }
         _ => Ok(()),
     };
-    let told = |_: Option<&()>| told::algorithm(issuer, algorithm);
-    checks.check(Step::Algorithm, told, is_taken)?;
-    Ok(())
+    Check::new(Step::Algorithm, result, move || {
+        let option = issuer.option("algorithms");
+        let expected = match &issuer.algorithms {
+            Some(allowed) => {
+                let names: Vec<&str> = allowed.iter().map(|algorithm| algorithm.name()).collect();
+                format!("{option} {}", names.join(" "))
+            }
+            None => format!("{option} is not set: any that the issuer's key is for"),
+        };
+        Comparison::actual(algorithm.name()).expected(expected)
+    })
 }
 
-/// Who the token speaks for, and until when.
-///
-/// # Errors
-/// Why it is not good, or not allowed.
-pub(crate) fn judge(
+/// Requires an `aud` of `jwt_audience`: one value, or an array of them (RFC 7519, section 4.1.3).
+fn check_audience(issuer: &IssuerConfig, claims: &Claims<'_>) -> Check<(), impl Describe> {
+    let refuse = |what: String| Err(Failure::new(Reason::AudienceNotAllowed, what));
+    let result = match &issuer.audience {
+        Expected::Any => Ok(()),
+        Expected::OneOf(_) if !claims.has("aud") => refuse("the token has no aud".to_owned()),
+        Expected::OneOf(allowed) => {
+            let values = claims.values("aud");
+            match values
+                .iter()
+                .any(|value| allowed.iter().any(|a| a == value))
+            {
+                true => Ok(()),
+                false => {
+                    let values = values.join(" ");
+                    refuse(format!("aud is {}, none of jwt_audience", quoted(&values)))
+                }
+            }
+        }
+    };
+    Check::new(Step::Audience, result, || {
+        let values = claims.values("aud");
+        let actual = match values[..] {
+            [] if claims.has("aud") => "nothing that is a text".to_owned(),
+            [] => "none".to_owned(),
+            _ => listed(&values),
+        };
+        Comparison::actual(actual).expected(format!("jwt_audience {}", issuer.audience))
+    })
+}
+
+/// Requires that `exp` is not past (RFC 7519, section 4.1.4). Clocks may differ by the leeway; the
+/// session ends at `exp` itself. Without `exp`, `jwt_max_age` must limit the token.
+fn check_expiry(
     issuer: &IssuerConfig,
     claims: &Claims<'_>,
     now: WallTime,
-    mut checks: Checks<'_>,
-) -> Result<(Principal, WallTime), Failure> {
-    let told = |_: Option<&()>| told::audience(&issuer.audience, claims);
-    let audience = judge_audience(&issuer.audience, claims);
-    checks.check(Step::Audience, told, audience)?;
-    let end = judge_times(issuer, claims, now, &mut checks)?;
-    let told = |_: Option<&()>| told::purpose(claims);
-    checks.check(Step::Purpose, told, judge_purpose(claims))?;
-    let told = |_: Option<&&str>| told::user(issuer, claims);
-    let user = checks.check(Step::UserClaim, told, user(issuer, claims))?;
-    if let (false, Some(user)) = (issuer.allow_clients, user) {
-        let told = |_: Option<&()>| told::client(claims);
-        checks.check(Step::Person, told, judge_client(claims, user))?;
-    }
-    let values = |name: &str| claims.rule_values(name);
-    issuer.require.judge(&mut checks, values, unmet)?;
-    let principal = match user {
-        Some(user) => {
-            let told = |_: Option<&Principal>| Told::found(quoted(user));
-            checks.check(Step::Principal, told, Principal::validated(user))?
+) -> Check<Option<WallTime>, impl Describe> {
+    let result = claims.time("exp").and_then(|exp| match exp {
+        Some(exp) if now >= exp.plus(issuer.leeway) => {
+            let what = format!("the token's time was over {} ago", seconds(exp, now));
+            Err(Failure::new(Reason::TokenExpired, what))
         }
-        None => None,
+        None if issuer.max_age.is_none() => {
+            let what = "the token has no exp, and jwt_max_age does not bound it";
+            Err(Failure::new(Reason::ClaimMissing, what))
+        }
+        exp => Ok(exp),
+    });
+    Check::new(Step::Expiry, result, move || {
+        let expected = format!("in the future, or past by less than {}", leeway(issuer));
+        describe_time(claims, "exp", now).expected(expected)
+    })
+}
+
+/// Requires that `nbf` is not in the future, if the token has one (RFC 7519, section 4.1.5).
+fn check_not_before(
+    issuer: &IssuerConfig,
+    claims: &Claims<'_>,
+    now: WallTime,
+) -> Check<(), impl Describe> {
+    let result = claims.time("nbf").and_then(|nbf| match nbf {
+        Some(nbf) if now.plus(issuer.leeway) < nbf => {
+            let what = format!("the token's time begins in {}", seconds(now, nbf));
+            Err(Failure::new(Reason::TokenNotYetValid, what))
+        }
+        _ => Ok(()),
+    });
+    Check::new(Step::NotBefore, result, move || {
+        describe_time(claims, "nbf", now).expected(not_in_the_future(issuer))
+    })
+}
+
+/// Requires an `iat` that is not in the future (RFC 7519, section 4.1.6), and returns it.
+fn check_issued_at(
+    issuer: &IssuerConfig,
+    claims: &Claims<'_>,
+    now: WallTime,
+) -> Check<WallTime, impl Describe> {
+    let result = claims.time("iat").and_then(|iat| match iat {
+        None => Err(Failure::new(Reason::ClaimMissing, "the token has no iat")),
+        Some(iat) if now.plus(issuer.leeway) < iat => {
+            let ahead = seconds(now, iat);
+            let what = format!("the token is issued in {ahead}; compare clocks");
+            Err(Failure::new(Reason::TokenFromTheFuture, what))
+        }
+        Some(iat) => Ok(iat),
+    });
+    Check::new(Step::IssuedAt, result, move || {
+        describe_time(claims, "iat", now).expected(not_in_the_future(issuer))
+    })
+}
+
+/// Requires that the token is not older than `jwt_max_age`, and returns when it will be.
+fn check_age(
+    issuer: &IssuerConfig,
+    max_age: Duration,
+    issued_at: WallTime,
+    now: WallTime,
+) -> Check<WallTime, impl Describe> {
+    let end = issued_at.plus(max_age);
+    let result = match now >= end.plus(issuer.leeway) {
+        true => {
+            let age = seconds(issued_at, now);
+            let what = format!("the token was issued {age} ago, see jwt_max_age");
+            Err(Failure::new(Reason::TokenTooOld, what))
+        }
+        false => Ok(end),
     };
-    checks.verdict()?;
-    principal.zip(end).ok_or_else(undecided)
+    Check::new(Step::Age, result, move || {
+        let (max_age, leeway) = (max_age.as_secs(), issuer.leeway.as_secs());
+        Comparison::actual(format!("{} old", seconds(issued_at, now)))
+            .expected(format!("jwt_max_age {max_age} s, and {leeway} s of leeway"))
+    })
 }
 
-/// What cannot be: a check that failed, and no failure.
-pub(crate) fn undecided() -> Failure {
-    Failure::new(Reason::InternalError, "the judgement has no result")
-}
-
-/// RFC 7519, section 4.1.3: one value, or an array of them.
-fn judge_audience(expected: &Expected, claims: &Claims<'_>) -> Result<(), Failure> {
-    let Expected::OneOf(ours) = expected else {
-        return Ok(());
-    };
-    let refuse = |what| Err(Failure::new(Reason::AudienceNotAllowed, what));
-    if !claims.has("aud") {
-        return refuse("the token has no aud".to_owned());
-    }
-    let values = claims.values("aud");
-    if values
-        .iter()
-        .any(|value| ours.iter().any(|our| our == value))
-    {
-        return Ok(());
-    }
-    let values = quoted(&values.join(" ")).into_owned();
-    refuse(format!("aud is {values}, none of jwt_audience"))
-}
-
-/// Whether it is an access token, and one that whoever has it may use.
+/// Requires a bearer access token.
 ///
-/// Many issuers write the same `typ`, `iss` and `aud` into ID tokens (RFC 9068,
-/// section 5, warns of taking them for access tokens) and into others that they
-/// sign by the same key.
-fn judge_purpose(claims: &Claims<'_>) -> Result<(), Failure> {
-    let refuse = |reason, what: String| Err(Failure::new(reason, what));
-    if let Some(name) = mark_of_id_token(claims) {
-        let what = "the token is an ID token, not an access token: it has";
-        return refuse(Reason::IdToken, format!("{what} {name}"));
-    }
-    if claims.has("events") {
-        let what = "the token is an event, such as a logout, not an access token";
-        return refuse(Reason::TypeNotAllowed, what.to_owned());
-    }
-    // Keycloak tells kinds of tokens by a claim.
+/// Many issuers put the same `typ`, `iss` and `aud` into ID tokens (RFC 9068, section 5, warns of
+/// accepting those as access tokens) and into other tokens that they sign with the same key.
+fn check_purpose(claims: &Claims<'_>) -> Check<(), impl Describe> {
+    // Keycloak has a claim `typ` for the kind of token.
     let typ = claims.text("typ").map(media_type).unwrap_or_default();
-    if claims.has("typ") && !["bearer", "jwt", "at+jwt"].contains(&typ.as_str()) {
+    let failure = if let Some(name) = mark_of_id_token(claims) {
+        let what = "the token is an ID token, not an access token: it has";
+        Some((Reason::IdToken, format!("{what} {name}")))
+    } else if claims.has("events") {
+        // RFC 8417, section 2.2.
+        let what = "the token is an event, such as a logout, not an access token";
+        Some((Reason::TypeNotAllowed, what.to_owned()))
+    } else if claims.has("typ") && !["bearer", "jwt", "at+jwt"].contains(&typ.as_str()) {
         let what = format!("the claim typ is {}, not Bearer", quoted(&typ));
-        return refuse(Reason::TypeNotAllowed, what);
-    }
-    if claims.has("cnf") {
+        Some((Reason::TypeNotAllowed, what))
+    } else if claims.has("cnf") {
+        // RFC 7800, section 3.1.
         let what = "the token is bound to a key of its client's (cnf), which is not seen here";
-        return refuse(Reason::TokenBound, what.to_owned());
-    }
-    Ok(())
+        Some((Reason::TokenBound, what.to_owned()))
+    } else {
+        None
+    };
+    let result = failure.map_or(Ok(()), |(reason, what)| Err(Failure::new(reason, what)));
+    Check::new(Step::Purpose, result, || {
+        let names = [
+            "typ",
+            "scope",
+            "scp",
+            "at_hash",
+            "c_hash",
+            "s_hash",
+            "nonce",
+            "auth_time",
+            "acr",
+            "amr",
+            "events",
+            "cnf",
+        ];
+        Comparison::actual(describe_claims(claims, &names))
+            .expected("an access token that whoever has it may use")
+    })
 }
 
-/// The claim by which an ID token is known (OpenID Connect Core 1.0, sections 2
-/// and 3.3.2.11).
+/// The claim that shows that a token is an ID token (OpenID Connect Core 1.0, sections 2 and
+/// 3.3.2.11).
 fn mark_of_id_token(claims: &Claims<'_>) -> Option<&'static str> {
     let first_of = |names: &[&'static str]| names.iter().copied().find(|name| claims.has(name));
     if claims.text("typ") == Some("ID") {
@@ -148,14 +274,28 @@ fn mark_of_id_token(claims: &Claims<'_>) -> Option<&'static str> {
     let is_bearer = is_granted && claims.text("typ") == Some("Bearer");
     first_of(&["at_hash", "c_hash", "s_hash"])
         .or_else(|| first_of(&["nonce"]).filter(|_| !is_bearer))
-        // About a login; access tokens have these too, beside what they were
-        // granted for (RFC 9068, section 2.2.1).
+        // Access tokens may have these claims about the login beside a scope (RFC 9068,
+        // section 2.2.1).
         .or_else(|| first_of(&["auth_time", "acr", "amr"]).filter(|_| !is_granted))
 }
 
-/// The user's name, as the issuer knows it.
-fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims<'_>) -> Result<&'c str, Failure> {
+/// Requires `jwt_user_claim`, and returns the user name in it. An email address must be verified by
+/// the issuer.
+fn check_user_claim<'c>(
+    issuer: &IssuerConfig,
+    claims: &'c Claims<'_>,
+) -> Check<&'c str, impl Describe> {
     let name = issuer.user_claim.as_str();
+    Check::new(Step::UserClaim, user_name(name, claims), move || {
+        let actual = match claims.at(name) {
+            Some(value) => format!("{name}={}", quoted(&value.to_string())),
+            None => format!("no {name}"),
+        };
+        Comparison::actual(actual).expected(format!("{} {name}", issuer.option("user_claim")))
+    })
+}
+
+fn user_name<'c>(name: &str, claims: &'c Claims<'_>) -> Result<&'c str, Failure> {
     let refuse = |what| Err(Failure::new(Reason::UserClaimUnusable, what));
     let Some((object, member, value)) = claims.place(name) else {
         return refuse(format!("the token has no {name}"));
@@ -176,10 +316,9 @@ fn user<'c>(issuer: &IssuerConfig, claims: &'c Claims<'_>) -> Result<&'c str, Fa
     Ok(user)
 }
 
-/// What stands before the last part of a claim's name, if that part is the word for an
-/// email address, however it is spelled: `email`, `Email`, `e-mail`, `emails`,
-/// `https://univ.fr/email`, `…/claims/emailaddress`. Most issuers let their users write
-/// such an address themselves.
+/// The prefix of a claim's name whose last part means an email address in any spelling: `email`,
+/// `Email`, `e-mail`, `emails`, `https://univ.fr/email`, `…/claims/emailaddress`. `None` for other
+/// claims. Most issuers let users set such an address themselves.
 fn namespace_of_email(member: &str) -> Option<&str> {
     let last = member.rfind(['.', '/', ':', '#']).map_or(0, |at| at + 1);
     let (namespace, word) = member.split_at(last);
@@ -190,43 +329,104 @@ fn namespace_of_email(member: &str) -> Option<&str> {
     is_email.then_some(namespace)
 }
 
-/// A token got with a client's own credentials has the client as its subject
-/// (RFC 9068, section 2.2): without this a client could be named like a mailbox
-/// and open it.
-fn judge_client(claims: &Claims<'_>, user: &str) -> Result<(), Failure> {
-    // Keycloak's name for a client's own account.
+/// Requires a token that was issued for a person.
+///
+/// A token that a client got with its own credentials has the client as its subject (RFC 9068,
+/// section 2.2). Without this check a client with the name of a mailbox could open the mailbox.
+fn check_person(claims: &Claims<'_>, user: &str) -> Check<(), impl Describe> {
+    // Keycloak's name of a client's own account.
     let account = claims
         .text("preferred_username")
         .and_then(|name| name.strip_prefix("service-account-"));
-    let names = [claims.text("sub"), Some(user), account];
-    let is_the_client = |name: &&str| {
+    let subjects = [claims.text("sub"), Some(user), account];
+    let is_subject = |name: &&str| {
         let client = claims.text(name);
-        let is_same = |name: &str| client.is_some_and(|id| id.eq_ignore_ascii_case(name));
-        names.into_iter().flatten().any(is_same)
+        let is_same = |subject: &str| client.is_some_and(|id| id.eq_ignore_ascii_case(subject));
+        subjects.into_iter().flatten().any(is_same)
     };
-    let same = ["client_id", "azp"].into_iter().find(is_the_client);
-    let telling = same
-        // Entra's and Auth0's own words for it.
+    let mark = ["client_id", "azp"]
+        .into_iter()
+        .find(is_subject)
+        // The marks of Entra and of Auth0.
         .or((claims.text("idtyp") == Some("app")).then_some("idtyp"))
         .or((claims.text("gty") == Some("client-credentials")).then_some("gty"));
-    match telling {
+    let result = match mark {
         None => Ok(()),
-        Some(name) => Err(Failure::new(
-            Reason::ClientToken,
-            format!(
-                "the token speaks for a client, not for a person (see {name}); jwt_allow_clients would allow that"
-            ),
-        )),
-    }
+        Some(name) => {
+            let what = format!(
+                "the token speaks for a client, not for a person (see {name}); jwt_allow_clients \
+                 would allow that"
+            );
+            Err(Failure::new(Reason::ClientToken, what))
+        }
+    };
+    Check::new(Step::Person, result, || {
+        let names = [
+            "sub",
+            "client_id",
+            "azp",
+            "preferred_username",
+            "idtyp",
+            "gty",
+        ];
+        Comparison::actual(describe_claims(claims, &names))
+            .expected("a person, not a client by its own name")
+    })
 }
 
-fn unmet(condition: &Condition) -> Failure {
-    // RFC 8693, section 4.2, or Entra's name for it.
+/// Requires a user name that can be a principal, and returns the principal.
+fn check_principal(user: &str) -> Check<Principal, impl Describe> {
+    Check::new(Step::Principal, Principal::validated(user), || {
+        Comparison::actual(quoted(user))
+    })
+}
+
+/// The failure of a token that does not meet a condition of `jwt_require`.
+fn rule_not_met(condition: &Condition) -> Failure {
+    // RFC 8693, section 4.2; `scp` is Entra's name of `scope`.
     let reason = match is_word_list(condition.attribute()) {
         true => Reason::ScopeMissing,
         false => Reason::RuleNotMet,
     };
     Failure::new(reason, format!("the token does not meet {condition}"))
+}
+
+/// Describes a claim that is a time.
+fn describe_time(claims: &Claims<'_>, name: &str, now: WallTime) -> Comparison {
+    Comparison::actual(match claims.time(name) {
+        Ok(None) => "none".to_owned(),
+        Ok(Some(time)) if time <= now => format!("{time}, {} ago", seconds(time, now)),
+        Ok(Some(time)) => format!("{time}, in {}", seconds(now, time)),
+        Err(_) => {
+            let value = claims.member(name).map(ToString::to_string);
+            quoted(&value.unwrap_or_default()).into_owned()
+        }
+    })
+}
+
+/// Lists those of the named claims that the token has.
+fn describe_claims(claims: &Claims<'_>, names: &[&str]) -> String {
+    let present = names.iter().filter_map(|name| {
+        let value = claims.member(name)?.to_string();
+        Some(format!("{name}={}", quoted(&value)))
+    });
+    present.collect::<Vec<_>>().join(" ")
+}
+
+fn not_in_the_future(issuer: &IssuerConfig) -> String {
+    format!("in the past, or ahead by no more than {}", leeway(issuer))
+}
+
+fn leeway(issuer: &IssuerConfig) -> String {
+    format!(
+        "{} s of {}",
+        issuer.leeway.as_secs(),
+        issuer.option("leeway")
+    )
+}
+
+fn seconds(from: WallTime, to: WallTime) -> String {
+    format!("{} s", from.until(to).as_secs())
 }
 
 #[cfg(test)]

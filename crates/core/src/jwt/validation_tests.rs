@@ -1,10 +1,10 @@
-//! Tests of `judge`: each claim, good and bad, against a policy.
+//! Tests of each requirement, with claims that meet it and claims that do not.
 
 use super::*;
 use crate::config::KeysAt;
 use crate::policy::attribute_rules::Rules;
 use crate::policy::jws_algorithm::Algorithm;
-use crate::trace::Witness;
+use crate::trace::CheckObserver;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -48,25 +48,25 @@ fn with(changes: Value) -> Claims<'static> {
     Claims::new(crate::jwt::json::object(text.as_bytes()).unwrap())
 }
 
-fn judged(policy: &IssuerConfig, changes: Value) -> Result<(String, u64), Reason> {
-    judge(
+fn validated(policy: &IssuerConfig, changes: Value) -> Result<(String, u64), Reason> {
+    validate_claims(
         policy,
         &with(changes),
         WallTime::from_millis(NOW * 1_000),
-        Checks::new(Witness::NOBODY),
+        Checks::new(CheckObserver::NONE),
     )
     .map(|(user, end)| (user.as_str().to_owned(), end.as_millis() / 1_000))
     .map_err(|failure| failure.reason())
 }
 
-fn refused(changes: Value) -> Reason {
-    judged(&policy(), changes.clone()).expect_err(&changes.to_string())
+fn rejected(changes: Value) -> Reason {
+    validated(&policy(), changes.clone()).expect_err(&changes.to_string())
 }
 
 #[test]
 fn a_good_token_is_its_subjects_until_it_ends() {
     assert_eq!(
-        judged(&policy(), json!({})),
+        validated(&policy(), json!({})),
         Ok(("alice".to_owned(), NOW + 600))
     );
 }
@@ -74,7 +74,7 @@ fn a_good_token_is_its_subjects_until_it_ends() {
 #[test]
 fn the_audience_is_one_of_ours_or_the_token_is_for_others() {
     for aud in [json!("imap"), json!(["x", "mail"])] {
-        assert!(judged(&policy(), json!({"aud": aud})).is_ok());
+        assert!(validated(&policy(), json!({"aud": aud})).is_ok());
     }
     for aud in [
         json!("Mail"),
@@ -83,39 +83,39 @@ fn the_audience_is_one_of_ours_or_the_token_is_for_others() {
         json!({"mail": 1}),
         Value::Null,
     ] {
-        assert_eq!(refused(json!({"aud": aud})), Reason::AudienceNotAllowed);
+        assert_eq!(rejected(json!({"aud": aud})), Reason::AudienceNotAllowed);
     }
     let any = IssuerConfig {
         audience: Expected::Any,
         ..policy()
     };
-    assert!(judged(&any, json!({"aud": null})).is_ok());
+    assert!(validated(&any, json!({"aud": null})).is_ok());
 }
 
 #[test]
 fn times_are_checked_with_the_leeway() {
-    assert!(judged(&policy(), json!({"exp": NOW - 29})).is_ok());
-    assert_eq!(refused(json!({"exp": NOW - 30})), Reason::TokenExpired);
-    assert!(judged(&policy(), json!({"nbf": NOW + 30})).is_ok());
-    assert_eq!(refused(json!({"nbf": NOW + 31})), Reason::TokenNotYetValid);
-    assert!(judged(&policy(), json!({"iat": NOW + 30})).is_ok());
+    assert!(validated(&policy(), json!({"exp": NOW - 29})).is_ok());
+    assert_eq!(rejected(json!({"exp": NOW - 30})), Reason::TokenExpired);
+    assert!(validated(&policy(), json!({"nbf": NOW + 30})).is_ok());
+    assert_eq!(rejected(json!({"nbf": NOW + 31})), Reason::TokenNotYetValid);
+    assert!(validated(&policy(), json!({"iat": NOW + 30})).is_ok());
     assert_eq!(
-        refused(json!({"iat": NOW + 31})),
+        rejected(json!({"iat": NOW + 31})),
         Reason::TokenFromTheFuture
     );
     let decimal = json!({"iat": NOW as f64 - 0.5, "exp": NOW as f64 + 1.5});
-    assert_eq!(judged(&policy(), decimal).unwrap().1, NOW + 1);
+    assert_eq!(validated(&policy(), decimal).unwrap().1, NOW + 1);
 }
 
 #[test]
 fn a_token_that_nothing_bounds_is_refused() {
-    assert_eq!(refused(json!({"exp": null})), Reason::ClaimMissing);
-    assert_eq!(refused(json!({"iat": null})), Reason::ClaimMissing);
+    assert_eq!(rejected(json!({"exp": null})), Reason::ClaimMissing);
+    assert_eq!(rejected(json!({"iat": null})), Reason::ClaimMissing);
     let aged = IssuerConfig {
         max_age: Some(Duration::from_secs(100)),
         ..policy()
     };
-    let end = |changes| judged(&aged, changes).map(|(_, end)| end);
+    let end = |changes| validated(&aged, changes).map(|(_, end)| end);
     assert_eq!(end(json!({"exp": null})), Ok(NOW + 90));
     assert_eq!(end(json!({"exp": NOW + 5})), Ok(NOW + 5));
     assert_eq!(end(json!({"iat": NOW - 129})), Ok(NOW - 29));
@@ -128,7 +128,7 @@ fn a_token_that_nothing_bounds_is_refused() {
 fn times_that_nobody_can_mean_are_malformed() {
     for name in ["exp", "nbf", "iat"] {
         for value in [json!("1790000000"), json!(-1), json!(1e300), json!([NOW])] {
-            assert_eq!(refused(json!({ name: value })), Reason::ClaimsMalformed);
+            assert_eq!(rejected(json!({ name: value })), Reason::ClaimsMalformed);
         }
     }
 }
@@ -136,40 +136,40 @@ fn times_that_nobody_can_mean_are_malformed() {
 #[test]
 fn id_tokens_open_nothing() {
     for name in ["nonce", "at_hash", "c_hash", "s_hash", "auth_time"] {
-        assert_eq!(refused(json!({ name: "x" })), Reason::IdToken, "{name}");
+        assert_eq!(rejected(json!({ name: "x" })), Reason::IdToken, "{name}");
     }
     for name in ["acr", "amr"] {
-        assert_eq!(refused(json!({ name: "x" })), Reason::IdToken, "{name}");
+        assert_eq!(rejected(json!({ name: "x" })), Reason::IdToken, "{name}");
     }
-    assert_eq!(refused(json!({"typ": "ID"})), Reason::IdToken);
+    assert_eq!(rejected(json!({"typ": "ID"})), Reason::IdToken);
     let hybrid = json!({"scope": "openid", "nonce": "x"});
-    assert_eq!(refused(hybrid), Reason::IdToken);
+    assert_eq!(rejected(hybrid), Reason::IdToken);
     // What says nothing grants nothing.
     for nothing in [json!(""), json!([]), json!({})] {
         let changes = json!({"acr": "1", "scope": nothing});
-        assert_eq!(refused(changes), Reason::IdToken);
+        assert_eq!(rejected(changes), Reason::IdToken);
     }
     // Keycloak's access tokens.
     let bearer = json!({"typ": "Bearer", "auth_time": NOW, "scope": "openid email"});
-    assert!(judged(&policy(), bearer).is_ok());
-    assert!(judged(&policy(), json!({"auth_time": NOW, "scp": "imap"})).is_ok());
+    assert!(validated(&policy(), bearer).is_ok());
+    assert!(validated(&policy(), json!({"auth_time": NOW, "scp": "imap"})).is_ok());
     // Those of Keycloak up to 24.
     let with_nonce = json!({"typ": "Bearer", "nonce": "x", "scope": "openid"});
-    assert!(judged(&policy(), with_nonce).is_ok());
+    assert!(validated(&policy(), with_nonce).is_ok());
     let forged = json!({"typ": "Bearer", "nonce": "x", "scope": "openid", "at_hash": "x"});
-    assert_eq!(refused(forged), Reason::IdToken);
+    assert_eq!(rejected(forged), Reason::IdToken);
 }
 
 #[test]
 fn other_tokens_by_the_same_key_open_nothing() {
     let logout = json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}});
-    assert_eq!(refused(logout), Reason::TypeNotAllowed);
+    assert_eq!(rejected(logout), Reason::TypeNotAllowed);
     for typ in ["Logout", "Refresh", "Offline", "DPoP"] {
-        assert_eq!(refused(json!({"typ": typ})), Reason::TypeNotAllowed);
+        assert_eq!(rejected(json!({"typ": typ})), Reason::TypeNotAllowed);
     }
-    assert_eq!(refused(json!({"typ": ["ID"]})), Reason::TypeNotAllowed);
-    assert!(judged(&policy(), json!({"typ": "JWT"})).is_ok());
-    assert_eq!(refused(json!({"cnf": {"jkt": "x"}})), Reason::TokenBound);
+    assert_eq!(rejected(json!({"typ": ["ID"]})), Reason::TypeNotAllowed);
+    assert!(validated(&policy(), json!({"typ": "JWT"})).is_ok());
+    assert_eq!(rejected(json!({"cnf": {"jkt": "x"}})), Reason::TokenBound);
 }
 
 #[test]
@@ -180,42 +180,42 @@ fn a_client_does_not_speak_for_a_person() {
         json!({"idtyp": "app"}),
         json!({"gty": "client-credentials"}),
     ] {
-        assert_eq!(refused(changes), Reason::ClientToken);
+        assert_eq!(rejected(changes), Reason::ClientToken);
     }
-    assert!(judged(&policy(), json!({"client_id": "webmail", "azp": "webmail"})).is_ok());
+    assert!(validated(&policy(), json!({"client_id": "webmail", "azp": "webmail"})).is_ok());
     let by_name = IssuerConfig {
         user_claim: "name".to_owned(),
         ..policy()
     };
     assert_eq!(
-        judged(&by_name, json!({"name": "app", "client_id": "app"})),
+        validated(&by_name, json!({"name": "app", "client_id": "app"})),
         Err(Reason::ClientToken)
     );
     // Keycloak's, whichever claim names the user.
     let account =
         json!({"name": "boss", "preferred_username": "service-account-app", "azp": "App"});
-    assert_eq!(judged(&by_name, account), Err(Reason::ClientToken));
+    assert_eq!(validated(&by_name, account), Err(Reason::ClientToken));
     let allowed = IssuerConfig {
         allow_clients: true,
         ..policy()
     };
-    assert!(judged(&allowed, json!({"sub": "app", "client_id": "app"})).is_ok());
+    assert!(validated(&allowed, json!({"sub": "app", "client_id": "app"})).is_ok());
 }
 
 #[test]
 fn the_user_is_a_text_and_can_be_a_mail_user() {
     for sub in [json!(7), json!(["alice"]), json!({}), json!(true)] {
-        assert_eq!(refused(json!({"sub": sub})), Reason::UserClaimUnusable);
+        assert_eq!(rejected(json!({"sub": sub})), Reason::UserClaimUnusable);
     }
-    assert_eq!(refused(json!({"sub": null})), Reason::UserClaimUnusable);
+    assert_eq!(rejected(json!({"sub": null})), Reason::UserClaimUnusable);
     for sub in ["", "a\0b", "a b", "a\nb"] {
-        assert_eq!(refused(json!({"sub": sub})), Reason::UserUnusable);
+        assert_eq!(rejected(json!({"sub": sub})), Reason::UserUnusable);
     }
     let nested = IssuerConfig {
         user_claim: "mail.login".to_owned(),
         ..policy()
     };
-    let user = judged(&nested, json!({"mail": {"login": "bob"}}));
+    let user = validated(&nested, json!({"mail": {"login": "bob"}}));
     assert_eq!(user.unwrap().0, "bob");
 }
 
@@ -225,17 +225,17 @@ fn an_address_that_was_not_verified_names_nobody() {
         user_claim: "email".to_owned(),
         ..policy()
     };
-    let judged = |changes| judged(&by_email, changes).map(|(user, _)| user);
+    let validated = |changes| validated(&by_email, changes).map(|(user, _)| user);
     let email = "alice@univ.fr";
     let verified = json!({"email": email, "email_verified": true});
-    assert_eq!(judged(verified), Ok(email.to_owned()));
+    assert_eq!(validated(verified), Ok(email.to_owned()));
     assert_eq!(
-        judged(json!({"email": email})),
+        validated(json!({"email": email})),
         Err(Reason::UserClaimUnusable)
     );
     for verified in [json!(false), json!("no"), json!(0)] {
         assert_eq!(
-            judged(json!({"email": email, "email_verified": verified})),
+            validated(json!({"email": email, "email_verified": verified})),
             Err(Reason::UserClaimUnusable)
         );
     }
@@ -248,7 +248,7 @@ fn an_unverified_address_names_nobody_wherever_its_claim_stands() {
             user_claim: claim.to_owned(),
             ..policy()
         };
-        judged(&by_claim, changes).map(|(user, _)| user)
+        validated(&by_claim, changes).map(|(user, _)| user)
     };
     let email = "alice@univ.fr";
     let taken = Ok(email.to_owned());
@@ -335,21 +335,21 @@ fn a_missing_scope_is_told_from_other_conditions() {
     let rules = with_rules("scope=imap realm_access.roles=staff|student");
     let claims =
         |scope: &str, role: &str| json!({"scope": scope, "realm_access": {"roles": [role]}});
-    assert!(judged(&rules, claims("openid imap", "student")).is_ok());
+    assert!(validated(&rules, claims("openid imap", "student")).is_ok());
     assert_eq!(
-        judged(&rules, claims("openid imaps", "student")),
+        validated(&rules, claims("openid imaps", "student")),
         Err(Reason::ScopeMissing)
     );
     assert_eq!(
-        judged(&rules, claims("imap", "guest")),
+        validated(&rules, claims("imap", "guest")),
         Err(Reason::RuleNotMet)
     );
     let group = with_rules("groups=mail");
     let groups = json!({"groups": ["no mail please"]});
-    assert_eq!(judged(&group, groups), Err(Reason::RuleNotMet));
-    assert!(judged(&group, json!({"groups": ["x y", "mail"]})).is_ok());
+    assert_eq!(validated(&group, groups), Err(Reason::RuleNotMet));
+    assert!(validated(&group, json!({"groups": ["x y", "mail"]})).is_ok());
     let entra = with_rules("scp=IMAP.Access");
-    assert_eq!(judged(&entra, json!({})), Err(Reason::ScopeMissing));
+    assert_eq!(validated(&entra, json!({})), Err(Reason::ScopeMissing));
 }
 
 #[test]
@@ -360,13 +360,13 @@ fn the_header_is_judged_by_type_and_algorithm() {
         typ: typ.map(str::to_owned),
         foreign_key: None,
     };
-    let judged = |policy: &IssuerConfig, typ| {
-        judge_header(
-            policy,
-            &header(Algorithm::Rs256, typ),
-            &mut Checks::new(Witness::NOBODY),
-        )
-        .map_err(|failure| failure.reason())
+    let validated = |policy: &IssuerConfig, typ| {
+        let header = header(Algorithm::Rs256, typ);
+        let mut checks = Checks::new(CheckObserver::NONE);
+        let result = checks
+            .run(check_type(policy, &header))
+            .and_then(|_| checks.run(check_algorithm(policy, &header)));
+        result.map(drop).map_err(|failure| failure.reason())
     };
     for typ in [
         None,
@@ -375,10 +375,10 @@ fn the_header_is_judged_by_type_and_algorithm() {
         Some("at+jwt"),
         Some("application/at+JWT"),
     ] {
-        assert_eq!(judged(&policy(), typ), Ok(()), "{typ:?}");
+        assert_eq!(validated(&policy(), typ), Ok(()), "{typ:?}");
     }
     for typ in [Some("JOSE"), Some("logout+jwt"), Some(""), Some("dpop+jwt")] {
-        assert_eq!(judged(&policy(), typ), Err(Reason::TypeNotAllowed));
+        assert_eq!(validated(&policy(), typ), Err(Reason::TypeNotAllowed));
     }
     let narrow = IssuerConfig {
         algorithms: Some(vec![Algorithm::Es256]),
@@ -386,8 +386,8 @@ fn the_header_is_judged_by_type_and_algorithm() {
         ..policy()
     };
     assert_eq!(
-        judged(&narrow, Some("at+jwt")),
+        validated(&narrow, Some("at+jwt")),
         Err(Reason::AlgorithmNotAllowed)
     );
-    assert_eq!(judged(&narrow, None), Err(Reason::TypeNotAllowed));
+    assert_eq!(validated(&narrow, None), Err(Reason::TypeNotAllowed));
 }

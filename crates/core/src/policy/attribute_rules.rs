@@ -14,7 +14,7 @@ use std::fmt::{self, Write as _};
 
 use crate::error::Failure;
 use crate::platform::log::{is_hidden, listed};
-use crate::trace::{Checks, Step, Told};
+use crate::trace::{Check, Checks, Comparison, Step};
 
 /// Conditions, all of which must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,28 +45,27 @@ impl Rules {
         (Self(conditions), problems)
     }
 
-    /// Checks each condition, given the values of each attribute.
+    /// Requires each condition, given the values of each attribute. `failure` creates the failure of
+    /// a condition that is not met.
     ///
     /// # Errors
-    /// What `unmet` makes of one that does not hold.
-    pub fn judge<'v>(
+    /// The failure of the first condition that is not met.
+    pub fn check<'v>(
         &self,
         checks: &mut Checks<'_>,
         values: impl Fn(&str) -> Vec<Cow<'v, str>>,
-        unmet: impl Fn(&Condition) -> Failure,
+        failure: impl Fn(&Condition) -> Failure,
     ) -> Result<(), Failure> {
         for condition in &self.0 {
-            let values = values(&condition.attribute);
+            let mut values = values(&condition.attribute);
             let result = match condition.holds(&values) {
                 true => Ok(()),
-                false => Err(unmet(condition)),
+                false => Err(failure(condition)),
             };
-            let told = |_: Option<&()>| {
-                let mut values = values.clone();
+            checks.run(Check::new(Step::Rule, result, || {
                 values.dedup();
-                Told::found(listed(&values)).wanted(condition.to_string())
-            };
-            checks.check(Step::Rule, told, result)?;
+                Comparison::actual(listed(&values)).expected(condition.to_string())
+            }))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::Reason;
-use crate::trace::Witness;
+use crate::trace::CheckObserver;
 
 fn parse(text: &str) -> Rules {
     let (rules, problems) = Rules::parse(text);
@@ -14,8 +14,8 @@ fn unmet(rules: &str, attributes: &[(&str, &'static str)]) -> Option<String> {
         of_name.map(|(_, value)| Cow::Borrowed(*value)).collect()
     };
     let unmet = |condition: &Condition| Failure::new(Reason::RuleNotMet, condition.to_string());
-    let judged = parse(rules).judge(&mut Checks::new(Witness::NOBODY), values, unmet);
-    judged.err().map(|failure| failure.detail().to_owned())
+    let result = parse(rules).check(&mut Checks::new(CheckObserver::NONE), values, unmet);
+    result.err().map(|failure| failure.detail().to_owned())
 }
 
 #[test]

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::error::{Failure, Reason};
 use crate::platform::log::quoted;
-use crate::trace::{Checks, Step, Told};
+use crate::trace::{Check, Checks, Comparison, Describe, Step};
 
 /// `caspt_proxies` and `caspt_allow_direct`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,43 +49,55 @@ impl ProxyPolicy {
         (policy, problems)
     }
 
-    /// Judges a chain of proxies, in the order of the reply (CAS protocol 3.0,
-    /// section 2.6.2: the most recent first).
+    /// Requires that each proxy of a chain matches a pattern. The chain is in the order of the reply
+    /// (CAS protocol 3.0, section 2.6.2: the most recent proxy first).
     ///
     /// # Errors
-    /// [`Reason::ProxyNotAllowed`] if one of them matches no pattern,
-    /// [`Reason::DirectNotAllowed`] if there is none and that is not allowed.
-    pub fn judge(&self, chain: &[String], checks: &mut Checks<'_>) -> Result<(), Failure> {
+    /// [`Reason::ProxyNotAllowed`] if a proxy matches no pattern, [`Reason::DirectNotAllowed`] if
+    /// the chain is empty and that is not allowed.
+    pub fn check(&self, chain: &[String], checks: &mut Checks<'_>) -> Result<(), Failure> {
         if chain.is_empty() {
-            let allowed = if self.allow_direct {
-                Ok(())
-            } else {
+            checks.run(self.check_direct())?;
+        }
+        for proxy in chain {
+            checks.run(self.check_proxy(proxy))?;
+        }
+        Ok(())
+    }
+
+    /// Requires that a ticket without a proxy is allowed.
+    fn check_direct(&self) -> Check<(), impl Describe> {
+        let result = match self.allow_direct {
+            true => Ok(()),
+            false => {
                 let what =
                     "the ticket was not got through a proxy; caspt_allow_direct would allow that";
                 Err(Failure::new(Reason::DirectNotAllowed, what))
-            };
-            checks.check(Step::Proxy, |_| Told::found("none"), allowed)?;
-        }
-        for proxy in chain {
-            let pattern = self.patterns.iter().find(|pattern| pattern.matches(proxy));
-            let allowed = match pattern {
-                Some(_) => Ok(()),
+            }
+        };
+        Check::new(Step::Proxy, result, || Comparison::actual("none"))
+    }
+
+    /// Requires that one proxy matches a pattern.
+    fn check_proxy(&self, proxy: &str) -> Check<(), impl Describe> {
+        let pattern = self.patterns.iter().find(|pattern| pattern.matches(proxy));
+        let result = match pattern {
+            Some(_) => Ok(()),
+            None => {
+                let what = format!("proxy {proxy} matches no pattern of caspt_proxies");
+                Err(Failure::new(Reason::ProxyNotAllowed, what))
+            }
+        };
+        Check::new(Step::Proxy, result, move || {
+            let expected = match pattern {
+                Some(pattern) => pattern.to_string(),
                 None => {
-                    let what = format!("proxy {proxy} matches no pattern of caspt_proxies");
-                    Err(Failure::new(Reason::ProxyNotAllowed, what))
+                    let patterns = self.patterns.iter().map(Pattern::to_string);
+                    patterns.collect::<Vec<_>>().join(" ")
                 }
             };
-            let told = |_: Option<&()>| {
-                let patterns = self
-                    .patterns
-                    .iter()
-                    .filter(|one| pattern.is_none_or(|p| p == *one));
-                let patterns: Vec<String> = patterns.map(Pattern::to_string).collect();
-                Told::found(quoted(proxy)).wanted(patterns.join(" "))
-            };
-            checks.check(Step::Proxy, told, allowed)?;
-        }
-        Ok(())
+            Comparison::actual(quoted(proxy)).expected(expected)
+        })
     }
 }
 
@@ -209,7 +221,7 @@ fn decode_fully(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Witness;
+    use crate::trace::CheckObserver;
 
     fn policy(patterns: &[&str], allow_direct: bool) -> ProxyPolicy {
         let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
@@ -220,8 +232,8 @@ mod tests {
 
     fn verdict(policy: &ProxyPolicy, chain: &[&str]) -> Option<Reason> {
         let chain: Vec<String> = chain.iter().map(|p| (*p).to_owned()).collect();
-        let judged = policy.judge(&chain, &mut Checks::new(Witness::NOBODY));
-        judged.err().map(|failure| failure.reason())
+        let result = policy.check(&chain, &mut Checks::new(CheckObserver::NONE));
+        result.err().map(|failure| failure.reason())
     }
 
     const WEBMAIL: &str = "https://webmail.univ.fr/cas/callback";

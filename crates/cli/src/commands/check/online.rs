@@ -9,7 +9,7 @@ use super::certificate::Certificate;
 use super::context::Subject;
 use super::diagnostic::Severity;
 use super::risks::roca;
-use sso_core::cas::{Answer, Cas, Said};
+use sso_core::cas::{CasValidator, ProbeAnswer, ProbeReply};
 use sso_core::config::{CasConfig, Config, IssuerConfig, KeysAt};
 use sso_core::error::{Failure, Reason};
 use sso_core::jwt;
@@ -47,7 +47,7 @@ fn is_known(subject: &Subject<'_>, key: &Value) -> bool {
 }
 
 fn ask_cas(subject: &mut Subject<'_>, config: &CasConfig, service: &str) {
-    let cas = Cas::new(config.clone());
+    let cas = CasValidator::new(config.clone());
     let mut failures = Vec::new();
     for url in &config.urls {
         let mut told = json!({
@@ -68,7 +68,7 @@ fn ask_cas(subject: &mut Subject<'_>, config: &CasConfig, service: &str) {
                 let (path, end) = (answer.path, shown(certificate.as_ref()));
                 format!(
                     "{url} answers at {path} for {service}: {}{end}",
-                    word(&answer.said)
+                    word(&answer.reply)
                 )
             }
             Err(failure) => {
@@ -78,7 +78,7 @@ fn ask_cas(subject: &mut Subject<'_>, config: &CasConfig, service: &str) {
             }
         };
         told["answer"] =
-            json!(answer.map_or_else(|failure| failure.detail().to_owned(), |a| word(&a.said)));
+            json!(answer.map_or_else(|failure| failure.detail().to_owned(), |a| word(&a.reply)));
         subject.report.online.push((line, told));
     }
     let severity = match failures.len() == config.urls.len() {
@@ -96,18 +96,18 @@ fn ask_cas(subject: &mut Subject<'_>, config: &CasConfig, service: &str) {
 }
 
 /// What a server said, in a word or two.
-fn word(said: &Said) -> String {
+fn word(said: &ProbeReply) -> String {
     match said {
-        Said::Refused { code, .. } => code.clone(),
-        Said::Accepted => "accepted".to_owned(),
-        Said::Nonsense(what) => what.clone(),
+        ProbeReply::Refused { code, .. } => code.clone(),
+        ProbeReply::Accepted => "accepted".to_owned(),
+        ProbeReply::Unusable(what) => what.clone(),
     }
 }
 
-fn judge(subject: &mut Subject<'_>, url: &str, service: &str, answer: &Answer) {
-    let (severity, option, what) = match &answer.said {
-        Said::Refused { code, .. } if code == "INVALID_TICKET" => return,
-        Said::Refused { code, text }
+fn judge(subject: &mut Subject<'_>, url: &str, service: &str, answer: &ProbeAnswer) {
+    let (severity, option, what) = match &answer.reply {
+        ProbeReply::Refused { code, .. } if code == "INVALID_TICKET" => return,
+        ProbeReply::Refused { code, text }
             if code.contains("SERVICE") || code == "INVALID_PROXY_CALLBACK" =>
         {
             let what = format!(
@@ -122,17 +122,17 @@ fn judge(subject: &mut Subject<'_>, url: &str, service: &str, answer: &Answer) {
             };
             (severity, "caspt_service", what)
         }
-        Said::Refused { code, text } => {
+        ProbeReply::Refused { code, text } => {
             let what = format!(
                 "{url} answers {code} to a ticket that cannot exist: {text}; ask who runs it"
             );
             (Severity::Warning, "caspt_url", what)
         }
-        Said::Accepted => {
+        ProbeReply::Accepted => {
             let what = format!("{url} takes a ticket that nobody issued; it is no CAS server");
             (Severity::Fault, "caspt_url", what)
         }
-        Said::Nonsense(what) => {
+        ProbeReply::Unusable(what) => {
             let what = format!(
                 "{url} does not answer as a CAS server: {what}; name what stands before /login in \
                  its addresses"

@@ -1,4 +1,4 @@
-//! The credential as it is given, and what must not be shown of it.
+//! The credential on standard input or in a file, which must not appear in the output.
 
 #![forbid(unsafe_code)]
 
@@ -13,31 +13,34 @@ use crate::term::prompt;
 use sso_core::config::Config;
 use sso_core::credential::CredentialKind;
 
-/// The longest credential that is read, in bytes: much longer than any that is taken.
-const LONGEST: u64 = 1 << 20;
+/// The maximum length of the input, in bytes. Valid credentials are much shorter.
+const MAX_INPUT_BYTES: u64 = 1 << 20;
 
-/// What was given. It wipes itself.
-pub(crate) struct Given(Zeroizing<Vec<u8>>);
+/// The bytes of a credential. They are overwritten when they are dropped.
+pub(crate) struct CredentialInput(Zeroizing<Vec<u8>>);
 
-impl Given {
-    /// Reads a file, or standard input if it is called `-`.
+impl CredentialInput {
+    /// Reads a file, or standard input if its name is `-`. One line end at the end is removed.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why the file cannot be read.
     pub(crate) fn read(path: &Path, console: &mut Console) -> Result<Self, String> {
         let name = path.display();
         let mut bytes = Zeroizing::new(Vec::new());
         let read = if path != Path::new("-") {
             let file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
-            file.take(LONGEST + 1).read_to_end(&mut bytes)
+            file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes)
         } else if console.can_ask() {
             bytes = prompt::read_hidden(console)?;
             Ok(bytes.len())
         } else {
-            console.input().take(LONGEST + 1).read_to_end(&mut bytes)
+            console
+                .input()
+                .take(MAX_INPUT_BYTES + 1)
+                .read_to_end(&mut bytes)
         };
         read.map_err(|error| format!("{name}: {error}"))?;
-        if bytes.len() as u64 > LONGEST {
+        if bytes.len() as u64 > MAX_INPUT_BYTES {
             return Err(format!("{name}: is longer than a credential can be"));
         }
         if bytes.ends_with(b"\n") {
@@ -53,13 +56,13 @@ impl Given {
         &self.0
     }
 
-    /// What it is meant to be, of what is configured.
+    /// The kind of the credential, of those that are configured.
     ///
     /// # Errors
-    /// What would have to be set.
+    /// Which option is missing.
     pub(crate) fn kind(&self, config: &Config, prefix: &str) -> Result<CredentialKind, String> {
-        let meant = CredentialKind::of_password(&self.0);
-        match (meant, config.cas.is_some(), config.jwt.is_some()) {
+        let kind = CredentialKind::of_password(&self.0);
+        match (kind, config.cas.is_some(), config.jwt.is_some()) {
             (_, false, false) => Err(format!(
                 "neither {prefix}caspt_url nor {prefix}jwt_keys is set; set one"
             )),
@@ -77,16 +80,16 @@ impl Given {
         }
     }
 
-    /// `text` made safe to read: without the credential, without what is not seen,
-    /// and of bounded length.
-    pub(crate) fn harmless(&self, text: &str) -> String {
+    /// Returns `text` without the credential and without control characters, cut to a maximum
+    /// length.
+    pub(crate) fn printable(&self, text: &str) -> String {
         let mut text = text.to_owned();
         let whole = std::str::from_utf8(&self.0).unwrap_or_default();
         let signature = whole
             .rsplit_once('.')
             .map_or("", |(_, signature)| signature);
         for secret in [whole, signature] {
-            // What is shorter is no secret, and may be part of any word.
+            // A shorter text is no secret, and could be a part of any word.
             if secret.len() >= 16 {
                 text = text.replace(secret, "[credential]");
             } else if secret == text {
@@ -97,8 +100,8 @@ impl Given {
     }
 }
 
-/// Asks on the terminal; without one nobody agrees.
-pub(crate) fn is_agreed(question: &str, console: &mut Console) -> bool {
+/// Asks for confirmation on the terminal. Without a terminal the answer is no.
+pub(crate) fn is_confirmed(question: &str, console: &mut Console) -> bool {
     if !console.can_ask() {
         return false;
     }
@@ -112,32 +115,31 @@ pub(crate) fn is_agreed(question: &str, console: &mut Console) -> bool {
 mod tests {
     use super::*;
 
-    fn given(text: &str) -> Given {
+    fn input(text: &str) -> CredentialInput {
         let (mut console, _, _) = Console::of_test(text);
-        Given::read(Path::new("-"), &mut console).unwrap()
+        CredentialInput::read(Path::new("-"), &mut console).unwrap()
     }
 
     #[test]
-    fn one_line_end_is_not_part_of_it() {
-        assert_eq!(given("PT-1-a\r\n").bytes(), b"PT-1-a");
-        assert_eq!(given("PT-1-a\n\n").bytes(), b"PT-1-a\n");
-        assert_eq!(given(" PT-1-a").bytes(), b" PT-1-a");
+    fn one_line_end_is_removed() {
+        assert_eq!(input("PT-1-a\r\n").bytes(), b"PT-1-a");
+        assert_eq!(input("PT-1-a\n\n").bytes(), b"PT-1-a\n");
+        assert_eq!(input(" PT-1-a").bytes(), b" PT-1-a");
     }
 
     #[test]
-    fn nobody_agrees_who_is_not_there() {
+    fn confirmation_without_a_terminal_is_denied() {
         let (mut console, _, err) = Console::of_test("y\n");
-        assert!(!is_agreed("?", &mut console));
+        assert!(!is_confirmed("?", &mut console));
         assert_eq!(err.text(), "");
     }
 
     #[test]
-    fn a_text_is_shown_without_the_credential_and_in_bounds() {
-        let token = given("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlc2ln");
+    fn printable_text_has_no_credential_and_a_maximum_length() {
+        let token = input("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlc2ln");
         let text = "\u{1b}x c2lnbmF0dXJlc2ln y";
-        assert_eq!(token.harmless(text), "?x [credential] y");
-        assert_eq!(token.harmless(&"a".repeat(3_000)).chars().count(), 2_001);
-        // What is short may be part of any word.
-        assert_eq!(given("a").harmless("an aud"), "an aud");
+        assert_eq!(token.printable(text), "?x [credential] y");
+        assert_eq!(token.printable(&"a".repeat(3_000)).chars().count(), 2_001);
+        assert_eq!(input("a").printable("an aud"), "an aud");
     }
 }

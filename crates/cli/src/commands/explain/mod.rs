@@ -1,13 +1,12 @@
-//! `sasl-sso explain`: what the plugin would decide on a credential, step by step.
+//! `sasl-sso explain`: validates a credential as the mail server would, and shows each check.
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod conclusion;
 pub(crate) mod credential_input;
 pub(crate) mod remedy;
 pub(crate) mod report;
-pub(crate) mod steps;
 pub(crate) mod user_name;
-pub(crate) mod verdict;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -23,7 +22,8 @@ use crate::imapd_conf::login_paths;
 use crate::imapd_conf::{ConfFile, Format, Place};
 use crate::privileges::{as_somebody_else, become_user, host_name, host_names_of};
 use crate::term::console::Console;
-use credential_input::Given;
+use conclusion::Conclusion;
+use credential_input::CredentialInput;
 use report::Report;
 use sso_core::auth::{Attempt, Authenticator, Verdict};
 use sso_core::credential::{Credential, CredentialKind};
@@ -32,49 +32,47 @@ use sso_core::platform::clock::SystemClock;
 use sso_core::platform::deadline::Deadline;
 use sso_core::platform::log::{Level, Log};
 use sso_core::policy::user_mapping::SessionUser;
-use sso_core::trace::{Outcome, Seen, Step, Told, Witness};
-use user_name::Names;
-use verdict::Conclusion;
+use sso_core::trace::{Check, CheckObserver, CheckRecord, CheckResult, Comparison, Step};
+use user_name::UserNames;
 
-/// Why is a ticket or a token taken or refused here, now? Step by step.
+/// Show why a ticket or a token is accepted or refused, check by check.
 ///
-/// The credential comes on standard input or from a file, never as an argument. It is
-/// judged by the code and the configuration that the mail server judges it by, as
-/// its user (cyrus_user) if started by root, and nothing on the host is changed: no session is
-/// opened, no refusal remembered. But CAS uses a ticket up by being asked about it:
-/// it is only asked if you say so, and never where no mechanism for a ticket is offered.
-/// Exit status: 0 if it is taken, 1 if it is refused or no mechanism for it is offered, 2
-/// if that could not be found out.
+/// The credential is read from standard input or from a file, never from an argument. It is
+/// validated by the code and with the configuration of the mail server; as its user (cyrus_user)
+/// if root starts the command. Nothing on the host changes: no session is stored, and no refusal
+/// is cached. A request to CAS uses the ticket up, so CAS is asked only if you agree, and never
+/// if the service offers no mechanism for tickets.
+/// Exit status: 0 if the credential is accepted, 1 if it is refused or no mechanism for it is
+/// offered, 2 if that could not be found out.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     place: Place,
-    /// Where the credential is; - is standard input. A line end behind it is not
-    /// part of it
+    /// Read the credential from this file; - is standard input. A line end after the credential
+    /// is ignored
     #[arg(long, value_name = "FILE", default_value = "-")]
     file: PathBuf,
-    /// Who the client says it is, if it says so
+    /// The user name that the client sends, if any
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// What the server calls its service to libsasl2: imap, pop, sieve, lmtp, smtp
-    /// [default: imap; with a file of SASL itself smtp]
+    /// The name of the service for libsasl2: imap, pop, sieve, lmtp, smtp [default: imap; with a
+    /// file of SASL itself smtp]
     #[arg(long, value_name = "NAME")]
     sasl_service: Option<String>,
-    /// What the server calls its host [default: servername of the file, or the
-    /// host's name]
+    /// The name of the host for libsasl2 [default: servername of the file, or the host's name]
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// The client's address, whose rate limit applies
+    /// The client's address, to which the rate limit applies
     #[arg(long, value_name = "ADDRESS")]
     client: Option<String>,
-    /// The user of the mail server, as whom to look if started by root [default:
-    /// cyrus_user of the file; with a file of SASL itself it must be said]
+    /// Run as this user if started by root [default: cyrus_user of the file; required with a file
+    /// of SASL itself]
     #[arg(long, value_name = "NAME")]
     run_as: Option<String>,
-    /// Ask CAS about a ticket without asking you, which uses it up
+    /// Ask CAS about a ticket without confirmation, which uses the ticket up
     #[arg(long)]
     yes: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -103,15 +101,15 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Status {
 
 fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, String> {
     let conf = arguments.place.read()?;
-    let given = Given::read(&arguments.file, console)?;
-    // Files and sessions as the mail server finds them.
+    let credential = CredentialInput::read(&arguments.file, console)?;
+    // Read files and sessions with the permissions of the mail server.
     if Uid::effective().is_root() {
         become_user("--run-as", arguments.run_as.as_deref(), &conf)?;
     }
     let note = as_somebody_else(arguments.run_as.as_deref(), &conf);
     let prefix = conf.format().prefix();
     let config = conf.config().map_err(|faults| faults.join("\n"))?;
-    let kind = given.kind(&config, prefix)?;
+    let kind = credential.kind(&config, prefix)?;
     let host = match &arguments.host {
         Some(host) => host.clone(),
         None => host_name(&conf).map_err(|problems| problems.join("\n"))?,
@@ -121,115 +119,125 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         Format::Imapd => "imap",
         Format::Sasl => "smtp",
     });
-    let ways = login_paths::of_kind(&conf, &config, kind);
+    let mechanisms = login_paths::of_kind(&conf, &config, kind);
     let authenticator = Authenticator::read_only(config, Arc::new(SystemClock));
-    let case = Case {
-        mechanism: ways.first().copied().unwrap_or(usual_mechanism(kind)),
+    let explanation = Explanation {
+        mechanism: mechanisms.first().copied().unwrap_or(usual_mechanism(kind)),
         service: authenticator.service(kind, service, &host),
-        names: Names {
+        names: UserNames {
             of_host: host_names_of(&conf, service),
             claimed: arguments.user.clone(),
         },
         client: arguments.client.clone(),
-        seen: RefCell::default(),
+        records: RefCell::default(),
         notes: RefCell::new(note.into_iter().collect()),
         authenticator,
         kind,
     };
-    if ways.is_empty() {
-        // The mail server would never see it: a ticket must not be used up.
-        case.notes
+    if mechanisms.is_empty() {
+        // No login can bring this credential, so a ticket must not be used up.
+        explanation
+            .notes
             .borrow_mut()
             .push(not_offered(&arguments.place, &conf, kind));
-        return Ok(Report::new(case, Conclusion::NOT_OFFERED, &given));
+        return Ok(Report::new(
+            explanation,
+            Conclusion::NOT_OFFERED,
+            &credential,
+        ));
     }
-    let conclusion = case.decide(&given, &mut |question| {
-        arguments.yes || credential_input::is_agreed(question, console)
+    let conclusion = explanation.validate(&credential, &mut |question| {
+        arguments.yes || credential_input::is_confirmed(question, console)
     });
-    Ok(Report::new(case, conclusion, &given))
+    Ok(Report::new(explanation, conclusion, &credential))
 }
 
-/// A credential before the judge, and all that was seen of it.
-pub(crate) struct Case {
+/// The validation of one credential, and the records of its checks.
+pub(crate) struct Explanation {
     authenticator: Authenticator,
     kind: CredentialKind,
-    /// The mechanism by which it would come.
+    /// The mechanism that a client would use.
     mechanism: &'static str,
     service: String,
     client: Option<String>,
-    names: Names,
-    seen: RefCell<Vec<Seen>>,
+    names: UserNames,
+    records: RefCell<Vec<CheckRecord>>,
     notes: RefCell<Vec<String>>,
 }
 
-/// What the plugin would write to the log on the way.
-impl Log for Case {
+/// Collects the lines that the plugin would write to the log.
+impl Log for Explanation {
     fn write(&self, _: Level, line: &str) {
         self.notes.borrow_mut().push(line.to_owned());
     }
 }
 
-impl Case {
-    /// As the plugin decides. `may_spend` is asked before a ticket is used up.
-    fn decide(&self, given: &Given, may_spend: &mut dyn FnMut(&str) -> bool) -> Conclusion {
-        let tell = |seen: Seen| self.seen.borrow_mut().push(seen);
-        let witness = Witness::new(&tell);
-        let credential = Credential::parse(self.kind, given.bytes());
-        let told = |_: Option<&_>| {
-            let wanted = match self.kind {
+impl Explanation {
+    /// Validates the credential as the plugin does. `may_consume` is asked before a ticket is used
+    /// up.
+    fn validate(
+        &self,
+        input: &CredentialInput,
+        may_consume: &mut dyn FnMut(&str) -> bool,
+    ) -> Conclusion {
+        let report = |record: CheckRecord| self.records.borrow_mut().push(record);
+        let observer = CheckObserver::new(&report);
+        let describe = || {
+            let expected = match self.kind {
                 CredentialKind::Ticket => "PT- or ST-, 5 to 256 visible characters of ASCII",
                 CredentialKind::Token => "three parts of base64url, at most 21847 bytes",
             };
-            Told::found(format!("{} bytes", given.bytes().len())).wanted(wanted)
+            Comparison::actual(format!("{} bytes", input.bytes().len())).expected(expected)
         };
-        // Of a token more is told when it is taken apart.
-        let credential = match (credential, self.kind) {
+        // The validator of tokens reports the form of a token itself.
+        let credential = match (Credential::parse(self.kind, input.bytes()), self.kind) {
             (Ok(credential), CredentialKind::Token) => Ok(credential),
-            (parsed, _) => witness.see(Step::Form, told, parsed),
+            (parsed, _) => observer.observe(Check::new(Step::Form, parsed, describe)),
         };
         match credential {
-            Ok(credential) => self.judge(&credential, witness, may_spend),
+            Ok(credential) => self.authenticate(&credential, observer, may_consume),
             Err(failure) => Conclusion::of(failure),
         }
     }
 
-    fn judge(
+    fn authenticate(
         &self,
         credential: &Credential,
-        witness: Witness<'_>,
-        may_spend: &mut dyn FnMut(&str) -> bool,
+        observer: CheckObserver<'_>,
+        may_consume: &mut dyn FnMut(&str) -> bool,
     ) -> Conclusion {
-        let known = self.attempt(witness, |attempt| {
+        let peeked = self.attempt(observer, |attempt| {
             self.authenticator.peek(credential, attempt)
         });
-        let (known, has_host) = match known {
-            Ok(known) => known,
+        let (cached, has_host) = match peeked {
+            Ok(peeked) => peeked,
             Err(failure) => return Conclusion::of(failure),
         };
-        self.tell_session(known.as_ref(), has_host, witness);
+        self.report_session(cached.as_ref(), has_host, observer);
         let is_ticket = self.kind == CredentialKind::Ticket;
-        if is_ticket && known.is_none() && !may_spend(&self.question()) {
+        if is_ticket && cached.is_none() && !may_consume(&self.question()) {
             return Conclusion::NOT_ASKED;
         }
         let start = Instant::now();
-        let anew = (!is_ticket || known.is_none()).then(|| {
-            self.attempt(witness, |attempt| {
+        // A cached token is validated all the same: that costs nothing and shows the checks.
+        let validated = (!is_ticket || cached.is_none()).then(|| {
+            self.attempt(observer, |attempt| {
                 self.authenticator.validate_uncached(credential, attempt)
             })
         });
         let elapsed = start.elapsed();
-        let is_asked = is_ticket && known.is_none();
-        let differs = match (&known, &anew) {
-            (Some(known), Some(anew)) => known.result != anew.result,
+        let is_asked = is_ticket && cached.is_none();
+        let differs = match (&cached, &validated) {
+            (Some(cached), Some(validated)) => cached.result != validated.result,
             _ => false,
         };
-        let Some(verdict) = known.or(anew) else {
+        let Some(verdict) = cached.or(validated) else {
             return Conclusion::NOT_ASKED;
         };
         let users = self.authenticator.users();
-        let named = |user: SessionUser| self.names.judge(users, user.principal.as_str(), witness);
+        let map = |user: SessionUser| self.names.map(users, user.principal.as_str(), observer);
         Conclusion {
-            user: Some(verdict.result.and_then(named)),
+            user: Some(verdict.result.and_then(map)),
             source: verdict.source,
             key: verdict.key,
             elapsed,
@@ -240,20 +248,26 @@ impl Case {
         }
     }
 
-    /// Says what the host knows, which is asked first.
-    fn tell_session(&self, known: Option<&Verdict>, has_host: bool, witness: Witness<'_>) {
-        match known.map(|known| (&known.result, known.source)) {
+    /// Reports the result of the cache look-up.
+    fn report_session(
+        &self,
+        cached: Option<&Verdict>,
+        has_host: bool,
+        observer: CheckObserver<'_>,
+    ) {
+        match cached.map(|verdict| (&verdict.result, verdict.source)) {
             Some((result, source)) => {
                 let source = source.map_or("", |source| source.code());
-                let told = |principal: Option<&_>| match principal {
-                    Some(_) => Told::found(format!("known ({source}): taken without asking")),
-                    None => Told::found(format!("refused a moment ago ({source})")),
+                let actual = match result {
+                    Ok(_) => format!("known ({source}): taken without asking"),
+                    Err(_) => format!("refused a moment ago ({source})"),
                 };
-                // What came of it is the verdict's to say.
-                let _ = witness.see(Step::Session, told, result.clone());
+                let describe = || Comparison::actual(actual);
+                // The verdict contains the result.
+                let _ = observer.observe(Check::new(Step::Session, result.clone(), describe));
             }
-            None => witness.tell(Step::Session, || {
-                Told::found(match has_host {
+            None => observer.note(Step::Session, || {
+                Comparison::actual(match has_host {
                     true => "not known on this host",
                     false => "nothing is known here: there is no store to look into",
                 })
@@ -261,16 +275,17 @@ impl Case {
         }
     }
 
-    /// What is asked before CAS is.
+    /// The question for confirmation before CAS is asked.
     fn question(&self) -> String {
         let cas = self.authenticator.cas().and_then(|cas| cas.urls.first());
         let cas = cas.map(ToString::to_string).unwrap_or_default();
         format!("CAS uses a ticket up by being asked about it. Ask {cas}?")
     }
 
-    fn attempt<T>(&self, witness: Witness<'_>, with: impl FnOnce(&Attempt<'_>) -> T) -> T {
-        let patience = self.authenticator.timeout(self.kind).unwrap_or_default();
-        let deadline = Deadline::new(patience, &|| false);
+    /// Calls `with` with the circumstances of a login.
+    fn attempt<T>(&self, observer: CheckObserver<'_>, with: impl FnOnce(&Attempt<'_>) -> T) -> T {
+        let timeout = self.authenticator.timeout(self.kind).unwrap_or_default();
+        let deadline = Deadline::new(timeout, &|| false);
         with(&Attempt {
             mechanism: self.mechanism,
             service: &self.service,
@@ -278,12 +293,12 @@ impl Case {
             claimed: self.names.claimed.as_deref(),
             deadline: &deadline,
             log: self,
-            witness,
+            observer,
         })
     }
 }
 
-/// The mechanism by which credentials of a kind usually come.
+/// The mechanism that clients usually use for credentials of this kind.
 fn usual_mechanism(kind: CredentialKind) -> &'static str {
     match kind {
         CredentialKind::Ticket => "CASPT",
@@ -291,7 +306,7 @@ fn usual_mechanism(kind: CredentialKind) -> &'static str {
     }
 }
 
-/// Why no credential of a kind can reach the plugin, and what to do about it.
+/// Says that no mechanism for credentials of this kind is offered, and what to do about that.
 fn not_offered(place: &Place, conf: &ConfFile, kind: CredentialKind) -> String {
     let list = conf.written("mech_list");
     let suffix = format!("_{}mech_list", conf.format().prefix());
@@ -316,10 +331,10 @@ fn not_offered(place: &Place, conf: &ConfFile, kind: CredentialKind) -> String {
     )
 }
 
-/// The failure that decided, of all that were seen.
-fn deciding(seen: &[Seen]) -> Option<(Step, &Failure)> {
-    seen.iter().find_map(|seen| match &seen.outcome {
-        Outcome::Failed(failure) => Some((seen.step, failure)),
-        Outcome::Good | Outcome::Noted => None,
+/// The first failure of all checks, which decides.
+fn first_failure(records: &[CheckRecord]) -> Option<(Step, &Failure)> {
+    records.iter().find_map(|record| match &record.result {
+        CheckResult::Failed(failure) => Some((record.step, failure)),
+        CheckResult::Passed | CheckResult::Noted => None,
     })
 }

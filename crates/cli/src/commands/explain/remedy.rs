@@ -1,10 +1,10 @@
-//! What is to be done about a login that failed.
+//! What an administrator can do about a failed login.
 
 #![forbid(unsafe_code)]
 
 use sso_core::error::{Failure, Reason};
 
-/// What the administrator can do, in a sentence without its full stop.
+/// Returns the remedy, as a sentence without a full stop.
 pub(crate) fn remedy(failure: &Failure) -> &'static str {
     match failure.reason() {
         Reason::MessageMalformed => "look at the client: it does not speak the mechanism",
@@ -101,7 +101,7 @@ pub(crate) fn remedy(failure: &Failure) -> &'static str {
     }
 }
 
-/// The same for a ticket that CAS refuses, by its code (CAS protocol 3.0, section 2.5.3).
+/// The remedy for a ticket that CAS refuses, by the error code (CAS protocol 3.0, section 2.5.3).
 fn of_cas(detail: &str) -> &'static str {
     let code = detail.strip_prefix("CAS says ");
     match code.and_then(|rest| rest.split(':').next()) {
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_of_cas_says_what_is_to_be_done() {
+    fn remedy_for_a_refused_ticket_depends_on_the_error_code() {
         let of = |code: &str| {
             let detail = format!("CAS says {code}: no");
             remedy(&Failure::new(Reason::TicketRefused, detail))
@@ -138,18 +138,17 @@ mod tests {
         assert_eq!(of("X"), of("Y"));
     }
 
-    /// Those for the codes of CAS are told by what the administrator sees.
     #[test]
-    fn the_reference_of_the_log_has_the_same_remedies() {
+    fn documentation_of_the_log_has_the_same_remedies() {
         let guide = include_str!("../../../../../docs/log.md").replace('`', "");
         let row = |reason: &Reason| {
             let begin = format!("| {} | ", reason.code());
             guide.lines().find(|line| line.starts_with(&begin)).unwrap()
         };
-        let of_ours = Reason::ALL
+        let reasons = Reason::ALL
             .iter()
             .filter(|reason| **reason != Reason::TicketRefused);
-        for reason in of_ours {
+        for reason in reasons {
             let remedy = remedy(&Failure::new(*reason, ""));
             assert!(row(reason).contains(remedy), "{remedy}\n{}", row(reason));
         }

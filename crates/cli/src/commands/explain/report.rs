@@ -1,83 +1,71 @@
-//! What was seen and decided, for people and for programs.
+//! The output of `explain`, as text and as JSON.
 
 #![forbid(unsafe_code)]
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::credential_input::Given;
+use super::conclusion::Conclusion;
+use super::credential_input::CredentialInput;
 use super::remedy::remedy;
-use super::steps::steps;
-use super::verdict::Conclusion;
-use super::{Case, deciding};
+use super::{Explanation, first_failure};
 use crate::commands::Status;
 use crate::term::console::{Console, styled};
 use sso_core::auth::login_event::LoginEvent;
 use sso_core::credential::CredentialKind;
-use sso_core::error;
-use sso_core::error::Failure;
-use sso_core::trace::{Outcome, Step};
+use sso_core::error::{Failure, FailureKind};
+use sso_core::trace::{CheckRecord, CheckResult, Step};
 
-/// One line: a step, what came of it, what was compared.
+/// One line of the report: a step, its result, and what was compared.
 struct Line {
     step: &'static str,
     outcome: &'static str,
-    found: String,
-    wanted: String,
+    actual: String,
+    expected: String,
     failure: Option<(&'static str, String)>,
 }
 
-/// All there is to say.
+/// The report about one credential. It does not contain the credential.
 pub(crate) struct Report {
     kind: &'static str,
     service: String,
     lines: Vec<Line>,
     notes: Vec<String>,
-    /// The word for the outcome, and the user.
+    /// The stable word for the outcome.
     outcome: &'static str,
     user: Option<String>,
-    /// Step, reason and detail of the failure that decided.
+    /// The step, the failure and its printable detail, if the login fails.
     failure: Option<(Option<&'static str>, Failure, String)>,
     log: Option<String>,
     status: Status,
 }
 
 impl Report {
-    pub(crate) fn new(case: Case, conclusion: Conclusion, given: &Given) -> Self {
-        let harmless = |text: &str| given.harmless(text);
-        let mechanism = case.mechanism;
-        let kind = match case.kind {
+    pub(crate) fn new(
+        explanation: Explanation,
+        conclusion: Conclusion,
+        input: &CredentialInput,
+    ) -> Self {
+        let printable = |text: &str| input.printable(text);
+        let mechanism = explanation.mechanism;
+        let kind = match explanation.kind {
             CredentialKind::Ticket => "ticket",
             CredentialKind::Token => "token",
         };
-        let seen = case.seen.into_inner();
-        let mut lines: Vec<Line> = seen
+        let records = explanation.records.into_inner();
+        let mut lines: Vec<Line> = records
             .iter()
-            .map(|seen| Line {
-                step: seen.step.word(),
-                outcome: match &seen.outcome {
-                    Outcome::Good => "ok",
-                    Outcome::Failed(_) => "fails",
-                    Outcome::Noted => "noted",
-                },
-                found: harmless(&seen.told.found),
-                wanted: harmless(&seen.told.wanted),
-                failure: match &seen.outcome {
-                    Outcome::Failed(failure) => {
-                        Some((failure.reason().code(), harmless(failure.detail())))
-                    }
-                    Outcome::Good | Outcome::Noted => None,
-                },
-            })
+            .map(|record| Line::new(record, printable))
             .collect();
-        let is_seen = |step: &Step| seen.iter().any(|seen| seen.step == *step);
-        let unseen = steps(case.kind).iter().filter(|step| !is_seen(step));
-        lines.extend(unseen.map(|step| Line::not_reached(*step)));
-        let mut notes: Vec<String> = case
+        let is_reached = |step: &Step| records.iter().any(|record| record.step == *step);
+        let steps = steps(explanation.kind).iter();
+        let not_reached = steps.filter(|step| !is_reached(step));
+        lines.extend(not_reached.map(|step| Line::not_reached(*step)));
+        let mut notes: Vec<String> = explanation
             .notes
             .into_inner()
             .iter()
-            .map(|line| harmless(line))
+            .map(|line| printable(line))
             .collect();
         notes.extend(conclusion.notes());
         let Conclusion {
@@ -90,21 +78,21 @@ impl Report {
             ..
         } = conclusion;
         let failure = user.as_ref().and_then(|user| user.as_ref().err());
-        let decision = user.as_ref().map(|user| LoginEvent {
+        let event = user.as_ref().map(|user| LoginEvent {
             mechanism,
-            service: &case.service,
-            client: case.client.as_deref(),
+            service: &explanation.service,
+            client: explanation.client.as_deref(),
             outcome: user.as_ref().map(String::as_str),
             source,
             key: key.filter(|_| has_host),
-            kind: Some(case.kind),
+            kind: Some(explanation.kind),
             elapsed,
         });
         let (outcome, status) = match &user {
             None if !is_offered => ("not_offered", Status::Bad),
             None => ("not_asked", Status::Unusable),
             Some(Ok(_)) => ("accepted", Status::Good),
-            Some(Err(failure)) => of_kind(failure.kind()),
+            Some(Err(failure)) => outcome_of(failure.kind()),
         };
         Self {
             kind,
@@ -112,14 +100,14 @@ impl Report {
             notes,
             outcome,
             failure: failure.map(|failure| {
-                let step = deciding(&seen)
-                    .filter(|(_, decisive)| decisive.reason() == failure.reason())
+                let step = first_failure(&records)
+                    .filter(|(_, first)| first.reason() == failure.reason())
                     .map(|(step, _)| step.word());
-                (step, failure.clone(), harmless(failure.detail()))
+                (step, failure.clone(), printable(failure.detail()))
             }),
-            log: decision.map(|decision| harmless(&decision.line())),
+            log: event.map(|event| printable(&event.line())),
             user: user.and_then(Result::ok),
-            service: case.service,
+            service: explanation.service,
             status,
         }
     }
@@ -128,7 +116,7 @@ impl Report {
         self.status
     }
 
-    /// For people.
+    /// Prints the report as text.
     pub(crate) fn print(&self, console: &mut Console) {
         console.line(format_args!("A {} for {}", self.kind, self.service));
         console.line("");
@@ -163,7 +151,7 @@ impl Report {
         }
     }
 
-    /// For programs.
+    /// Returns the report as JSON.
     pub(crate) fn json(&self) -> Value {
         let failure = self.failure.as_ref();
         json!({
@@ -183,12 +171,31 @@ impl Report {
 }
 
 impl Line {
+    fn new(record: &CheckRecord, printable: impl Fn(&str) -> String) -> Self {
+        Self {
+            step: record.step.word(),
+            outcome: match &record.result {
+                CheckResult::Passed => "ok",
+                CheckResult::Failed(_) => "fails",
+                CheckResult::Noted => "noted",
+            },
+            actual: printable(&record.comparison.actual),
+            expected: printable(&record.comparison.expected),
+            failure: match &record.result {
+                CheckResult::Failed(failure) => {
+                    Some((failure.reason().code(), printable(failure.detail())))
+                }
+                CheckResult::Passed | CheckResult::Noted => None,
+            },
+        }
+    }
+
     fn not_reached(step: Step) -> Self {
         Self {
             step: step.word(),
             outcome: "not_reached",
-            found: String::new(),
-            wanted: String::new(),
+            actual: String::new(),
+            expected: String::new(),
             failure: None,
         }
     }
@@ -202,27 +209,28 @@ impl Line {
             "noted" => ("     ", dimmed),
             _ => ("–    ", dimmed),
         };
-        let found = match (self.outcome, self.found.as_str()) {
+        let actual = match (self.outcome, self.actual.as_str()) {
             ("not_reached", _) => "not reached",
-            ("ok", "") if self.wanted.is_empty() => "as it should be",
+            ("ok", "") if self.expected.is_empty() => "as it should be",
             ("ok" | "fails", "") => "nothing",
-            (_, found) => found,
+            (_, actual) => actual,
         };
         let failure = self.failure.as_ref();
         let failure =
             failure.map(|(reason, detail)| styled(style, format_args!("{reason}: {detail}")));
-        // All that is compared may be in the failure.
-        let (found, failure) = match (failure, self.found.is_empty() && self.wanted.is_empty()) {
+        // Without a comparison the failure stands in its place.
+        let is_empty = self.actual.is_empty() && self.expected.is_empty();
+        let (actual, failure) = match (failure, is_empty) {
             (Some(failure), true) => (failure, None),
-            (failure, _) => (found.to_owned(), failure),
+            (failure, _) => (actual.to_owned(), failure),
         };
-        let wanted = match self.wanted.as_str() {
+        let expected = match self.expected.as_str() {
             "" => String::new(),
-            wanted => styled(dimmed, format_args!("  [{wanted}]")),
+            expected => styled(dimmed, format_args!("  [{expected}]")),
         };
         let step = self.step;
         let word = styled(style, word);
-        console.line(format_args!("  {step:width$}  {word}  {found}{wanted}"));
+        console.line(format_args!("  {step:width$}  {word}  {actual}{expected}"));
         if let Some(failure) = failure {
             console.line(format_args!("  {:width$}         {failure}", ""));
         }
@@ -232,21 +240,59 @@ impl Line {
         json!({
             "step": self.step,
             "outcome": self.outcome,
-            "found": self.found,
-            "wanted": self.wanted,
+            "found": self.actual,
+            "wanted": self.expected,
             "reason": self.failure.as_ref().map(|(reason, _)| reason),
             "detail": self.failure.as_ref().map(|(_, detail)| detail),
         })
     }
 }
 
-/// The log's word for a failure, and its exit status.
-fn of_kind(kind: error::FailureKind) -> (&'static str, Status) {
+/// The word for a failure in the log, and the exit status.
+fn outcome_of(kind: FailureKind) -> (&'static str, Status) {
     match kind {
-        error::FailureKind::Malformed => ("malformed", Status::Bad),
-        error::FailureKind::Refused => ("refused", Status::Bad),
-        error::FailureKind::NotAllowed => ("not_allowed", Status::Bad),
-        error::FailureKind::Unavailable => ("unavailable", Status::Unusable),
-        error::FailureKind::Internal => ("failed", Status::Unusable),
+        FailureKind::Malformed => ("malformed", Status::Bad),
+        FailureKind::Refused => ("refused", Status::Bad),
+        FailureKind::NotAllowed => ("not_allowed", Status::Bad),
+        FailureKind::Unavailable => ("unavailable", Status::Unusable),
+        FailureKind::Internal => ("failed", Status::Unusable),
+    }
+}
+
+/// The steps of a successful login, in order.
+pub(crate) fn steps(kind: CredentialKind) -> &'static [Step] {
+    match kind {
+        CredentialKind::Ticket => &[
+            Step::Form,
+            Step::Session,
+            Step::Server,
+            Step::Request,
+            Step::Reply,
+            Step::Proxy,
+            Step::UserClaim,
+            Step::Principal,
+            Step::MailUser,
+            Step::HostName,
+        ],
+        CredentialKind::Token => &[
+            Step::Form,
+            Step::Session,
+            Step::Header,
+            Step::Claims,
+            Step::Issuer,
+            Step::Type,
+            Step::Algorithm,
+            Step::Keys,
+            Step::Signature,
+            Step::Audience,
+            Step::Expiry,
+            Step::NotBefore,
+            Step::IssuedAt,
+            Step::Purpose,
+            Step::UserClaim,
+            Step::Principal,
+            Step::MailUser,
+            Step::HostName,
+        ],
     }
 }

@@ -1,4 +1,4 @@
-//! From the principal to the mailbox: what the mail server makes of a name.
+//! The mapping of the principal to the mail user, and the mail server's canonicalization of it.
 
 #![forbid(unsafe_code)]
 
@@ -6,60 +6,63 @@ use sso_core::error::{Failure, Reason};
 use sso_core::platform::log::{listed, quoted};
 use sso_core::policy::host_names::{HostNames, VirtualDomains};
 use sso_core::policy::user_mapping::{MailUser, UserPolicy};
-use sso_core::trace::{Step, Told, Witness};
+use sso_core::trace::{Check, CheckObserver, Comparison, Step};
 
-/// How names are written here, and which the client uses.
-pub(crate) struct Names {
+/// How the host canonicalizes user names, and the name that the client sends.
+pub(crate) struct UserNames {
     pub(crate) of_host: HostNames,
-    /// Who the client says it is.
+    /// The user name that the client sends, if any.
     pub(crate) claimed: Option<String>,
 }
 
-impl Names {
-    /// The mail user of `principal`, as the host writes it, if that is who the client
-    /// says it is.
+impl UserNames {
+    /// Maps `principal` to the mail user in the host's canonical form, and compares that with the
+    /// name that the client sends.
     ///
     /// # Errors
     /// [`Reason::UserUnusable`], [`Reason::UserDenied`], [`Reason::UserNotAccepted`],
     /// [`Reason::UserRewritten`] or [`Reason::UserMismatch`].
-    pub(crate) fn judge(
+    pub(crate) fn map(
         &self,
         users: &UserPolicy,
         principal: &str,
-        witness: Witness<'_>,
+        observer: CheckObserver<'_>,
     ) -> Result<String, Failure> {
         let mapping = &users.mapping;
         let mapped = mapping.mail_user(principal).and_then(|user| {
             users.check_denied(user.as_str())?;
             Ok(user)
         });
-        let told = |user: Option<&MailUser>| {
-            let user = user.map(|user| quoted(user.as_str()).into_owned());
-            Told::found(user.unwrap_or_default()).wanted(mapping.to_string())
-        };
-        let user = witness.see(Step::MailUser, told, mapped)?;
+        let actual = mapped
+            .as_ref()
+            .map(|user| quoted(user.as_str()).into_owned());
+        let actual = actual.unwrap_or_default();
+        let user = observer.observe(Check::new(Step::MailUser, mapped, || {
+            Comparison::actual(actual).expected(mapping.to_string())
+        }))?;
         let named = self.of_host.canonical(user.as_str()).and_then(|name| {
             users.check_host_name(&user, &name)?;
             Ok(name)
         });
-        let told = |name: Option<&String>| {
-            let name = name.map(|name| quoted(name).into_owned());
-            Told::found(name.unwrap_or_default()).wanted(self.rules(&user))
-        };
-        let actual = witness.see(Step::HostName, told, named)?;
+        let actual = named.as_ref().map(|name| quoted(name).into_owned());
+        let actual = actual.unwrap_or_default();
+        let host_name = observer.observe(Check::new(Step::HostName, named, || {
+            Comparison::actual(actual).expected(self.rules(&user))
+        }))?;
         let Some(claimed) = &self.claimed else {
-            return Ok(actual);
+            return Ok(host_name);
         };
-        let judged = mapping.mail_user(claimed).and_then(|claimed| {
+        let result = mapping.mail_user(claimed).and_then(|claimed| {
             let claimed = self.of_host.canonical(claimed.as_str())?;
-            if claimed == actual {
-                return Ok(actual.clone());
+            if claimed == host_name {
+                return Ok(host_name.clone());
             }
-            let what = format!("the credential is of {actual}, the client says {claimed}");
+            let what = format!("the credential is of {host_name}, the client says {claimed}");
             Err(Failure::new(Reason::UserMismatch, what))
         });
-        let told = |_: Option<&String>| Told::found(quoted(claimed)).wanted(quoted(&actual));
-        witness.see(Step::Claimed, told, judged)
+        observer.observe(Check::new(Step::Claimed, result, || {
+            Comparison::actual(quoted(claimed)).expected(quoted(&host_name))
+        }))
     }
 
     /// The options by which the host canonicalizes names.

@@ -98,11 +98,11 @@ impl Files {
             Ok(stamps) => read(&stamps),
             Err(problem) => KeySet {
                 keys: Vec::new(),
-                complaints: vec![problem],
+                unusable: vec![problem],
             },
         };
-        if set.keys.is_empty() && set.complaints.is_empty() {
-            set.complaints.push(self.no_key());
+        if set.keys.is_empty() && set.unusable.is_empty() {
+            set.unusable.push(self.no_key());
         }
         set
     }
@@ -134,7 +134,7 @@ impl Files {
             return self.usable(&found.set);
         }
         let set = read(&stamps);
-        for complaint in &set.complaints {
+        for complaint in &set.unusable {
             log.write(Level::Error, &format!("sso: jwt_keys: {complaint}"));
         }
         let set = Arc::new(set);
@@ -159,7 +159,7 @@ fn read(stamps: &[Stamp]) -> KeySet {
     let mut all = KeySet::default();
     for stamp in stamps {
         if let Some(problem) = &stamp.problem {
-            all.complaints.push(problem.clone());
+            all.unusable.push(problem.clone());
             continue;
         }
         let path = stamp.path.display();
@@ -167,14 +167,14 @@ fn read(stamps: &[Stamp]) -> KeySet {
             Ok(bytes) => bytes,
             // One file that cannot be read does not spoil the directory.
             Err(problem) => {
-                all.complaints.push(format!("{path}: {problem}"));
+                all.unusable.push(format!("{path}: {problem}"));
                 continue;
             }
         };
         let set = if bytes.trim_ascii_start().starts_with(b"{") {
             jwk_set::read(&bytes, Secrets::Taken).unwrap_or_else(|problem| KeySet {
                 keys: Vec::new(),
-                complaints: vec![problem],
+                unusable: vec![problem],
             })
         } else {
             pem::read(&bytes)
@@ -182,9 +182,9 @@ fn read(stamps: &[Stamp]) -> KeySet {
         let origin: Arc<str> = path.to_string().into();
         let keys = set.keys.into_iter();
         all.keys.extend(keys.map(|key| key.of_file(&origin)));
-        let complaints = set.complaints.iter();
-        all.complaints
-            .extend(complaints.map(|complaint| format!("{path}: {complaint}")));
+        let unusable = set.unusable.iter();
+        all.unusable
+            .extend(unusable.map(|complaint| format!("{path}: {complaint}")));
     }
     all
 }

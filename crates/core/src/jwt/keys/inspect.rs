@@ -52,20 +52,20 @@ pub fn check_keys(config: &IssuerConfig, user: Option<Uid>) -> Vec<String> {
     };
     let set = Files::read_by(path.clone(), user).examine();
     let fits = |algorithm: &Algorithm| set.keys.iter().any(|key| key.fits(*algorithm));
-    let mut complaints = set.complaints;
+    let mut unusable = set.unusable;
     if let Some(allowed) = &config.algorithms
         && !set.keys.is_empty()
         && !allowed.iter().any(fits)
     {
         let allowed: Vec<&str> = allowed.iter().map(|algorithm| algorithm.name()).collect();
         let path = path.display();
-        complaints.push(format!(
+        unusable.push(format!(
             "{path} has no key for {}, which are all that is allowed, so no token is taken; allow \
              what the keys are for (a secret must be as long as the digest)",
             allowed.join(" ")
         ));
     }
-    complaints
+    unusable
 }
 
 /// Whether there is a shared secret in a file, whoever it belongs to.

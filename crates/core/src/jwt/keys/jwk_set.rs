@@ -33,7 +33,7 @@ pub(crate) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
     let mut set = KeySet::default();
     if entries.len() > MOST {
         let complaint = format!("only the first {MOST} of {} keys are used", entries.len());
-        set.complaints.push(complaint);
+        set.unusable.push(complaint);
     }
     for (index, entry) in entries.iter().take(MOST).enumerate() {
         match entry.key(secrets) {
@@ -42,7 +42,7 @@ pub(crate) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
             Err(problem) => {
                 let kid = entry.text("kid");
                 let kid = kid.map_or_else(String::new, |kid| format!(" {}", quoted(kid)));
-                set.complaints
+                set.unusable
                     .push(format!("key {}{kid} {problem}", index + 1));
             }
         }
@@ -193,7 +193,7 @@ mod tests {
         let set = set(vec![with(json!({"kid": "a"}))]);
         assert_eq!(set.keys[0].kid(), Some("a"));
         assert!(set.keys[0].fits(Algorithm::Es256));
-        assert!(set.complaints.is_empty());
+        assert!(set.unusable.is_empty());
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
             with(json!({"use": "sig", "key_ops": ["verify"], "alg": "ES256"})),
         ]);
         assert_eq!(set.keys.len(), 1);
-        assert!(set.complaints.is_empty(), "{:?}", set.complaints);
+        assert!(set.unusable.is_empty(), "{:?}", set.unusable);
     }
 
     #[test]
@@ -226,9 +226,9 @@ mod tests {
             ec(),
         ]);
         assert_eq!(set.keys.len(), 1);
-        assert_eq!(set.complaints.len(), 10, "{:#?}", set.complaints);
-        assert!(set.complaints[0].contains("key 1 b1 has no kty"));
-        assert!(set.complaints[9].contains("published"));
+        assert_eq!(set.unusable.len(), 10, "{:#?}", set.unusable);
+        assert!(set.unusable[0].contains("key 1 b1 has no kty"));
+        assert!(set.unusable[9].contains("published"));
     }
 
     #[test]
@@ -255,8 +255,8 @@ mod tests {
                 let set = read(text.as_bytes(), Secrets::Ignored).unwrap();
                 let kids: Vec<_> = set.keys.iter().map(Key::kid).collect();
                 assert_eq!(kids, [Some("good")], "{member}");
-                assert_eq!(set.complaints.len(), 1, "{member}");
-                let complaint = &set.complaints[0];
+                assert_eq!(set.unusable.len(), 1, "{member}");
+                let complaint = &set.unusable[0];
                 assert!(complaint.contains("a member twice"), "{complaint}");
             }
         }

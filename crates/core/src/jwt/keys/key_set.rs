@@ -1,42 +1,44 @@
-//! The keys of an issuer, and which of them a token may be signed with.
+//! The keys of an issuer, and which of them may verify a token.
 
 #![forbid(unsafe_code)]
 
 use super::verification_key::Key;
 use crate::error::{Failure, Reason};
-use crate::jwt::jws::{Compact, Header};
+use crate::jwt::jws::{Header, Parts};
 use crate::platform::log::quoted;
-use crate::policy::jws_algorithm::Family;
+use crate::policy::jws_algorithm::{Algorithm, Family};
 
-/// Keys, and what was wrong with others that came with them.
+/// Usable keys, and why other keys of the same source are not usable.
 #[derive(Debug, Default)]
 pub(crate) struct KeySet {
     pub(crate) keys: Vec<Key>,
-    pub(crate) complaints: Vec<String>,
+    pub(crate) unusable: Vec<String>,
 }
 
 /// Why no key of a set verifies a token.
 #[derive(Debug)]
 pub(crate) struct Unverified {
     pub(crate) failure: Failure,
-    /// Whether the token's key is one that this set does not have. If it is, and
-    /// nobody can tell whether there is a newer set, nobody can tell.
+    /// Whether the set lacks the key that the token names. If newer keys cannot be fetched either,
+    /// the signature is neither right nor wrong: the result is an outage.
     pub(crate) is_unknown: bool,
 }
 
 impl KeySet {
-    /// Verifies the token's signature with the keys that it may be of.
+    /// Verifies a token's signature with each key that its header allows.
     ///
     /// # Errors
-    /// [`Reason::SignatureWrong`], [`Reason::KeyUnknown`],
-    /// [`Reason::AlgorithmNotAllowed`], or [`Reason::KeyForeign`] instead of
-    /// each of them.
-    pub(crate) fn verify(&self, token: &Compact<'_>) -> Result<(), Unverified> {
-        let header = &token.header;
+    /// [`Reason::SignatureWrong`], [`Reason::KeyUnknown`] or [`Reason::AlgorithmNotAllowed`];
+    /// [`Reason::KeyForeign`] instead of each of them if the token contains a key of its own.
+    pub(crate) fn verify(&self, header: &Header, token: &Parts<'_>) -> Result<(), Unverified> {
         let named = self.named(header);
-        let verified = self
-            .candidates(header, named)
-            .any(|key| key.verifies(header.algorithm, token.signed.as_bytes(), token.signature));
+        let verified = self.candidates(header, named).any(|key| {
+            key.verifies(
+                header.algorithm,
+                token.signing_input.as_bytes(),
+                &token.signature,
+            )
+        });
         if verified {
             return Ok(());
         }
@@ -55,27 +57,44 @@ impl KeySet {
         })
     }
 
-    /// Whether a key may be the token's and, if not, why.
-    pub(crate) fn why_not_by(&self, key: &Key, header: &Header) -> Option<&'static str> {
-        let named = self.named(header);
-        let is_one = self
-            .candidates(header, named)
-            .any(|one| std::ptr::eq(one, key));
+    /// Lists the keys that are tried, and why the others are not.
+    pub(crate) fn describe(&self, header: &Header) -> String {
+        /// The maximum number of keys listed that are not tried.
+        const MAX_OTHERS: usize = 10;
+        let (mut listed, mut others) = (Vec::new(), Vec::new());
+        for key in &self.keys {
+            match self.why_not_tried(key, header) {
+                None => listed.push(format!("{} is tried", name(key))),
+                Some(why) => others.push(format!("{}: {why}", name(key))),
+            }
+        }
+        let left_out = others.len().saturating_sub(MAX_OTHERS);
+        others.truncate(MAX_OTHERS);
+        listed.extend(others);
+        if left_out > 0 {
+            listed.push(format!("{left_out} more"));
+        }
+        listed.join("; ")
+    }
+
+    /// Why a key is not tried; `None` if it is.
+    fn why_not_tried(&self, key: &Key, header: &Header) -> Option<&'static str> {
+        let mut candidates = self.candidates(header, self.named(header));
         match key.fits(header.algorithm) {
-            _ if is_one => None,
+            _ if candidates.any(|candidate| std::ptr::eq(candidate, key)) => None,
             true => Some("its kid is another"),
             false => Some("not for this algorithm"),
         }
     }
 
-    /// Whether the token's key is named, and in this set.
+    /// Whether this set has a key with the `kid` of the token.
     fn named(&self, header: &Header) -> bool {
         let is_named = |key: &Key| key.kid().is_some() && key.kid() == header.kid.as_deref();
         self.keys.iter().any(is_named)
     }
 
-    /// The keys that the token may be signed with: those of its `kid` if there
-    /// are any, else those that have none, or all if it names none.
+    /// The keys to try: those with the token's `kid`; if there are none, those without a `kid`; all
+    /// if the token has no `kid`. Only keys that fit the token's algorithm are tried.
     fn candidates(&self, header: &Header, named: bool) -> impl Iterator<Item = &Key> {
         let may_be = move |key: &&Key| match (key.kid(), header.kid.as_deref()) {
             (Some(ours), Some(its)) => ours == its,
@@ -108,4 +127,13 @@ impl KeySet {
             }
         }
     }
+}
+
+/// A key's `kid` or file, and the algorithms that it is for.
+fn name(key: &Key) -> String {
+    let kid = key.kid().map(|kid| format!("kid {}", quoted(kid)));
+    let file = key.file().map(|file| quoted(file).into_owned());
+    let name = kid.or(file).unwrap_or("one without a kid".to_owned());
+    let algorithms: Vec<&str> = key.algorithms().map(Algorithm::name).collect();
+    format!("{name} ({})", algorithms.join(" "))
 }

@@ -14,9 +14,7 @@ pub(crate) fn read(bytes: &[u8]) -> KeySet {
     for (index, block) in blocks(bytes).enumerate() {
         match key(block) {
             Ok(key) => set.keys.push(key),
-            Err(problem) => set
-                .complaints
-                .push(format!("block {}: {problem}", index + 1)),
+            Err(problem) => set.unusable.push(format!("block {}: {problem}", index + 1)),
         }
     }
     set
@@ -75,7 +73,7 @@ mod tests {
             hmac(64)
         );
         let set = read(file.as_bytes());
-        assert_eq!(set.complaints, Vec::<String>::new());
+        assert_eq!(set.unusable, Vec::<String>::new());
         assert_eq!(set.keys.len(), 2);
         assert!(set.keys[0].fits(Algorithm::Es256));
         assert!(set.keys[1].fits(Algorithm::Hs512));
@@ -94,9 +92,9 @@ mod tests {
         let file = [&broken, &private, P256, &certificate, &hmac(31), cut].concat();
         let set = read(file.as_bytes());
         assert_eq!(set.keys.len(), 1);
-        assert_eq!(set.complaints.len(), 5, "{:?}", set.complaints);
-        assert!(set.complaints[1].contains("only the issuer"));
-        assert!(set.complaints[3].contains("32 bytes"));
+        assert_eq!(set.unusable.len(), 5, "{:?}", set.unusable);
+        assert!(set.unusable[1].contains("only the issuer"));
+        assert!(set.unusable[3].contains("32 bytes"));
         assert!(read(b"").keys.is_empty());
         // A secret does not show itself where it is written wrongly.
         let secret = hmac(64);
@@ -106,8 +104,8 @@ mod tests {
             secret.replace("-----END HMAC", "-----END HMAK"),
             secret.replace(body, &format!("{body}!")),
         ] {
-            let complaints = read(wrong.as_bytes()).complaints;
-            assert!(!complaints.concat().contains(&body[..8]), "{complaints:?}");
+            let unusable = read(wrong.as_bytes()).unusable;
+            assert!(!unusable.concat().contains(&body[..8]), "{unusable:?}");
         }
         assert!(read(b"no key at all").keys.is_empty());
     }

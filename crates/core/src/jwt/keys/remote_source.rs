@@ -202,7 +202,7 @@ impl Published {
         let now = sessions.now();
         let dated = match fetched {
             Ok((body, set)) => {
-                for complaint in &set.complaints {
+                for complaint in &set.unusable {
                     log.write(Level::Warning, &format!("sso: jwt_keys: {complaint}"));
                 }
                 place.keep(sessions, state, now, &body);

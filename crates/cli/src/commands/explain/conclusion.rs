@@ -1,4 +1,4 @@
-//! What a case came to.
+//! The result of `explain`.
 
 #![forbid(unsafe_code)]
 
@@ -8,25 +8,25 @@ use sso_core::auth::Source;
 use sso_core::error::{Failure, Reason};
 use sso_core::session_cache::Key;
 
-/// What it came to.
+/// The result of a validation that was explained.
 pub(crate) struct Conclusion {
-    /// The mail user, or why there is none; nothing if a ticket was not asked about.
+    /// The mail user, or why the login fails; `None` if CAS was not asked about a ticket.
     pub(crate) user: Option<Result<String, Failure>>,
     pub(crate) source: Option<Source>,
     pub(crate) key: Option<Key>,
     pub(crate) elapsed: Duration,
-    /// Whether the digest is the host's, as it stands in the log.
+    /// Whether `key` belongs to the host tier: only then does the log show its digest.
     pub(crate) has_host: bool,
     /// Whether CAS was asked about a ticket.
     pub(crate) is_asked: bool,
-    /// Whether what is known is not what would be found out now.
+    /// Whether a new validation gives another result than the session cache.
     pub(crate) differs: bool,
-    /// Whether the service offers a mechanism by which it can come.
+    /// Whether the service offers a mechanism for the credential.
     pub(crate) is_offered: bool,
 }
 
 impl Conclusion {
-    /// A ticket that was not asked about.
+    /// CAS was not asked about the ticket.
     pub(crate) const NOT_ASKED: Self = Self {
         user: None,
         source: None,
@@ -38,13 +38,13 @@ impl Conclusion {
         is_offered: true,
     };
 
-    /// One that cannot reach the plugin.
+    /// The service offers no mechanism for the credential.
     pub(crate) const NOT_OFFERED: Self = Self {
         is_offered: false,
         ..Self::NOT_ASKED
     };
 
-    /// One that did not come as far as a name.
+    /// The login failed before a user was known.
     pub(crate) fn of(failure: Failure) -> Self {
         Self {
             user: Some(Err(failure)),
@@ -52,7 +52,7 @@ impl Conclusion {
         }
     }
 
-    /// What is to be known beside the verdict.
+    /// Remarks beside the result.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.user.is_none() && self.is_offered {
@@ -60,7 +60,7 @@ impl Conclusion {
             notes.push(what.to_owned());
         }
         if self.is_asked {
-            notes.push(self.what_became_of_the_ticket().to_owned());
+            notes.push(self.fate_of_the_ticket().to_owned());
         }
         if self.differs {
             let what = "this is what the host knows; what would be found out now is another \
@@ -70,11 +70,11 @@ impl Conclusion {
         notes
     }
 
-    /// After CAS was to be asked about it.
-    fn what_became_of_the_ticket(&self) -> &'static str {
+    /// Whether the ticket was used up by the request to CAS.
+    fn fate_of_the_ticket(&self) -> &'static str {
         let failure = self.user.as_ref().and_then(|user| user.as_ref().err());
         match failure.map(Failure::reason) {
-            // Before a connection stood, or instead of one.
+            // No request was written.
             Some(
                 Reason::ServerUnreachable
                 | Reason::ServerUntrusted

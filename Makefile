@@ -73,7 +73,7 @@ test: build deb packages-test
 # what debootstrap fetches. SSO_DEBIAN=trixie, say, is another release than this machine's.
 test-package: build deb packages-test
 	@scripts/install-packages package-test
-	cargo test --locked --test package_lifecycle -- --ignored --nocapture
+	cargo test --locked --test packages lifecycle:: -- --ignored --nocapture
 
 # The oldest libsasl2 and the newest: as root, with what debootstrap fetches, and with an
 # hour for the first time. PORTABILITY=i386 and arm64 are beginnings: 32 bits, and another
@@ -85,15 +85,15 @@ test-portability: build
 
 # What takes too long for every change: minutes of silence and of nonsense.
 soak: build packages-test
-	cargo test --locked --test daemon_survives -- --ignored --nocapture
+	cargo test --locked --test daemon robustness:: -- --ignored --nocapture
 
 # Ten thousand living processes that have each had a login, and what the next login costs.
 crowds: build packages-test
-	cargo test --locked --test faults_of_the_store ten_thousand -- --ignored --nocapture
+	cargo test --locked --test faults ten_thousand -- --ignored --nocapture
 
 # The same of faults: a thousand kills, minutes of stress. SSO_STRESS_SECONDS says of how many.
 faults: build packages-test
-	cargo test --locked --test faults_of_the_store --test faults_of_the_host -- --ignored --nocapture
+	cargo test --locked --test faults -- --ignored --nocapture state_dir:: host::
 
 # Whose mailbox each user name opens: a table of principals in all configurations, and random
 # names, of which SSO_NAMES is the number (3000) and SSO_TEST_SEED the seed.
@@ -103,7 +103,7 @@ names: build packages-test
 # What the unit of the daemon promises, tried from inside: as root, under a systemd in
 # namespaces of its own.
 sandbox: build packages-test
-	cargo test --locked --test sandbox_from_inside -- --ignored --nocapture
+	cargo test --locked --test daemon sandbox:: -- --ignored --nocapture
 
 # The C border by a plugin and a host that watch themselves, LMDB and all other C code in
 # it included. rustc has the flag, and wants to be told that one knows that it may change.
@@ -118,8 +118,8 @@ asan: build packages-test
 	SSO_TEST_PLUGIN=target/asan/$(RUST_HOST)/debug/libsso.so \
 	SSO_TEST_SANITIZER=-fsanitize=address \
 	ASAN_OPTIONS="verify_asan_link_order=0:log_path=$(CURDIR)/target/asan/report" \
-	cargo test --locked --no-fail-fast --test plugin_in_libsasl2 --test tokens_in_libsasl2 \
-		--test faults_of_the_host -- --nocapture --test-threads 2 $(ASAN_SKIPS)
+	cargo test --locked --no-fail-fast --test mechanisms --test faults \
+		-- --nocapture --test-threads 2 $(ASAN_SKIPS) plugin:: tokens:: host::
 	@! grep -H . target/asan/report.* 2>/dev/null
 
 # Other tools, limits that the sanitizer itself does not fit into, and how fast it all is.
@@ -129,11 +129,11 @@ ASAN_SKIPS := --skip valgrind --skip exported --skip saslpluginviewer --skip mem
 # An hour of forty connections while all servers are stopped, killed and started again;
 # SSO_SOAK_SECONDS is for less, SSO_TEST_SEED for another order.
 soak-hour: build packages-test
-	cargo test --locked --test soak_for_an_hour -- --ignored --nocapture
+	cargo test --locked --test faults soak:: -- --ignored --nocapture
 
 # Whether the time of a refusal tells anything: on a machine with nothing else to do.
 timing: build packages-test
-	cargo test --locked --test time_tells_nothing -- --ignored --nocapture
+	cargo test --locked --test mechanisms timing:: -- --ignored --nocapture
 
 # Each fuzz target for FUZZ_SECONDS (60), and a table of what came of it.
 fuzz: packages-fuzz

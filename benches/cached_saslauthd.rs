@@ -1,14 +1,14 @@
 //! A saslauthd as Debian runs it, with its cache (`-c`) and five processes: in the background and
 //! silent. The one of the tests talks, and that costs time.
 
-use crate::harness::cyrus::Cyrus;
-use crate::harness::saslauthd;
-use crate::harness::scratch::Scratch;
-use crate::harness::wait::{PATIENCE, wait_for};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::PathBuf;
+use test_support::cyrus::Cyrus;
+use test_support::saslauthd;
+use test_support::scratch::Scratch;
+use test_support::wait::{PATIENCE, wait_for};
 
 /// A running saslauthd that has put itself in the background.
 pub struct CachedSaslauthd {

@@ -5,12 +5,12 @@
 //! Two processes differ by more than an addition takes, for each has its memory elsewhere. So there
 //! are several of either kind, and a round's figure is what all of one kind come to.
 
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::Kit;
 use crate::mail::Mail;
 use crate::measure::rounds;
 use crate::store::{Maker, Store};
 use crate::table::{Better, Row};
+use test_support::libsasl2::Kit;
+use test_support::scratch::Scratch;
 
 const ROUNDS: usize = 41;
 /// Of each kind.

@@ -3,15 +3,15 @@
 
 use crate::cached_saslauthd::CachedSaslauthd;
 use crate::callers::{Figures, Question};
-use crate::harness::daemon::{self, Daemon};
-use crate::harness::scratch::{Scratch, cyrus_user};
-use crate::libsasl2::site::PROXY;
 use crate::mail::{Mail, PASSWORD};
 use crate::measure::{Series, rounds};
 use crate::table::{Better, Row};
 use std::any::Any;
 use std::path::PathBuf;
 use std::time::Duration;
+use test_support::daemon::{self, Daemon};
+use test_support::libsasl2::site::PROXY;
+use test_support::scratch::{Scratch, cyrus_user};
 
 const ROUNDS: usize = 15;
 /// Of one round.

@@ -1,15 +1,15 @@
 //! A ticket that nobody has seen: the plugin asks the CAS. Beside curl, which asks the same server
 //! the same: with the server's own time in both, and less what it used of the processor.
 
-use crate::harness::authority::Authority;
-use crate::harness::faulty_cas::FaultyCas;
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::site::PROXY;
-use crate::libsasl2::{Driver, Kit, hex};
 use crate::measure::{Series, rounds};
 use crate::table::{Better, Row};
 use std::cell::RefCell;
 use std::time::Duration;
+use test_support::authority::Authority;
+use test_support::faulty_cas::FaultyCas;
+use test_support::libsasl2::site::PROXY;
+use test_support::libsasl2::{Driver, Kit, hex};
+use test_support::scratch::Scratch;
 
 const ROUNDS: usize = 21;
 

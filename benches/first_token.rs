@@ -1,17 +1,17 @@
 //! A token that nobody has seen: the plugin verifies it and judges it; with the end of the connection
 //! it writes its session. Beside the verification alone, of the same tokens by the same library: no server can do with less.
 
-use crate::harness::base64;
-use crate::harness::key_server::KeyServer;
-use crate::harness::mint::SigningKey;
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::{Driver, Kit};
 use crate::measure::{Series, rounds};
 use crate::table::{Better, Row};
 use crate::tokens::Tokens;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use std::time::Instant;
+use test_support::base64;
+use test_support::key_server::KeyServer;
+use test_support::libsasl2::{Driver, Kit};
+use test_support::mint::SigningKey;
+use test_support::scratch::Scratch;
 
 const ROUNDS: usize = 21;
 /// Tokens of one round, none of which comes again.

@@ -2,13 +2,13 @@
 //! that saslauthd has in its cache.
 
 use crate::cached_saslauthd::CachedSaslauthd;
-use crate::harness::cyrus::Options;
-use crate::harness::imap::Imap;
-use crate::libsasl2::site::PROXY;
 use crate::mail::{self, Mail, PASSWORD};
 use crate::measure::rounds;
 use crate::table::{Better, Row};
 use std::time::Instant;
+use test_support::cyrus::Options;
+use test_support::imap::Imap;
+use test_support::libsasl2::site::PROXY;
 
 const ROUNDS: usize = 9;
 /// Of each user, who has one connection at a time, in one round.

@@ -2,13 +2,13 @@
 //! libsasl2, in a host of a few lines.
 
 use crate::cached_saslauthd::CachedSaslauthd;
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::{Driver, Kit};
 use crate::mail::{Mail, PASSWORD};
 use crate::measure::{Series, rounds};
 use crate::store::{Maker, Size, Store, USED};
 use crate::table::{Better, Row};
 use crate::tokens::Tokens;
+use test_support::libsasl2::{Driver, Kit};
+use test_support::scratch::Scratch;
 
 const ROUNDS: usize = 41;
 /// Logins of one round: some hundredths of a second.

@@ -1,13 +1,13 @@
 //! Loading the plugin, which every SASL program of the host does, beside the stock ones: each alone
 //! in a new process (`load.c`), its file in the kernel's memory.
 
-use crate::harness::plugin_dir::stock_plugin_dir;
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::{compile, plugin};
 use crate::measure::Series;
 use crate::table::{Better, Row};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use test_support::libsasl2::{compile, plugin};
+use test_support::plugin_dir::stock_plugin_dir;
+use test_support::scratch::Scratch;
 
 const ROUNDS: usize = 21;
 

@@ -1,10 +1,10 @@
 //! The mail server of the benches: a Cyrus with the plugin, and a CAS without a flaw.
 
-use crate::harness::authority::Authority;
-use crate::harness::cyrus::{Cyrus, Options};
-use crate::harness::faulty_cas::FaultyCas;
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::{plugin, site};
+use test_support::authority::Authority;
+use test_support::cyrus::{Cyrus, Options};
+use test_support::faulty_cas::FaultyCas;
+use test_support::libsasl2::{plugin, site};
+use test_support::scratch::Scratch;
 
 /// Everybody's password.
 pub const PASSWORD: &str = "secret";

@@ -8,11 +8,6 @@
 // The table is what the program is for.
 #![allow(clippy::print_stdout)]
 
-#[path = "../tests/harness/mod.rs"]
-mod harness;
-#[path = "../tests/libsasl2/mod.rs"]
-mod libsasl2;
-
 mod cached_saslauthd;
 mod callers;
 mod counting;

@@ -2,13 +2,13 @@
 //! share: beside as many that ask a saslauthd for what it has in its cache.
 
 use crate::cached_saslauthd::CachedSaslauthd;
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::site::PROXY;
-use crate::libsasl2::{Driver, Kit, code};
 use crate::mail::{Mail, PASSWORD};
 use crate::measure::{Series, rounds};
 use crate::table::{Better, Row};
 use std::time::{Duration, Instant};
+use test_support::libsasl2::site::PROXY;
+use test_support::libsasl2::{Driver, Kit, code};
+use test_support::scratch::Scratch;
 
 const ROUNDS: usize = 9;
 /// How many there are at once.

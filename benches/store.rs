@@ -1,15 +1,15 @@
 //! Stores with as many sessions in them as wanted.
 
 use crate::filling::Filling;
-use crate::harness::scratch::{Scratch, set_mode};
-use crate::libsasl2::site::PROXY;
-use crate::libsasl2::{Driver, Kit};
 use crate::mail::Mail;
 use crate::tokens::Tokens;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use test_support::libsasl2::site::PROXY;
+use test_support::libsasl2::{Driver, Kit};
+use test_support::scratch::{Scratch, set_mode};
 
 /// So many of the credentials in a store are used, one after the other: more than a processor's
 /// cache keeps the way to.

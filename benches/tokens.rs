@@ -1,8 +1,8 @@
 //! Tokens as an issuer makes them, each of them another one, and the messages that they come in.
 
-use crate::harness::mint::{SigningKey, now};
-use crate::harness::scratch::Scratch;
 use std::path::PathBuf;
+use test_support::mint::{SigningKey, now};
+use test_support::scratch::Scratch;
 
 /// Their `iss` and `aud`.
 pub const ISSUER: &str = "https://sso.univ.example/realms/univ";

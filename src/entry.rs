@@ -1,5 +1,5 @@
-//! The functions that the host calls and the table that it reads. Thin: null
-//! checks and the panic boundary, then on to safe code.
+//! The functions that the host calls and the table that it reads. They check pointers, catch panics
+//! and call safe code.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::ptr;
@@ -20,19 +20,17 @@ use sso_core::platform::log::{Level, Log};
 
 const OK: c_int = ffi::SASL_OK as c_int;
 
-/// The configuration at work, from init to free. A connection keeps its own
-/// hold on it.
+/// The authenticator, from initialization to release. Each connection holds a reference of its own.
 static AUTHENTICATOR: RwLock<Option<Arc<Authenticator>>> = RwLock::new(None);
 
-/// The host keeps a pointer to this for ever.
+/// A table of mechanisms. The host keeps a pointer to it for the life of the process.
 struct Table<const N: usize>([ffi::sasl_server_plug_t; N]);
 
-// SAFETY: the table is constant; its pointers are to constants and functions,
-// or numbers.
+// SAFETY: the table is constant. Its pointers point to constants and functions, or are integers.
 unsafe impl<const N: usize> Sync for Table<N> {}
 
-/// In either table those mechanisms that may be configured together are next to
-/// one another: what is offered is a piece of one.
+/// In both tables, mechanisms that can be configured together are adjacent: the offered mechanisms
+/// are a slice of one table.
 static WITH_PLAIN: Table<4> = Table([
     plug(Mechanism::Caspt),
     plug(Mechanism::Plain),
@@ -46,11 +44,11 @@ static WITHOUT_PLAIN: Table<3> = Table([
     plug(Mechanism::XOAuth2),
 ]);
 
-/// The entry of a mechanism, whose number the host hands back as its context.
+/// The table entry of a mechanism. Its context is the mechanism's number, which the host passes
+/// back.
 const fn plug(mechanism: Mechanism) -> ffi::sasl_server_plug_t {
-    // As libplain.so: a credential crosses the wire, so TLS must be up first
-    // unless the administrator says otherwise; and without NOPLAINTEXT that is
-    // what the host enforces.
+    // As libplain.so does: the credential is sent in the clear, so the host requires TLS unless the
+    // administrator allows plain text. Without NOPLAINTEXT that is what the host enforces.
     let flags = ffi::SASL_SEC_NOANONYMOUS | ffi::SASL_SEC_PASS_CREDENTIALS;
     ffi::sasl_server_plug_t {
         mech_name: mechanism.name().as_ptr(),
@@ -73,13 +71,13 @@ const fn plug(mechanism: Mechanism) -> ffi::sasl_server_plug_t {
     }
 }
 
-/// libsasl2 sorts the mechanisms of one name by strength, of which this is a part
-/// that it uses for nothing else (sasl.h, `SASL_SET_HASH_STRENGTH_BITS(8)`): our
-/// PLAIN goes before libplain.so's whichever of the two is loaded first. 2.1.27 does
-/// not look at it, and goes by the order of loading.
+/// A strength that ranks the plugin's PLAIN above that of libplain.so, whichever is loaded first.
+/// libsasl2 sorts mechanisms of the same name by strength, and these bits have no other purpose
+/// (sasl.h, `SASL_SET_HASH_STRENGTH_BITS(8)`). libsasl2 2.1.27 ignores them and uses the order of
+/// loading.
 const AHEAD_OF_OTHERS: c_uint = 1 << 16;
 
-/// What a panic comes to: a failed login, and a line that names the place.
+/// Returns the handler of a panic: it fails the login and logs the location.
 fn on_panic(utils: Option<Utils<'_>>) -> impl FnOnce(&str) -> c_int {
     move |place| {
         if let Some(utils) = utils {
@@ -90,12 +88,11 @@ fn on_panic(utils: Option<Utils<'_>>) -> impl FnOnce(&str) -> c_int {
     }
 }
 
-/// The entry point of a SASL server plugin (saslplug.h,
-/// `sasl_server_plug_init_t`). Every SASL server on the host comes here:
-/// options are read, and nothing else is done.
+/// The entry point of a SASL server plugin (saslplug.h, `sasl_server_plug_init_t`). Every SASL
+/// server on the host calls it. It reads the options and does nothing else.
 ///
 /// # Safety
-/// To be called by libsasl2.
+/// Only libsasl2 may call it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sasl_server_plug_init(
     utils: *const ffi::sasl_utils_t,
@@ -105,7 +102,7 @@ pub unsafe extern "C" fn sasl_server_plug_init(
     plug_count: *mut c_int,
 ) -> c_int {
     install_hook();
-    // SAFETY: libsasl2 gives its global utilities.
+    // SAFETY: libsasl2 passes its global utilities.
     let utils = unsafe { Utils::new(utils) };
     guarded(on_panic(utils), || {
         let Some(utils) = utils else {
@@ -134,8 +131,8 @@ pub unsafe extern "C" fn sasl_server_plug_init(
                 return ffi::SASL_FAIL;
             }
         };
-        // SAFETY: the places are libsasl2's own, for this very purpose, and not
-        // null. libsasl2 only reads the table.
+        // SAFETY: the pointers are libsasl2's own output parameters and not null. libsasl2 only
+        // reads the table.
         unsafe {
             *out_version = ffi::SASL_SERVER_PLUG_VERSION as c_int;
             *plug_list = offered.as_ptr().cast_mut();
@@ -145,7 +142,7 @@ pub unsafe extern "C" fn sasl_server_plug_init(
     })
 }
 
-/// The entries of the mechanisms that are configured.
+/// Returns the table entries of the configured mechanisms.
 fn offered(config: &Config) -> &'static [ffi::sasl_server_plug_t] {
     let is_configured = |mechanism: &Mechanism| mechanism.is_configured(config);
     let table = match config.plain {
@@ -164,7 +161,7 @@ unsafe extern "C" fn mech_new(
     _challenge_length: c_uint,
     context: *mut *mut c_void,
 ) -> c_int {
-    // SAFETY: libsasl2 gives the connection's parameters.
+    // SAFETY: libsasl2 passes the connection's parameters.
     let connection = unsafe { Connection::new(params) };
     guarded(on_panic(connection.map(Connection::utils)), || {
         let Some(connection) = connection else {
@@ -181,8 +178,8 @@ unsafe extern "C" fn mech_new(
         let Some(exchange) = exchange() else {
             return ffi::SASL_NOMECH;
         };
-        // SAFETY: the place is libsasl2's own, for the context that it will
-        // give to mech_step and mech_dispose, and not null.
+        // SAFETY: the pointer is libsasl2's own output parameter for the context that it passes to
+        // mech_step and mech_dispose, and not null.
         unsafe { *context = Box::into_raw(Box::new(exchange)).cast() };
         OK
     })
@@ -197,13 +194,13 @@ unsafe extern "C" fn mech_step(
     server_out_length: *mut c_uint,
     result: *mut ffi::sasl_out_params_t,
 ) -> c_int {
-    // SAFETY: libsasl2 gives the connection's parameters.
+    // SAFETY: libsasl2 passes the connection's parameters.
     let connection = unsafe { Connection::new(params) };
     guarded(on_panic(connection.map(Connection::utils)), || {
-        // SAFETY: the context is null or what mech_new made, and libsasl2 makes
-        // one call at a time on a connection.
+        // SAFETY: the context is null or was created by mech_new, and libsasl2 makes one call at a
+        // time for a connection.
         let exchange = unsafe { context.cast::<Exchange>().as_mut() };
-        // SAFETY: null or libsasl2's own, for the result of this connection.
+        // SAFETY: the pointer is null or libsasl2's own, for the result of this connection.
         let result = unsafe { result.as_mut() };
         let (Some(connection), Some(exchange), Some(result)) = (connection, exchange, result)
         else {
@@ -215,8 +212,8 @@ unsafe extern "C" fn mech_step(
         let message = if client_in.is_null() {
             &[]
         } else {
-            // SAFETY: so many bytes are there to be read (saslplug.h,
-            // mech_step); they need not end in NUL.
+            // SAFETY: that number of bytes is readable (saslplug.h, mech_step). They need not end
+            // in NUL.
             unsafe { std::slice::from_raw_parts(client_in.cast(), client_in_length as usize) }
         };
         let code = exchange.step(connection, message, result);
@@ -228,8 +225,8 @@ unsafe extern "C" fn mech_step(
         } else if code == OK {
             finish(result);
         }
-        // SAFETY: the places are libsasl2's own, and not null. The challenge
-        // lives in the exchange until the next call on this connection.
+        // SAFETY: the pointers are libsasl2's own and not null. The challenge lives in the exchange
+        // until the next call for this connection.
         unsafe {
             *server_out = out;
             *server_out_length = out_length;
@@ -238,8 +235,8 @@ unsafe extern "C" fn mech_step(
     })
 }
 
-/// Says that the exchange is complete, without a security layer. The two
-/// identities are in `result` already.
+/// Marks the exchange as complete, without a security layer. `result` contains the two identities
+/// already.
 fn finish(result: &mut ffi::sasl_out_params_t) {
     result.doneflag = 1;
     result.maxoutbuf = 0;
@@ -251,13 +248,14 @@ fn finish(result: &mut ffi::sasl_out_params_t) {
     result.param_version = 0;
 }
 
-/// May be called a second time, with a null context.
+/// libsasl2 may call this a second time with a null context.
 unsafe extern "C" fn mech_dispose(context: *mut c_void, utils: *const ffi::sasl_utils_t) {
-    // SAFETY: libsasl2 gives the connection's utilities.
+    // SAFETY: libsasl2 passes the connection's utilities.
     let utils = unsafe { Utils::new(utils) };
     guarded(on_panic(utils), || {
         if !context.is_null() {
-            // SAFETY: what mech_new made, given back once: libsasl2 forgets it.
+            // SAFETY: mech_new created the context. It is freed once, because libsasl2 clears its
+            // pointer.
             let exchange = unsafe { Box::from_raw(context.cast::<Exchange>()) };
             if let Some(utils) = utils {
                 exchange.end(&utils);
@@ -268,7 +266,7 @@ unsafe extern "C" fn mech_dispose(context: *mut c_void, utils: *const ffi::sasl_
 }
 
 unsafe extern "C" fn mech_free(_glob_context: *mut c_void, utils: *const ffi::sasl_utils_t) {
-    // SAFETY: libsasl2 gives its global utilities.
+    // SAFETY: libsasl2 passes its global utilities.
     let utils = unsafe { Utils::new(utils) };
     guarded(on_panic(utils), || {
         *AUTHENTICATOR.write() = None;

@@ -1,4 +1,4 @@
-//! One exchange of one connection, by whichever mechanism.
+//! One exchange of a connection, by any of the mechanisms.
 
 #![forbid(unsafe_code)]
 
@@ -22,34 +22,35 @@ use sso_core::protocol::plain::Plain;
 use sso_core::protocol::{Message, caspt, oauthbearer, xoauth2};
 use sso_core::trace::CheckObserver;
 
-/// One exchange of one connection.
+/// One exchange of a connection.
 pub(crate) struct Exchange {
     authenticator: Arc<Authenticator>,
     mechanism: Mechanism,
     /// The service that the credential is presented to.
     service: String,
     state: State,
-    /// What the host sends to the client lives here until the next step.
+    /// The message to the client. The host reads it until the next step.
     challenge: String,
     /// Whether the host ends its exchanges: imapd does, timsieved does not.
     has_end: bool,
-    /// What is written at the end.
+    /// The cache write to perform at the end of the exchange.
     deferred_write: Option<DeferredWrite>,
 }
 
 enum State {
     /// The client's message is expected.
     Begun,
-    /// The client was told of its failure; whatever it answers, this is the end.
+    /// The client has received the error message. Whatever it answers, the exchange fails with this
+    /// code.
     Refused(c_int),
     Ended,
 }
 
-/// A client's message of whatever mechanism, and the answer to its credential.
+/// A parsed message of any mechanism, and the verdict on its credential.
 type Answered = Result<(Message<()>, Verdict), Failure>;
 
 impl Exchange {
-    /// `None` if the mechanism is not configured.
+    /// Creates an exchange, or returns `None` if the mechanism is not configured.
     pub(crate) fn new(
         authenticator: Arc<Authenticator>,
         mechanism: Mechanism,
@@ -61,7 +62,7 @@ impl Exchange {
         if let Some(kind) = kind {
             authenticator.timeout(kind)?;
         }
-        // Of a password that turns out to be a ticket the service is another one.
+        // A password may turn out to be a ticket, which has a service name of its own.
         let service = authenticator.service(kind.unwrap_or(CredentialKind::Token), &service, &host);
         Some(Self {
             authenticator,
@@ -74,8 +75,7 @@ impl Exchange {
         })
     }
 
-    /// The end of the exchange, or of the connection that it opened: nobody
-    /// waits now.
+    /// Ends the exchange, and performs the deferred write: no client waits for it any more.
     pub(crate) fn end(mut self, log: &dyn Log) {
         self.open_session(log);
     }
@@ -86,13 +86,12 @@ impl Exchange {
         }
     }
 
-    /// What is to be sent to the client after a step that says
-    /// `SASL_CONTINUE`.
+    /// The message to send after a step that returns `SASL_CONTINUE`.
     pub(crate) fn challenge(&self) -> &str {
         &self.challenge
     }
 
-    /// One step; the answer is libsasl2's code.
+    /// Performs one step, and returns libsasl2's result code.
     pub(crate) fn step(
         &mut self,
         connection: Connection<'_>,
@@ -100,7 +99,7 @@ impl Exchange {
         result: &mut ffi::sasl_out_params_t,
     ) -> c_int {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Begun => match self.ordinary(message) {
+            State::Begun => match self.ordinary_password(message) {
                 Some(plain) => connection.check_password(&plain, result),
                 None => self.decide(connection, message, result),
             },
@@ -109,9 +108,9 @@ impl Exchange {
         }
     }
 
-    /// A message of PLAIN with an ordinary password: nothing of ours. What is
-    /// meant to be a credential never comes to be tried as a password.
-    fn ordinary<'m>(&self, message: &'m [u8]) -> Option<Plain<'m>> {
+    /// Parses a PLAIN message with an ordinary password. Returns `None` if the password looks like
+    /// a credential: a credential is never tried as a password.
+    fn ordinary_password<'m>(&self, message: &'m [u8]) -> Option<Plain<'m>> {
         if self.mechanism != Mechanism::Plain {
             return None;
         }
@@ -145,8 +144,8 @@ impl Exchange {
                 self.deferred_write = verdict.deferred_write;
                 host_name
             });
-        // The session of a ticket is stored already: an administrator must find it by the
-        // name that the log has. It is the first login, and CAS has taken longer.
+        // A new session of a ticket is written before the answer, so that an administrator finds it
+        // by the name in the log. CAS has taken longer than this write.
         let is_new = source == Some(Source::Validated)
             && matches!(self.deferred_write, Some(DeferredWrite::HostName { .. }));
         if is_new || !self.has_end {
@@ -164,8 +163,7 @@ impl Exchange {
         };
         decision.count(&self.authenticator, &connection.utils());
         let level = match decision.level() {
-            // Postfix writes nothing that matters less than a warning, not even
-            // why a login failed (xsasl_cyrus_log).
+            // Postfix logs nothing below a warning, not even why a login failed (xsasl_cyrus_log).
             Level::Notice if outcome.is_err() && connection.service() == "smtp" => Level::Warning,
             level => level,
         };
@@ -175,7 +173,7 @@ impl Exchange {
         };
         let code = status::code(failure.kind());
         connection.utils().set_error("single sign-on failed");
-        match self.told(failure) {
+        match self.client_message(failure) {
             Some(challenge) => {
                 self.challenge = challenge;
                 self.state = State::Refused(code);
@@ -185,8 +183,8 @@ impl Exchange {
         }
     }
 
-    /// What the client is told of a failure, if it is to blame.
-    fn told(&self, failure: &Failure) -> Option<String> {
+    /// The error message for the client, if the failure is the client's fault.
+    fn client_message(&self, failure: &Failure) -> Option<String> {
         let kind = failure.kind();
         match self.mechanism {
             Mechanism::Caspt => {
@@ -201,7 +199,7 @@ impl Exchange {
         }
     }
 
-    /// Reads the message and has its credential decided on.
+    /// Parses the message and authenticates its credential.
     fn answer(
         &mut self,
         connection: Connection<'_>,
@@ -238,8 +236,8 @@ impl Exchange {
         Ok((message, verdict))
     }
 
-    /// Gives the host its two identities. Whether the one may act as the other
-    /// is for the host to decide.
+    /// Sets the authentication and the authorization identity. The host decides whether one may act
+    /// as the other.
     fn identify(
         &self,
         connection: Connection<'_>,
@@ -251,19 +249,20 @@ impl Exchange {
         let mapping = &users.mapping;
         let user = &user.mail_user;
         users.check_denied(user.as_str())?;
-        // Both names as the host writes them: `Alice` and `alice` may be one.
-        // The real one last, for the host keeps what it was given last.
+        // Compare both names in the host's canonical form: `Alice` and `alice` may be the same
+        // user. The authenticated name comes last, because the host keeps the last name that it was
+        // given.
         let claimed = match &message.authcid {
             None => None,
             Some(authcid) => {
                 let claimed = mapping.mail_user(authcid)?;
-                // What the host makes of the same name it makes below.
+                // The same name is canonicalized below.
                 (claimed != *user)
                     .then(|| connection.set_authentication_id(claimed.as_str(), result))
             }
         };
-        // Who names itself as the one to act as, by whichever of its names, acts
-        // as itself.
+        // A client that names itself as the authorization identity, by any of its names, acts as
+        // itself.
         let is_itself = |authzid: &String| {
             Some(authzid) == message.authcid.as_ref()
                 || mapping.mail_user(authzid).is_ok_and(|same| same == *user)
@@ -277,9 +276,9 @@ impl Exchange {
             Some(_) => connection.set_authentication_id(user.as_str(), result)?,
         };
         users.check_host_name(user, &actual)?;
-        // The host could look up the credential's own user, so nothing is out of order. That
-        // it could not look up another name, of the client's making, is a refusal like any
-        // other: clients are not to find out which names there are.
+        // The host could look up the credential's own user, so its directory works. A failed
+        // look-up of another name, chosen by the client, is a refusal: clients must not find out
+        // which names exist.
         let not_accepted =
             |failure: Failure| Failure::new(Reason::UserNotAccepted, failure.detail());
         if let Some(claimed) = claimed {
@@ -300,9 +299,9 @@ impl Exchange {
     }
 }
 
-/// Runs `decide` with so much patience, which ends if the host's process is to.
+/// Runs `decide` with a deadline, which also passes when the host wants its process back.
 fn with_deadline<T>(timeout: Option<Duration>, decide: impl FnOnce(&Deadline<'_>) -> T) -> T {
-    // What is known is answered without waiting: then nobody asks.
+    // A cache hit never asks for the handlers.
     let handlers = OnceCell::new();
     let interrupted = || handlers.get_or_init(Handlers::now).has_fired();
     decide(&Deadline::new(timeout.unwrap_or_default(), &interrupted))

@@ -1,4 +1,4 @@
-//! The host's functions, safe to call: options, the log, names of users.
+//! Safe wrappers of the host's functions: options, the log, user names.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint};
 use std::ptr;
@@ -13,22 +13,24 @@ use sso_core::protocol::plain::Plain;
 
 const OK: c_int = ffi::SASL_OK as c_int;
 
-/// The host's utilities, for as long as one call of the host lasts: those of a
-/// connection die with it.
+/// The host's utilities during one call of the host. The utilities of a connection end with the
+/// connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Utils<'call>(&'call ffi::sasl_utils_t);
 
 impl<'call> Utils<'call> {
+    /// Wraps the utilities, or returns `None` if the pointer is null.
+    ///
     /// # Safety
-    /// `utils` must be null or what libsasl2 gave to the call under way.
+    /// `utils` must be null or the pointer that libsasl2 passed to the current call.
     pub(crate) unsafe fn new(utils: *const ffi::sasl_utils_t) -> Option<Self> {
-        // SAFETY: libsasl2 gives a table that lives at least as long as the
-        // call (saslplug.h, sasl_utils_t).
+        // SAFETY: libsasl2 passes a table that lives at least as long as the call (saslplug.h,
+        // sasl_utils_t).
         unsafe { utils.as_ref() }.map(Self)
     }
 
-    /// Sets the text that goes with a failure. Hosts may show it to the client
-    /// (Postfix does): it must say nothing about why.
+    /// Sets the text of a failure. Hosts may show it to the client (Postfix does), so it must not
+    /// reveal the reason.
     pub(crate) fn set_error(self, text: &str) {
         let text = c_string(text);
         // SAFETY: the shim passes the text as data, never as a format.
@@ -42,9 +44,9 @@ impl Options for Utils<'_> {
         let name = CString::new(name).ok()?;
         let mut value: *const c_char = ptr::null();
         let mut length: c_uint = 0;
-        // SAFETY: the callback and its context belong together (saslplug.h). No
-        // plugin's name is given: SASL configuration files ignore it, so the
-        // option's own name carries the prefix.
+        // SAFETY: the callback and its context belong together (saslplug.h). No plugin name is
+        // passed: SASL configuration files ignore it, so the name of the option contains the
+        // prefix.
         let result = unsafe {
             getopt(
                 self.0.getopt_context,
@@ -57,9 +59,8 @@ impl Options for Utils<'_> {
         if result != ffi::SASL_OK as c_int || value.is_null() {
             return None;
         }
-        // SAFETY: on success the value is a NUL-terminated string that lives
-        // until the next getopt in this thread (sasl.h, sasl_getopt_t); it is
-        // copied before that.
+        // SAFETY: on success the value is a NUL-terminated string that lives until the next getopt
+        // in this thread (sasl.h, sasl_getopt_t). It is copied before that.
         let value = unsafe { CStr::from_ptr(value) };
         Some(value.to_string_lossy().into_owned())
     }
@@ -78,7 +79,7 @@ impl Log for Utils<'_> {
     }
 }
 
-/// What is known of a connection, for as long as one call of the host lasts.
+/// The parameters of a connection, during one call of the host.
 #[derive(Clone, Copy)]
 pub(crate) struct Connection<'call> {
     params: &'call ffi::sasl_server_params_t,
@@ -86,12 +87,13 @@ pub(crate) struct Connection<'call> {
 }
 
 impl<'call> Connection<'call> {
+    /// Wraps the parameters, or returns `None` if a pointer is null.
+    ///
     /// # Safety
-    /// `params` must be null or what libsasl2 gave to the call under way.
+    /// `params` must be null or the pointer that libsasl2 passed to the current call.
     pub(crate) unsafe fn new(params: *const ffi::sasl_server_params_t) -> Option<Self> {
-        // SAFETY: libsasl2 gives a structure that lives at least as long as the
-        // call, and in it the connection's utilities (saslplug.h,
-        // sasl_server_params_t).
+        // SAFETY: libsasl2 passes a structure that lives at least as long as the call, and in it
+        // the connection's utilities (saslplug.h, sasl_server_params_t).
         unsafe {
             let params = params.as_ref()?;
             let utils = Utils::new(params.utils)?;
@@ -103,23 +105,23 @@ impl<'call> Connection<'call> {
         self.utils
     }
 
-    /// The service's name, such as `imap`.
+    /// The name of the service, such as `imap`.
     pub(crate) fn service(self) -> String {
         text(self.params.service).unwrap_or_default()
     }
 
-    /// The host's own name.
+    /// The name of the host.
     pub(crate) fn host(self) -> String {
         text(self.params.serverFQDN).unwrap_or_default()
     }
 
-    /// The client's address and port, as `192.0.2.1;4711`.
+    /// The client's address and port, such as `192.0.2.1;4711`.
     pub(crate) fn client(self) -> Option<String> {
         text(self.params.ipremoteport).filter(|address| !address.is_empty())
     }
 
-    /// Has the host canonicalize `user` and take it as the authentication
-    /// identity of `result`, and returns it as the host now writes it.
+    /// Has the host canonicalize `user` and set it as the authentication identity of `result`.
+    /// Returns the canonical name.
     pub(crate) fn set_authentication_id(
         self,
         user: &str,
@@ -129,8 +131,8 @@ impl<'call> Connection<'call> {
         Ok(text(result.authid).unwrap_or_default())
     }
 
-    /// Has the host canonicalize `user` and take it as both identities of
-    /// `result`, and returns it as the host now writes it.
+    /// Has the host canonicalize `user` and set it as both identities of `result`. Returns the
+    /// canonical name.
     pub(crate) fn set_both_ids(
         self,
         user: &str,
@@ -141,8 +143,8 @@ impl<'call> Connection<'call> {
         Ok(text(result.authid).unwrap_or_default())
     }
 
-    /// Has the host canonicalize `user` and take it as the authorization
-    /// identity of `result`, and returns it as the host now writes it.
+    /// Has the host canonicalize `user` and set it as the authorization identity of `result`.
+    /// Returns the canonical name.
     pub(crate) fn set_authorization_id(
         self,
         user: &str,
@@ -158,13 +160,14 @@ impl<'call> Connection<'call> {
         which: c_uint,
         result: &mut ffi::sasl_out_params_t,
     ) -> Result<(), Failure> {
-        // Without the flag libsasl2 looks the user up in its auxprop plugins,
-        // of which there may be none.
+        // Without this flag libsasl2 looks the user up in its auxprop plugins, and there may be
+        // none.
         let flags = which | ffi::SASL_CU_EXTERNALLY_VERIFIED;
         match self.canonicalize_bytes(user.as_bytes(), flags, result) {
             OK => Ok(()),
-            // What sql and ldapdb say while their server does not answer, or libsasl2; ldapdb
-            // also of a user whom it does not find. A known one's sessions matter more.
+            // sql and ldapdb return these codes while their server does not answer. ldapdb also
+            // returns one for a user that does not exist; to treat that as an outage keeps the
+            // sessions of existing users.
             code @ (ffi::SASL_FAIL
             | ffi::SASL_NOMEM
             | ffi::SASL_NOMECH
@@ -180,7 +183,7 @@ impl<'call> Connection<'call> {
         }
     }
 
-    /// The same with a name in whatever encoding; the answer is the host's code.
+    /// Canonicalizes a name in any encoding. Returns the host's result code.
     fn canonicalize_bytes(
         self,
         user: &[u8],
@@ -191,17 +194,16 @@ impl<'call> Connection<'call> {
         else {
             return ffi::SASL_FAIL;
         };
-        // White space is cut off, and a realm may be put behind what is left; a length of 0
-        // would have the host look for the end by itself.
+        // The host removes white space and may append a realm to the rest. With a length of 0 it
+        // would use strlen instead.
         let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
         if user.iter().all(is_space) {
             return ffi::SASL_BADPROT;
         }
         let user = terminated(user);
-        // SAFETY: libsasl2 copies `length` bytes of the name (saslplug.h,
-        // canon_user); where a realm is set it first looks for an @ up to the NUL
-        // (strchr in _canonuser_internal), which is there. It writes to its own
-        // `result`.
+        // SAFETY: libsasl2 copies `length` bytes of the name (saslplug.h, canon_user). If a realm
+        // is configured, it first searches an @ up to the NUL (strchr in _canonuser_internal),
+        // which exists. It writes to its own `result`.
         let code = unsafe {
             canon_user(
                 self.utils.0.conn,
@@ -211,8 +213,8 @@ impl<'call> Connection<'call> {
                 result,
             )
         };
-        // It cuts white space off both ends, and looks no more at what is left: a name of
-        // white space alone would be nobody's.
+        // The host removes white space at both ends and does not check that something remains: a
+        // name of white space would become an empty name.
         let is_nobody = |which, length| flags & which != 0 && length == 0;
         if code == OK
             && (is_nobody(ffi::SASL_CU_AUTHID, result.alen)
@@ -223,10 +225,10 @@ impl<'call> Connection<'call> {
         code
     }
 
-    /// Has the host check an ordinary password in its own way, and takes the two
-    /// identities with the flags and in the order of libplain.so 2.1.28: who it is,
-    /// whether that is so, and whom to act as. (It also takes back properties that
-    /// were asked for; imapd and Postfix ask for none.) The answer is the host's code.
+    /// Has the host check an ordinary password, and sets both identities with the flags and in the
+    /// order of libplain.so 2.1.28: authentication identity, password, authorization identity.
+    /// (libplain.so also erases requested properties; imapd and Postfix request none.) Returns the
+    /// host's result code.
     pub(crate) fn check_password(
         self,
         Plain {
@@ -253,8 +255,8 @@ impl<'call> Connection<'call> {
             return ffi::SASL_FAIL;
         };
         let password = terminated(password);
-        // SAFETY: libsasl2 reads so many bytes of either text, which end in NUL
-        // (saslplug.h, checkpass); the name is the one that it has just written.
+        // SAFETY: libsasl2 reads that number of bytes of either text. Both end in NUL (saslplug.h,
+        // checkpass). libsasl2 has just written the name.
         let code = unsafe {
             checkpass(
                 self.utils.0.conn,
@@ -275,7 +277,7 @@ impl<'call> Connection<'call> {
     }
 }
 
-/// `bytes` with a NUL behind them; wiped when dropped.
+/// Returns `bytes` with a NUL appended. The copy is overwritten when it is dropped.
 fn terminated(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut copy = Zeroizing::new(Vec::with_capacity(bytes.len() + 1));
     copy.extend_from_slice(bytes);
@@ -283,18 +285,18 @@ fn terminated(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     copy
 }
 
-/// A text of the host's, copied.
+/// Copies a text of the host.
 fn text(pointer: *const c_char) -> Option<String> {
     if pointer.is_null() {
         return None;
     }
-    // SAFETY: the texts of sasl_server_params_t and sasl_out_params_t are
-    // NUL-terminated and live as long as the call (saslplug.h).
+    // SAFETY: the texts of sasl_server_params_t and sasl_out_params_t are NUL-terminated and live
+    // as long as the call (saslplug.h).
     let text = unsafe { CStr::from_ptr(pointer) };
     Some(text.to_string_lossy().into_owned())
 }
 
-/// `text` up to its first NUL.
+/// Returns `text` up to its first NUL.
 fn c_string(text: &str) -> CString {
     CString::new(text).unwrap_or_else(|error| {
         let end = error.nul_position();

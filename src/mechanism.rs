@@ -1,4 +1,4 @@
-//! The mechanisms that the host may be offered.
+//! The SASL mechanisms of the plugin.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use sso_core::config::Config;
 use sso_core::credential::CredentialKind;
 
-/// A mechanism.
+/// A SASL mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mechanism {
     Caspt,
@@ -19,7 +19,7 @@ pub(crate) enum Mechanism {
 impl Mechanism {
     pub(crate) const ALL: [Self; 4] = [Self::Caspt, Self::Plain, Self::OAuthBearer, Self::XOAuth2];
 
-    /// Its name, as the host and clients write it.
+    /// The name in the SASL protocol, for C.
     pub(crate) const fn name(self) -> &'static CStr {
         match self {
             Self::Caspt => c"CASPT",
@@ -29,12 +29,12 @@ impl Mechanism {
         }
     }
 
-    /// The same, as text.
+    /// The name in the SASL protocol.
     pub(crate) fn text(self) -> &'static str {
         self.name().to_str().unwrap_or_default()
     }
 
-    /// The kind of credential that it is for, if for one alone.
+    /// The kind of credential that the mechanism carries; `None` if it carries both.
     pub(crate) fn kind(self) -> Option<CredentialKind> {
         match self {
             Self::Caspt => Some(CredentialKind::Ticket),
@@ -43,7 +43,7 @@ impl Mechanism {
         }
     }
 
-    /// Whether there is what it takes to offer it.
+    /// Whether the options that the mechanism needs are set.
     pub(crate) fn is_configured(self, config: &Config) -> bool {
         match self.kind() {
             Some(CredentialKind::Ticket) => config.cas.is_some(),

@@ -1,5 +1,5 @@
-//! The panic boundary. A panic that left an `extern "C"` function would end
-//! imapd, and five of those in a few seconds the whole service.
+//! Keeps panics from crossing the C border. A panic that leaves an `extern "C"` function ends the
+//! process, and five ended processes of imapd within seconds stop the whole service.
 
 #![forbid(unsafe_code)]
 
@@ -8,36 +8,36 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 thread_local! {
-    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps the standard library from writing to standard error, which may be
-/// anything in a host, and notes the place of a panic instead: the place alone,
-/// for a message may hold what nobody must see. Only this library's panics come
-/// here: it has a standard library of its own.
+/// Replaces the standard library's panic hook, which would write to standard error: in a host that
+/// descriptor may be anything. The hook stores the location of the panic and not its message, which
+/// may contain a secret. It affects panics of this library only, because the library contains a
+/// standard library of its own.
 pub(crate) fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         panic::set_hook(Box::new(|info| {
-            let place = info.location().map(ToString::to_string);
-            // Gone already, if it is a destructor of this thread that panics.
-            let _ = PLACE.try_with(|kept| *kept.borrow_mut() = place);
+            let location = info.location().map(ToString::to_string);
+            // The thread-local value does not exist any more if a destructor of this thread panics.
+            let _ = LOCATION.try_with(|kept| *kept.borrow_mut() = location);
         }));
     });
 }
 
-/// Runs `body`; if it panics, the answer is what `on_panic` makes of the place.
+/// Runs `body`. If it panics, returns what `on_panic` makes of the location.
 pub(crate) fn guarded<T>(on_panic: impl FnOnce(&str) -> T, body: impl FnOnce() -> T) -> T {
-    // What a panic leaves half done is one connection's own, and the host ends
-    // that; what connections share is behind locks that are not poisoned.
+    // A panic leaves one connection's state incomplete, and the host ends that connection. State
+    // that connections share is behind locks that a panic does not poison.
     panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
-        let place = PLACE.try_with(|kept| kept.borrow_mut().take());
+        let location = LOCATION.try_with(|kept| kept.borrow_mut().take());
         on_panic(
-            place
+            location
                 .ok()
                 .flatten()
                 .as_deref()
-                .unwrap_or("an unknown place"),
+                .unwrap_or("an unknown location"),
         )
     })
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_an_answer() {
+    fn panic_is_converted_to_a_result() {
         assert_eq!(guarded(|_| -1, || 7), 7);
         assert_eq!(guarded(|_| -1, || panic!("not to be seen")), -1);
     }

@@ -1,9 +1,9 @@
-//! Whether the host wants its process back while a login waits.
+//! Detects that the host wants its process back while a login waits.
 //!
-//! Cyrus' handlers of the signals that end a process only set a flag that imapd
-//! reads between commands, and are installed with `SA_RESETHAND`: once a signal
-//! has come, the kernel has put the default in its handler's place. So the
-//! plugin need not touch a handler to know; it looks whether one is gone.
+//! Cyrus' handlers of the signals that end a process set a flag, which imapd reads between
+//! commands. They are installed with `SA_RESETHAND`: after a signal the kernel has replaced the
+//! handler by the default action. So the plugin detects a signal by a handler that is gone, and
+//! changes no handler.
 
 use std::mem::MaybeUninit;
 
@@ -12,16 +12,16 @@ use nix::libc;
 /// The signals that end a process of Cyrus.
 const ENDING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
-/// The handlers as they were before a login waited.
+/// The handlers at the start of a login.
 pub(crate) struct Handlers([Option<libc::sighandler_t>; ENDING.len()]);
 
 impl Handlers {
-    /// Remembers the present handlers.
+    /// Records the current handlers.
     pub(crate) fn now() -> Self {
         Self(ENDING.map(handler))
     }
 
-    /// Whether one of them has been used up since.
+    /// Whether one of the handlers has been called since.
     pub(crate) fn has_fired(&self) -> bool {
         ENDING
             .iter()
@@ -30,11 +30,11 @@ impl Handlers {
     }
 }
 
-/// The handler of a signal, if it has one.
+/// The handler of a signal, if there is one.
 fn handler(signal: libc::c_int) -> Option<libc::sighandler_t> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: with no new action given, sigaction(2) only reads, and writes the
-    // present one to the place given.
+    // SAFETY: without a new action, sigaction(2) only writes the current action to the given
+    // address.
     let action = unsafe {
         if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) != 0 {
             return None;
@@ -55,7 +55,7 @@ mod tests {
     extern "C" fn handle(_: libc::c_int) {}
 
     #[test]
-    fn a_signal_that_came_is_seen_by_its_handler_being_gone() {
+    fn signal_is_detected_by_its_missing_handler() {
         let action = SigAction::new(
             SigHandler::Handler(handle),
             SaFlags::SA_RESETHAND,

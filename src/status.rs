@@ -1,4 +1,4 @@
-//! From outcomes to libsasl2's result codes.
+//! The host's result codes of failures.
 
 #![forbid(unsafe_code)]
 
@@ -7,8 +7,8 @@ use std::ffi::c_int;
 use crate::ffi;
 use sso_core::error::FailureKind;
 
-/// The code that ends an exchange that failed in this way. Never
-/// `SASL_NOUSER`: that a user is unknown is nobody's business.
+/// The result code of an exchange that failed in this way. Never `SASL_NOUSER`: clients must not
+/// find out which users exist.
 pub(crate) fn code(kind: FailureKind) -> c_int {
     match kind {
         FailureKind::Malformed => ffi::SASL_BADPROT,
@@ -24,8 +24,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_the_code_that_the_host_understands() {
-        // The numbers of sasl.h.
+    fn each_kind_of_failure_has_its_code_of_sasl_h() {
+        // The numbers in sasl.h.
         assert_eq!(code(FailureKind::Malformed), -5);
         assert_eq!(code(FailureKind::Refused), -13);
         assert_eq!(code(FailureKind::NotAllowed), -14);

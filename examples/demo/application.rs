@@ -1,8 +1,8 @@
 //! A web application that signs tokens for its users with its own key. The mail server reads the
 //! public key from a file.
 
-use super::harness::mint::{SigningKey, now};
-use super::harness::scratch::Scratch;
+use test_support::mint::{SigningKey, now};
+use test_support::scratch::Scratch;
 
 const ISSUER: &str = "https://application.example";
 const AUDIENCE: &str = "imap.example";

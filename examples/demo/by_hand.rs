@@ -2,10 +2,6 @@
 
 use super::Outcome;
 use super::control_socket::ControlSocket;
-use super::harness::daemon::program;
-use super::harness::scratch::set_mode;
-use super::harness::syslog::Line;
-use super::harness::wait::{PATIENCE, wait_until};
 use super::page::Page;
 use super::servers::DemoServers;
 use super::signals::Signals;
@@ -14,6 +10,10 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use test_support::daemon::program;
+use test_support::scratch::set_mode;
+use test_support::syslog::Line;
+use test_support::wait::{PATIENCE, wait_until};
 
 /// Interval at which the log copier checks whether the demonstration is over.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);

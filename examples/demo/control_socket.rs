@@ -1,7 +1,6 @@
 //! The control socket, through which the commands reach the demonstration: a unix socket with one
 //! line of request and one line of reply per connection.
 
-use super::harness::scratch::set_mode;
 use super::servers::DemoServers;
 use super::tokens::TOKEN_LIFETIME_SECONDS;
 use super::{Outcome, guarded};
@@ -10,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use test_support::scratch::set_mode;
 
 /// Time-out for reads and writes on a connection.
 const IO_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,11 +1,11 @@
 //! One IMAP login, as the client, imapd and CAS see it.
 
 use super::Outcome;
-use super::harness::imap::{Imap, Reply};
-use super::harness::syslog::Line;
-use super::harness::wait::PATIENCE;
 use super::page::Page;
 use super::servers::DemoServers;
+use test_support::imap::{Imap, Reply};
+use test_support::syslog::Line;
+use test_support::wait::PATIENCE;
 
 /// A credential and the way to present it.
 pub struct Credential {

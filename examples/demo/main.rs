@@ -14,8 +14,6 @@
 mod application;
 mod by_hand;
 mod control_socket;
-#[path = "../../tests/harness/mod.rs"]
-mod harness;
 mod login;
 mod page;
 mod passwords;

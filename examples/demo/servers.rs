@@ -2,14 +2,14 @@
 //! its own key, Cyrus IMAP with the plugin, and the daemon for passwords of imapd.
 
 use super::application::Application;
-use super::harness::authority::Authority;
-use super::harness::cas::CasServer;
-use super::harness::cyrus::{Cyrus, Options};
-use super::harness::daemon::{self, Daemon};
-use super::harness::portal::Portal;
-use super::harness::scratch::Scratch;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use test_support::authority::Authority;
+use test_support::cas::CasServer;
+use test_support::cyrus::{Cyrus, Options};
+use test_support::daemon::{self, Daemon};
+use test_support::portal::Portal;
+use test_support::scratch::Scratch;
 
 /// The service that proxy tickets are issued for: the default of the plugin for the mail server.
 pub const SERVICE: &str = "imap://localhost";

@@ -1,12 +1,12 @@
 //! The steps of the demonstration.
 
 use super::Outcome;
-use super::harness::imap::Imap;
 use super::login::{Credential, Expected, Login, shortened};
 use super::page::Page;
 use super::servers::{DemoServers, SERVICE};
 use super::signals::Signals;
 use std::collections::HashSet;
+use test_support::imap::Imap;
 
 /// Runs all steps. Fails at the first unexpected result.
 pub fn run(servers: &DemoServers, page: &Page, signals: &Signals) -> Outcome {

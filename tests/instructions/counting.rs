@@ -1,13 +1,13 @@
 //! Counting: the driver under callgrind, which writes down what it counted whenever the driver is
 //! asked for its mechanisms.
 
-use crate::harness::faulty_cas::FaultyCas;
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::site::PROXY;
-use crate::libsasl2::{Driver, Kit};
 use crate::tokens::Tokens;
 use std::fs;
 use std::path::{Path, PathBuf};
+use test_support::faulty_cas::FaultyCas;
+use test_support::libsasl2::site::PROXY;
+use test_support::libsasl2::{Driver, Kit};
+use test_support::scratch::Scratch;
 
 /// Logins of which one is the mean.
 const LOGINS: usize = 40;

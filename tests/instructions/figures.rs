@@ -2,9 +2,9 @@
 //! they are others, and nobody's fault.
 
 use crate::counting::Counts;
-use crate::harness::scratch::Scratch;
-use crate::libsasl2::plugin;
 use std::fmt::Write;
+use test_support::libsasl2::plugin;
+use test_support::scratch::Scratch;
 
 /// So much more, or less, is another figure: one part in so many.
 const TOLERANCE: u64 = 20;

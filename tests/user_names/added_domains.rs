@@ -2,9 +2,9 @@
 //! `+`.
 
 use super::mail_site::{MailSite, Presented, WAYS, Way};
-use crate::harness::cyrus::Service;
-use crate::harness::syslog::Line;
-use crate::harness::wait::PATIENCE;
+use test_support::cyrus::Service;
+use test_support::syslog::Line;
+use test_support::wait::PATIENCE;
 
 /// The lines of imapd.conf for a host whose interface is `mail.b.example`.
 const VIRTUAL: [(&str, &str); 2] = [("virtdomains", "on"), ("defaultdomain", "univ.fr")];

@@ -1,13 +1,13 @@
 //! imapd opens the mailbox of whom the client names, and asks the daemon only whether it may: the
 //! name must be the mail user's own.
 
-use crate::harness::authority::Authority;
-use crate::harness::cyrus::{Cyrus, Options};
-use crate::harness::daemon::{self, Daemon};
-use crate::harness::imap::Imap;
-use crate::harness::mint::{SigningKey, now};
-use crate::harness::scratch::Scratch;
-use crate::harness::wait::PATIENCE;
+use test_support::authority::Authority;
+use test_support::cyrus::{Cyrus, Options};
+use test_support::daemon::{self, Daemon};
+use test_support::imap::Imap;
+use test_support::mint::{SigningKey, now};
+use test_support::scratch::Scratch;
+use test_support::wait::PATIENCE;
 
 /// A Cyrus that takes tokens of `key` by LOGIN and by PLAIN in the process, and a daemon.
 struct Site {
@@ -34,7 +34,7 @@ impl Site {
         all.extend(lines);
         let own = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         let options = Options {
-            plugin: Some(crate::libsasl2::plugin()),
+            plugin: Some(test_support::libsasl2::plugin()),
             imapd_conf: all.into_iter().map(own).collect(),
             ..Options::default()
         };

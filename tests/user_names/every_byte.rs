@@ -2,7 +2,7 @@
 
 use super::mail_site::{MailSite, Presented, Way};
 use super::spelled::{Mapping, Names, VirtualDomains};
-use crate::harness::dice::Dice;
+use test_support::dice::Dice;
 
 /// The configurations that take turns.
 const CONFIGURATIONS: [Names; 3] = [

@@ -1,18 +1,18 @@
 //! A Cyrus whose mailboxes name their owners, and the ways to log in to it.
 
-use crate::explaining::{Explained, explain_json};
-use crate::harness::authority::Authority;
-use crate::harness::cyrus::{Cyrus, Options, Service};
-use crate::harness::daemon::{self, Daemon};
-use crate::harness::faulty_cas::FaultyCas;
-use crate::harness::imap::{Imap, Reply};
-use crate::harness::mint::{SigningKey, now};
-use crate::harness::scratch::Scratch;
-use crate::harness::syslog::Line;
-use crate::harness::wait::PATIENCE;
-use crate::libsasl2::{self, site::PROXY};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use test_support::authority::Authority;
+use test_support::cyrus::{Cyrus, Options, Service};
+use test_support::daemon::{self, Daemon};
+use test_support::explaining::{Explained, explain_json};
+use test_support::faulty_cas::FaultyCas;
+use test_support::imap::{Imap, Reply};
+use test_support::libsasl2::{self, site::PROXY};
+use test_support::mint::{SigningKey, now};
+use test_support::scratch::Scratch;
+use test_support::syslog::Line;
+use test_support::wait::PATIENCE;
 
 /// How a credential reaches the mail server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

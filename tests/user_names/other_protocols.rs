@@ -1,22 +1,22 @@
 //! The same promise in POP3, ManageSieve and SMTP.
 
 use super::mail_site::MailSite;
-use crate::harness::authority::Authority;
-use crate::harness::base64;
-use crate::harness::cyrus::Service;
-use crate::harness::daemon::{self, Daemon};
-use crate::harness::examples;
-use crate::harness::mint::{SigningKey, now};
-use crate::harness::postfix::{self, Postfix};
-use crate::harness::postfix_conf;
-use crate::harness::scratch::Scratch;
-use crate::harness::smtp::{Sender, SmtpClient, SmtpClients};
-use crate::harness::wait::PATIENCE;
-use crate::libsasl2;
-use crate::libsasl2::token_site::oauthbearer;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use test_support::authority::Authority;
+use test_support::base64;
+use test_support::cyrus::Service;
+use test_support::daemon::{self, Daemon};
+use test_support::examples;
+use test_support::libsasl2;
+use test_support::libsasl2::token_site::oauthbearer;
+use test_support::mint::{SigningKey, now};
+use test_support::postfix::{self, Postfix};
+use test_support::postfix_conf;
+use test_support::scratch::Scratch;
+use test_support::smtp::{Sender, SmtpClient, SmtpClients};
+use test_support::wait::PATIENCE;
 
 /// Principals, and the owner of the mailbox that opens, if one does.
 const PRINCIPALS: [(&str, Option<&str>); 16] = [
@@ -268,7 +268,7 @@ impl Smtp {
             return None;
         }
         let log = self.postfix.log();
-        let is_login = |line: &crate::harness::syslog::Line| line.text.contains("sasl_username=");
+        let is_login = |line: &test_support::syslog::Line| line.text.contains("sasl_username=");
         let line = log.wait_for_since(mark, is_login, PATIENCE);
         let line = line.unwrap_or_else(|| panic!("no login is logged\n{}", log.tail()));
         let user = line.text.split_once("sasl_username=")?.1;

@@ -92,7 +92,7 @@ pub const PRINCIPALS: &[(&str, Expected)] = &[
     ("alice%univ.fr@guests.fr", Refuse),
     ("cyrus%univ.fr@guests.fr", Refuse),
     ("GUESTS\\alice%univ.fr", Refuse),
-    ("alice@@univ.fr", Refuse),
+    ("alicecrate::univ.fr", Refuse),
     ("@univ.fr", Refuse),
     ("@guests.fr", Refuse),
     ("GUESTS\\", Spelled),

@@ -1,10 +1,10 @@
 //! `sasl-sso sessions` finds a session by the name that the mail server gives its user.
 
 use super::mail_site::{MailSite, Presented, WAYS};
-use crate::harness::wait::{PATIENCE, wait_until};
-use crate::libsasl2::site::{PROXY, Site};
-use crate::libsasl2::{code, sasl_sso};
 use serde_json::Value;
+use test_support::libsasl2::site::{PROXY, Site};
+use test_support::libsasl2::{code, sasl_sso};
+use test_support::wait::{PATIENCE, wait_until};
 
 fn sessions(site: &MailSite, command: &[&str]) -> String {
     let conf = site.cyrus.imapd_conf().display().to_string();

@@ -1,7 +1,6 @@
-//! Why a login failed: four kinds, each with its causes.
+//! Why a login failed: five kinds, each with its reasons.
 //!
-//! The kind decides what the client and the host are told, the [`Reason`] is
-//! for the log and for nobody else.
+//! The kind decides what the client and the host learn. The [`Reason`] is for the log only.
 
 #![forbid(unsafe_code)]
 
@@ -10,20 +9,20 @@ use std::fmt;
 /// What a failure means to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The client's message or credential does not have the form it must have.
+    /// The client's message or credential is malformed.
     Malformed,
-    /// The credential is not good, or not good for the user asked for.
+    /// The credential is invalid, or does not authenticate the requested user.
     Refused,
-    /// The credential is good, and policy says no all the same.
+    /// The credential is valid, and the policy does not allow it.
     NotAllowed,
-    /// Nobody could say whether the credential is good. Never held against it.
+    /// Nobody could say whether the credential is valid. An outage is never cached.
     Unavailable,
-    /// A fault of this plugin.
+    /// A defect of the plugin.
     Internal,
 }
 
 impl FailureKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 5] = [
         Self::Malformed,
         Self::Refused,
@@ -32,7 +31,7 @@ impl FailureKind {
         Self::Internal,
     ];
 
-    /// The stable word for it in the log.
+    /// The stable word for the kind in the log.
     pub fn code(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -44,31 +43,31 @@ impl FailureKind {
     }
 }
 
-/// Declares [`Reason`] with its code, kind and memory in one table.
+/// Declares [`Reason`] with the code, kind and cacheability of each variant in one table.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident $code:literal $kind:ident $memory:ident;)+) => {
-        /// Why a login failed. [`Reason::code`] is what the log shows.
+        /// Why a login failed. The log shows [`Reason::code`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reason {
             $($(#[doc = $doc])+ $name,)+
         }
 
         impl Reason {
-            /// Every reason there is.
+            /// All reasons.
             pub const ALL: &[Reason] = &[$(Reason::$name,)+];
 
-            /// The stable word for it in the log.
+            /// The stable word for the reason in the log.
             pub fn code(self) -> &'static str {
                 match self { $(Reason::$name => $code,)+ }
             }
 
-            /// What it means to the client.
+            /// What the failure means to the client.
             pub fn kind(self) -> FailureKind {
                 match self { $(Reason::$name => FailureKind::$kind,)+ }
             }
 
-            /// Whether the same credential would fail again for the same
-            /// reason, so that it may be remembered for some seconds.
+            /// Whether the same credential would fail again for the same reason, so that the
+            /// failure may become a negative entry.
             pub fn is_definite(self) -> bool {
                 match self { $(Reason::$name => reasons!(@$memory),)+ }
             }
@@ -79,113 +78,111 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The first message of the mechanism does not parse.
+    /// The first message of the mechanism cannot be parsed.
     MessageMalformed "message_malformed" Malformed passing;
-    /// What stands where the ticket should be is not one.
+    /// The ticket has not the form of one.
     TicketMalformed "ticket_malformed" Malformed passing;
-    /// What stands where the token should be is not one.
+    /// The token has not the form of one.
     TokenMalformed "token_malformed" Refused definite;
-    /// The token's header asks for something that is not to be had.
+    /// The token's header demands something that is not supported.
     HeaderNotAllowed "header_not_allowed" Refused definite;
     /// The token's type is not in jwt_types.
     TypeNotAllowed "type_not_allowed" Refused definite;
-    /// The token is not signed, or by an algorithm that is not allowed here.
+    /// The token is unsigned, or signed with an algorithm that is not allowed.
     AlgorithmNotAllowed "algorithm_not_allowed" Refused passing;
-    /// The token's claims cannot be read without doubt.
+    /// The token's claims cannot be read unambiguously.
     ClaimsMalformed "claims_malformed" Refused definite;
-    /// A claim that must be there is not.
+    /// A required claim is missing.
     ClaimMissing "claim_missing" Refused definite;
-    /// No issuer of that name is configured.
+    /// No issuer of this name is configured.
     IssuerNotAllowed "issuer_not_allowed" Refused definite;
-    /// The token is meant for others.
+    /// The token is intended for others.
     AudienceNotAllowed "audience_not_allowed" Refused definite;
-    /// None of the issuer's keys is the token's.
+    /// The issuer has no key with the token's `kid`.
     KeyUnknown "key_unknown" Refused passing;
-    /// The token brings or points to a key of its own, and no key of the
-    /// issuer's verifies it.
+    /// The token contains or points to a key of its own, and no key of the issuer verifies it.
     KeyForeign "key_foreign" Refused passing;
-    /// The signature is not that of the issuer's key.
+    /// The signature was not made with the issuer's key.
     SignatureWrong "signature_wrong" Refused passing;
-    /// The token's time is over.
+    /// The token has expired.
     TokenExpired "token_expired" Refused definite;
-    /// The token's time has not come.
+    /// The token is not valid yet.
     TokenNotYetValid "token_not_yet_valid" Refused passing;
-    /// The token says that it was issued in the future.
+    /// The token claims to have been issued in the future.
     TokenFromTheFuture "token_from_the_future" Refused passing;
-    /// The token was issued longer ago than jwt_max_age.
+    /// The token is older than jwt_max_age.
     TokenTooOld "token_too_old" Refused definite;
-    /// The token says who logged in to a client, and opens nothing.
+    /// The token is an ID token, which tells a client who logged in, and no access token.
     IdToken "id_token" Refused definite;
-    /// The token speaks for a client, not for a person.
+    /// The token was issued for a client, not for a person.
     ClientToken "client_token" Refused definite;
-    /// The token is good only in the hands of who has another key.
+    /// The token is bound to a key of its client.
     TokenBound "token_bound" Refused definite;
-    /// The token has no text as jwt_user_claim.
+    /// The claim of jwt_user_claim is missing or no text.
     UserClaimUnusable "user_claim_unusable" Refused definite;
-    /// The CAS server does not accept the ticket.
+    /// The CAS server refuses the ticket.
     TicketRefused "ticket_refused" Refused definite;
-    /// The CAS server's reply names more than one user, or does it in a way
-    /// that another reader could understand differently.
+    /// The CAS server's reply names more than one user, or could be understood in two ways.
     ReplyAmbiguous "reply_ambiguous" Refused definite;
     /// The CAS server's reply has a document type definition.
     ReplyForbidden "reply_forbidden" Refused passing;
-    /// The user name of the reply cannot be a mail user.
+    /// The user name cannot be a mail user.
     UserUnusable "user_unusable" Refused definite;
-    /// The client claims to be somebody else than the credential says.
+    /// The client claims to be another user than the credential's.
     UserMismatch "user_mismatch" Refused passing;
-    /// The host's own canonicalization does not take the user name.
+    /// The host's canonicalization rejects the user name.
     UserNotAccepted "user_not_accepted" Refused passing;
-    /// The host's canonicalization made another name of the mail user.
+    /// The host's canonicalization turned the mail user into another name.
     UserRewritten "user_rewritten" NotAllowed passing;
     /// The mail user is listed in sso_denied_users.
     UserDenied "user_denied" NotAllowed passing;
-    /// An ordinary password, and nobody to check it.
+    /// The password is an ordinary one, and there is no fallback to check it.
     NoCredential "no_credential" Refused passing;
     /// A proxy of the ticket's chain matches no pattern of caspt_proxies.
     ProxyNotAllowed "proxy_not_allowed" NotAllowed definite;
     /// The ticket came without a proxy, and caspt_allow_direct is not set.
     DirectNotAllowed "direct_not_allowed" NotAllowed definite;
-    /// The token lacks a scope that jwt_require asks for.
+    /// The token lacks a scope that jwt_require demands.
     ScopeMissing "scope_missing" NotAllowed definite;
     /// A condition of caspt_require or jwt_require is not met.
     RuleNotMet "rule_not_met" NotAllowed definite;
     /// The user has not exactly one value of caspt_user_attribute.
     UserAttributeMissing "user_attribute_missing" NotAllowed definite;
-    /// No connection to the SSO server could be made.
+    /// No connection to the SSO server could be established.
     ServerUnreachable "server_unreachable" Unavailable passing;
     /// The SSO server did not answer in time.
     ServerTimeout "server_timeout" Unavailable passing;
     /// The SSO server's certificate is not trusted.
     ServerUntrusted "server_untrusted" Unavailable passing;
-    /// The CAs that shall be trusted cannot be read.
+    /// The trusted CAs cannot be read.
     TrustUnusable "trust_unusable" Unavailable passing;
-    /// The issuer's keys cannot be read, or there is none among them.
+    /// The issuer's keys cannot be read, or none of them is usable.
     KeysUnusable "keys_unusable" Unavailable passing;
-    /// The SSO server answered something that is not a reply of its protocol.
+    /// The SSO server's answer is not a reply of its protocol.
     ReplyUnusable "reply_unusable" Unavailable passing;
-    /// The SSO server has not answered; it is left alone for some seconds.
+    /// The circuit breaker is open: the SSO server has not answered for a while.
     ServerAvoided "server_avoided" Unavailable passing;
-    /// CAS refused so many tickets that new ones are not asked about for a while.
+    /// The rate limit is exceeded: CAS refused too many tickets.
     BudgetSpent "budget_spent" Unavailable passing;
-    /// The sessions of the host are there, and cannot be read now.
+    /// The session cache of the host exists and cannot be read now.
     SessionsUnreadable "sessions_unreadable" Unavailable passing;
-    /// The daemon has more to do than it may take on.
+    /// The daemon has as much work as it accepts.
     Busy "busy" Unavailable passing;
-    /// The host's own saslauthd, which checks ordinary passwords, does not answer, or is
-    /// not to be trusted with them.
+    /// The host's own saslauthd, which checks ordinary passwords, does not answer or cannot be
+    /// trusted with them.
     FallbackUnusable "fallback_unusable" Unavailable passing;
-    /// The host's own directory of users, in which it looks the name up, does not answer.
+    /// The host's own user directory, in which it looks names up, does not answer.
     UserLookupFailed "user_lookup_failed" Unavailable passing;
-    /// The process has no descriptor, thread or memory left to ask with.
+    /// The process has no free descriptor, thread or memory.
     ProcessExhausted "process_exhausted" Unavailable passing;
     /// The host wants to end the process.
     Interrupted "interrupted" Unavailable passing;
-    /// A fault of this plugin, which should be reported.
+    /// A defect of the plugin, to be reported.
     InternalError "internal_error" Internal passing;
 }
 
 impl Reason {
-    /// The reason whose code this is.
+    /// The reason with this code.
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL
             .iter()
@@ -202,7 +199,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// `detail` must not hold a credential: it is logged.
+    /// Creates a failure. `detail` is logged and must not contain a credential.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,
@@ -210,17 +207,17 @@ impl Failure {
         }
     }
 
-    /// Why.
+    /// The reason.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// What exactly, for the administrator.
+    /// The details, for the administrator.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// What it means to the client.
+    /// What the failure means to the client.
     pub fn kind(&self) -> FailureKind {
         self.reason.kind()
     }
@@ -239,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_one_word_and_leads_back_to_its_reason() {
+    fn codes_are_single_words_and_unique() {
         for reason in Reason::ALL {
             assert!(
                 reason
@@ -252,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_never_remembered() {
+    fn outages_are_never_definite() {
         for reason in Reason::ALL {
             let definite = matches!(
                 reason.kind(),

@@ -1,34 +1,33 @@
-//! Who a credential speaks for.
+//! The user whom a credential authenticates.
 
 #![forbid(unsafe_code)]
 
 use crate::error::{Failure, Reason};
 use crate::platform::log::is_hidden;
 
-/// The user name that a validated credential yields, before it is mapped to a
-/// mail user.
+/// The user name that a validated credential yields, before it is mapped to a mail user.
 ///
-/// Only a validator, or a session that a validator's answer was written to, can
-/// make one: a function that takes a `Principal` need not ask where it is from.
+/// Only a validator and a sealed session create one, so a function that receives a `Principal` need
+/// not check its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal(String);
 
 impl Principal {
-    /// The longest name taken, in bytes. A mail user is shorter still; a
-    /// principal may have a domain that the mapping strips.
-    const LONGEST: usize = 255;
+    /// The maximum length of a name, in bytes. A mail user must be shorter; a principal may have a
+    /// domain that the mapping strips.
+    const MAX_BYTES: usize = 255;
 
-    /// Takes the name that an SSO server vouched for.
+    /// Creates a principal from a name that an SSO server vouches for.
     ///
     /// # Errors
-    /// [`Reason::UserUnusable`] if it is empty, longer than 255 bytes, or has
-    /// control characters (NUL among them) or white space.
+    /// [`Reason::UserUnusable`] if the name is empty, longer than 255 bytes, or contains white
+    /// space or control characters, including NUL.
     pub(crate) fn validated(name: &str) -> Result<Self, Failure> {
         let complain = |what| Err(Failure::new(Reason::UserUnusable, what));
         if name.is_empty() {
             return complain("the user name is empty");
         }
-        if name.len() > Self::LONGEST {
+        if name.len() > Self::MAX_BYTES {
             return complain("the user name is longer than 255 bytes");
         }
         if name.chars().any(is_hidden) {
@@ -40,8 +39,8 @@ impl Principal {
         Ok(Self(name.to_owned()))
     }
 
-    /// The principal of a session's record, whose seal shows that it was checked when it
-    /// was written.
+    /// Creates the principal of a session entry. Its seal shows that the name was checked when the
+    /// entry was written.
     pub(crate) fn from_record(name: &str) -> Self {
         Self(name.to_owned())
     }
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_could_mislead_the_host_are_refused() {
+    fn names_that_could_mislead_the_host_are_rejected() {
         let too_long = "a".repeat(256);
         for name in [
             "",

@@ -48,9 +48,9 @@ impl Fallback {
     ///
     /// # Errors
     /// The problem, and behind the last semicolon the remedy.
-    pub(crate) fn check_way(&self, daemon: Option<Uid>) -> Result<(), String> {
+    pub(crate) fn check_path_to(&self, daemon: Option<Uid>) -> Result<(), String> {
         let owners = daemon.map(|daemon| [daemon, self.user]);
-        file_permissions::check_way(&self.path, owners.as_ref().map(|owners| &owners[..]))
+        file_permissions::check_path_to(&self.path, owners.as_ref().map(|owners| &owners[..]))
     }
 
     /// Makes sure that root, or the user who may, listens at the other end of `stream`.
@@ -91,7 +91,7 @@ pub(crate) async fn ask(fallback: &Fallback, request: &[u8]) -> Result<Vec<u8>, 
     let talk = async {
         let stream = connect(path).await?;
         let trusted = fallback
-            .check_way(Some(Uid::effective()))
+            .check_path_to(Some(Uid::effective()))
             .and_then(|()| fallback.check_peer(&stream));
         if let Err(what) = trusted {
             return Ok(Err(Failure::new(Reason::FallbackUnusable, what)));

@@ -1,5 +1,5 @@
-//! What the client sends: secrets that wipe themselves when they are dropped
-//! and do not show themselves when they are printed.
+//! The credentials that clients send. They are overwritten when they are dropped, and printing them
+//! does not show them.
 
 #![forbid(unsafe_code)]
 
@@ -16,17 +16,17 @@ use crate::error::{Failure, Reason};
 pub struct Ticket(Zeroizing<String>);
 
 impl Ticket {
-    /// The lengths that a ticket may have, in bytes. CAS asks its clients to
-    /// take at least 256 (CAS protocol 3.0, section 3.2.1).
+    /// The lengths that a ticket may have, in bytes. CAS requires services to accept at least 256
+    /// (CAS protocol 3.0, section 3.2.1).
     pub const LENGTHS: std::ops::RangeInclusive<usize> = 5..=256;
 
-    /// Takes a ticket by its form alone.
+    /// Parses a ticket, by its form only.
     ///
-    /// `ST-` is taken because older servers issue proxy tickets by that name.
+    /// `ST-` is accepted because older servers issue proxy tickets with that prefix.
     ///
     /// # Errors
-    /// [`Reason::TicketMalformed`] unless it begins with `PT-` or `ST-`, is of
-    /// one of [`Ticket::LENGTHS`] and consists of visible ASCII characters.
+    /// [`Reason::TicketMalformed`] unless it begins with `PT-` or `ST-`, has one of
+    /// [`Ticket::LENGTHS`] and consists of visible ASCII characters.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let complain = |what| Err(Failure::new(Reason::TicketMalformed, what));
         if text.trim() != text {
@@ -44,18 +44,18 @@ impl Ticket {
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
-    /// The ticket itself, for the SSO server and the session's key alone.
+    /// The ticket itself, for the SSO server and the cache key only.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What may be shown of it: of which kind it is.
+    /// What may be shown of the ticket: its prefix.
     pub fn shown(&self) -> &str {
         self.0.get(.."PT-".len()).unwrap_or_default()
     }
 
-    /// `text` with every occurrence of the ticket masked: CAS servers quote the
-    /// ticket in their error messages.
+    /// Returns `text` with every occurrence of the ticket masked: CAS servers quote tickets in
+    /// their error messages.
     pub fn masked_in(&self, text: &str) -> String {
         text.replace(self.expose(), "[ticket]")
     }
@@ -67,28 +67,31 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// A JWT as it travels: a JWS in compact serialization (RFC 7515, section 7.1).
+/// A JWT: a JWS in compact serialization (RFC 7515, section 7.1).
 #[derive(Clone)]
 pub struct Token(Zeroizing<String>);
 
 impl Token {
-    /// The longest token taken, in bytes: that of the longest message that Cyrus
-    /// imapd takes from a client.
-    pub const LONGEST: usize = 21_847;
+    /// The maximum length of a token, in bytes: what fits into the longest message that Cyrus imapd
+    /// accepts from a client.
+    pub const MAX_BYTES: usize = 21_847;
 
-    /// Takes a token by its form alone: header, payload and signature in
-    /// base64url (RFC 7515, section 2), the signature perhaps empty.
+    /// Parses a token, by its form only: header, payload and signature in base64url (RFC 7515,
+    /// section 2). The signature may be empty.
     ///
     /// # Errors
     /// [`Reason::TokenMalformed`].
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let complain = |what| Err(Failure::new(Reason::TokenMalformed, what));
-        if text.len() > Self::LONGEST {
+        if text.len() > Self::MAX_BYTES {
             return complain("is longer than 21847 bytes");
         }
-        // Without a branch for each byte, so that many are looked at in one go: this is what a
-        // known token costs.
-        if !text.bytes().fold(true, |all, byte| all & is_known(byte)) {
+        // There is no branch per byte, so that the compiler vectorizes the loop: most of the cost
+        // of a cache hit is here.
+        if !text
+            .bytes()
+            .fold(true, |all, byte| all & is_token_byte(byte))
+        {
             return complain("has white space or other characters that are not of base64url");
         }
         let mut parts = text.split('.');
@@ -103,14 +106,14 @@ impl Token {
         }
     }
 
-    /// The token itself, for its validation and the session's key alone.
+    /// The token itself, for validation and the cache key only.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether a byte is of base64url (RFC 4648, section 5), or a dot.
-fn is_known(byte: u8) -> bool {
+/// Whether a byte belongs to base64url (RFC 4648, section 5) or is a dot.
+fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_' | b'.')
 }
 
@@ -123,13 +126,13 @@ impl fmt::Debug for Token {
 /// A ticket or a token.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// Of CAS.
+    /// A CAS ticket.
     Ticket(Ticket),
-    /// Of an issuer.
+    /// An access token.
     Token(Token),
 }
 
-/// What kinds of credentials there are.
+/// The kinds of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialKind {
     /// A CAS ticket.
@@ -139,17 +142,16 @@ pub enum CredentialKind {
 }
 
 impl CredentialKind {
-    /// What stands where a password would be is meant to be a credential of this
-    /// kind, or `None` if it may be somebody's password. Whatever is said here to
-    /// be a credential must never be tried as a password: that would be to send
-    /// it to whoever checks those.
+    /// The kind of credential that a client has sent in the place of a password; `None` for an
+    /// ordinary password. What this function calls a credential must never be tried as a password,
+    /// because that would send it to whoever checks passwords.
     pub fn of_password(password: &[u8]) -> Option<Self> {
         recognition::kind(password)
     }
 }
 
 impl Credential {
-    /// Takes a credential of `kind` by its form.
+    /// Parses a credential of `kind`.
     ///
     /// # Errors
     /// As [`Ticket::parse`] and [`Token::parse`].
@@ -161,7 +163,7 @@ impl Credential {
         }
     }
 
-    /// Its kind.
+    /// The kind of the credential.
     pub fn kind(&self) -> CredentialKind {
         match self {
             Self::Ticket(_) => CredentialKind::Ticket,
@@ -169,7 +171,7 @@ impl Credential {
         }
     }
 
-    /// The credential itself, for the session's key alone.
+    /// The credential itself, for the cache key only.
     pub fn expose(&self) -> &str {
         match self {
             Self::Ticket(ticket) => ticket.expose(),
@@ -195,13 +197,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_a_credential_only_if_it_can_be_nothing_else() {
+    fn password_is_a_credential_only_if_it_looks_like_one() {
         let long = format!("PT-{}", "x".repeat(400));
         for text in ["PT-12345", "ST-12345", &long, " PT-12345\r\n", "PT-12345\0"] {
             let kind = CredentialKind::of_password(text.as_bytes());
             assert_eq!(kind, Some(CredentialKind::Ticket), "{text:?}");
         }
-        // {"alg":"RS256"}, with whatever follows: a broken token is no password.
+        // {"alg":"RS256"} followed by anything: a broken token is no password.
         for rest in [
             &b".e30.c2ln"[..],
             b".e30.",
@@ -252,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn proxy_and_service_tickets_are_taken() {
+    fn proxy_and_service_tickets_are_parsed() {
         for text in ["PT-12", "ST-12", &format!("PT-{}", "x".repeat(253))] {
             assert_eq!(Ticket::parse(text).unwrap().expose(), text);
         }
     }
 
     #[test]
-    fn anything_else_never_becomes_a_ticket() {
+    fn other_text_is_no_ticket() {
         for text in [
             "",
             "PT-",
@@ -283,12 +285,12 @@ mod tests {
         for text in ["e30.e30.c2ln", "e30.e30.", "-_9.A.z"] {
             assert_eq!(Token::parse(text).unwrap().expose(), text);
         }
-        let longest = format!("e30.{}.c2ln", "A".repeat(Token::LONGEST - 9));
+        let longest = format!("e30.{}.c2ln", "A".repeat(Token::MAX_BYTES - 9));
         assert!(Token::parse(&longest).is_ok());
     }
 
     #[test]
-    fn anything_else_never_becomes_a_token() {
+    fn other_text_is_no_token() {
         for text in [
             "",
             ".",
@@ -305,7 +307,7 @@ mod tests {
             "e30.e30.c2ln\n",
             "e30.e30.c2l\u{e9}",
             "e30.e30.c2\0ln",
-            &format!("e30.{}.c2ln", "A".repeat(Token::LONGEST - 8)),
+            &format!("e30.{}.c2ln", "A".repeat(Token::MAX_BYTES - 8)),
         ] {
             let failure = Token::parse(text).unwrap_err();
             assert_eq!(failure.reason(), Reason::TokenMalformed, "{text:?}");
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_does_not_show_itself() {
+    fn debug_output_does_not_show_a_credential() {
         let ticket = Ticket::parse("PT-1-secret").unwrap();
         assert!(!format!("{ticket:?}").contains("secret"));
         let token = Token::parse("secret.secret.secret").unwrap();

@@ -1,9 +1,9 @@
-//! What stands where a password would be: a credential, though it may be broken or have
-//! something around it, or somebody's password.
+//! Decides whether the text in the place of a password is a credential, which may be broken or
+//! decorated, or an ordinary password.
 //!
-//! A credential must not be tried as a password, because that would send it to whoever
-//! checks those. A password must not be taken for a credential, because its owner could
-//! not log in. So each form below is one that no pass phrase has by chance.
+//! A credential must not be tried as a password, because that would send it to whoever checks
+//! passwords. A password must not be taken for a credential, because its owner could not log in. So
+//! each form below is one that no pass phrase has by chance.
 
 #![forbid(unsafe_code)]
 
@@ -15,22 +15,22 @@ use zeroize::Zeroizing;
 use super::CredentialKind;
 use crate::platform::log::is_hidden;
 
-/// The prefixes of CAS's tickets: those that are taken (`PT-`, `ST-`), and those that are
-/// another's secret (CAS protocol 3.0, section 3).
+/// The prefixes of CAS's tickets: those that are accepted (`PT-`, `ST-`), and those that are
+/// another party's secret (CAS protocol 3.0, section 3).
 const TICKETS: [&[u8]; 6] = [b"PT-", b"ST-", b"PGT-", b"PGTIOU-", b"TGT-", b"LT-"];
 
-/// Bytes behind the prefix that make a ticket of what begins with one, and of what has one
-/// somewhere in it.
-const TICKET_ALONE: usize = 2;
-const TICKET_WITHIN: usize = 16;
+/// The minimum number of bytes after the prefix of a ticket: if the text begins with the prefix,
+/// and if the prefix is inside the text.
+const MIN_TICKET_BYTES: usize = 2;
+const MIN_EMBEDDED_TICKET_BYTES: usize = 16;
 
-/// Characters of the shortest header that a signed token can have: `{"alg":"X25"}`.
-const HEADER_WITHIN: usize = 16;
+/// The length of the shortest header of a signed token, `{"alg":"X25"}`, in characters of base64.
+const MIN_HEADER_CHARS: usize = 16;
 
-/// The parameters of OAuth 2.0 and OpenID Connect that a token is the value of.
+/// The parameters of OAuth 2.0 and OpenID Connect whose value is a token.
 const PARAMETERS: [&[u8]; 3] = [b"access_token", b"id_token", b"refresh_token"];
 
-/// Which credential this is meant to be, or `None` if it may be somebody's password.
+/// The kind of credential that the text is meant to be; `None` for an ordinary password.
 pub(crate) fn kind(password: &[u8]) -> Option<CredentialKind> {
     let alone = without_decoration(password);
     if is_ticket(alone) {
@@ -42,14 +42,14 @@ pub(crate) fn kind(password: &[u8]) -> Option<CredentialKind> {
     holds_ticket(alone).then_some(CredentialKind::Ticket)
 }
 
-/// The bytes less what a client, or a copy from somewhere, puts around them: white space,
-/// quotes, brackets, a byte order mark and other characters that are not seen.
+/// Removes what a client or a copy adds around a credential: white space, quotes, brackets, a byte
+/// order mark and other invisible characters.
 fn without_decoration(bytes: &[u8]) -> &[u8] {
     let is_around =
         |c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '"' | '\'' | '`' | '<' | '>');
     match std::str::from_utf8(bytes) {
         Ok(text) => text.trim_matches(is_around).as_bytes(),
-        // A no-break space of Latin-1 is 0xa0.
+        // 0xa0 is the no-break space of Latin-1.
         Err(_) => {
             let is_around = |byte: &u8| is_around(char::from(*byte));
             let Some(start) = bytes.iter().position(|byte| !is_around(byte)) else {
@@ -61,17 +61,17 @@ fn without_decoration(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether all of it looks like a ticket, though it may be too long for one.
+/// Whether the whole text looks like a ticket, even if it is too long for one.
 fn is_ticket(bytes: &[u8]) -> bool {
     let is_of = |prefix: &&[u8]| {
         let rest = bytes.strip_prefix(*prefix);
-        rest.is_some_and(|rest| rest.len() >= TICKET_ALONE)
+        rest.is_some_and(|rest| rest.len() >= MIN_TICKET_BYTES)
     };
     TICKETS.iter().any(is_of) && bytes.iter().all(u8::is_ascii_graphic)
 }
 
-/// Whether a ticket is within it, as in `ticket=PT-…` or in a URL: one that is as long as
-/// what nobody can guess, and has a digit.
+/// Whether the text contains a ticket, as in `ticket=PT-…` or in a URL. The ticket must be too long
+/// to guess and contain a digit.
 fn holds_ticket(bytes: &[u8]) -> bool {
     let is_of_ticket =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -79,14 +79,14 @@ fn holds_ticket(bytes: &[u8]) -> bool {
     words.any(|word| {
         let is_of = |prefix: &&[u8]| {
             let rest = word.strip_prefix(*prefix).unwrap_or_default();
-            rest.len() >= TICKET_WITHIN && rest.iter().any(u8::is_ascii_digit)
+            rest.len() >= MIN_EMBEDDED_TICKET_BYTES && rest.iter().any(u8::is_ascii_digit)
         };
         TICKETS.iter().any(is_of)
     })
 }
 
-/// Whether all of it looks like a token, though it may be broken: a JSON object in base64,
-/// of either alphabet and with padding or without, and more parts after it.
+/// Whether the whole text looks like a token, even if it is broken: a JSON object in base64, of
+/// either alphabet and with or without padding, and more parts.
 fn is_token(bytes: &[u8]) -> bool {
     let bytes = match bytes.split_at_checked(b"Bearer".len()) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer") => token,
@@ -103,8 +103,8 @@ fn is_token(bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether a token is somewhere within it: in a message of XOAUTH2 or OAUTHBEARER, in the
-/// answer of an issuer, in a parameter, broken into lines, or all of that in base64.
+/// Whether the text contains a token: in a message of XOAUTH2 or OAUTHBEARER, in an issuer's
+/// response, in a parameter, broken into lines, or any of that in base64.
 fn holds_token(bytes: &[u8]) -> bool {
     if is_in_message(bytes) || holds_jws(bytes) {
         return true;
@@ -118,8 +118,8 @@ fn holds_token(bytes: &[u8]) -> bool {
         .is_some_and(|inner| is_in_message(&inner) || holds_jws(&inner))
 }
 
-/// Whether a JWS or a JWE is within it, in compact or in JSON serialization (RFC 7515,
-/// section 7): the header in base64, which no pass phrase has.
+/// Whether the text contains a JWS or a JWE, in compact or JSON serialization (RFC 7515, section
+/// 7): it has the header in base64, which no pass phrase has.
 fn holds_jws(bytes: &[u8]) -> bool {
     let is_of_base64 =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/');
@@ -128,7 +128,7 @@ fn holds_jws(bytes: &[u8]) -> bool {
     for word in bytes.split(|byte| !is_of_base64(byte)) {
         let end = start + word.len();
         start = end + 1;
-        if word.len() < HEADER_WITHIN {
+        if word.len() < MIN_HEADER_CHARS {
             continue;
         }
         let padding = bytes[end..].iter().take_while(|byte| **byte == b'=');
@@ -143,18 +143,18 @@ fn holds_jws(bytes: &[u8]) -> bool {
     false
 }
 
-/// Whether a word of base64 is a JSON object, or ends in one. It is not decoded: what it
-/// begins and ends with tells, for each of the four places in a group of characters, and
-/// so a hostile word costs no more than its length.
+/// Whether a word of base64 is a JSON object, or ends in one. The word is not decoded: its
+/// beginning and its end tell, for each of the four positions in a group of characters. So a
+/// hostile word costs no more than its length.
 fn ends_in_header(word: &[u8]) -> bool {
     let ends_object: [bool; 4] = std::array::from_fn(|surplus| {
-        let tail = (HEADER_WITHIN - 4 + surplus).min(word.len());
+        let tail = (MIN_HEADER_CHARS - 4 + surplus).min(word.len());
         let tail = decode(&word[word.len() - tail..]);
         tail.is_some_and(|tail| tail.trim_ascii_end().ends_with(b"}"))
     });
-    let last = (word.len() + 1).saturating_sub(HEADER_WITHIN);
+    let last = (word.len() + 1).saturating_sub(MIN_HEADER_CHARS);
     (0..last).any(|at| {
-        // Two in 64 × 64 words begin like this: `{"`, or white space in between.
+        // Two of 64 × 64 pairs begin like this: `{"`, or white space in between.
         matches!(word[at..], [b'e', b'w'..=b'y' | b'3', ..])
             && ends_object[(word.len() - at) % 4]
             && decode(&word[at..at + 4]).is_some_and(|start| {
@@ -163,9 +163,9 @@ fn ends_in_header(word: &[u8]) -> bool {
     })
 }
 
-/// Whether it is a message or a parameter that is there to carry a token, which may be an
-/// opaque one: `auth=Bearer …` (RFC 7628, section 3.1), `access_token=…` (RFC 6750, section
-/// 2.2), `"access_token": "…"` (RFC 6749, section 5.1), or `Bearer …` alone.
+/// Whether the text is a message or a parameter that carries a token, which may be opaque:
+/// `auth=Bearer …` (RFC 7628, section 3.1), `access_token=…` (RFC 6750, section 2.2),
+/// `"access_token": "…"` (RFC 6749, section 5.1), or `Bearer …` alone.
 fn is_in_message(bytes: &[u8]) -> bool {
     let lower: Zeroizing<Vec<u8>> = Zeroizing::new(bytes.to_ascii_lowercase());
     let is_parameter = |name: &&[u8]| {
@@ -197,14 +197,14 @@ fn is_in_message(bytes: &[u8]) -> bool {
     };
     let word = token.trim_ascii_start();
     word.len() < token.len()
-        && word.len() >= TICKET_WITHIN
+        && word.len() >= MIN_EMBEDDED_TICKET_BYTES
         && word.iter().all(is_of_token)
         && word.iter().any(u8::is_ascii_digit)
 }
 
-/// What is written in base64 of either alphabet, with padding or without.
+/// Decodes base64 of either alphabet, with or without padding.
 fn decode(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    /// With what may be wrong with the last character.
+    /// Unused bits of the last character are ignored.
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &alphabet::URL_SAFE,
         general_purpose::NO_PAD.with_decode_allow_trailing_bits(true),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn every_ticket_of_cas_is_a_credential() {
+    fn tickets_of_all_kinds_are_recognized() {
         for prefix in ["PT-", "ST-", "PGT-", "PGTIOU-", "TGT-", "LT-"] {
             for rest in ["12", "1-aBcDeFgHiJkLmNoP-cas", &"x".repeat(1_100)] {
                 let ticket = format!("{prefix}{rest}");
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_a_credential_whatever_is_around_it() {
+    fn decorated_token_is_recognized() {
         let wrapped = |before: &str, after: &str| format!("{before}{JWS}{after}");
         for text in [
             JWS.to_owned(),
@@ -309,7 +309,7 @@ mod tests {
             "{\"refresh_token\" : \"opaque\"}".to_owned(),
             "Bearer kq3XfWmZ0pLr8sVtu1".to_owned(),
             "{\"payload\":\"eyJzdWIiOiJhIn0\",\"protected\":\"eyJhbGciOiJSUzI1NiJ9\"}".to_owned(),
-            // {"alg":"none"} and a header with white space in it.
+            // {"alg":"none"}, and a header with white space in it.
             "x:eyJhbGciOiJub25lIn0.e30.".to_owned(),
             "x:eyAiYWxnIjogIlJTMjU2IiB9.e30.c2ln".to_owned(),
             "x:ewogICJhbGciOiAiUlMyNTYiCn0K.e30.c2ln".to_owned(),
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_pass_phrase_is_no_credential() {
+    fn pass_phrase_is_not_recognized() {
         for text in [
             "",
             " ",
@@ -378,10 +378,10 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_hostile_password_is_read_like_any_other() {
+    fn longest_hostile_password_is_classified_without_panic() {
         for piece in ["eyJ", "fQ", "eyJ9.", "e", "access_token", "PT-", "="] {
             let text = piece.repeat(60_000 / piece.len());
-            // It ends, and does not panic; which kind it is does not matter.
+            // The call returns and does not panic; the result does not matter.
             let _ = is(&text);
         }
     }

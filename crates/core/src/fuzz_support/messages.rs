@@ -205,7 +205,7 @@ fn check_names<Credential>(message: &Message<Credential>) {
 /// A token is one that the client sent, and one that is never taken for a password.
 fn check_token(message: &Message<Token>, data: &[u8]) {
     let token = message.credential.expose();
-    assert!(token.len() <= Token::LONGEST);
+    assert!(token.len() <= Token::MAX_BYTES);
     let text = std::str::from_utf8(data).expect("text");
     assert!(text.contains(token));
     // A name is shown, also if a client writes its token there.

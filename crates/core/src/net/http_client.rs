@@ -1,13 +1,12 @@
-//! HTTPS to an SSO server: one request, one deadline, and nothing that a host
-//! process could trip over. The only file that names reqwest.
+//! HTTPS requests to an SSO server, each with one deadline, without side effects on the host's
+//! process. This is the only file that names reqwest.
 //!
-//! Each request runs in a thread of its own that ends with it. The caller waits
-//! for it and can give up early. No thread outlives its request, so a host may
-//! fork between logins (but for a resolver that hangs: no time-out can stop it,
-//! and it is left behind in a thread of its own). All signals are blocked in
-//! them, so that the host's own thread sees them. No connection is kept: imapd's
-//! processes live too briefly to profit, and a kept connection that the server
-//! closes just as a ticket is written on it would cost the ticket.
+//! Each request runs in a thread of its own, which ends with the request. The caller waits for the
+//! thread and can give up early. Because no thread outlives its request, the host may fork between
+//! logins. (The exception is a resolver that hangs: no time-out can stop it, and its thread
+//! remains.) All signals are blocked in these threads, so that the host's own thread receives them.
+//! No connection is kept: processes of imapd live too briefly to profit, and a kept connection that
+//! the server closes while a ticket is written to it would cost the ticket.
 
 #![forbid(unsafe_code)]
 
@@ -26,21 +25,21 @@ use crate::platform::deadline::Deadline;
 use crate::platform::descriptors;
 use crate::platform::zeroizing_alloc::wipe_stack;
 
-/// How often a waiting caller looks whether its host wants to end.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often a waiting caller checks whether its host wants to end.
+const INTERRUPT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many descriptors a request takes, with some to spare: tokio panics where it
-/// finds none, and a resolver says that there is no such name.
-const DESCRIPTORS: usize = 12;
+/// The number of descriptors that must be free for a request, with a margin: tokio panics without
+/// descriptors, and a resolver reports an unknown name.
+const MIN_FREE_DESCRIPTORS: usize = 12;
 
-/// What a server answered.
+/// A server's answer.
 #[derive(Debug)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The body, within the bound asked for.
+    /// The body, up to the requested maximum.
     pub body: Vec<u8>,
-    /// The server's certificate in DER, if it was asked over TLS.
+    /// The server's certificate in DER, if the request used TLS.
     pub certificate: Option<Vec<u8>>,
 }
 
@@ -62,18 +61,18 @@ impl From<Failure> for Error {
     }
 }
 
-/// A client that trusts certain CAs.
+/// A client with a set of trusted CAs.
 #[derive(Debug)]
 pub struct Client {
     ca_file: Option<PathBuf>,
     connect_timeout: Duration,
-    /// Made at the first request: roots are read then and not before.
+    /// The client, created by the first request: the roots are not read before that.
     made: Mutex<Option<reqwest::Client>>,
 }
 
 impl Client {
-    /// `ca_file` replaces the system's roots; `connect_timeout` bounds
-    /// connecting and the TLS handshake.
+    /// Creates a client. `ca_file` replaces the system's roots; `connect_timeout` limits connecting
+    /// and the TLS handshake.
     pub fn new(ca_file: Option<PathBuf>, connect_timeout: Duration) -> Self {
         Self {
             ca_file,
@@ -82,11 +81,11 @@ impl Client {
         }
     }
 
-    /// Gets `url` and at most `longest` bytes of its body. Redirects are
-    /// answers like any other, never followed.
+    /// Gets `url`, and at most `longest` bytes of its body. Redirects are answers like any other
+    /// and are never followed.
     ///
     /// # Errors
-    /// What went wrong, at the deadline at the latest.
+    /// Why there is no answer, by the deadline at the latest.
     pub fn get(
         &self,
         url: Url,
@@ -95,7 +94,7 @@ impl Client {
     ) -> Result<Response, Error> {
         let end = tokio::time::Instant::from_std(deadline.end());
         let server = origin(&url);
-        if !descriptors::are_left(DESCRIPTORS) {
+        if !descriptors::are_left(MIN_FREE_DESCRIPTORS) {
             let what = "too few descriptors are left for a request";
             return Err(not_written(Reason::ProcessExhausted, what.to_owned()));
         }
@@ -108,12 +107,12 @@ impl Client {
                     .await
                     .unwrap_or_else(|_| Err(late()))
             });
-            // Nobody listens any more if the caller gave up.
+            // Nobody receives the answer if the caller has given up.
             let _ = sender.send(answer);
         })?;
         let answer = loop {
             let left = deadline.remaining()?;
-            match receiver.recv_timeout(left.min(LOOK)) {
+            match receiver.recv_timeout(left.min(INTERRUPT_POLL_INTERVAL)) {
                 Ok(answer) => break answer,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -153,8 +152,7 @@ impl Client {
     }
 }
 
-/// Runs `work` in a thread in which all signals are blocked from its first
-/// instruction on.
+/// Runs `work` in a thread in which all signals are blocked from the first instruction.
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let unusable = |reason, error: &dyn std::fmt::Display| {
         not_written(reason, format!("no thread for the request: {error}"))
@@ -166,8 +164,8 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         .name("sso-http".to_owned())
         .spawn(|| {
             on_the_stack(work);
-            // The stack of a thread is kept for the next one: with pieces of the request
-            // and of the reply.
+            // The stack of a thread is reused by the next one, with parts of the request and the
+            // reply on it.
             wipe_stack::<{ 64 << 10 }>();
         });
     let restored = before.thread_set_mask();
@@ -175,7 +173,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     restored.map_err(|error| unusable(Reason::InternalError, &error))
 }
 
-/// Does it in a frame of its own.
+/// Runs `work` in a stack frame of its own.
 #[inline(never)]
 fn on_the_stack(work: impl FnOnce()) {
     work();
@@ -188,7 +186,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
         .build()
         .map_err(|error| not_written(Reason::ProcessExhausted, format!("no runtime: {error}")))?;
     let answer = runtime.block_on(future);
-    // Does not wait for a resolver that hangs.
+    // This does not wait for a resolver that hangs.
     runtime.shutdown_background();
     answer
 }
@@ -213,7 +211,7 @@ async fn exchange(client: &reqwest::Client, url: Url, longest: usize) -> Result<
     })
 }
 
-/// reqwest's error, without the URL: the ticket is in it.
+/// Converts reqwest's error, without the URL, which contains the ticket.
 fn classify(error: reqwest::Error) -> Error {
     let error = error.without_url();
     let detail = causes(&error);
@@ -231,8 +229,7 @@ fn classify(error: reqwest::Error) -> Error {
     }
 }
 
-/// Whether the system refused what a connection takes: that says nothing about the
-/// server.
+/// Whether the system refused a resource for the connection. That says nothing about the server.
 fn is_exhausted(error: &reqwest::Error) -> bool {
     let is_lack = |error: &std::io::Error| {
         let code = error.raw_os_error().map(Errno::from_raw);
@@ -244,12 +241,12 @@ fn is_exhausted(error: &reqwest::Error) -> bool {
     chain(error).any(|cause| cause.downcast_ref().is_some_and(is_lack))
 }
 
-/// rustls reports what it finds wrong with its peer as invalid data.
+/// Whether TLS failed: rustls reports a problem with its peer as invalid data.
 fn is_tls(error: &reqwest::Error) -> bool {
     chain(error).any(|cause| cause.downcast_ref().is_some_and(is_invalid_data))
 }
 
-/// Whether an I/O error is about the data, or has one in it that is.
+/// Whether an I/O error is about invalid data, or contains one that is.
 fn is_invalid_data(error: &std::io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     error.kind() == std::io::ErrorKind::InvalidData || inner.is_some_and(is_invalid_data)
@@ -261,8 +258,8 @@ fn chain<'e>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// What caused an error, in one line, without the first links of the chain: they
-/// only say that there was one.
+/// The causes of an error on one line, without the first ones, which say only that there was an
+/// error.
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let says_nothing =
         |text: &str| text == "error sending request" || text.starts_with("client error (");
@@ -271,7 +268,7 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     causes[begin.unwrap_or(0)..].join(": ")
 }
 
-/// One of them: rustls' errors are within those of I/O.
+/// The text of one cause. rustls' errors are inside I/O errors.
 fn words(error: &(dyn std::error::Error + 'static)) -> String {
     let of_tls = |error: &std::io::Error| tls_error(error).map(tls_trust::words);
     let of_tls = error.downcast_ref().and_then(of_tls);
@@ -295,7 +292,7 @@ fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// The error with the server's name in front of its detail.
+/// Adds the server's name in front of the detail of an error.
 fn named(error: Error, server: &str) -> Error {
     let failure = error.failure;
     let detail = match failure.detail() {

@@ -1,9 +1,9 @@
-//! Which build this is, so that a plugin and a program can be seen to belong
-//! together without loading the one into the other.
+//! The identity of a build: it shows whether a plugin file and a program belong together, without
+//! loading the plugin.
 
 #![forbid(unsafe_code)]
 
-/// What stands before the stamp in a file that was built of this.
+/// The prefix of the stamp in a file.
 const BEGIN: &str = "sasl-sso-build:";
 
 /// The stamp of this build: the version, and a digest of the sources.
@@ -15,7 +15,7 @@ pub const STAMP: &str = concat!(
     ";"
 );
 
-/// The version and the digest of a stamp in the bytes of a file.
+/// Finds a stamp in the bytes of a file. Returns the version and the digest.
 pub fn find(bytes: &[u8]) -> Option<(String, String)> {
     let begin = BEGIN.as_bytes();
     let places = (0..bytes.len().saturating_sub(begin.len()))
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_is_found_among_other_things() {
+    fn stamp_is_found_among_other_bytes() {
         let file = [
             b"\x7fELF sasl-sso-build: sasl-sso-build:",
             STAMP.as_bytes(),

@@ -1,5 +1,4 @@
-//! The bound on everything that waits: until when, and whether the host wants
-//! its process back before that.
+//! The deadline of everything that waits, and the host's wish to end before it.
 
 #![forbid(unsafe_code)]
 
@@ -7,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Failure, Reason};
 
-/// The end of one login attempt's patience.
+/// The end of one login attempt.
 pub struct Deadline<'a> {
     end: Instant,
     interrupted: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Deadline<'a> {
-    /// Ends `patience` from now, or as soon as `interrupted` says so.
+    /// Creates a deadline `patience` from now. It also passes as soon as `interrupted` returns
+    /// true.
     ///
-    /// `interrupted` is asked often and must be cheap: it is how a process that
-    /// waits for an SSO server still obeys SIGTERM.
+    /// `interrupted` is called often and must be cheap. It lets a process that waits for an SSO
+    /// server obey SIGTERM.
     pub fn new(patience: Duration, interrupted: &'a dyn Fn() -> bool) -> Self {
         Self {
             end: Instant::now() + patience,
@@ -25,7 +25,7 @@ impl<'a> Deadline<'a> {
         }
     }
 
-    /// The same, but `patience` from now at the latest.
+    /// The earlier of this deadline and `patience` from now.
     pub fn within(&self, patience: Duration) -> Self {
         Self {
             end: self.end.min(Instant::now() + patience),
@@ -33,16 +33,16 @@ impl<'a> Deadline<'a> {
         }
     }
 
-    /// When it ends.
+    /// The point at which the deadline passes.
     pub fn end(&self) -> Instant {
         self.end
     }
 
-    /// What is left.
+    /// The remaining time.
     ///
     /// # Errors
-    /// [`Reason::Interrupted`] if the host wants to end,
-    /// [`Reason::ServerTimeout`] if nothing is left.
+    /// [`Reason::Interrupted`] if the host wants to end, [`Reason::ServerTimeout`] if no time
+    /// remains.
     pub fn remaining(&self) -> Result<Duration, Failure> {
         if (self.interrupted)() {
             return Err(Failure::new(
@@ -60,7 +60,7 @@ impl<'a> Deadline<'a> {
         Ok(left)
     }
 
-    /// Sleeps for `duration`, or for what is left if that is less.
+    /// Sleeps for `duration` or the remaining time, whichever is shorter.
     ///
     /// # Errors
     /// As [`Deadline::remaining`].
@@ -68,7 +68,7 @@ impl<'a> Deadline<'a> {
         self.wait(duration, std::thread::sleep)
     }
 
-    /// Lets `wait` wait for `duration`, or for what is left if that is less.
+    /// Calls `wait` with `duration` or the remaining time, whichever is shorter.
     ///
     /// # Errors
     /// As [`Deadline::remaining`].

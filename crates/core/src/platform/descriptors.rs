@@ -1,11 +1,11 @@
-//! Whether there are descriptors left for what is about to be done: to find out in the
-//! middle of it would be to fail in the middle of it.
+//! The number of free file descriptors. A request that runs out of them half-way would fail in
+//! misleading ways.
 
 #![forbid(unsafe_code)]
 
 use std::io;
 
-/// Whether this process may open so many descriptors more, now.
+/// Whether this process may open `count` more descriptors now.
 pub fn are_left(count: usize) -> bool {
     let pipes: io::Result<Vec<_>> = (0..count.div_ceil(2)).map(|_| io::pipe()).collect();
     pipes.is_ok()

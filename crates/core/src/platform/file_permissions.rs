@@ -1,4 +1,4 @@
-//! Who may write the files that say who may log in, and what leads to them.
+//! Checks of who can write or replace the files that decide who may log in.
 
 #![forbid(unsafe_code)]
 
@@ -11,30 +11,30 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::Uid;
 
-/// So many links one may lead to another.
-const LINKS: usize = 16;
+/// The maximum number of links to follow for one path.
+const MAX_LINKS: usize = 16;
 
-/// Makes sure that nobody but `user` and root may write `path`, or in it: who can, says who
-/// may log in, and as whom. Where it is not known who the user is, its owner is not judged.
+/// Requires that only `user` and root can write to `path`: whoever can, decides who may log in. If
+/// `user` is unknown, the owner of `path` is not checked.
 ///
 /// # Errors
-/// The problem, and behind a semicolon the remedy.
+/// The problem, a semicolon, and the remedy.
 pub fn check_unwritable(path: &Path, metadata: &Metadata, user: Option<Uid>) -> Result<(), String> {
     let path = path.display();
     let complain = |danger: Danger| Err(format!("{path} {danger}; {} {path}", danger.remedy()));
     danger(metadata, user).map_or(Ok(()), complain)
 }
 
-/// Makes sure that nobody but `user` and root may put something else in the place of `path`,
-/// or of what it leads to: who owns a directory on the way to it, or a link, can, and who
-/// may write such a directory, unless that is sticky (inode(7)).
+/// Requires that only `user` and root can replace `path` or a target of its links. The owner of a
+/// directory above it or of a link can, and whoever can write to such a directory, unless it is
+/// sticky (inode(7)).
 ///
 /// # Errors
-/// The problem, and behind a semicolon the remedy.
+/// The problem, a semicolon, and the remedy.
 pub fn check_irreplaceable(path: &Path, user: Option<Uid>) -> Result<(), String> {
     follow(path, &mut |above, metadata| {
         let metadata = metadata.map_err(|error| format!("{}: {error}", above.display()))?;
-        // What is at the end of a link is judged by who opens it.
+        // Whoever opens the target of a link checks it.
         if !metadata.is_dir() && !metadata.is_symlink() {
             return Ok(());
         }
@@ -48,17 +48,17 @@ pub fn check_irreplaceable(path: &Path, user: Option<Uid>) -> Result<(), String>
     })
 }
 
-/// Why somebody else has power over a file or a directory.
+/// Why another user has power over a file or a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Danger {
-    /// Its owner is neither the user nor root.
+    /// The owner is neither the user nor root.
     Foreign(u32),
-    /// Its mode lets others write.
+    /// The mode lets others write.
     Writable(u32),
 }
 
 impl Danger {
-    /// The command that mends it, which the path follows.
+    /// The command that removes the danger, to be followed by the path.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
             Self::Foreign(_) => "chown root",
@@ -76,7 +76,7 @@ impl fmt::Display for Danger {
     }
 }
 
-/// Who but `user` and root has power over a file or a directory itself, if somebody has.
+/// Returns the danger of a file or a directory itself, if there is one.
 fn danger(metadata: &Metadata, user: Option<Uid>) -> Option<Danger> {
     let owner = metadata.uid();
     if owner != 0 && user.is_some_and(|user| user.as_raw() != owner) {
@@ -86,7 +86,7 @@ fn danger(metadata: &Metadata, user: Option<Uid>) -> Option<Danger> {
     is_writable.then_some(Danger::Writable(metadata.mode() & 0o7777))
 }
 
-/// The same over what is in a directory, or behind a link.
+/// Returns the danger to the contents of a directory, or to the target of a link, if there is one.
 pub(crate) fn danger_above(metadata: &Metadata, user: Option<Uid>) -> Option<Danger> {
     danger(metadata, user).filter(|danger| match danger {
         Danger::Foreign(_) => true,
@@ -94,16 +94,16 @@ pub(crate) fn danger_above(metadata: &Metadata, user: Option<Uid>) -> Option<Dan
     })
 }
 
-/// Makes sure that nobody but root and `owners`, if they are known, can put something else
-/// in the place of `path`, or of what it leads to: who owns a directory on the way to it,
-/// or a link, can, and who may write one, unless that is sticky (inode(7)).
+/// Requires that only root and `owners`, if they are known, can replace `path` or a target of its
+/// links. The owner of a directory above it or of a link can, and whoever can write to such a
+/// directory, unless it is sticky (inode(7)).
 ///
-/// A socket at its end may be anybody's and may be written by all: that says who may
-/// connect, and not who is connected to.
+/// If `path` is a socket, anybody may own it and write to it: that decides who may connect, and not
+/// what the socket is.
 ///
 /// # Errors
-/// The problem, and behind the last semicolon the remedy.
-pub fn check_way(path: &Path, owners: Option<&[Uid]>) -> Result<(), String> {
+/// The problem, a semicolon, and the remedy.
+pub fn check_path_to(path: &Path, owners: Option<&[Uid]>) -> Result<(), String> {
     let danger = |above: &Path, problem: String, remedy: &str| {
         let (path, above) = (path.display(), above.display());
         Err(format!(
@@ -131,16 +131,16 @@ pub fn check_way(path: &Path, owners: Option<&[Uid]>) -> Result<(), String> {
     })
 }
 
-/// Looks at `path` and at all that leads to it: the directories above it, and where it, or
-/// one of these, is a link, also what that leads to. A link's own rights say nothing.
-pub(crate) fn follow<E>(path: &Path, look: &mut Look<'_, E>) -> Result<(), E> {
-    go(path, look, LINKS)
+/// Visits `path` and everything on the way to it: the directories above it and, for each link, the
+/// target of the link. The mode of a link itself means nothing.
+pub(crate) fn follow<E>(path: &Path, look: &mut Visit<'_, E>) -> Result<(), E> {
+    go(path, look, MAX_LINKS)
 }
 
-/// Takes what was found at a path.
-type Look<'a, E> = dyn FnMut(&Path, Result<&Metadata, &io::Error>) -> Result<(), E> + 'a;
+/// Receives the metadata of a visited path.
+type Visit<'a, E> = dyn FnMut(&Path, Result<&Metadata, &io::Error>) -> Result<(), E> + 'a;
 
-fn go<E>(path: &Path, look: &mut Look<'_, E>, links: usize) -> Result<(), E> {
+fn go<E>(path: &Path, look: &mut Visit<'_, E>, links: usize) -> Result<(), E> {
     for above in path.ancestors() {
         let found = fs::symlink_metadata(above);
         look(above, found.as_ref())?;
@@ -162,7 +162,7 @@ fn go<E>(path: &Path, look: &mut Look<'_, E>, links: usize) -> Result<(), E> {
     Ok(())
 }
 
-/// Nobody replaces another one's files in such a directory (inode(7)).
+/// In a sticky directory nobody can replace the files of others (inode(7)).
 fn is_sticky(metadata: &Metadata) -> bool {
     metadata.mode() & 0o1000 != 0
 }

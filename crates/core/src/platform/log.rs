@@ -1,34 +1,34 @@
-//! What is said to the administrator, and how it is made safe to read.
+//! Lines for the administrator, and how untrusted text becomes safe to read in them.
 
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 
-/// How much a line matters; the host maps it to its own levels.
+/// The importance of a line, which the host maps to its own levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Somebody must do something.
+    /// An administrator must act.
     Error,
-    /// A login failed for a reason of ours or of an SSO server.
+    /// A login failed because of the plugin or of an SSO server.
     Warning,
-    /// A decision, as it should be.
+    /// A normal result.
     Notice,
 }
 
-/// Where lines go.
+/// A destination of log lines.
 pub trait Log {
     /// Writes one line, without a newline.
     fn write(&self, level: Level, line: &str);
 }
 
-/// The longest value that [`quoted`] lets through, in characters.
-const LONGEST: usize = 300;
+/// The maximum length of a value that [`quoted`] returns, in characters.
+const MAX_VALUE_CHARS: usize = 300;
 
-/// `text` as a value of a `key=value` line: quoted if it has to be, on one
-/// line, bounded, and never able to forge a second field.
+/// Returns `text` as a value of a `key=value` line: on one line, of limited length, in quotes where
+/// necessary, and unable to forge another field.
 pub fn quoted(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b',');
-    if !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_plain) {
+    if !text.is_empty() && text.len() <= MAX_VALUE_CHARS && text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
     }
     let mut value: String = text
@@ -38,9 +38,9 @@ pub fn quoted(text: &str) -> Cow<'_, str> {
             c if is_hidden(c) => '?',
             c => c,
         })
-        .take(LONGEST)
+        .take(MAX_VALUE_CHARS)
         .collect();
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(MAX_VALUE_CHARS).is_some() {
         value.push('…');
     }
     if value.is_empty() || value.contains([' ', '=', ',']) {
@@ -49,25 +49,28 @@ pub fn quoted(text: &str) -> Cow<'_, str> {
     Cow::Owned(value)
 }
 
-/// Several values, each of them [`quoted`]. Of many, the first.
+/// Returns several values, each of them [`quoted`], up to a maximum number.
 pub fn listed<T: AsRef<str>>(values: &[T]) -> String {
-    const MOST: usize = 20;
-    let quoted = values.iter().take(MOST).map(|value| quoted(value.as_ref()));
+    const MAX_VALUES: usize = 20;
+    let quoted = values
+        .iter()
+        .take(MAX_VALUES)
+        .map(|value| quoted(value.as_ref()));
     let mut listed = quoted.collect::<Vec<_>>().join(" ");
-    if values.len() > MOST {
+    if values.len() > MAX_VALUES {
         listed.push_str(" …");
     }
     listed
 }
 
-/// Whether a character shows as nothing, or changes how others show: control
-/// characters, and those that set the direction of text.
+/// Whether a character is invisible or changes how others are displayed: control characters, and
+/// those that set the direction of text.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Keeps what was written, for tests to read.
+/// A log that keeps its lines for tests to read.
 #[cfg(test)]
 #[derive(Default)]
 pub(crate) struct Kept(parking_lot::Mutex<Vec<(Level, String)>>);
@@ -91,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_word_stays_as_it_is() {
+    fn plain_word_is_not_quoted() {
         assert_eq!(quoted("imap://mail.univ.fr"), "imap://mail.univ.fr");
     }
 
     #[test]
-    fn a_value_cannot_forge_a_line_or_a_field() {
+    fn value_cannot_forge_a_line_or_a_field() {
         assert_eq!(
             quoted("x\r\nuser=root outcome=\"ok\""),
             "\"x??user=root outcome='ok'\""
@@ -105,7 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_bounded() {
-        assert_eq!(quoted(&"a".repeat(5000)).chars().count(), LONGEST + 1);
+    fn value_has_a_maximum_length() {
+        assert_eq!(
+            quoted(&"a".repeat(5000)).chars().count(),
+            MAX_VALUE_CHARS + 1
+        );
     }
 }

@@ -1,43 +1,43 @@
-//! The allocator of the plugin and of the program: what is given back is wiped first.
+//! The allocator of the plugin and the program, which overwrites memory that is freed.
 //!
-//! `Ticket` and `Token` wipe themselves, but a credential passes through memory that is
-//! not theirs: the URL that CAS is asked by, the buffers of HTTP, TLS and XML, a reply
-//! that quotes it. Whoever finds a core dump, or a hole in the host through which its
-//! memory can be read, is not to find the credentials of all who logged in before.
+//! `Ticket` and `Token` overwrite themselves, but a credential passes through other memory too: the
+//! URL of a request to CAS, the buffers of HTTP, TLS and XML, a reply that quotes a ticket. A core
+//! dump, or a hole through which the memory of the host can be read, must not show the credentials
+//! of earlier logins.
 //!
-//! The host's own memory is not touched: its allocator is another one, and so are those
-//! of LMDB, which never sees a credential, and of aws-lc, which wipes what it frees.
+//! The host's own allocator is another one and is not affected. LMDB never sees a credential, and
+//! aws-lc overwrites what it frees.
 //!
-//! The stack is wiped where a credential is known to come to lie on it.
+//! The stack is overwritten where a credential is known to have been on it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use nix::libc;
 
-/// The system's, with what is freed wiped.
-struct Wiping;
+/// The system's allocator, which overwrites memory before freeing it.
+struct Zeroizing;
 
 #[global_allocator]
-static ALLOCATOR: Wiping = Wiping;
+static ALLOCATOR: Zeroizing = Zeroizing;
 
-// SAFETY: every block is the system's, which keeps the promises of GlobalAlloc. There is
-// no `realloc` here: that of the trait takes a new block, copies, and frees the old one
-// by `dealloc`, where the system's own would leave the old one as it was.
-unsafe impl GlobalAlloc for Wiping {
+// SAFETY: every block is the system allocator's, which keeps the contract of GlobalAlloc. The
+// trait's own `realloc` is used: it allocates, copies, and frees the old block by `dealloc`. The
+// system's `realloc` would leave the old block unchanged.
+unsafe impl GlobalAlloc for Zeroizing {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are the same (GlobalAlloc::alloc).
+        // SAFETY: the caller keeps the same contract (GlobalAlloc::alloc).
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above (GlobalAlloc::alloc_zeroed).
+        // SAFETY: the caller keeps the same contract (GlobalAlloc::alloc_zeroed).
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the block is of this layout, and nobody uses it any more
-        // (GlobalAlloc::dealloc): it may be written until it is given back. The compiler
-        // does not leave this out, as it may a write to what is freed (explicit_bzero(3)).
+        // SAFETY: the block has this layout and is unused (GlobalAlloc::dealloc), so it may be
+        // written until it is freed. The compiler may drop a plain write to memory that is freed,
+        // but not this one (explicit_bzero(3)).
         unsafe {
             libc::explicit_bzero(block.cast(), layout.size());
             System.dealloc(block, layout);
@@ -45,7 +45,7 @@ unsafe impl GlobalAlloc for Wiping {
     }
 }
 
-/// Overwrites what the calls before this one left behind on the stack, `N` bytes deep.
+/// Overwrites what earlier calls left on the stack, to a depth of `N` bytes.
 #[inline(never)]
 pub(crate) fn wipe_stack<const N: usize>() {
     std::hint::black_box(&mut [0_u8; N]);
@@ -56,7 +56,7 @@ mod tests {
     use std::fs::File;
     use std::os::unix::fs::FileExt;
 
-    /// What is at an address now, whosever it is; nothing if nobody's.
+    /// Returns the current contents of an address; zeros if it is not mapped.
     fn memory(address: usize) -> [u8; 64] {
         let mut bytes = [0; 64];
         let memory = File::open("/proc/self/mem").unwrap();
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_freed_is_wiped_and_so_is_what_is_outgrown() {
+    fn freed_and_reallocated_memory_is_overwritten() {
         let mut secret = vec![b'x'; 4_096];
         let first = secret.as_ptr().addr() + 1_024;
         assert_eq!(memory(first), [b'x'; 64]);

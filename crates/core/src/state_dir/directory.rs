@@ -18,7 +18,7 @@ use crate::state_dir::StoreError;
 pub(crate) fn prepare(path: &Path) -> Result<(), StoreError> {
     // Before anything is made: a program of root's must not make a directory where somebody
     // else leads it to.
-    check_way(path, Some(Uid::effective()))?;
+    check_path_to(path, Some(Uid::effective()))?;
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -32,7 +32,7 @@ pub(crate) fn prepare(path: &Path) -> Result<(), StoreError> {
 
 /// Makes sure that `path`, which is there, is such a directory.
 pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
-    check_way(path, Some(Uid::effective()))?;
+    check_path_to(path, Some(Uid::effective()))?;
     check_itself(path)
 }
 
@@ -51,7 +51,7 @@ fn check_itself(path: &Path) -> Result<(), StoreError> {
 pub fn examine(path: &Path, user: Option<Uid>) -> Result<(), String> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => check_rights(path, &metadata, user)
-            .and_then(|()| check_way(path, user))
+            .and_then(|()| check_path_to(path, user))
             .map_err(|trouble| trouble.line),
         // Whether it can be made is seen by its parent.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -82,7 +82,7 @@ fn check_rights(path: &Path, metadata: &fs::Metadata, user: Option<Uid>) -> Resu
 
 /// Makes sure that nobody but `user` and root can put something else in the place of
 /// `path`.
-fn check_way(path: &Path, user: Option<Uid>) -> Result<(), StoreError> {
+fn check_path_to(path: &Path, user: Option<Uid>) -> Result<(), StoreError> {
     file_permissions::follow(path.parent().unwrap_or(path), &mut |above, metadata| {
         let metadata = metadata.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => trouble(above, error, "make it, owned by root"),
@@ -242,7 +242,7 @@ mod tests {
         let trouble = prepare(&at("through/state")).unwrap_err().line;
         assert!(trouble.contains("/open: may be written"), "{trouble}");
         assert!(prepare(&at("round/state")).is_err());
-        let turning = check_way(&at("round/state"), None).unwrap_err().line;
+        let turning = check_path_to(&at("round/state"), None).unwrap_err().line;
         assert!(turning.contains("Too many levels"), "{turning}");
         // Whose a link is, is who can turn it.
         if Uid::effective().is_root() {

@@ -133,7 +133,7 @@ fn judge(fallback: &Fallback, daemon: Option<Uid>) -> Result<(), (Severity, Stri
         Err(_) => None,
     };
     let fault = |what| (Severity::Fault, what);
-    fallback.check_way(daemon).map_err(fault)?;
+    fallback.check_path_to(daemon).map_err(fault)?;
     match stream {
         Some(stream) => fallback.check_peer(&stream).map_err(fault),
         None => Ok(()),

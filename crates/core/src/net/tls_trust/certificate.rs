@@ -1,4 +1,4 @@
-//! What a certificate says of itself (RFC 5280, section 4).
+//! The fields of a certificate (RFC 5280, section 4).
 
 #![forbid(unsafe_code)]
 
@@ -7,34 +7,34 @@ use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use crate::platform::log::quoted;
 
-/// A certificate that was read.
+/// A parsed certificate.
 pub(crate) struct Certificate<'d>(X509Certificate<'d>);
 
 impl<'d> Certificate<'d> {
-    /// Reads a certificate in DER.
+    /// Parses a certificate in DER.
     pub(crate) fn of(der: &'d [u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(Self(certificate))
     }
 
-    /// Whose it is, on one line.
+    /// The subject, on one line.
     pub(crate) fn subject(&self) -> String {
         quoted(&self.0.subject().to_string()).into_owned()
     }
 
-    /// Who says that it signed it, on one line.
+    /// The issuer, on one line.
     pub(crate) fn issuer(&self) -> String {
         quoted(&self.0.issuer().to_string()).into_owned()
     }
 
-    /// Whether it says that it was signed by what is called like `other`.
+    /// Whether the issuer's name is the subject of `other`.
     pub(crate) fn is_issued_by(&self, other: &Certificate<'_>) -> bool {
         self.0.issuer().as_raw() == other.0.subject().as_raw()
     }
 
-    /// Whether others may be signed by it. This decides as OpenSSL does (`X509_check_ca`):
-    /// by basicConstraints; without these by keyUsage; and a self-signed certificate of
-    /// version 1, which has no extensions to say it by, is a root of the time before them.
+    /// Whether the certificate may sign others. This decides as OpenSSL does (`X509_check_ca`): by
+    /// basicConstraints; without that extension by keyUsage; and a self-signed certificate of
+    /// version 1, which has no extensions, is a root.
     pub(crate) fn is_ca(&self) -> bool {
         let certificate = &self.0;
         let (Ok(constraints), Ok(usage)) =
@@ -58,7 +58,7 @@ impl<'d> Certificate<'d> {
         }
     }
 
-    /// Whether a server may have it: extendedKeyUsage, if it is there, says so.
+    /// Whether extendedKeyUsage, if present, allows servers.
     pub(crate) fn is_for_servers(&self) -> bool {
         match self.0.extended_key_usage() {
             Ok(Some(usage)) => usage.value.server_auth || usage.value.any,
@@ -67,12 +67,12 @@ impl<'d> Certificate<'d> {
         }
     }
 
-    /// When its time is over, in seconds of Unix time.
-    pub(crate) fn is_over(&self, now: UnixTime) -> bool {
+    /// Whether the validity period has ended at `now`.
+    pub(crate) fn has_expired(&self, now: UnixTime) -> bool {
         self.0.validity().not_after.timestamp() < seconds(now)
     }
 
-    /// Whether its time has begun.
+    /// Whether the validity period has begun at `now`.
     pub(crate) fn has_begun(&self, now: UnixTime) -> bool {
         self.0.validity().not_before.timestamp() <= seconds(now)
     }

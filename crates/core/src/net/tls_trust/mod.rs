@@ -1,4 +1,4 @@
-//! Whom a server's certificate must be from: the CAs of a file, or the system's.
+//! Which server certificates are trusted: those signed by the CAs of a file, or by the system's.
 
 #![forbid(unsafe_code)]
 
@@ -16,14 +16,14 @@ use rustls::{CertificateError, ClientConfig};
 use roots::Roots;
 use verifier::Verifier;
 
-/// TLS that verifies, by the CAs of `ca_file` in the place of the system's. There is
-/// no way to have it verify less.
+/// Creates a TLS configuration that verifies servers with the CAs of `ca_file`, or with the
+/// system's if there is no file. Verification cannot be weakened.
 ///
-/// No session is resumed: that would be to believe for as long as the server likes
-/// what its certificate said at the first connection.
+/// Sessions are not resumed: that would accept the certificate of the first connection for as long
+/// as the server likes.
 ///
 /// # Errors
-/// A sentence that names what is wrong.
+/// A sentence that names the problem.
 pub fn config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     let roots = match ca_file {
         Some(path) => Roots::of_file(path, Some(Uid::effective()))?,
@@ -31,7 +31,7 @@ pub fn config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;
-    // "Dangerous" is rustls' word for any verifier that is not its own.
+    // "Dangerous" is rustls' name for any verifier that is not its own.
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS is not to be had: {error}"))?
@@ -42,8 +42,7 @@ pub fn config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     Ok(config)
 }
 
-/// What is wrong with a server's TLS, in words: rustls would print our own error as a
-/// value of Rust's.
+/// Describes a TLS error. rustls would print the plugin's own error as a Rust value.
 pub fn words(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(untrusted)) => {
@@ -53,11 +52,10 @@ pub fn words(error: &rustls::Error) -> String {
     }
 }
 
-/// Whether `path` holds certificates that could be trusted by processes of `user`, if it is
-/// known who that is.
+/// Checks whether `path` contains certificates that processes of `user`, if known, can trust.
 ///
 /// # Errors
-/// A sentence that names the file and what is wrong with it.
+/// A sentence that names the file and the problem.
 pub fn check(path: &Path, user: Option<Uid>) -> Result<(), String> {
     Roots::of_file(path, user).map(drop)
 }

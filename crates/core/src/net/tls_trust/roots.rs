@@ -1,4 +1,4 @@
-//! The CAs that are trusted: those of a file, or those that OpenSSL trusts on this host.
+//! The trusted CAs: those of a file, or those that OpenSSL trusts on this host.
 
 #![forbid(unsafe_code)]
 
@@ -17,8 +17,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use super::certificate::Certificate;
 use crate::platform::file_permissions;
 
-/// Where the system's CAs are, all in one file: on Debian, on Red Hat's, and on others. The
-/// first that is there is read.
+/// The files with all CAs of the system, on Debian, Red Hat and others. The first one that exists
+/// is read.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -27,38 +27,38 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Where OpenSSL looks a CA up by the hash of its name, on all of them.
+/// The directory in which OpenSSL looks a CA up by the hash of its name, on all of these systems.
 const DIRECTORY: &str = "/etc/ssl/certs";
 
-/// Whose signatures are believed.
+/// Trust anchors.
 #[derive(Debug)]
 pub(crate) struct Roots {
     /// The CAs.
     pub(crate) store: RootCertStore,
-    /// Certificates of a file that was named for this server: each is trusted for exactly
-    /// itself, whether it is a CA or not.
+    /// The certificates of a file that was configured for this server. Each is trusted for itself,
+    /// whether it is a CA or not.
     pub(crate) pinned: Vec<CertificateDer<'static>>,
-    /// What they are from.
+    /// Where the certificates come from.
     pub(crate) source: Source,
 }
 
-/// What roots are from.
+/// A source of certificates.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A file of the administrator's.
+    /// A file that the administrator has configured.
     File(PathBuf),
-    /// The places of the system.
+    /// Files and directories of the system.
     System(Vec<PathBuf>),
 }
 
 impl Roots {
-    /// Those of `path`, read by processes of `user`, if it is known who that is.
+    /// Reads the certificates of `path`, as processes of `user`, if known.
     ///
     /// # Errors
-    /// A sentence that names the file and what is wrong with it.
+    /// A sentence that names the file and the problem.
     pub(crate) fn of_file(path: &Path, user: Option<Uid>) -> Result<Self, String> {
         let complain = |problem: &dyn fmt::Display| named(path, problem);
-        let pem = read(path, Judged::For(user))?;
+        let pem = read(path, PermissionCheck::For(user))?;
         let mut roots = Self {
             store: RootCertStore::empty(),
             pinned: Vec::new(),
@@ -69,7 +69,7 @@ impl Roots {
             let der = der.map_err(|error| complain(&error))?;
             let read = Certificate::of(&der)
                 .ok_or_else(|| complain(&"has a certificate that cannot be read"))?;
-            match read.is_over(UnixTime::now()) {
+            match read.has_expired(UnixTime::now()) {
                 true => expired.push(read.subject()),
                 false if read.is_ca() => {
                     roots
@@ -92,21 +92,21 @@ impl Roots {
         }
     }
 
-    /// Those that OpenSSL trusts by default: of the file of `SSL_CERT_FILE` and of the
-    /// directories of `SSL_CERT_DIR`, and where one of these is not set, of the system's.
+    /// Reads the certificates that OpenSSL trusts by default: the file of `SSL_CERT_FILE` and the
+    /// directories of `SSL_CERT_DIR`; where one of these is not set, the system's.
     ///
     /// # Errors
-    /// A sentence that names what is wrong.
+    /// A sentence that names the problem.
     pub(crate) fn of_system() -> Result<Self, String> {
         let (file, directories) = (variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR"));
-        let user = Judged::For(Some(Uid::effective()));
+        let user = PermissionCheck::For(Some(Uid::effective()));
         let mut found = System::new();
         match &file {
             Some(file) => found.add_file(Path::new(file), user)?,
             None => {
                 let mut bundles = BUNDLES.iter().map(Path::new);
                 if let Some(bundle) = bundles.find(|bundle| bundle.is_file()) {
-                    found.add_file(bundle, Judged::AsSystem)?;
+                    found.add_file(bundle, PermissionCheck::AsSystem)?;
                 }
             }
         }
@@ -116,7 +116,7 @@ impl Roots {
                     found.add_directory(&directory, user)?;
                 }
             }
-            None => found.add_directory(Path::new(DIRECTORY), Judged::AsSystem)?,
+            None => found.add_directory(Path::new(DIRECTORY), PermissionCheck::AsSystem)?,
         }
         if !found.store.is_empty() {
             return Ok(Self {
@@ -141,20 +141,20 @@ impl Roots {
     }
 }
 
-/// By whom what is read is judged.
+/// How the permissions of a file are checked.
 #[derive(Clone, Copy)]
-enum Judged {
-    /// As what the administrator named: nobody but this user and root may write it.
+enum PermissionCheck {
+    /// The administrator has configured the file: only this user and root may write to it.
     For(Option<Uid>),
-    /// As the system's own: who can write that can replace more than this.
+    /// The file belongs to the system: who can write to it can replace more than this file.
     AsSystem,
 }
 
-/// What is found in the places of the system.
+/// The certificates found in the files and directories of the system.
 struct System {
     store: RootCertStore,
     places: Vec<PathBuf>,
-    /// Most are in the bundle and in the directory.
+    /// The certificates seen so far: most are both in the bundle and in the directory.
     seen: HashSet<CertificateDer<'static>>,
 }
 
@@ -167,23 +167,22 @@ impl System {
         }
     }
 
-    /// Adds the CAs of a file; where none is, there are none.
-    fn add_file(&mut self, path: &Path, judged: Judged) -> Result<(), String> {
+    /// Adds the CAs of a file, if it exists.
+    fn add_file(&mut self, path: &Path, permissions: PermissionCheck) -> Result<(), String> {
         if path.exists() {
-            let pem = read(path, judged)?;
+            let pem = read(path, permissions)?;
             self.places.push(path.to_owned());
             self.add(&pem);
         }
         Ok(())
     }
 
-    /// Adds the CAs of a directory: of the files that OpenSSL would look into, and of no
-    /// other that lies there.
-    fn add_directory(&mut self, path: &Path, judged: Judged) -> Result<(), String> {
+    /// Adds the CAs of a directory, from the files that OpenSSL would read.
+    fn add_directory(&mut self, path: &Path, permissions: PermissionCheck) -> Result<(), String> {
         let Ok(entries) = fs::read_dir(path) else {
             return Ok(());
         };
-        if let Judged::For(user) = judged {
+        if let PermissionCheck::For(user) = permissions {
             let metadata = fs::metadata(path).map_err(|error| named(path, &error))?;
             file_permissions::check_unwritable(path, &metadata, user)?;
             file_permissions::check_irreplaceable(path, user)?;
@@ -194,17 +193,17 @@ impl System {
         names.sort_unstable();
         for name in names {
             let path = path.join(name);
-            // A link that leads nowhere, for one.
+            // The name may be a dangling link.
             if path.is_file() {
-                self.add(&read(&path, judged)?);
+                self.add(&read(&path, permissions)?);
             }
         }
         self.places.push(path.to_owned());
         Ok(())
     }
 
-    /// Adds the CAs of a text in PEM, and leaves out what cannot be read, is no CA, or is
-    /// over.
+    /// Adds the CAs of a PEM text. Certificates that cannot be parsed, that are no CAs or that have
+    /// expired are left out.
     fn add(&mut self, pem: &[u8]) {
         let now = UnixTime::now();
         for der in CertificateDer::pem_slice_iter(pem).filter_map(Result::ok) {
@@ -212,7 +211,7 @@ impl System {
                 continue;
             }
             let read = Certificate::of(&der);
-            if read.is_some_and(|read| read.is_ca() && !read.is_over(now)) {
+            if read.is_some_and(|read| read.is_ca() && !read.has_expired(now)) {
                 self.store.add_parsable_certificates([der.clone()]);
             }
             self.seen.insert(der);
@@ -220,8 +219,8 @@ impl System {
     }
 }
 
-/// Whether OpenSSL looks into a file of this name in a directory of CAs: the hash of the
-/// subject's name, and a number (`openssl-rehash(1)`).
+/// Whether OpenSSL reads a file of this name in a directory of CAs: the hash of the subject's name
+/// and a number (`openssl-rehash(1)`).
 fn is_hashed(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     let Some((hash, [b'.', number @ ..])) = name.split_at_checked(8) else {
@@ -231,21 +230,21 @@ fn is_hashed(name: &OsStr) -> bool {
     hash.iter().all(is_hex) && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
 }
 
-/// The value of an environment variable. To a program that has more rights than who started
-/// it, the environment says nothing (secure_getenv(3)).
+/// The value of an environment variable. A program with more privileges than its caller ignores the
+/// environment (secure_getenv(3)).
 fn variable(name: &str) -> Option<std::ffi::OsString> {
     let is_its_own = Uid::current() == Uid::effective() && Gid::current() == Gid::effective();
     env::var_os(name).filter(|_| is_its_own)
 }
 
-/// What is in a file of certificates.
-fn read(path: &Path, judged: Judged) -> Result<Vec<u8>, String> {
-    // Anything else than a file, such as a pipe, could be waited for for ever.
+/// Reads a file of certificates.
+fn read(path: &Path, permissions: PermissionCheck) -> Result<Vec<u8>, String> {
+    // Reading anything but a regular file, such as a pipe, could block.
     let metadata = fs::metadata(path).map_err(|error| named(path, &error))?;
     if !metadata.is_file() {
         return Err(named(path, &"is not a file"));
     }
-    if let Judged::For(user) = judged {
+    if let PermissionCheck::For(user) = permissions {
         file_permissions::check_unwritable(path, &metadata, user)?;
         file_permissions::check_irreplaceable(path, user)?;
     }
@@ -281,7 +280,7 @@ mod tests {
     const CA: IsCa = IsCa::Ca(BasicConstraints::Unconstrained);
 
     #[test]
-    fn a_file_without_a_ca_is_trusted_for_nothing() {
+    fn file_without_certificates_is_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         let problem = || of_file(&path).unwrap_err();
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_ca_signs_for_others_and_each_is_trusted_for_itself() {
+    fn only_cas_sign_for_others_and_every_certificate_is_pinned() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         for (text, cas, pinned) in [
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_file_that_others_may_write_or_replace_is_none() {
+    fn ca_file_that_others_can_write_or_replace_is_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let above = directory.path().join("above");
         fs::create_dir(&above).unwrap();
@@ -358,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_file_that_could_be_waited_for_is_none() {
+    fn ca_file_that_could_block_is_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("ca.pem");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -366,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_directory_only_the_names_count_that_openssl_looks_up() {
+    fn only_hashed_names_of_a_directory_are_read() {
         for (name, is) in [
             ("5ed36f99.0", true),
             ("0123abcd.12", true),
@@ -397,7 +396,7 @@ mod tests {
         write("0123abcd.2", "junk");
         write("0123abcd.3", &hashed);
         let mut system = System::new();
-        let user = Judged::For(Some(Uid::effective()));
+        let user = PermissionCheck::For(Some(Uid::effective()));
         system.add_directory(directory.path(), user).unwrap();
         assert_eq!(system.store.len(), 1);
         let missing = directory.path().join("missing");
@@ -407,7 +406,7 @@ mod tests {
         assert!(system.add_directory(directory.path(), user).is_err());
         assert!(
             system
-                .add_directory(directory.path(), Judged::AsSystem)
+                .add_directory(directory.path(), PermissionCheck::AsSystem)
                 .is_ok()
         );
     }

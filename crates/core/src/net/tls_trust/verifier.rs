@@ -1,5 +1,5 @@
-//! Verifies a server's certificate by the CAs that are trusted, and says of one that is not
-//! whose it is and whose are.
+//! Verifies a server's certificate. If it is not trusted, the message names its issuer and the
+//! trusted CAs.
 
 #![forbid(unsafe_code)]
 
@@ -16,11 +16,10 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use super::certificate::Certificate;
 use super::roots::{Roots, Source};
 
-/// How many of a file's certificates a message names.
+/// The maximum number of a file's certificates that a message names.
 const MAX_NAMES: usize = 5;
 
-/// rustls' own verification, step by step, and beside it the certificates that are trusted
-/// for exactly themselves.
+/// rustls' own verification and, beside it, certificates that are trusted for themselves.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     roots: Roots,
@@ -94,14 +93,14 @@ impl Verifier {
         Untrusted(what)
     }
 
-    /// Whether a certificate that is trusted for itself is good for a server now.
+    /// Whether a certificate that is trusted for itself is valid for this server now.
     fn check_pinned(
         end_entity: &CertificateDer<'_>,
         now: UnixTime,
     ) -> Result<(), CertificateError> {
         let certificate = Certificate::of(end_entity).ok_or(CertificateError::BadEncoding)?;
         match () {
-            () if certificate.is_over(now) => Err(CertificateError::Expired),
+            () if certificate.has_expired(now) => Err(CertificateError::Expired),
             () if !certificate.has_begun(now) => Err(CertificateError::NotValidYet),
             () if !certificate.is_for_servers() => Err(CertificateError::InvalidPurpose),
             () => Ok(()),
@@ -132,7 +131,7 @@ impl ServerCertVerifier for Verifier {
                 algorithms,
             )
             .map_err(|error| match error {
-                // Of a CA that is not known, or of another one by the same name.
+                // The CA is unknown, or has the same name as a trusted one.
                 Error::InvalidCertificate(
                     CertificateError::UnknownIssuer | CertificateError::BadSignature,
                 ) => self.unknown(end_entity, intermediates).into(),
@@ -166,7 +165,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A certificate that no CA that is trusted has signed.
+/// A certificate that no trusted CA has signed.
 #[derive(Debug)]
 pub(crate) struct Untrusted(String);
 

@@ -1,0 +1,115 @@
+//! Killed and started again: sessions are the host's, and imapd's failures are the daemon's alone.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use test_support::daemon_site::Site;
+use test_support::imap::Imap;
+use test_support::syslog::level;
+use test_support::wait::{PATIENCE, wait_until};
+
+/// A login, and how it went.
+struct Login {
+    start: Instant,
+    end: Instant,
+    ok: bool,
+    status: String,
+}
+
+/// Those who log in stop when this is dropped, also by a test that fails.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Logs in again and again.
+fn keep_logging_in(
+    port: u16,
+    (user, ticket): &(String, String),
+    logins: &Mutex<Vec<Login>>,
+    stopped: &AtomicBool,
+) {
+    while !stopped.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        let reply = Imap::connect(port).login(user, ticket);
+        let login = Login {
+            start,
+            end: Instant::now(),
+            ok: reply.ok,
+            status: reply.status_line,
+        };
+        logins.lock().expect("the list").push(login);
+    }
+}
+
+#[test]
+fn killed_under_load_it_takes_no_session_and_no_imapd_with_it() {
+    let mut site = Site::new("killed", &[]);
+    let users: Vec<(String, String)> = (0..6)
+        .map(|number| (format!("user{number}"), format!("PT-{number}-known")))
+        .collect();
+    for (user, ticket) in &users {
+        site.know(ticket, user);
+    }
+    let port = site.cyrus.imap_port();
+    let mut inbox = Imap::connect(port);
+    assert!(inbox.login("user0", "PT-0-known").ok);
+    assert!(inbox.command("SELECT INBOX").ok);
+
+    let (logins, stopped) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let wait_for_more = |ok: bool, number: usize| {
+        let count = || {
+            let logins = logins.lock().expect("the list");
+            logins
+                .iter()
+                .filter(|login: &&Login| login.ok == ok)
+                .count()
+        };
+        let before = count();
+        let come = wait_until(PATIENCE, || count() >= before + number);
+        assert!(come, "no {number} logins whose success is {ok}");
+    };
+    let (killed, back, children, mark) = std::thread::scope(|scope| {
+        let _stop = Stop(&stopped);
+        for user in &users {
+            scope.spawn(|| keep_logging_in(port, user, &logins, &stopped));
+        }
+        wait_for_more(true, 100);
+        let (children, mark) = (site.cyrus.children(), site.mark());
+        let killed = Instant::now();
+        site.daemon.kill();
+        wait_for_more(false, 20);
+        assert!(inbox.command("NOOP").ok);
+        site.start_again();
+        let back = Instant::now();
+        wait_for_more(true, 100);
+        (killed, back, children, mark)
+    });
+
+    for login in logins.into_inner().expect("the list") {
+        let was_there = login.end < killed || login.start > back;
+        assert!(login.ok || !was_there, "{}", login.status);
+        // Not that the ticket is wrong: a client would fetch another one.
+        let is_outage = login.status == "NO Login failed: generic failure";
+        assert!(login.ok || is_outage, "{}", login.status);
+    }
+    assert!(inbox.command("SELECT INBOX").ok && inbox.logout().ok);
+    assert_eq!(site.cas.requests().len(), users.len());
+    let now = site.cyrus.children();
+    let all_there = children.iter().all(|pid| now.contains(pid));
+    assert!(all_there, "{children:?} {now:?}");
+    // Of libsasl2, and of imapd about it.
+    let expected = [
+        "SASL cannot connect to saslauthd server",
+        "SASL write failed",
+        "SASL size read failed",
+        "generic failure",
+    ];
+    for line in site.cyrus.log().since(mark) {
+        let is_expected = expected.iter().any(|text| line.text.contains(text));
+        assert!(line.level > level::WARNING || is_expected, "{line:?}");
+    }
+}

@@ -14,7 +14,7 @@ pub mod schedules;
 pub mod site;
 
 use sso_core::config::{Config, Options};
-use sso_core::platform::clock::{Clock, BootTime, WallTime};
+use sso_core::platform::clock::{BootTime, Clock, WallTime};
 use sso_core::platform::log::{Level, Log};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

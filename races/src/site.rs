@@ -3,7 +3,7 @@
 use crate::{Kept, StandingClock};
 use shuttle::thread;
 use sso_core::config::SessionsConfig;
-use sso_core::session_cache::{SessionCacheHandle, SessionCache};
+use sso_core::session_cache::{SessionCache, SessionCacheHandle};
 use std::path::Path;
 use std::sync::Arc;
 

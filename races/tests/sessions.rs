@@ -7,8 +7,10 @@
 use sasl_sso_races::schedules::{at_random, in_every_order};
 use sasl_sso_races::site::{Site, at_once};
 use shuttle::thread;
-use sso_core::credential::CredentialKind;
-use sso_core::session_cache::{SessionCacheHandle, Charge, Outcome, Permission, RateLimits, Requester, Channel};
+use sso::credential::CredentialKind;
+use sso::session::{
+    Admission, Channel, Charge, Outcome, Permission, RateLimits, Requester, SessionCacheHandle,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +109,7 @@ fn one_login_makes_the_trial_when_the_pause_is_over_and_the_others_fail() {
 fn no_charge_and_no_refund_is_lost_on_the_rate_limit() {
     fn charge(site: &Site) {
         let access = site.open();
-        access.charge(&limits(&access), Charge::Refused);
+        access.settle(&limits(&access), Admission::TRUSTED, Some(Charge::Refused));
     }
     fn has_room(site: &Site) -> bool {
         let access = site.open();
@@ -121,7 +123,7 @@ fn no_charge_and_no_refund_is_lost_on_the_rate_limit() {
         let (one, other) = (Arc::clone(&site), Arc::clone(&site));
         let refunding = thread::spawn(move || {
             let access = one.open();
-            access.refund(&limits(&access));
+            access.refund(&limits(&access), Admission::TRUSTED);
         });
         let charging = thread::spawn(move || charge(&other));
         refunding.join().expect("a thread");

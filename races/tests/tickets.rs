@@ -25,11 +25,15 @@ const NOWHERE: &str = "/dev/null/state";
 
 fn authenticator(cas: &Cas) -> Arc<Authenticator> {
     let config = config(cas.url(), Path::new(NOWHERE));
-    Arc::new(Authenticator::new(config, Arc::new(StandingClock::default())))
+    Arc::new(Authenticator::new(
+        config,
+        Arc::new(StandingClock::default()),
+    ))
 }
 
 fn decide(authenticator: &Authenticator, ticket: &str) -> Verdict {
-    let credential = Credential::parse(CredentialKind::Ticket, ticket.as_bytes()).expect("a ticket");
+    let credential =
+        Credential::parse(CredentialKind::Ticket, ticket.as_bytes()).expect("a ticket");
     let log = Kept::default();
     let attempt = Attempt {
         mechanism: "CASPT",

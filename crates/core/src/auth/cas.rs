@@ -14,7 +14,7 @@ use crate::platform::deadline::Deadline;
 use crate::policy::user_mapping::UserPolicy;
 use crate::principal::Principal;
 use crate::session_cache::{
-    self, Admission, CachedResult, Channel, Charge, Key, Lifetimes, Outcome, Permission, Requester,
+    self, CachedResult, Channel, Charge, Key, Lifetimes, Outcome, Permission, Requester,
     SessionCacheHandle, ValidationLock, Validity,
 };
 use crate::trace::{Check, Comparison, Step};
@@ -145,28 +145,25 @@ impl CasAuthenticator {
         let requester = Requester::new(client, Channel::of_mechanism(mechanism), claimed);
         let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
         let limits = sessions.rate_limits(&requester, *budget, &breaker);
-        let admission = sessions.check_rate(&limits).and_then(|admission| {
+        let admission = sessions.check_rate(&limits).and_then(|()| {
             self.check_breaker(sessions, &breaker, service, deadline)?;
-            Ok(admission)
+            let remaining = deadline.remaining()?;
+            if remaining < *timeout / 10 {
+                return Err(too_late());
+            }
+            Ok((sessions.admit(&limits)?, remaining))
         });
         let is_admitted = admission.is_ok();
-        let admission = observer.observe(Check::new(Step::Server, admission, || {
-            let actual = match is_admitted {
-                true => "CAS may be asked",
-                false => "CAS is not asked",
-            };
-            Comparison::actual(actual).expected(format!(
-                "within the rate limit (caspt_budget) of {requester}, and CAS answers"
-            ))
-        }))?;
-        let is_charged_in_advance = admission == Admission::InAdvance;
-        let remaining = deadline.remaining()?;
-        if remaining < *timeout / 10 {
-            return Err(too_late());
-        }
-        if is_charged_in_advance {
-            sessions.charge(&limits, Charge::Unanswered);
-        }
+        let (admission, remaining) =
+            observer.observe(Check::new(Step::Server, admission, || {
+                let actual = match is_admitted {
+                    true => "CAS may be asked",
+                    false => "CAS is not asked",
+                };
+                Comparison::actual(actual).expected(format!(
+                    "within the rate limit (caspt_budget) of {requester}, and CAS answers"
+                ))
+            }))?;
         let began = sessions.now();
         let validate = || self.validator.validate(ticket, service, deadline, observer);
         let result = sessions.timed(CredentialKind::Ticket, validate);
@@ -176,23 +173,19 @@ impl CasAuthenticator {
         if let Some(outcome) = outcome.filter(|outcome| *outcome != Outcome::TimedOut || had_time) {
             sessions.record_outcome(&breaker, began, outcome);
         }
-        match result.as_ref().map_err(Failure::reason) {
-            Ok(_) => sessions.refund(&limits),
-            Err(_) if is_charged_in_advance && outcome != Some(Outcome::TimedOut) => {
-                sessions.take_back(&limits);
+        let is_charged = admission.is_charged_as_unanswered();
+        let charge = match result.as_ref().map_err(Failure::reason) {
+            Ok(_) => {
+                sessions.refund(&limits, admission);
+                return result;
             }
-            Err(Reason::ServerTimeout) if !is_charged_in_advance && had_time => {
-                sessions.charge(&limits, Charge::Unanswered);
-            }
-            Err(_) => {}
-        }
-        // An invented ticket may also be refused by a proxy in front of CAS, whose reply is
-        // unusable.
-        if let Err(Reason::TicketRefused | Reason::ReplyUnusable) =
-            result.as_ref().map_err(Failure::reason)
-        {
-            sessions.charge(&limits, Charge::Refused);
-        }
+            // An invented ticket may also be refused by a proxy in front of CAS, whose reply is
+            // unusable.
+            Err(Reason::TicketRefused | Reason::ReplyUnusable) => Some(Charge::Refused),
+            Err(Reason::ServerTimeout) if is_charged || had_time => Some(Charge::Unanswered),
+            Err(_) => None,
+        };
+        sessions.settle(&limits, admission, charge);
         result
     }
 

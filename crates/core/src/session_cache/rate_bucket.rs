@@ -91,9 +91,14 @@ impl Account {
         self.unanswered.owed(now) == 0
     }
 
+    /// Whether all refusals that were charged are refilled at `now`.
+    pub(crate) fn is_free_of_refusals(self, now: BootTime) -> bool {
+        self.refused.owed(now) == 0
+    }
+
     /// Whether all that was charged is refilled at `now`.
     pub(crate) fn is_clear(self, now: BootTime) -> bool {
-        self.refused.owed(now) == 0 && self.is_answered(now)
+        self.is_free_of_refusals(now) && self.is_answered(now)
     }
 
     pub(crate) fn charged(
@@ -114,12 +119,27 @@ impl Account {
         }
     }
 
-    /// The account after CAS has answered to a ticket that was charged in advance.
-    pub(crate) fn answered(self, unanswered: u64) -> Self {
-        Self {
-            unanswered: self.unanswered.minus_one(unanswered),
-            ..self
-        }
+    /// The account with `more` charged to it, and what was charged in advance given `back`.
+    pub(crate) fn changed(
+        self,
+        more: &[Charge],
+        back: &[Charge],
+        limits: (u64, u64),
+        now: BootTime,
+    ) -> Self {
+        let charged = more.iter().fold(self, |account, charge| {
+            account.charged(*charge, limits, now)
+        });
+        back.iter().fold(charged, |account, charge| match charge {
+            Charge::Refused => Self {
+                refused: account.refused.minus_one(limits.0),
+                ..account
+            },
+            Charge::Unanswered => Self {
+                unanswered: account.unanswered.minus_one(limits.1),
+                ..account
+            },
+        })
     }
 
     /// The account after CAS has accepted a ticket.

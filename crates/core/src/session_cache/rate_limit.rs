@@ -22,9 +22,11 @@
 //! 3. A ticket that CAS leaves unanswered is charged in the same way to a second account of
 //!    the same buckets, which holds few ([`UNANSWERED`] a name), for each holds a connection
 //!    to CAS for seconds. As long as the name or its client has such a charge, its tickets are
-//!    charged before CAS is asked, so that as many at once count as many in a row; an answer
-//!    takes that back. These charges lapse when the circuit breaker opens: then CAS was down for
-//!    all.
+//!    charged before CAS is asked; an answer gives that back. These charges lapse when the
+//!    circuit breaker opens: then CAS was down for all. In the same way a ticket of a name that
+//!    has refusals charged to it is charged to the name as refused before CAS is asked. Each
+//!    such charge is checked and made in one step ([`Access::admit`]), so that as many tickets
+//!    at once count as many in a row.
 //! 4. A ticket that CAS accepts takes one refusal back from its three buckets, and all that
 //!    is unanswered. What is known is never charged, and needs no bucket.
 //!
@@ -126,14 +128,44 @@ impl fmt::Display for Requester {
     }
 }
 
-/// How a ticket that may be put to CAS is to be charged.
+/// A ticket that may be put to CAS, and what is charged for it before CAS is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// According to what comes of it.
-    Trusted,
-    /// As [`Charge::Unanswered`], before CAS is asked: tickets of this name or client were left
-    /// unanswered lately.
-    InAdvance,
+pub struct Admission {
+    /// Whether it is charged to the name's bucket as [`Charge::Refused`]: the name has refusals
+    /// charged to it.
+    refused: bool,
+    /// Whether it is charged to all buckets as [`Charge::Unanswered`]: the name or the client
+    /// has unanswered tickets charged to it.
+    unanswered: bool,
+}
+
+impl Admission {
+    /// Nothing is charged in advance.
+    pub const TRUSTED: Self = Self {
+        refused: false,
+        unanswered: false,
+    };
+
+    /// What is charged in advance to a bucket, by its place in [`RateLimits::buckets`].
+    fn charges(self, bucket: usize) -> Vec<Charge> {
+        let refused = (self.refused && bucket == 0).then_some(Charge::Refused);
+        let unanswered = self.unanswered.then_some(Charge::Unanswered);
+        refused.into_iter().chain(unanswered).collect()
+    }
+
+    /// Whether the ticket counts as unanswered until CAS answers.
+    pub fn is_charged_as_unanswered(self) -> bool {
+        self.unanswered
+    }
+}
+
+/// What the buckets allow a requester at one moment.
+struct Allowance {
+    admission: Admission,
+    /// The share of each bucket that may be filled, in the order of [`RateLimits::buckets`].
+    shares: [u64; 3],
+    /// The number of the last outage of the server.
+    outages: u32,
 }
 
 /// A bucket: where its account is, and how much it holds.
@@ -150,6 +182,8 @@ struct Bucket {
 /// The buckets of one requester at one server.
 pub struct RateLimits {
     server: Key,
+    /// Whether the client says a name: the name's bucket is one user's then.
+    is_named: bool,
     name: Bucket,
     client: Bucket,
     all: Bucket,
@@ -220,6 +254,7 @@ impl SessionCacheHandle<'_> {
         let all = bucket(Table::Breakers, key("all", [""; 2]), whose, ALL, ALL);
         RateLimits {
             server: *server,
+            is_named: requester.name.is_some(),
             name,
             client,
             all,
@@ -230,13 +265,71 @@ impl SessionCacheHandle<'_> {
         }
     }
 
-    /// Whether one more ticket may be put to CAS at the expense of these buckets, and how it is
-    /// to be charged.
+    /// Whether one more ticket may be put to CAS at the expense of these buckets. Nothing is
+    /// charged; [`Access::admit`] decides.
+    ///
+    /// # Errors
+    /// As [`Access::admit`].
+    pub fn check_rate(&self, limits: &RateLimits) -> Result<(), Failure> {
+        self.allowance(limits).map(drop)
+    }
+
+    /// Admits one more ticket at the expense of these buckets, and charges it in advance to those
+    /// that call for that. A bucket is checked and charged in one step, so that processes that
+    /// come at the same moment do not all get its last place. [`Access::settle`] or
+    /// [`Access::refund`] must follow; without it the charge is refilled within a minute.
     ///
     /// # Errors
     /// [`Reason::BudgetSpent`]; or [`Reason::SessionsUnreadable`], for CAS would be asked
     /// without a limit if what was charged cannot be read.
-    pub fn check_rate(&self, limits: &RateLimits) -> Result<Admission, Failure> {
+    pub fn admit(&self, limits: &RateLimits) -> Result<Admission, Failure> {
+        let allowance = self.allowance(limits)?;
+        self.charge_in_advance(limits, &allowance)
+    }
+
+    /// Makes the charges of an allowance, for which other processes may have left no room since.
+    fn charge_in_advance(
+        &self,
+        limits: &RateLimits,
+        allowance: &Allowance,
+    ) -> Result<Admission, Failure> {
+        let Allowance {
+            admission,
+            shares,
+            outages,
+        } = *allowance;
+        let now = self.now();
+        for (number, bucket) in limits.buckets().into_iter().enumerate() {
+            let charges = admission.charges(number);
+            if charges.is_empty() {
+                continue;
+            }
+            let mut full = None;
+            self.change(bucket.table, &bucket.key, |before| {
+                let account = before.and_then(Account::decode).unwrap_or_default();
+                let account = account.after_outages(outages);
+                full = account.exceeded(bucket.limits(), shares[number], now);
+                match full {
+                    Some(_) => Change::Keep,
+                    None => Change::Put(
+                        account
+                            .changed(&charges, &[], bucket.limits(), now)
+                            .encode(),
+                    ),
+                }
+            });
+            if let Some(charge) = full {
+                for (number, bucket) in limits.buckets().into_iter().take(number).enumerate() {
+                    self.recharge(bucket, &[], &admission.charges(number), outages);
+                }
+                return Err(exceeded(bucket, charge));
+            }
+        }
+        Ok(admission)
+    }
+
+    /// Looks at the buckets.
+    fn allowance(&self, limits: &RateLimits) -> Result<Allowance, Failure> {
         let now = self.now();
         let outages = self.breaker_record(&limits.server)?.outages();
         let account = |bucket: &Bucket| Ok(self.account(bucket)?.after_outages(outages));
@@ -249,10 +342,11 @@ impl SessionCacheHandle<'_> {
         } else {
             MINUTE / 4
         };
+        let mut shares = [MINUTE, share, share];
         let [name, client] = &limits.accepted;
-        for (bucket, account, accepted) in [
-            (&limits.client, of_client, &[name][..]),
-            (&limits.all, account(&limits.all)?, &[name, client]),
+        for (number, bucket, account, accepted) in [
+            (1, &limits.client, of_client, &[name][..]),
+            (2, &limits.all, account(&limits.all)?, &[name, client]),
         ] {
             let Some(charge) = account.exceeded(bucket.limits(), share, now) else {
                 continue;
@@ -265,54 +359,72 @@ impl SessionCacheHandle<'_> {
             if !(has_room && is_accepted) {
                 return Err(exceeded(bucket, charge));
             }
+            shares[number] = MINUTE;
         }
-        match of_name.is_answered(now) && of_client.is_answered(now) {
-            true => Ok(Admission::Trusted),
-            false => Ok(Admission::InAdvance),
-        }
+        let admission = Admission {
+            // Without a name it would be a crowd's good tickets that count as refused.
+            refused: limits.is_named && !of_name.is_free_of_refusals(now),
+            unanswered: !(of_name.is_answered(now) && of_client.is_answered(now)),
+        };
+        Ok(Allowance {
+            admission,
+            shares,
+            outages,
+        })
     }
 
-    /// Charges a ticket to these buckets.
-    pub fn charge(&self, limits: &RateLimits, charge: Charge) {
-        let now = self.now();
+    /// Makes of what was charged in advance what a ticket that CAS did not accept has come to:
+    /// `charge`, or nothing.
+    pub fn settle(&self, limits: &RateLimits, admission: Admission, charge: Option<Charge>) {
         let server = self.breaker_record(&limits.server);
         let server = server.unwrap_or(BreakerRecord::NEW);
-        if charge == Charge::Unanswered && server.is_down() {
+        let charge = match charge {
+            // CAS is down for all.
+            Some(Charge::Unanswered) if !admission.unanswered && server.is_down() => None,
+            charge => charge,
+        };
+        for (number, bucket) in limits.buckets().into_iter().enumerate() {
+            let made = admission.charges(number);
+            let due: Vec<Charge> = charge.into_iter().collect();
+            let without = |these: &[Charge], others: &[Charge]| -> Vec<Charge> {
+                let others = |charge: &&Charge| !others.contains(charge);
+                these.iter().filter(others).copied().collect()
+            };
+            let (missing, surplus) = (without(&due, &made), without(&made, &due));
+            self.recharge(bucket, &missing, &surplus, server.outages());
+        }
+    }
+
+    /// Charges a bucket with `more`, and gives `back` what was charged to it.
+    fn recharge(&self, bucket: &Bucket, more: &[Charge], back: &[Charge], outages: u32) {
+        if more.is_empty() && back.is_empty() {
             return;
         }
-        for bucket in limits.buckets() {
-            self.change(bucket.table, &bucket.key, |before| {
-                let account = before.and_then(Account::decode).unwrap_or_default();
-                let account = account.after_outages(server.outages());
-                Change::Put(account.charged(charge, bucket.limits(), now).encode())
-            });
-        }
-    }
-
-    /// Takes back one unanswered ticket that was charged in advance, for CAS has answered.
-    pub fn take_back(&self, limits: &RateLimits) {
-        for bucket in limits.buckets() {
-            self.change(bucket.table, &bucket.key, |before| {
-                match before.and_then(Account::decode) {
-                    Some(account) => Change::Put(account.answered(bucket.unanswered).encode()),
-                    None => Change::Keep,
-                }
-            });
-        }
-    }
-
-    /// Refunds these buckets, for CAS has accepted a ticket: after a restart of the host a
-    /// webmail brings each user's old ticket, and then a new one.
-    pub fn refund(&self, limits: &RateLimits) {
         let now = self.now();
-        for bucket in limits.buckets() {
+        self.change(bucket.table, &bucket.key, |before| {
+            let account = before.and_then(Account::decode).unwrap_or_default();
+            let account = account.after_outages(outages);
+            Change::Put(account.changed(more, back, bucket.limits(), now).encode())
+        });
+    }
+
+    /// Refunds these buckets, for CAS has accepted a ticket, and gives back what was charged
+    /// for it in advance: after a restart of the host a webmail brings each user's old ticket,
+    /// and then a new one.
+    pub fn refund(&self, limits: &RateLimits, admission: Admission) {
+        let now = self.now();
+        for (number, bucket) in limits.buckets().into_iter().enumerate() {
             let account = self.account(bucket);
             if account.is_ok_and(|account| account.is_clear(now)) {
                 continue;
             }
             self.change(bucket.table, &bucket.key, |before| {
                 match before.and_then(Account::decode) {
-                    Some(account) => Change::Put(account.refunded(bucket.refused).encode()),
+                    Some(account) => {
+                        let back = admission.charges(number);
+                        let account = account.changed(&[], &back, bucket.limits(), now);
+                        Change::Put(account.refunded(bucket.refused).encode())
+                    }
                     None => Change::Keep,
                 }
             });

@@ -34,11 +34,11 @@ fn charged(
 ) -> usize {
     let put = |number: &usize| {
         let limits = limits(*number);
-        let is_put = access.check_rate(&limits).is_ok();
-        if is_put {
-            access.charge(&limits, charge);
+        let admission = access.admit(&limits);
+        if let Ok(admission) = admission {
+            access.settle(&limits, admission, Some(charge));
         }
-        is_put
+        admission.is_ok()
     };
     (0..count).filter(put).count()
 }
@@ -92,7 +92,7 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
         let form = |name: &str| limits(&access, address, Channel::Password, Some(name));
         let users: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
         for user in &users {
-            access.refund(&form(user));
+            access.refund(&form(user), Admission::TRUSTED);
         }
         env.clock.advance(Duration::from_secs(3 * 24 * 3_600));
         // As many as fit at once, and then as many as are let through.
@@ -104,7 +104,7 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
             assert!(access.check_rate(&form("first-time-user")).is_err());
             for user in &users {
                 assert!(access.check_rate(&form(user)).is_ok(), "{user} {address:?}");
-                access.refund(&form(user));
+                access.refund(&form(user), Admission::TRUSTED);
             }
             for name in [Some("user1"), Some("first-time-user"), None] {
                 let own = limits(&access, address, Channel::Caspt, name);
@@ -120,7 +120,7 @@ fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted()
     let env = in_memory();
     let access = env.open();
     let webmail = |name: &str| limits(&access, WEBMAIL, Channel::Caspt, Some(name));
-    access.refund(&webmail("alice"));
+    access.refund(&webmail("alice"), Admission::TRUSTED);
     let crowd = |number: usize| {
         let address = format!("198.51.{}.{}", number / 250, number % 250);
         limits(&access, Some(&address), Channel::Caspt, None)
@@ -156,15 +156,19 @@ fn new_names_and_addresses_evict_nothing_that_bounds_them() {
     let new = |number: usize| of("198.51.100.1", &number.to_string());
     charged(&access, Charge::Refused, 100, new);
     assert!(access.check_rate(&new(200)).is_err());
-    access.refund(&of("192.0.2.7", "alice"));
+    access.refund(&of("192.0.2.7", "alice"), Admission::TRUSTED);
     // More than there is room for, as if all of them had been let through.
     for number in 0..300 {
-        access.charge(&new(number), Charge::Refused);
+        access.settle(&new(number), Admission::TRUSTED, Some(Charge::Refused));
     }
     assert!(access.check_rate(&new(4_000)).is_err());
     for number in 0..300 {
         let address = format!("10.0.{}.{}", number / 250, number % 250);
-        access.charge(&of(&address, "x"), Charge::Refused);
+        access.settle(
+            &of(&address, "x"),
+            Admission::TRUSTED,
+            Some(Charge::Refused),
+        );
     }
     assert!(access.check_rate(&of("203.0.113.1", "new")).is_err());
     let [name, client] = of("192.0.2.7", "alice").accepted;
@@ -188,7 +192,7 @@ fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
     assert!(access.check_rate(&webmail).is_ok());
     let form = limits(&access, Some("198.51.100.1"), Channel::Password, Some("x"));
     assert!(access.check_rate(&form).is_ok());
-    access.refund(&mallory(Some("x")));
+    access.refund(&mallory(Some("x")), Admission::TRUSTED);
     assert!(access.check_rate(&mallory(Some("x"))).is_ok());
 }
 
@@ -197,26 +201,73 @@ fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back(
     let env = in_memory();
     let access = env.open();
     let mallory = |name| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
-    assert_eq!(access.check_rate(&mallory("x")), Ok(Admission::Trusted));
-    access.charge(&mallory("x"), Charge::Unanswered);
+    let in_advance = Admission {
+        unanswered: true,
+        ..Admission::TRUSTED
+    };
+    let nothing = |limits: &RateLimits, admission| access.settle(limits, admission, None);
+    assert_eq!(access.admit(&mallory("x")), Ok(Admission::TRUSTED));
+    access.settle(&mallory("x"), Admission::TRUSTED, Some(Charge::Unanswered));
     // Under other names, too.
     for name in ["x", "y"] {
-        assert_eq!(access.check_rate(&mallory(name)), Ok(Admission::InAdvance));
+        let admission = access.admit(&mallory(name));
+        assert_eq!(admission, Ok(in_advance));
+        nothing(&mallory(name), admission.unwrap());
     }
     let webmail = limits(&access, WEBMAIL, Channel::Caspt, None);
-    assert_eq!(access.check_rate(&webmail), Ok(Admission::Trusted));
+    assert_eq!(access.admit(&webmail), Ok(Admission::TRUSTED));
     // As many as are under way at once are all that fit.
-    assert_eq!(
-        charged(&access, Charge::Unanswered, 100, |_| mallory("x")),
-        29
-    );
-    access.take_back(&mallory("x"));
-    assert_eq!(
-        charged(&access, Charge::Unanswered, 100, |_| mallory("x")),
-        1
-    );
-    access.refund(&mallory("x"));
-    assert_eq!(access.check_rate(&mallory("x")), Ok(Admission::Trusted));
+    let under_way = || (0..100).filter_map(|_| access.admit(&mallory("x")).ok());
+    assert_eq!(under_way().count(), 29);
+    nothing(&mallory("x"), in_advance);
+    assert_eq!(under_way().count(), 1);
+    access.refund(&mallory("x"), in_advance);
+    assert_eq!(access.admit(&mallory("x")), Ok(Admission::TRUSTED));
+}
+
+#[test]
+fn tickets_under_way_at_once_get_no_more_than_the_room_of_a_name_with_refusals() {
+    let env = in_memory();
+    let access = env.open();
+    let mallory = limits(&access, Some("198.51.100.1"), Channel::Caspt, Some("x"));
+    access.settle(&mallory, Admission::TRUSTED, Some(Charge::Refused));
+    let under_way = || {
+        (0..100)
+            .filter_map(|_| access.admit(&mallory).ok())
+            .collect::<Vec<_>>()
+    };
+    let admitted = under_way();
+    assert_eq!(admitted.len(), BUDGET as usize - 1);
+    // The first was good, the second was not answered, the third was refused.
+    access.refund(&mallory, admitted[0]);
+    access.settle(&mallory, admitted[1], None);
+    access.settle(&mallory, admitted[2], Some(Charge::Refused));
+    assert_eq!(under_way().len(), 3);
+    // What nobody settled is refilled.
+    env.clock.advance(Duration::from_secs(60));
+    assert_eq!(access.admit(&mallory), Ok(Admission::TRUSTED));
+}
+
+#[test]
+fn of_two_that_saw_the_last_place_one_is_admitted_and_the_other_charged_to_no_bucket() {
+    let env = in_memory();
+    let access = env.open();
+    let mallory = |name: &str| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
+    // A half of the client's bucket is for names to which nothing is charged.
+    for name in 0..59 {
+        access.settle(
+            &mallory(&name.to_string()),
+            Admission::TRUSTED,
+            Some(Charge::Unanswered),
+        );
+    }
+    let (one, other) = (mallory("one"), mallory("other"));
+    let [first, second] = [&one, &other].map(|limits| access.allowance(limits).unwrap());
+    assert!(access.charge_in_advance(&one, &first).is_ok());
+    let failure = access.charge_in_advance(&other, &second).unwrap_err();
+    assert_eq!(failure.reason(), Reason::BudgetSpent);
+    assert!(failure.detail().contains("of this client"), "{failure}");
+    assert!(access.account(&other.name).unwrap().is_clear(access.now()));
 }
 
 #[test]
@@ -227,7 +278,7 @@ fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
     let webmail = limits(&access, WEBMAIL, Channel::Caspt, Some("alice"));
     let began = access.now();
     for _ in 0..30 {
-        access.charge(&webmail, Charge::Unanswered);
+        access.settle(&webmail, Admission::TRUSTED, Some(Charge::Unanswered));
         access.record_outcome(&server, began, Outcome::TimedOut);
     }
     assert!(access.check_rate(&webmail).is_err());
@@ -240,7 +291,7 @@ fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
     assert!(access.check_rate(&webmail).is_ok());
     // What was under way then is not charged.
     for _ in 0..40 {
-        access.charge(&webmail, Charge::Unanswered);
+        access.settle(&webmail, Admission::TRUSTED, Some(Charge::Unanswered));
     }
     assert!(access.check_rate(&webmail).is_ok());
 }

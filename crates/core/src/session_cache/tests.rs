@@ -360,7 +360,7 @@ fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
         let breaker = access.breaker("https://cas");
         let limits = access.rate_limits(&requester, 5, &breaker);
         for _ in 0..5 {
-            access.charge(&limits, Charge::Refused);
+            access.settle(&limits, Admission::TRUSTED, Some(Charge::Refused));
         }
         for _ in 0..3 {
             access.record_outcome(&breaker, access.now(), Outcome::TimedOut);
@@ -393,7 +393,7 @@ fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
         access.permission(&breaker, timeout).unwrap(),
         Permission::Granted
     );
-    access.refund(&limits);
+    access.refund(&limits, Admission::TRUSTED);
     assert!(access.check_rate(&limits).is_ok());
 }
 

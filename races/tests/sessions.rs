@@ -7,8 +7,8 @@
 use sasl_sso_races::schedules::{at_random, in_every_order};
 use sasl_sso_races::site::{Site, at_once};
 use shuttle::thread;
-use sso::credential::CredentialKind;
-use sso::session::{
+use sso_core::credential::CredentialKind;
+use sso_core::session_cache::{
     Admission, Channel, Charge, Outcome, Permission, RateLimits, Requester, SessionCacheHandle,
 };
 use std::sync::Arc;

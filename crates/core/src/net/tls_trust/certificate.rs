@@ -67,6 +67,13 @@ impl<'d> Certificate<'d> {
         }
     }
 
+    /// Whether the certificate may sign servers' certificates: a CA whose extendedKeyUsage, if
+    /// present, allows servers. OpenSSL requires that of roots too (`X509_check_purpose`); webpki
+    /// checks only the certificates below them.
+    pub(crate) fn is_ca_for_servers(&self) -> bool {
+        self.is_ca() && self.is_for_servers()
+    }
+
     /// Whether the validity period has ended at `now`.
     pub(crate) fn has_expired(&self, now: UnixTime) -> bool {
         self.0.validity().not_after.timestamp() < seconds(now)

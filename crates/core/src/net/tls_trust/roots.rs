@@ -71,7 +71,7 @@ impl Roots {
                 .ok_or_else(|| complain(&"has a certificate that cannot be read"))?;
             match read.has_expired(UnixTime::now()) {
                 true => expired.push(read.subject()),
-                false if read.is_ca() => {
+                false if read.is_ca_for_servers() => {
                     roots
                         .store
                         .add(der.clone())
@@ -211,7 +211,7 @@ impl System {
                 continue;
             }
             let read = Certificate::of(&der);
-            if read.is_some_and(|read| read.is_ca() && !read.has_expired(now)) {
+            if read.is_some_and(|read| read.is_ca_for_servers() && !read.has_expired(now)) {
                 self.store.add_parsable_certificates([der.clone()]);
             }
             self.seen.insert(der);
@@ -261,7 +261,9 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+    };
 
     fn of_file(path: &Path) -> Result<Roots, String> {
         Roots::of_file(path, Some(Uid::effective()))
@@ -319,6 +321,35 @@ mod tests {
             fs::write(&path, text).unwrap();
             let roots = of_file(&path).unwrap();
             assert_eq!((roots.store.len(), roots.pinned.len()), (cas, pinned));
+        }
+    }
+
+    #[test]
+    fn ca_whose_extended_key_usage_excludes_servers_is_no_root() {
+        let pem = |purposes: &[ExtendedKeyUsagePurpose]| {
+            let mut params = CertificateParams::new(vec!["ca.univ.fr".to_owned()]).unwrap();
+            params.is_ca = CA;
+            params.extended_key_usages = purposes.to_vec();
+            let key = KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().pem()
+        };
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        for (purposes, cas) in [
+            (&[][..], 1),
+            (&[ServerAuth], 1),
+            (&[Any], 1),
+            (&[ClientAuth, ServerAuth], 1),
+            (&[ClientAuth], 0),
+        ] {
+            let pem = pem(purposes);
+            fs::write(&path, &pem).unwrap();
+            let roots = of_file(&path).unwrap();
+            assert_eq!(roots.store.len(), cas, "{purposes:?}");
+            let mut system = System::new();
+            system.add(pem.as_bytes());
+            assert_eq!(system.store.len(), cas, "{purposes:?}");
         }
     }
 

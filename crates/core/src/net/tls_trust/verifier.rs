@@ -56,12 +56,12 @@ impl Verifier {
             .collect();
         let mut chain = std::iter::once(end_entity).chain(sent);
         let signer = pinned.iter().find(|one| {
-            !one.is_ca()
+            !one.is_ca_for_servers()
                 && chain.any(|der| Certificate::of(der).is_some_and(|sent| sent.is_issued_by(one)))
         });
         what += &match (&self.roots.source, signer) {
             (Source::File(path), Some(signer)) => format!(
-                "; {} is in {}, but is no CA (basicConstraints), and trusted for itself alone",
+                "; {} is in {}, but is no CA for servers (basicConstraints, extendedKeyUsage), and trusted for itself alone",
                 signer.subject(),
                 path.display()
             ),

@@ -28,6 +28,10 @@ use sso_core::protocol::saslauthd::{NO, OK, Request};
 /// How many may write at once what nobody waits for.
 pub(crate) const WRITERS: usize = 4;
 
+/// How many writes may be under way or wait for a writer. Each keeps its connection's place
+/// among all connections, and must not keep others from logging in while the store is busy.
+const PENDING_WRITES: usize = 1_024;
+
 /// How the log calls a login that comes here.
 pub(crate) const MECHANISM: &str = "saslauthd";
 
@@ -37,6 +41,7 @@ pub(crate) struct Desk {
     journal: Journal,
     validations: Validations,
     writers: Semaphore,
+    pending_writes: Semaphore,
     /// When it was last said that no connection could be taken.
     complained: Mutex<Option<Instant>>,
 }
@@ -70,6 +75,7 @@ impl Desk {
             journal,
             validations: Validations::new()?,
             writers: Semaphore::new(WRITERS),
+            pending_writes: Semaphore::new(PENDING_WRITES),
             complained: Mutex::new(None),
         })
     }
@@ -211,8 +217,12 @@ impl Desk {
     }
 
     /// Writes what nobody waits for: not by the workers, who may all have to wait, and
-    /// not in their way.
+    /// not in their way. Beyond [`PENDING_WRITES`] it is not written: that a session is stored
+    /// spares later logins a validation, and the trouble of the store is in the log.
     pub(crate) async fn write(&self, (office, deferred_write): (Arc<Office>, DeferredWrite)) {
+        let Ok(_pending) = self.pending_writes.try_acquire() else {
+            return;
+        };
         let _writer = self.writers.acquire().await;
         let journal = self.journal.clone();
         let _ = spawn_blocking(move || office.authenticator.write(&deferred_write, &journal)).await;
@@ -295,5 +305,89 @@ impl Login {
             return Err(Failure::new(Reason::UserMismatch, what));
         }
         Ok(host_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::Settings;
+    use nix::fcntl::{FcntlArg, fcntl};
+    use sso_core::config::Config;
+    use sso_core::credential::CredentialKind;
+    use sso_core::fuzz_support::policy::Table;
+    use sso_core::policy::host_names::HostNames;
+    use sso_core::session_cache::Key;
+    use std::collections::BTreeMap;
+    use std::fs::OpenOptions;
+
+    fn desk(state: &str) -> Desk {
+        let options = [
+            ("caspt_url", "https://cas.univ.fr/cas"),
+            ("caspt_allow_direct", "yes"),
+            ("sso_state_dir", state),
+        ];
+        let general = Settings {
+            config: Config::read(&Table(&options)).unwrap(),
+            names: HostNames::Unknown,
+            host: "mail.univ.fr".to_owned(),
+            fallback: None,
+        };
+        let of_service = BTreeMap::new();
+        let settings = DaemonSettings {
+            general,
+            of_service,
+        };
+        Desk::new(Offices::new(settings, None), Journal::start(true).unwrap()).unwrap()
+    }
+
+    /// A stopped process holds the lock of the session cache, and each write waits a second for it.
+    #[test]
+    fn writes_to_a_busy_session_cache_do_not_take_all_connections() {
+        let directory = tempfile::tempdir().unwrap();
+        let desk = Arc::new(desk(directory.path().to_str().unwrap()));
+        let office = Arc::clone(&desk.offices().general);
+        let log = desk.journal.clone();
+        let write = |number| DeferredWrite::HostName {
+            kind: CredentialKind::Ticket,
+            key: Key::of_test(number),
+            host_name: None,
+        };
+        // This creates the session cache.
+        office.authenticator.write(&write(0), &log);
+        let locks = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(directory.path().join("locks"))
+            .unwrap();
+        let writing = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 1,
+            l_len: 1,
+            l_pid: 0,
+        };
+        fcntl(&locks, FcntlArg::F_OFD_SETLK(&writing)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let places = Arc::new(Semaphore::new(4_096));
+        runtime.block_on(async {
+            for number in 0..4_096 {
+                let place = Arc::clone(&places).try_acquire_owned().unwrap();
+                let desk = Arc::clone(&desk);
+                let deferred_write = write(number);
+                let office = Arc::clone(&office);
+                tokio::spawn(async move {
+                    desk.write((office, deferred_write)).await;
+                    drop(place);
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let free = places.available_permits();
+            assert!(free >= 3_000, "{free} of 4096 connections are free");
+        });
+        runtime.shutdown_background();
     }
 }

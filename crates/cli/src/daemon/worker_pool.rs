@@ -244,6 +244,8 @@ impl Drop for Waiting {
             share.waiting.retain(|request| request.id != self.id);
             if share.waiting.len() < before {
                 state.queued -= 1;
+                // A name that waits no more has no turn to keep for its next request.
+                state.give_turn(&self.name, &self.pool.limits);
                 state.forget_idle(&self.name);
                 return;
             }

@@ -124,3 +124,20 @@ fn nothing_is_lost_when_the_wait_ends() {
     drop(waiting);
     assert_idle(&pool);
 }
+
+#[test]
+fn a_name_whose_wait_ended_comes_after_those_that_wait() {
+    let pool = Pool::new(LIMITS);
+    let mut running: Vec<Worker> = ["a", "eve", "b", "b"].map(|name| take(&pool, name)).into();
+    let late = wait(&pool, "eve");
+    let mut other = wait(&pool, "a");
+    // Its request ends, and another one comes.
+    drop(late);
+    let mut eve = wait(&pool, "eve");
+    running.pop();
+    assert!(other.granted.try_recv().is_ok());
+    let other = pool.worker(Arc::clone(&other.name));
+    assert!(eve.granted.try_recv().is_err());
+    drop((running, other, eve));
+    assert_idle(&pool);
+}

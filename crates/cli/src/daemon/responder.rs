@@ -32,6 +32,10 @@ pub(crate) const WRITERS: usize = 4;
 /// among all connections, and must not keep others from logging in while the store is busy.
 const PENDING_WRITES: usize = 1_024;
 
+/// How many ordinary passwords may wait for the host's own saslauthd: three quarters of all
+/// connections. Tickets and tokens are decided on though that one hangs.
+const PASSED_ON: usize = 3_072;
+
 /// How the log calls a login that comes here.
 pub(crate) const MECHANISM: &str = "saslauthd";
 
@@ -42,6 +46,7 @@ pub(crate) struct Desk {
     validations: Validations,
     writers: Semaphore,
     pending_writes: Semaphore,
+    passed_on: Semaphore,
     /// When it was last said that no connection could be taken.
     complained: Mutex<Option<Instant>>,
 }
@@ -76,6 +81,7 @@ impl Desk {
             validations: Validations::new()?,
             writers: Semaphore::new(WRITERS),
             pending_writes: Semaphore::new(PENDING_WRITES),
+            passed_on: Semaphore::new(PASSED_ON),
             complained: Mutex::new(None),
         })
     }
@@ -134,9 +140,14 @@ impl Desk {
 
     /// Has the host's own saslauthd answer.
     async fn pass_on(&self, office: &Office, request: &Request<'_>, start: Instant) -> Answer {
-        let answer = match &office.fallback {
-            Some(fallback) => fallback::ask(fallback, request.bytes).await,
-            None => {
+        let place = self.passed_on.try_acquire();
+        let answer = match (&office.fallback, &place) {
+            (Some(fallback), Ok(_)) => fallback::ask(fallback, request.bytes).await,
+            (Some(_), Err(_)) => {
+                let what = "too many ordinary passwords wait for the other saslauthd already";
+                Err(Failure::new(Reason::Busy, what))
+            }
+            (None, _) => {
                 let what = "an ordinary password, and sso_fallback_socket is not set";
                 Err(Failure::new(Reason::NoCredential, what))
             }
@@ -311,7 +322,7 @@ impl Login {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::Settings;
+    use crate::daemon::{Fallback, Settings};
     use nix::fcntl::{FcntlArg, fcntl};
     use sso_core::config::Config;
     use sso_core::credential::CredentialKind;
@@ -321,7 +332,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::fs::OpenOptions;
 
-    fn desk(state: &str) -> Desk {
+    fn desk(state: &str, fallback: Option<Fallback>) -> Desk {
         let options = [
             ("caspt_url", "https://cas.univ.fr/cas"),
             ("caspt_allow_direct", "yes"),
@@ -331,7 +342,7 @@ mod tests {
             config: Config::read(&Table(&options)).unwrap(),
             names: HostNames::Unknown,
             host: "mail.univ.fr".to_owned(),
-            fallback: None,
+            fallback,
         };
         let of_service = BTreeMap::new();
         let settings = DaemonSettings {
@@ -345,7 +356,7 @@ mod tests {
     #[test]
     fn writes_to_a_busy_session_cache_do_not_take_all_connections() {
         let directory = tempfile::tempdir().unwrap();
-        let desk = Arc::new(desk(directory.path().to_str().unwrap()));
+        let desk = Arc::new(desk(directory.path().to_str().unwrap(), None));
         let office = Arc::clone(&desk.offices().general);
         let log = desk.journal.clone();
         let write = |number| DeferredWrite::HostName {
@@ -389,5 +400,27 @@ mod tests {
             assert!(free >= 3_000, "{free} of 4096 connections are free");
         });
         runtime.shutdown_background();
+    }
+
+    #[test]
+    fn passwords_that_wait_for_a_hanging_saslauthd_do_not_take_all_connections() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mux");
+        let _hanging = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let user = nix::unistd::Uid::effective();
+        let fallback = Some(Fallback { path, user });
+        let desk = desk(directory.path().to_str().unwrap(), fallback);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let request = b"\0\x05alice\0\x06secret\0\x04imap\0\0";
+        runtime.block_on(async {
+            let waits = || tokio::time::timeout(Duration::from_millis(50), desk.answer(request));
+            assert!(waits().await.is_err());
+            let _others = desk.passed_on.acquire_many(PASSED_ON as u32).await;
+            // Nobody could decide.
+            assert!(waits().await.unwrap().text.is_empty());
+        });
     }
 }

@@ -14,7 +14,7 @@ use crate::platform::clock::{BootTime, Clock, WallTime};
 use crate::platform::log::{Level, Log};
 
 /// Options as they are written here.
-pub(crate) struct Table<'t>(pub(crate) &'t [(&'t str, &'t str)]);
+pub struct Table<'t>(pub &'t [(&'t str, &'t str)]);
 
 impl Options for Table<'_> {
     fn get(&self, name: &str) -> Option<String> {

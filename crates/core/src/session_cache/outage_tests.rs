@@ -205,3 +205,62 @@ fn a_waiter_looks_at_the_lock_a_bounded_number_of_times() {
     // One before the release and one after it, but for what ends a wait without a cause.
     assert!(looks <= 10, "{looks}");
 }
+
+/// Lets one process record something about a server in its own memory, because the store took
+/// no write, and then has `host` make the record of all other processes.
+fn breaker_of_memory_and_host(
+    memory: impl Fn(&Access<'_>, &Key),
+    host: impl Fn(&Access<'_>, &Key),
+    then: impl Fn(&Site, &Access<'_>, &Key),
+) {
+    let directory = tempfile::tempdir().unwrap();
+    let site = site(directory.path());
+    let access = site.open();
+    let breaker = access.breaker("https://cas");
+    host(&access, &breaker);
+    let locks = Locks::new(directory.path().join("locks"));
+    let held = locks.try_lock(What::Writing).unwrap().unwrap();
+    memory(&access, &breaker);
+    drop(held);
+    then(&site, &access, &breaker);
+}
+
+const OF_TRIAL: Duration = Duration::from_secs(2);
+
+fn open_breaker(access: &Access<'_>, breaker: &Key) {
+    for _ in 0..3 {
+        access.record_outcome(breaker, access.now(), Outcome::Unreachable);
+    }
+    let permission = access.permission(breaker, OF_TRIAL);
+    assert_eq!(permission, Ok(Permission::Trial));
+    access.end_trial(breaker, Some(false));
+    assert!(access.breaker_record(breaker).unwrap().is_down());
+}
+
+#[test]
+fn an_open_breaker_of_a_process_alone_is_forgotten_when_the_host_knows_better() {
+    let answered = |access: &Access<'_>, breaker: &Key| {
+        access.record_outcome(breaker, access.now(), Outcome::Answered);
+    };
+    breaker_of_memory_and_host(open_breaker, answered, |site, access, breaker| {
+        site.clock.advance(Duration::from_secs(5));
+        let permission = access.permission(breaker, OF_TRIAL);
+        assert_eq!(permission, Ok(Permission::Granted));
+        assert!(!access.breaker_record(breaker).unwrap().is_down());
+    });
+}
+
+#[test]
+fn a_closed_breaker_of_a_process_alone_does_not_hide_the_outage_that_others_found() {
+    let answered = |access: &Access<'_>, breaker: &Key| {
+        access.record_outcome(breaker, access.now(), Outcome::Answered);
+    };
+    breaker_of_memory_and_host(answered, open_breaker, |_, access, breaker| {
+        assert_eq!(
+            access.permission(breaker, OF_TRIAL),
+            Ok(Permission::Granted)
+        );
+        access.record_outcome(breaker, access.now(), Outcome::TimedOut);
+        assert_eq!(access.permission(breaker, OF_TRIAL), Ok(Permission::Denied));
+    });
+}

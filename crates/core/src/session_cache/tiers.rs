@@ -144,7 +144,11 @@ impl SessionCacheHandle<'_> {
         };
         let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
         let (_, changed) = self.on_tiers(source, &mut update)?;
-        if let (true, Source::Host, Some(host)) = (is_changed, source, &self.tiers.host) {
+        // A session of memory may be all there is. What was noted here of a server, while the
+        // host took nothing, is out of date as soon as the host has decided, though it changed
+        // nothing there.
+        let is_decided = is_changed || table == Table::Breakers;
+        if let (true, Source::Host, Some(host)) = (is_decided, source, &self.tiers.host) {
             let evicted = host.take_evicted();
             if evicted > 0 {
                 let count = |counters: &Counters| counters.count_evicted(evicted);
@@ -152,7 +156,8 @@ impl SessionCacheHandle<'_> {
             }
             let fell_back = &self.tiers.fell_back;
             if changed == Source::Memory {
-                fell_back.store(true, Ordering::Relaxed);
+                // Nothing was written if nothing changed.
+                fell_back.fetch_or(is_changed, Ordering::Relaxed);
             } else if fell_back.load(Ordering::Relaxed) {
                 // The host takes it again: what was kept here is out of date.
                 let mut remove = |_: Option<&[u8]>| Change::Remove;

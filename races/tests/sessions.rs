@@ -9,7 +9,8 @@ use sasl_sso_races::site::{Site, at_once};
 use shuttle::thread;
 use sso_core::credential::CredentialKind;
 use sso_core::session_cache::{
-    Admission, Channel, Charge, Outcome, Permission, RateLimits, Requester, SessionCacheHandle,
+    Admission, Channel, Charge, Claimed, Outcome, Permission, RateLimits, Requester,
+    SessionCacheHandle,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,7 +124,7 @@ fn no_charge_and_no_refund_is_lost_on_the_rate_limit() {
         let (one, other) = (Arc::clone(&site), Arc::clone(&site));
         let refunding = thread::spawn(move || {
             let access = one.open();
-            access.refund(&limits(&access), Admission::TRUSTED);
+            access.refund(&limits(&access), Admission::TRUSTED, Claimed::Own);
         });
         let charging = thread::spawn(move || charge(&other));
         refunding.join().expect("a thread");

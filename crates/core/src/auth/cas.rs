@@ -11,10 +11,11 @@ use crate::config::CasConfig;
 use crate::credential::{CredentialKind, Ticket};
 use crate::error::{Failure, Reason};
 use crate::platform::deadline::Deadline;
+use crate::policy::host_names::HostNamePolicy;
 use crate::policy::user_mapping::UserPolicy;
 use crate::principal::Principal;
 use crate::session_cache::{
-    self, CachedResult, Channel, Charge, Key, Lifetimes, Outcome, Permission, Requester,
+    self, CachedResult, Channel, Charge, Claimed, Key, Lifetimes, Outcome, Permission, Requester,
     SessionCacheHandle, ValidationLock, Validity,
 };
 use crate::trace::{Check, Comparison, Step};
@@ -82,7 +83,7 @@ impl CasAuthenticator {
             LockResult::Answered(result) => return Ok(Verdict::cached(key, result)),
         };
         let origin = sessions.origin(attempt.mechanism, attempt.service)?;
-        let result = self.validate(sessions, ticket, attempt);
+        let result = self.validate(sessions, ticket, users, attempt);
         let result = result.and_then(|principal| map_user(users, principal, attempt.observer));
         let kind = CredentialKind::Ticket;
         match &result {
@@ -125,6 +126,7 @@ impl CasAuthenticator {
         &self,
         sessions: &SessionCacheHandle<'_>,
         ticket: &Ticket,
+        users: &UserPolicy,
         attempt: &Attempt<'_>,
     ) -> Result<Principal, Failure> {
         let Attempt {
@@ -175,8 +177,10 @@ impl CasAuthenticator {
         }
         let is_charged = admission.is_charged_as_unanswered();
         let charge = match result.as_ref().map_err(Failure::reason) {
-            Ok(_) => {
-                sessions.refund(&limits, admission);
+            Ok(principal) => {
+                let relation = |name| relation_of(users, principal, name);
+                let claimed = claimed.map_or(Claimed::Own, relation);
+                sessions.refund(&limits, admission, claimed);
                 return result;
             }
             // An invented ticket may also be refused by a proxy in front of CAS, whose reply is
@@ -243,6 +247,26 @@ fn too_late() -> Failure {
     Failure::new(Reason::ServerTimeout, what)
 }
 
+/// How `name`, which the client sent, is related to the user of an accepted ticket. The host's own
+/// canonicalization is not known here.
+fn relation_of(users: &UserPolicy, principal: &Principal, name: &str) -> Claimed {
+    let Ok(user) = users.mapping.mail_user(principal.as_str()) else {
+        return Claimed::Another;
+    };
+    let is_user = |name: &str| name.eq_ignore_ascii_case(user.as_str());
+    let mapped = users.mapping.mail_user(name);
+    // The host may remove its default domain from the user's name.
+    let is_without_domain = HostNamePolicy::Same.accepts(&user, &name.to_ascii_lowercase());
+    if mapped.is_ok_and(|mapped| is_user(mapped.as_str())) || is_without_domain {
+        return Claimed::Own;
+    }
+    // The host may also remove a domain from the client's name.
+    match name.rsplit_once('@') {
+        Some((local, _)) if is_user(local) => Claimed::WithDomain,
+        _ => Claimed::Another,
+    }
+}
+
 /// What a validation shows about the server; `None` if nothing.
 fn outcome(result: &Result<Principal, Failure>) -> Option<Outcome> {
     match result.as_ref().map_err(Failure::reason) {
@@ -255,5 +279,41 @@ fn outcome(result: &Result<Principal, Failure>) -> Option<Outcome> {
             | Reason::InternalError,
         ) => None,
         _ => Some(Outcome::Answered),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticket_vouches_for_each_form_of_its_users_name_only() {
+        let mut users = UserPolicy::default();
+        let claimed = |users: &UserPolicy, principal: &str, name: &str| {
+            relation_of(users, &Principal::validated(principal).unwrap(), name)
+        };
+        for (principal, name, expected) in [
+            ("alice", "alice", Claimed::Own),
+            ("Alice", "alice", Claimed::Own),
+            ("alice", "ALICE", Claimed::Own),
+            ("alice@univ.fr", "alice", Claimed::Own),
+            ("alice", "alice@univ.fr", Claimed::WithDomain),
+            ("alice@univ.fr", "alice@other.fr", Claimed::Another),
+            ("alice", "bob", Claimed::Another),
+            ("alice", "bob@alice", Claimed::Another),
+            ("alice", "", Claimed::Another),
+        ] {
+            let found = claimed(&users, principal, name);
+            assert_eq!(found, expected, "{principal} {name}");
+        }
+        users.mapping.strip_domains = vec!["univ.fr".to_owned()];
+        users.mapping.realm = Some("mail.univ.fr".to_owned());
+        for name in ["alice", "alice@univ.fr", "alice@mail.univ.fr"] {
+            assert_eq!(
+                claimed(&users, "alice@univ.fr", name),
+                Claimed::Own,
+                "{name}"
+            );
+        }
     }
 }

@@ -32,7 +32,7 @@ pub use entry::{Lifetimes, SessionOrigin, Validity};
 pub use flush_log::Selector;
 pub use handle::{CachedResult, SessionCacheHandle};
 pub use rate_bucket::Charge;
-pub use rate_limit::{Admission, Channel, RateLimits, Requester};
+pub use rate_limit::{Admission, Channel, Claimed, RateLimits, Requester};
 
 use crate::config::SessionsConfig;
 use crate::credential::CredentialKind;

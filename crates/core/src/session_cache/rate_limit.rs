@@ -16,7 +16,8 @@
 //!    the name: one that has something charged to it may fill them to a quarter, one that has
 //!    nothing charged to one half, and one of which CAS has accepted a ticket within
 //!    [`ACCEPTED_FOR`], from this address and by this way, may use all of them. (For the bucket
-//!    of all an accepted ticket of any name of the client counts.) So what strangers type into a
+//!    of all an accepted ticket of any name of the client counts.) A ticket speaks for the name
+//!    of its own user alone ([`Claimed`]). So what strangers type into a
 //!    webmail's password form, under whatever names, keeps neither its own tickets waiting,
 //!    which come by CASPT, nor those of known users, but for the names that it is typed under.
 //! 3. A ticket that CAS leaves unanswered is charged in the same way to a second account of
@@ -187,8 +188,24 @@ pub struct RateLimits {
     name: Bucket,
     client: Bucket,
     all: Bucket,
-    /// Under which it is recorded that CAS accepted a ticket of this name, and of this client.
-    accepted: [Key; 2],
+    /// Under which it is recorded that CAS accepted a ticket of this name.
+    accepted_name: Key,
+    /// The same of the user of whom this is the name with a domain behind it, and that domain.
+    accepted_alias: Option<(Key, String)>,
+    /// Under which it is recorded that CAS accepted a ticket of this client.
+    accepted_client: Key,
+}
+
+/// How the name that the client said is related to the user of its ticket, which CAS accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is the user's name, or the client said none.
+    Own,
+    /// It is the user's name with a domain behind it, which may be the host's default domain. Of
+    /// such names only the last one is recorded as accepted: there are as many as anybody likes.
+    WithDomain,
+    /// It is another name: one ticket would speak for any name that its owner writes.
+    Another,
 }
 
 impl RateLimits {
@@ -258,10 +275,12 @@ impl SessionCacheHandle<'_> {
             name,
             client,
             all,
-            accepted: [
-                accepted([&address_part, &["name", &name_part].concat()]),
-                accepted([&address_part, "client"]),
-            ],
+            accepted_name: accepted([&address_part, &["name", &name_part].concat()]),
+            accepted_alias: name_part.rsplit_once('@').map(|(local, domain)| {
+                let key = accepted([&address_part, &["alias", local].concat()]);
+                (key, domain.to_owned())
+            }),
+            accepted_client: accepted([&address_part, "client"]),
         }
     }
 
@@ -343,19 +362,16 @@ impl SessionCacheHandle<'_> {
             MINUTE / 4
         };
         let mut shares = [MINUTE, share, share];
-        let [name, client] = &limits.accepted;
-        for (number, bucket, account, accepted) in [
-            (1, &limits.client, of_client, &[name][..]),
-            (2, &limits.all, account(&limits.all)?, &[name, client]),
+        for (number, bucket, account) in [
+            (1, &limits.client, of_client),
+            (2, &limits.all, account(&limits.all)?),
         ] {
             let Some(charge) = account.exceeded(bucket.limits(), share, now) else {
                 continue;
             };
             let has_room = account.exceeded(bucket.limits(), MINUTE, now).is_none();
-            let mut is_accepted = false;
-            for key in accepted {
-                is_accepted |= self.is_accepted(key)?;
-            }
+            let is_accepted =
+                self.is_name_accepted(limits)? || number == 2 && self.is_client_accepted(limits)?;
             if !(has_room && is_accepted) {
                 return Err(exceeded(bucket, charge));
             }
@@ -410,8 +426,8 @@ impl SessionCacheHandle<'_> {
 
     /// Refunds these buckets, for CAS has accepted a ticket, and gives back what was charged
     /// for it in advance: after a restart of the host a webmail brings each user's old ticket,
-    /// and then a new one.
-    pub fn refund(&self, limits: &RateLimits, admission: Admission) {
+    /// and then a new one. `claimed` says whether the name is accepted as well.
+    pub fn refund(&self, limits: &RateLimits, admission: Admission, claimed: Claimed) {
         let now = self.now();
         for (number, bucket) in limits.buckets().into_iter().enumerate() {
             let account = self.account(bucket);
@@ -429,11 +445,16 @@ impl SessionCacheHandle<'_> {
                 }
             });
         }
-        for key in &limits.accepted {
-            let age = self.accepted_age(key).unwrap_or_default();
+        let name = match (claimed, &limits.accepted_alias) {
+            (Claimed::Own, _) => Some((&limits.accepted_name, "")),
+            (Claimed::WithDomain, Some((key, domain))) => Some((key, domain.as_str())),
+            (Claimed::WithDomain, None) | (Claimed::Another, _) => None,
+        };
+        for (key, domain) in name.into_iter().chain([(&limits.accepted_client, "")]) {
+            let age = self.accepted_age(key, domain).unwrap_or_default();
             if age.is_none_or(|age| age >= ACCEPTED_GRANULARITY) {
-                let record = now.as_millis().to_be_bytes();
-                self.change(Table::Accepted, key, |_| Change::Put(record.to_vec()));
+                let record = [&now.as_millis().to_be_bytes()[..], domain.as_bytes()].concat();
+                self.change(Table::Accepted, key, |_| Change::Put(record.clone()));
             }
         }
     }
@@ -443,14 +464,31 @@ impl SessionCacheHandle<'_> {
         Ok(found.map_or_else(Account::default, |(account, _)| account))
     }
 
-    fn is_accepted(&self, key: &Key) -> Result<bool, Failure> {
-        let age = self.accepted_age(key)?;
+    fn is_name_accepted(&self, limits: &RateLimits) -> Result<bool, Failure> {
+        let alias = limits.accepted_alias.as_ref();
+        let is_alias_accepted = match alias {
+            Some((key, domain)) => self.is_accepted(key, domain)?,
+            None => false,
+        };
+        Ok(is_alias_accepted || self.is_accepted(&limits.accepted_name, "")?)
+    }
+
+    fn is_client_accepted(&self, limits: &RateLimits) -> Result<bool, Failure> {
+        self.is_accepted(&limits.accepted_client, "")
+    }
+
+    fn is_accepted(&self, key: &Key, domain: &str) -> Result<bool, Failure> {
+        let age = self.accepted_age(key, domain)?;
         Ok(age.is_some_and(|age| age < ACCEPTED_FOR))
     }
 
-    /// How long ago it was recorded that CAS accepted a ticket.
-    fn accepted_age(&self, key: &Key) -> Result<Option<Duration>, Failure> {
-        let record = |record: &[u8]| moment(record).map(|(accepted, _)| accepted);
+    /// How long ago it was recorded that CAS accepted a ticket, under a name with this domain
+    /// if the key is that of names with one.
+    fn accepted_age(&self, key: &Key, domain: &str) -> Result<Option<Duration>, Failure> {
+        let record = |record: &[u8]| {
+            let (accepted, of) = moment(record)?;
+            (of == domain.as_bytes()).then_some(accepted)
+        };
         let found = self.look_up(Table::Accepted, key, record)?;
         Ok(found.and_then(|(accepted, _)| self.now().since(accepted)))
     }

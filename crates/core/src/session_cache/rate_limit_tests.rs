@@ -92,7 +92,7 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
         let form = |name: &str| limits(&access, address, Channel::Password, Some(name));
         let users: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
         for user in &users {
-            access.refund(&form(user), Admission::TRUSTED);
+            access.refund(&form(user), Admission::TRUSTED, Claimed::Own);
         }
         env.clock.advance(Duration::from_secs(3 * 24 * 3_600));
         // As many as fit at once, and then as many as are let through.
@@ -104,7 +104,7 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
             assert!(access.check_rate(&form("first-time-user")).is_err());
             for user in &users {
                 assert!(access.check_rate(&form(user)).is_ok(), "{user} {address:?}");
-                access.refund(&form(user), Admission::TRUSTED);
+                access.refund(&form(user), Admission::TRUSTED, Claimed::Own);
             }
             for name in [Some("user1"), Some("first-time-user"), None] {
                 let own = limits(&access, address, Channel::Caspt, name);
@@ -120,7 +120,7 @@ fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted()
     let env = in_memory();
     let access = env.open();
     let webmail = |name: &str| limits(&access, WEBMAIL, Channel::Caspt, Some(name));
-    access.refund(&webmail("alice"), Admission::TRUSTED);
+    access.refund(&webmail("alice"), Admission::TRUSTED, Claimed::Own);
     let crowd = |number: usize| {
         let address = format!("198.51.{}.{}", number / 250, number % 250);
         limits(&access, Some(&address), Channel::Caspt, None)
@@ -156,7 +156,7 @@ fn new_names_and_addresses_evict_nothing_that_bounds_them() {
     let new = |number: usize| of("198.51.100.1", &number.to_string());
     charged(&access, Charge::Refused, 100, new);
     assert!(access.check_rate(&new(200)).is_err());
-    access.refund(&of("192.0.2.7", "alice"), Admission::TRUSTED);
+    access.refund(&of("192.0.2.7", "alice"), Admission::TRUSTED, Claimed::Own);
     // More than there is room for, as if all of them had been let through.
     for number in 0..300 {
         access.settle(&new(number), Admission::TRUSTED, Some(Charge::Refused));
@@ -171,8 +171,9 @@ fn new_names_and_addresses_evict_nothing_that_bounds_them() {
         );
     }
     assert!(access.check_rate(&of("203.0.113.1", "new")).is_err());
-    let [name, client] = of("192.0.2.7", "alice").accepted;
-    assert!(access.is_accepted(&name).unwrap() && access.is_accepted(&client).unwrap());
+    let alice = of("192.0.2.7", "alice");
+    assert!(access.is_name_accepted(&alice).unwrap());
+    assert!(access.is_client_accepted(&alice).unwrap());
 }
 
 #[test]
@@ -192,7 +193,7 @@ fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
     assert!(access.check_rate(&webmail).is_ok());
     let form = limits(&access, Some("198.51.100.1"), Channel::Password, Some("x"));
     assert!(access.check_rate(&form).is_ok());
-    access.refund(&mallory(Some("x")), Admission::TRUSTED);
+    access.refund(&mallory(Some("x")), Admission::TRUSTED, Claimed::Own);
     assert!(access.check_rate(&mallory(Some("x"))).is_ok());
 }
 
@@ -221,7 +222,7 @@ fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back(
     assert_eq!(under_way().count(), 29);
     nothing(&mallory("x"), in_advance);
     assert_eq!(under_way().count(), 1);
-    access.refund(&mallory("x"), in_advance);
+    access.refund(&mallory("x"), in_advance, Claimed::Own);
     assert_eq!(access.admit(&mallory("x")), Ok(Admission::TRUSTED));
 }
 
@@ -239,7 +240,7 @@ fn tickets_under_way_at_once_get_no_more_than_the_room_of_a_name_with_refusals()
     let admitted = under_way();
     assert_eq!(admitted.len(), BUDGET as usize - 1);
     // The first was good, the second was not answered, the third was refused.
-    access.refund(&mallory, admitted[0]);
+    access.refund(&mallory, admitted[0], Claimed::Own);
     access.settle(&mallory, admitted[1], None);
     access.settle(&mallory, admitted[2], Some(Charge::Refused));
     assert_eq!(under_way().len(), 3);
@@ -294,4 +295,40 @@ fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
         access.settle(&webmail, Admission::TRUSTED, Some(Charge::Unanswered));
     }
     assert!(access.check_rate(&webmail).is_ok());
+}
+
+#[test]
+fn who_brings_good_tickets_under_names_of_others_has_no_more_of_the_clients_bucket() {
+    let env = in_memory();
+    let access = env.open();
+    let form = |name: &str| limits(&access, WEBMAIL, Channel::Password, Some(name));
+    let alice = form("alice");
+    access.refund(&alice, Admission::TRUSTED, Claimed::Own);
+    let names = ["x1", "x2", "x3", "x4"];
+    for name in names {
+        access.refund(&form(name), Admission::TRUSTED, Claimed::Another);
+    }
+    for name in names {
+        charged(&access, Charge::Refused, 100, |_| form(name));
+    }
+    assert!(access.check_rate(&alice).is_ok());
+}
+
+#[test]
+fn an_accepted_user_may_write_his_name_with_one_domain() {
+    let env = in_memory();
+    let access = env.open();
+    let form = |name: &str| limits(&access, WEBMAIL, Channel::Password, Some(name));
+    let is_accepted = |name: &str| access.is_name_accepted(&form(name)).unwrap();
+    access.refund(
+        &form("Alice@univ.fr"),
+        Admission::TRUSTED,
+        Claimed::WithDomain,
+    );
+    assert!(is_accepted("alice@univ.fr"));
+    assert!(!is_accepted("alice") && !is_accepted("alice@x1") && !is_accepted("bob@univ.fr"));
+    access.refund(&form("alice@x1"), Admission::TRUSTED, Claimed::WithDomain);
+    assert!(is_accepted("alice@x1") && !is_accepted("alice@univ.fr"));
+    access.refund(&form("alice"), Admission::TRUSTED, Claimed::Own);
+    assert!(is_accepted("alice") && is_accepted("alice@x1"));
 }

@@ -393,7 +393,7 @@ fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
         access.permission(&breaker, timeout).unwrap(),
         Permission::Granted
     );
-    access.refund(&limits, Admission::TRUSTED);
+    access.refund(&limits, Admission::TRUSTED, Claimed::Own);
     assert!(access.check_rate(&limits).is_ok());
 }
 

@@ -5,20 +5,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=sasl-headers");
-    println!("cargo:rerun-if-changed=src/shim.c");
-    println!("cargo:rerun-if-changed=src/shim.h");
+    // `fuzz/plugin` uses this script, too, and is not the root of the project.
+    let package = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
+    let mut directories = package.ancestors();
+    let root = directories.find(|directory| directory.join("sasl-headers").is_dir());
+    let root = root.ok_or("there is no directory sasl-headers")?;
+    let headers = root.join("sasl-headers");
+    let shim = root.join("src/shim.c");
+    let declarations = root.join("src/shim.h");
+    for input in [&headers, &shim, &declarations] {
+        println!("cargo:rerun-if-changed={}", input.display());
+    }
 
     cc::Build::new()
-        .file("src/shim.c")
-        .include("sasl-headers")
+        .file(shim)
+        .include(&headers)
         .warnings_into_errors(true)
         .compile("sso_shim");
 
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("sasl.rs");
     bindgen::Builder::default()
-        .header("src/shim.h")
-        .clang_arg("-Isasl-headers")
+        .header(declarations.to_str().ok_or("the path is not UTF-8")?)
+        .clang_arg(format!(
+            "-I{}",
+            headers.to_str().ok_or("the path is not UTF-8")?
+        ))
         .allowlist_type("sasl_(utils|out_params|server_params|server_plug)(_t)?")
         .allowlist_type("sasl_server_plug_init_t")
         .allowlist_function("sso_.*")
@@ -27,11 +38,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layout_tests(true)
         .generate()?
         .write_to_file(out)?;
-    link()
+    if std::env::var("CARGO_PKG_NAME")? == "libsso" {
+        set_linker_options()?;
+    }
+    Ok(())
 }
 
 /// Sets the linker's options for the plugin.
-fn link() -> Result<(), Box<dyn std::error::Error>> {
+fn set_linker_options() -> Result<(), Box<dyn std::error::Error>> {
     // A thread or thread-local state may outlive a dlclose of the plugin.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // The plugin contains the code that unwinds a panic. Many hosts do not load libgcc_s.so,

@@ -20,6 +20,9 @@ mod messages;
 use std::io::Write;
 use std::path::Path;
 
+// Links the plugin to this program.
+use sso as _;
+
 use connection::Connection;
 use exchange::Exchange;
 use host::Host;

@@ -209,9 +209,9 @@ fn a_waiter_looks_at_the_lock_a_bounded_number_of_times() {
 /// Lets one process record something about a server in its own memory, because the store took
 /// no write, and then has `host` make the record of all other processes.
 fn breaker_of_memory_and_host(
-    memory: impl Fn(&Access<'_>, &Key),
-    host: impl Fn(&Access<'_>, &Key),
-    then: impl Fn(&Site, &Access<'_>, &Key),
+    memory: impl Fn(&SessionCacheHandle<'_>, &Key),
+    host: impl Fn(&SessionCacheHandle<'_>, &Key),
+    then: impl Fn(&Site, &SessionCacheHandle<'_>, &Key),
 ) {
     let directory = tempfile::tempdir().unwrap();
     let site = site(directory.path());
@@ -227,7 +227,7 @@ fn breaker_of_memory_and_host(
 
 const OF_TRIAL: Duration = Duration::from_secs(2);
 
-fn open_breaker(access: &Access<'_>, breaker: &Key) {
+fn open_breaker(access: &SessionCacheHandle<'_>, breaker: &Key) {
     for _ in 0..3 {
         access.record_outcome(breaker, access.now(), Outcome::Unreachable);
     }
@@ -239,7 +239,7 @@ fn open_breaker(access: &Access<'_>, breaker: &Key) {
 
 #[test]
 fn an_open_breaker_of_a_process_alone_is_forgotten_when_the_host_knows_better() {
-    let answered = |access: &Access<'_>, breaker: &Key| {
+    let answered = |access: &SessionCacheHandle<'_>, breaker: &Key| {
         access.record_outcome(breaker, access.now(), Outcome::Answered);
     };
     breaker_of_memory_and_host(open_breaker, answered, |site, access, breaker| {
@@ -252,7 +252,7 @@ fn an_open_breaker_of_a_process_alone_is_forgotten_when_the_host_knows_better() 
 
 #[test]
 fn a_closed_breaker_of_a_process_alone_does_not_hide_the_outage_that_others_found() {
-    let answered = |access: &Access<'_>, breaker: &Key| {
+    let answered = |access: &SessionCacheHandle<'_>, breaker: &Key| {
         access.record_outcome(breaker, access.now(), Outcome::Answered);
     };
     breaker_of_memory_and_host(answered, open_breaker, |_, access, breaker| {

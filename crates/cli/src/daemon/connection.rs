@@ -14,7 +14,7 @@ use super::responder::Desk;
 use super::socket_io::write_all;
 use sso_core::error::{Failure, Reason};
 use sso_core::protocol::saslauthd;
-use sso_core::protocol::saslauthd::LONGEST_REQUEST;
+use sso_core::protocol::saslauthd::MAX_REQUEST_BYTES;
 
 /// How long a client may take to send its request, and to take its answer: it is
 /// on this machine, and sends it in one piece.
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a request usually needs, in bytes; only who sends more gets more.
 pub(crate) const USUAL_REQUEST: usize = 1_024;
-const _: () = assert!(USUAL_REQUEST < LONGEST_REQUEST);
+const _: () = assert!(USUAL_REQUEST < MAX_REQUEST_BYTES);
 
 /// A request of which some has come.
 pub(crate) struct Begun {
@@ -50,7 +50,7 @@ impl Begun {
     /// Room for more.
     fn room(&mut self) -> &mut [u8] {
         if self.filled == self.bytes.len() {
-            let mut larger = Zeroizing::new(vec![0; LONGEST_REQUEST]);
+            let mut larger = Zeroizing::new(vec![0; MAX_REQUEST_BYTES]);
             larger[..self.filled].copy_from_slice(&self.bytes);
             self.bytes = larger;
         }

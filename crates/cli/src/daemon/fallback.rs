@@ -141,7 +141,7 @@ async fn read(stream: &UnixStream) -> io::Result<Vec<u8>> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         }
-        match saslauthd::is_whole(&answer) {
+        match saslauthd::is_complete(&answer) {
             Ok(true) => return Ok(answer),
             Ok(false) if answer.len() < LONGEST => {}
             _ => return Err(wrong("what it answers is no answer of saslauthd's")),

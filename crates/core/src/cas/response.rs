@@ -1,4 +1,4 @@
-//! The reply of `/proxyValidate` (CAS protocol 3.0, sections 2.5.2 and 2.6.2).
+//! Parses the reply of `/proxyValidate` (CAS protocol 3.0, sections 2.5.2 and 2.6.2).
 
 #![forbid(unsafe_code)]
 
@@ -6,28 +6,28 @@ use super::xml;
 use super::xml::{Element, ambiguous};
 use crate::error::{Failure, Reason};
 
-/// What a CAS server vouches for.
+/// A successful reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Success {
     /// `cas:user`.
     pub user: String,
     /// The proxies that the ticket came through, the most recent first.
     pub(crate) proxies: Vec<String>,
-    /// Attributes in the order of the reply, a name once for each value;
-    /// without one where the value is more than a text.
+    /// The attributes in the order of the reply, one entry for each value; `None` if a value is
+    /// more than a text.
     attributes: Vec<(String, Option<String>)>,
 }
 
 impl Success {
-    /// The values of an attribute that can be read.
+    /// The values of an attribute that are texts.
     pub(crate) fn values<'s>(&'s self, name: &str) -> impl Iterator<Item = &'s str> {
         self.all(name).flatten()
     }
 
-    /// The value of an attribute that has one, and that can be read.
+    /// The only value of an attribute, if it is a text.
     ///
     /// # Errors
-    /// How many values it has instead.
+    /// The number of values.
     pub(crate) fn only_value<'s>(&'s self, name: &str) -> Result<&'s str, usize> {
         let values: Vec<_> = self.all(name).collect();
         match values[..] {
@@ -48,13 +48,13 @@ impl Success {
     }
 }
 
-/// Reads a reply.
+/// Parses a reply.
 ///
 /// # Errors
-/// [`Reason::TicketRefused`] if the server says so, with its code;
-/// [`Reason::ReplyAmbiguous`] or [`Reason::ReplyForbidden`] if a user is named
-/// in a way that cannot be trusted; [`Reason::ReplyUnusable`] if it is no reply
-/// of CAS at all, or the server's own error.
+/// [`Reason::TicketRefused`] if the server refuses the ticket, with its code;
+/// [`Reason::ReplyAmbiguous`] or [`Reason::ReplyForbidden`] if the user cannot be read
+/// unambiguously; [`Reason::ReplyUnusable`] if the text is no reply of CAS, or reports an error of
+/// the server.
 pub(crate) fn read(body: &[u8]) -> Result<Success, Failure> {
     let document = std::str::from_utf8(body).map_err(|_| unusable("the reply is not UTF-8"))?;
     let document = document.trim_start_matches('\u{feff}');
@@ -96,9 +96,9 @@ fn read_success(success: &Element) -> Result<Success, Failure> {
     })
 }
 
-/// Every form that is in use: one element a value within `cas:attributes`
-/// (Apereo, LemonLDAP::NG), and `cas:attribute` with `name` and `value`, within
-/// it or beside it. django-cas-server sends both.
+/// Reads attributes in all forms that are in use: an element for each value within `cas:attributes`
+/// (Apereo, LemonLDAP::NG), and `cas:attribute` with `name` and `value`, within it or beside it.
+/// django-cas-server sends both.
 fn read_attributes(success: &Element) -> Result<Vec<(String, Option<String>)>, Failure> {
     let mut attributes = Vec::new();
     let block = success.at_most_one("attributes")?;
@@ -106,7 +106,7 @@ fn read_attributes(success: &Element) -> Result<Vec<(String, Option<String>)>, F
     for element in inside.chain(success.all("attribute")) {
         let (name, value) = match (element.attribute("name"), element.attribute("value")) {
             (Some(name), Some(value)) if element.is("attribute") => (name, Some(value)),
-            // One that is not CAS's, or not a text, counts, but says nothing.
+            // A value that is in another namespace, or no text, counts without being readable.
             _ => (
                 element.name.as_str(),
                 element.text().ok().filter(|_| element.is_cas),
@@ -125,7 +125,7 @@ fn read_failure(failure: &Element) -> Failure {
     let text = failure.text().unwrap_or("");
     let detail = format!("CAS says {code}: {text}");
     match code {
-        // The server's own trouble says nothing about the ticket.
+        // An error of the server says nothing about the ticket.
         "INTERNAL_ERROR" => unusable(&detail),
         _ => Failure::new(Reason::TicketRefused, detail),
     }

@@ -1,7 +1,7 @@
-//! A reply's XML as a small tree: namespace-aware, no DTD, bounded.
+//! Parses the XML of a reply into a small tree: namespace-aware, without DTD, of limited depth.
 //!
-//! Where XML lets two readers see two different things (a comment in the
-//! middle of a text, a PI, an entity), this one refuses or says so.
+//! Where two XML parsers could see different things (a comment inside a text, a processing
+//! instruction, an entity), this one rejects the reply or marks the element.
 
 #![forbid(unsafe_code)]
 
@@ -17,14 +17,13 @@ use crate::error::{Failure, Reason};
 /// The namespace of all CAS replies (CAS protocol 3.0, appendix A).
 const CAS: &str = "http://www.yale.edu/tp/cas";
 
-/// What XML calls white space (XML 1.0, section 2.3). What else Unicode does is
-/// part of a name.
-const LAYOUT: [char; 4] = [' ', '\t', '\r', '\n'];
+/// White space of XML (XML 1.0, section 2.3). Other white space of Unicode is part of a name.
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// How deep elements may be nested; a CAS reply has four levels.
-const DEEPEST: usize = 16;
+/// The maximum depth of elements. A CAS reply has four levels.
+const MAX_DEPTH: usize = 16;
 
-/// One element.
+/// An element.
 #[derive(Debug, Default)]
 pub(crate) struct Element {
     /// The name without its prefix.
@@ -33,10 +32,10 @@ pub(crate) struct Element {
     pub(crate) is_cas: bool,
     pub(crate) attributes: Vec<(String, String)>,
     text: String,
-    /// Where in the text the server wrote characters in a way that only makes
-    /// sense if they count (references, CDATA): white space there is no layout.
-    meant: Option<Range<usize>>,
-    /// Whether something that is not text stands in or beside the text.
+    /// The range of the text that the server wrote as references or CDATA. White space in it is
+    /// significant.
+    significant: Option<Range<usize>>,
+    /// Whether something other than text is inside or beside the text.
     is_broken: bool,
     pub(crate) children: Vec<Element>,
 }
@@ -46,16 +45,15 @@ impl Element {
         self.is_cas && self.name == name
     }
 
-    /// The children of this name in CAS's namespace.
+    /// The children with this name in CAS's namespace.
     pub(crate) fn all<'e>(&'e self, name: &str) -> impl Iterator<Item = &'e Element> {
         self.children.iter().filter(move |child| child.is(name))
     }
 
-    /// The one child of this name, or none.
+    /// The only child with this name, if there is one.
     ///
     /// # Errors
-    /// [`Reason::ReplyAmbiguous`] if there are several, or one of this name in
-    /// another namespace.
+    /// [`Reason::ReplyAmbiguous`] if there are several, or one with this name in another namespace.
     pub(crate) fn at_most_one(&self, name: &str) -> Result<Option<&Element>, Failure> {
         let mut found = self.children.iter().filter(|child| child.name == name);
         let first = found.next();
@@ -68,12 +66,12 @@ impl Element {
         Ok(first)
     }
 
-    /// The children, all of which must be of this name.
+    /// The children, all of which must have this name.
     ///
     /// # Errors
-    /// [`Reason::ReplyAmbiguous`] if anything else is in the element.
+    /// [`Reason::ReplyAmbiguous`] if the element contains anything else.
     pub(crate) fn nothing_but(&self, name: &str) -> Result<&[Element], Failure> {
-        let pure = self.text.trim_matches(LAYOUT).is_empty()
+        let pure = self.text.trim_matches(WHITE_SPACE).is_empty()
             && self.children.iter().all(|child| child.is(name));
         if self.is_broken || !pure {
             let what = format!("cas:{} has more in it than cas:{name}", self.name);
@@ -82,10 +80,10 @@ impl Element {
         Ok(&self.children)
     }
 
-    /// The text without the white space around it that is layout.
+    /// The text without insignificant white space around it.
     ///
     /// # Errors
-    /// [`Reason::ReplyAmbiguous`] if anything but text is in the element.
+    /// [`Reason::ReplyAmbiguous`] if the element contains anything but text.
     pub(crate) fn text(&self) -> Result<&str, Failure> {
         if self.is_broken || !self.children.is_empty() {
             return Err(ambiguous(format!(
@@ -94,23 +92,23 @@ impl Element {
             )));
         }
         let text = &self.text;
-        let mut begin = text.len() - text.trim_start_matches(LAYOUT).len();
-        let mut end = begin + text[begin..].trim_end_matches(LAYOUT).len();
-        if let Some(meant) = &self.meant {
-            begin = begin.min(meant.start);
-            end = end.max(meant.end);
+        let mut begin = text.len() - text.trim_start_matches(WHITE_SPACE).len();
+        let mut end = begin + text[begin..].trim_end_matches(WHITE_SPACE).len();
+        if let Some(significant) = &self.significant {
+            begin = begin.min(significant.start);
+            end = end.max(significant.end);
         }
         Ok(&text[begin..end])
     }
 
-    /// Adds text that was written as something that counts.
-    fn push_meant(&mut self, text: &str) {
+    /// Adds text in which white space is significant.
+    fn push_significant(&mut self, text: &str) {
         let begin = self
-            .meant
+            .significant
             .take()
-            .map_or(self.text.len(), |meant| meant.start);
+            .map_or(self.text.len(), |significant| significant.start);
         self.text.push_str(text);
-        self.meant = Some(begin..self.text.len());
+        self.significant = Some(begin..self.text.len());
     }
 
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
@@ -119,17 +117,16 @@ impl Element {
     }
 }
 
-/// Parses a document to its root element.
+/// Parses a document, and returns its root element.
 ///
 /// # Errors
-/// [`Reason::ReplyForbidden`] for a DTD, [`Reason::ReplyUnusable`] for what is
-/// not well-formed.
+/// [`Reason::ReplyForbidden`] for a DTD, [`Reason::ReplyUnusable`] for XML that is not well-formed.
 pub(crate) fn parse(document: &str) -> Result<Element, Failure> {
     let mut reader = NsReader::from_str(document);
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.check_comments = true;
-    // The bottom of the stack is the document, of which the root is a child.
+    // The bottom of the stack is the document, whose child is the root.
     let mut open = vec![Element::default()];
     loop {
         let (namespace, event) = reader.read_resolved_event().map_err(malformed)?;
@@ -139,7 +136,7 @@ pub(crate) fn parse(document: &str) -> Result<Element, Failure> {
         };
         match event {
             Event::Start(start) => {
-                if open.len() > DEEPEST {
+                if open.len() > MAX_DEPTH {
                     return Err(malformed("nested too deeply"));
                 }
                 open.push(element(&start, is_cas)?);
@@ -152,17 +149,17 @@ pub(crate) fn parse(document: &str) -> Result<Element, Failure> {
                 outer.children.push(done);
             }
             Event::Text(text) => inner.text.push_str(&text.xml10_content()),
-            Event::CData(text) => inner.push_meant(&text.xml10_content()),
+            Event::CData(text) => inner.push_significant(&text.xml10_content()),
             Event::GeneralRef(reference) => {
                 match reference.resolve_char_ref().map_err(malformed)? {
-                    Some(character) => inner.push_meant(character.encode_utf8(&mut [0; 4])),
-                    None => inner.push_meant(
+                    Some(character) => inner.push_significant(character.encode_utf8(&mut [0; 4])),
+                    None => inner.push_significant(
                         resolve_predefined_entity(&reference)
                             .ok_or_else(|| malformed("an entity that XML does not define"))?,
                     ),
                 }
             }
-            // In the document itself, beside the root, they are in nobody's way.
+            // Outside the root they are harmless.
             Event::Comment(_) | Event::PI(_) | Event::Decl(_) => inner.is_broken = true,
             Event::DocType(_) => {
                 return Err(Failure::new(
@@ -177,7 +174,7 @@ pub(crate) fn parse(document: &str) -> Result<Element, Failure> {
     let (Some(document), true) = (open.pop(), open.is_empty()) else {
         return Err(malformed("it ends in the middle"));
     };
-    if !document.text.trim_matches(LAYOUT).is_empty() {
+    if !document.text.trim_matches(WHITE_SPACE).is_empty() {
         return Err(malformed("text outside of the root element"));
     }
     let mut roots = document.children.into_iter();

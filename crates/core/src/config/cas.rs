@@ -13,37 +13,36 @@ use crate::policy::attribute_rules::Rules;
 use crate::policy::cas_proxies::ProxyPolicy;
 use crate::policy::cas_service::ServiceName;
 
-/// Everything that decides on a ticket.
+/// The configuration for tickets.
 #[derive(Clone, Debug)]
 pub struct CasConfig {
     /// `caspt_url`: base URLs of the CAS server, in order of preference.
     pub urls: Vec<Url>,
     /// `caspt_service`: the service that a ticket must be issued for.
     pub service: ServiceName,
-    /// `caspt_proxies` and `caspt_allow_direct`: who may present a user.
+    /// `caspt_proxies` and `caspt_allow_direct`: which proxies may present a user.
     pub proxies: ProxyPolicy,
-    /// `caspt_ca_file`: the CAs trusted, if not the system's.
+    /// `caspt_ca_file`: the trusted CAs, if not the system's.
     pub ca_file: Option<PathBuf>,
-    /// `caspt_timeout`: bound on a validation, from the client's message on.
+    /// `caspt_timeout`: the maximum duration of a validation, from the client's message on.
     pub timeout: Duration,
-    /// `caspt_user_attribute`: the attribute that names the mail user, if not
-    /// `cas:user` does.
+    /// `caspt_user_attribute`: the attribute with the user name, if not `cas:user`.
     pub user_attribute: Option<String>,
     /// `caspt_require`: conditions on the attributes.
     pub require: Rules,
     /// `caspt_list_attributes`: the attributes whose values `[a, b]` are lists.
     pub list_attributes: Vec<String>,
-    /// `caspt_budget`: how many tickets of one name CAS may refuse in a minute until new ones
-    /// are not put to it.
+    /// The rate limit (`caspt_rate_limit`): how many tickets of one name CAS may refuse in a
+    /// minute.
     pub budget: u64,
-    /// `caspt_session_ttl`: how long a ticket stays good here.
+    /// `caspt_session_ttl`: the TTL of a ticket's session.
     pub session_ttl: Duration,
-    /// `caspt_session_idle`: how long it stays good without being used.
+    /// `caspt_session_idle`: the idle time-out of a ticket's session.
     pub session_idle: Duration,
 }
 
 impl CasConfig {
-    /// Reads the options, or `None` if they name no server.
+    /// Reads the options, or returns `None` if no server is configured.
     pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
         const MONTH: usize = 31 * 24 * 3600;
         reader.text("caspt_url")?;
@@ -62,16 +61,15 @@ impl CasConfig {
         })
     }
 
-    /// Everything but the ticket and the service that the answer "this ticket
-    /// is good" depends on, as one text. A session is good under the policy
-    /// that it was opened under and no other.
+    /// A text of everything but the ticket and the service that a validation depends on. A session
+    /// is valid only under the policy that it was opened with.
     pub fn policy(&self) -> String {
         let urls: Vec<&str> = self.urls.iter().map(Url::as_str).collect();
         let mut policy = format!(
             "{urls:?} {:?} {:?} {:?}",
             self.proxies, self.user_attribute, self.require
         );
-        // Sessions that were opened while rules were met by the words of a value end.
+        // This ends sessions from versions whose rules compared single words of a value.
         if !self.require.conditions().is_empty() {
             policy += &format!(" whole values, lists {:?}", self.list_attributes);
         }
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn clear_text_is_for_loopback_alone() {
+    fn http_is_accepted_for_loopback_only() {
         for url in [
             "http://localhost:8080/cas",
             "http://127.0.0.9/",
@@ -153,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn several_servers_keep_their_order() {
+    fn servers_keep_their_order() {
         let cas = cas("caspt_url", "https://a.univ.fr/cas/ https://b.univ.fr");
         let urls: Vec<&str> = cas.urls.iter().map(Url::as_str).collect();
         assert_eq!(urls, ["https://a.univ.fr/cas", "https://b.univ.fr/"]);
     }
 
     #[test]
-    fn the_defaults_are_the_documented_ones() {
+    fn defaults_are_the_documented_ones() {
         let cas = cas("caspt_allow_direct", "no");
         assert_eq!(cas.timeout, Duration::from_secs(5));
         assert_eq!(cas.session_ttl, Duration::from_secs(28_800));
@@ -172,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_policy_is_another_policy() {
+    fn each_option_changes_the_policy() {
         let policy = |option, value| cas(option, value).policy();
         let usual = policy("caspt_timeout", "5");
         assert_eq!(usual, policy("caspt_timeout", "6"));

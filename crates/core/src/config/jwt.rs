@@ -1,4 +1,4 @@
-//! The options of bearer tokens, `jwt_…`: one issuer, or several by name.
+//! The options of access tokens, `jwt_…`: one issuer, or several with names.
 
 #![forbid(unsafe_code)]
 
@@ -16,59 +16,58 @@ use crate::platform::log::listed;
 use crate::policy::attribute_rules::Rules;
 use crate::policy::jws_algorithm::{Algorithm, Family};
 
-/// How many issuers there may be: each token is held against their names.
-const MOST_ISSUERS: usize = 32;
+/// The maximum number of issuers. Each token is compared with all of them.
+const MAX_ISSUERS: usize = 32;
 
-/// Everything that decides on a token.
+/// The configuration for tokens.
 #[derive(Clone, Debug)]
 pub struct JwtConfig {
-    /// At least one.
+    /// The issuers, at least one.
     pub issuers: Vec<IssuerConfig>,
 }
 
-/// What decides on the tokens of one issuer.
+/// The configuration of one issuer.
 #[derive(Clone, Debug)]
 pub struct IssuerConfig {
-    /// What the issuer is called in the options, if there are several.
+    /// The issuer's name in the options, if there are several issuers.
     pub name: Option<String>,
-    /// `jwt_issuer`: the `iss` that it writes.
+    /// `jwt_issuer`: the issuer's `iss`.
     pub issuer: Expected,
-    /// `jwt_keys`: where its keys are.
+    /// `jwt_keys`: where the issuer's keys are.
     pub keys: KeysAt,
-    /// `jwt_audience`: the `aud` values of which a token must have one.
+    /// `jwt_audience`: the allowed `aud` values.
     pub audience: Expected,
-    /// `jwt_algorithms`: the algorithms taken, if not all that its keys allow.
+    /// `jwt_algorithms`: the allowed algorithms; `None` for all that the keys allow.
     pub algorithms: Option<Vec<Algorithm>>,
-    /// `jwt_types`: the `typ` values taken, in lower case.
+    /// `jwt_types`: the allowed `typ` values, in lower case.
     pub types: Vec<String>,
-    /// `jwt_user_claim`: the claim that names the mail user.
+    /// `jwt_user_claim`: the claim with the user name.
     pub user_claim: String,
     /// `jwt_require`: conditions on the claims.
     pub require: Rules,
-    /// `jwt_allow_clients`: whether a client may speak for itself.
+    /// `jwt_allow_clients`: whether tokens of clients are accepted.
     pub allow_clients: bool,
-    /// `jwt_max_age`: how old a token may be, if that is bounded.
+    /// `jwt_max_age`: the maximum age of a token, if it is limited.
     pub max_age: Option<Duration>,
-    /// `jwt_leeway`: how much clocks may differ.
+    /// `jwt_leeway`: the maximum difference of clocks.
     pub leeway: Duration,
-    /// `jwt_ca_file`: the CAs trusted for its keys, if not the system's.
+    /// `jwt_ca_file`: the CAs that are trusted for the keys, if not the system's.
     pub ca_file: Option<PathBuf>,
-    /// `jwt_timeout`: bound on a validation, from the client's message on.
+    /// `jwt_timeout`: the maximum duration of a validation, from the client's message on.
     pub timeout: Duration,
-    /// `jwt_keys_refresh`: how long keys and tokens are believed without
-    /// looking at the keys again.
+    /// `jwt_keys_refresh`: how long keys and validated tokens are valid before the keys are read
+    /// again.
     pub keys_refresh: Duration,
-    /// `jwt_keys_keep`: how long the last copy of the keys serves while the
-    /// issuer does not answer.
+    /// `jwt_keys_keep`: how long the last keys are used while the issuer does not answer.
     pub keys_keep: Duration,
 }
 
-/// What a claim must say.
+/// The value that a claim must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// `*`: anything, or nothing.
+    /// `*`: any value, or none.
     Any,
-    /// One of these, byte for byte.
+    /// One of these values, compared byte by byte.
     OneOf(Vec<String>),
 }
 
@@ -81,25 +80,24 @@ impl fmt::Display for Expected {
     }
 }
 
-/// Where an issuer's keys are.
+/// The location of an issuer's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeysAt {
     /// A PEM file, a directory of PEM files, or a file with a JWK set.
     Path(PathBuf),
-    /// A JWK set (RFC 7517, section 5).
+    /// The URL of a JWK set (RFC 7517, section 5).
     Url(Url),
-    /// What the issuer's own description names as its JWK set (OpenID Connect
-    /// Discovery 1.0, section 4).
+    /// The JWK set that the issuer's metadata name (OpenID Connect Discovery 1.0, section 4).
     Discovery {
-        /// The description.
+        /// The URL of the metadata.
         document: Url,
-        /// The issuer that it must be of.
+        /// The issuer that the metadata must name.
         issuer: String,
     },
 }
 
 impl JwtConfig {
-    /// Reads the options, or `None` if they name no keys and no issuers.
+    /// Reads the options, or returns `None` if neither keys nor issuers are configured.
     pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
         let names = reader.words("jwt_issuers");
         if names.is_empty() {
@@ -111,7 +109,7 @@ impl JwtConfig {
         let issuers = names
             .iter()
             .filter(|name| is_issuer_name(name))
-            .take(MOST_ISSUERS)
+            .take(MAX_ISSUERS)
             .map(|name| {
                 reader.of_issuer(Some(name), |reader| IssuerConfig::read(reader, Some(name)))
             })
@@ -121,7 +119,7 @@ impl JwtConfig {
         Some(config)
     }
 
-    /// Two issuers of one name could not be told apart.
+    /// Two issuers with the same `iss` could not be distinguished.
     fn check_issuers(&self, reader: &mut Reader) {
         let mut seen = HashSet::new();
         for issuer in &self.issuers {
@@ -141,13 +139,13 @@ impl JwtConfig {
         }
     }
 
-    /// Everything that the answer "this token is good" depends on, as one text.
+    /// A text of everything that the validation of a token depends on.
     pub(crate) fn policy(&self) -> String {
         format!("{:?}", self.issuers)
     }
 }
 
-/// Whether options can have the name of this issuer in theirs.
+/// Whether this name of an issuer can be a part of option names.
 pub(crate) fn is_issuer_name(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     !name.is_empty() && name.len() <= 32 && name.bytes().all(is_letter)
@@ -163,8 +161,8 @@ fn check_names(reader: &mut Reader, names: &[String]) {
             reader.fault("jwt_issuers", format!("\"{name}\" is there twice"));
         }
     }
-    if names.len() > MOST_ISSUERS {
-        let problem = format!("has more than {MOST_ISSUERS} names");
+    if names.len() > MAX_ISSUERS {
+        let problem = format!("has more than {MAX_ISSUERS} names");
         reader.fault("jwt_issuers", problem);
     }
     for option in option_table::of_issuer() {
@@ -177,7 +175,7 @@ fn check_names(reader: &mut Reader, names: &[String]) {
 }
 
 impl IssuerConfig {
-    /// The name of the issuer's option `jwt_` and `rest`.
+    /// The name of the issuer's option `jwt_` plus `rest`.
     pub fn option(&self, rest: &str) -> String {
         match &self.name {
             Some(name) => format!("jwt_{name}_{rest}"),
@@ -287,8 +285,8 @@ fn read_keys(reader: &mut Reader, issuer: &Expected) -> KeysAt {
     }
 }
 
-/// Where an issuer describes itself: behind its own name, less the slash at its
-/// end (OpenID Connect Discovery 1.0, section 4.1).
+/// The location of the issuer's metadata: below its own identifier, without the slash at the end
+/// (OpenID Connect Discovery 1.0, section 4.1).
 fn discovery(issuer: &Expected) -> Result<KeysAt, String> {
     let Expected::OneOf(values) = issuer else {
         return Err("is discovery, which needs an https URL as jwt_issuer".to_owned());
@@ -317,7 +315,7 @@ fn read_algorithms(reader: &mut Reader) -> Option<Vec<Algorithm>> {
     (!words.is_empty()).then_some(algorithms)
 }
 
-/// A secret that is published is none, and is not taken.
+/// A published secret is not secret and is not accepted.
 fn check_algorithms(reader: &mut Reader, keys: &KeysAt, algorithms: &[Algorithm]) {
     let is_published = !matches!(keys, KeysAt::Path(_));
     let mut families = algorithms.iter().map(|algorithm| algorithm.family());
@@ -335,8 +333,8 @@ fn read_types(reader: &mut Reader) -> Vec<String> {
     words.iter().map(|word| media_type(word)).collect()
 }
 
-/// A `typ` as it is compared: without regard to case, and to `application/`,
-/// which may be left out (RFC 7515, section 4.1.9).
+/// Normalizes a `typ`: case is ignored, and the prefix `application/` is optional (RFC 7515,
+/// section 4.1.9).
 pub(crate) fn media_type(text: &str) -> String {
     let text = text.to_ascii_lowercase();
     match text.strip_prefix("application/") {

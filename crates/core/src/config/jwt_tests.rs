@@ -1,4 +1,4 @@
-//! Tests of `jwt`: options of one issuer, and of several.
+//! Tests of the options of one issuer and of several.
 
 use super::*;
 use crate::config::Config;
@@ -25,7 +25,7 @@ fn jwt(changes: &[(&'static str, &'static str)]) -> JwtConfig {
 }
 
 #[test]
-fn three_options_are_enough() {
+fn three_options_are_sufficient() {
     let jwt = jwt(&[]);
     let issuer = &jwt.issuers[0];
     let KeysAt::Discovery {
@@ -48,7 +48,7 @@ fn three_options_are_enough() {
 }
 
 #[test]
-fn what_must_be_said_aloud_is_no_default() {
+fn required_options_have_no_default() {
     assert_eq!(
         faults(&[("jwt_keys", "/keys")]),
         ["jwt_issuer", "jwt_audience"]
@@ -59,7 +59,7 @@ fn what_must_be_said_aloud_is_no_default() {
 }
 
 #[test]
-fn every_fault_names_its_option() {
+fn faults_name_their_option() {
     for (option, value) in [
         ("jwt_keys", "keys"),
         ("jwt_keys", "http://sso.univ.fr/jwks"),
@@ -81,14 +81,14 @@ fn every_fault_names_its_option() {
         let faults = faults(&with(&[(option, value)]));
         assert!(faults.contains(&option.to_owned()), "{option}: {value}");
     }
-    // Discovery starts from the issuer's name.
+    // Discovery needs an issuer that is an https URL.
     for issuer in ["*", "univ", "http://sso.univ.fr", "https://sso.univ.fr/?a"] {
         assert_eq!(faults(&with(&[("jwt_issuer", issuer)])), ["jwt_keys"]);
     }
 }
 
 #[test]
-fn several_issuers_have_options_of_their_own_and_no_others() {
+fn issuers_have_only_options_of_their_own() {
     let two = vec![
         ("jwt_issuers", "univ portal"),
         ("jwt_univ_issuer", "https://sso.univ.fr"),
@@ -124,7 +124,7 @@ fn several_issuers_have_options_of_their_own_and_no_others() {
 }
 
 #[test]
-fn a_changed_policy_is_another_policy() {
+fn each_option_changes_the_policy() {
     let usual = jwt(&[]).policy();
     for change in [
         ("jwt_issuer", "https://sso.univ.fr/realms/other"),
@@ -143,7 +143,7 @@ fn a_changed_policy_is_another_policy() {
 }
 
 #[test]
-fn media_types_are_compared_as_they_are_meant() {
+fn media_types_are_normalized() {
     assert_eq!(media_type("AT+JWT"), "at+jwt");
     assert_eq!(media_type("application/at+jwt"), "at+jwt");
     assert_eq!(media_type("application/a/b"), "application/a/b");

@@ -1,7 +1,7 @@
-//! Options to a checked configuration, or every fault at once.
+//! Parses the options into a validated configuration, or into a list of all faults.
 //!
-//! A configuration that is wrong in one place is refused as a whole: half a
-//! policy would let in whom the other half was to keep out.
+//! A configuration with a fault is rejected as a whole: half a policy could accept what the other
+//! half would refuse.
 
 #![forbid(unsafe_code)]
 
@@ -26,20 +26,20 @@ use crate::policy::user_mapping::{Mapping, UserPolicy};
 use parser::Reader;
 pub use parser::is_on;
 
-/// Where options come from: the host's `getopt`, or a file.
+/// A source of options: the host's `getopt`, or a file.
 pub trait Options {
-    /// The value of the option called `name` (without `sasl_`), if it is set.
+    /// The value of the option `name` (without `sasl_`), if it is set.
     fn get(&self, name: &str) -> Option<String>;
 }
 
-/// The names of all options (without `sasl_`), those of an issuer as they are called
-/// if there is only one.
+/// The names of all options (without `sasl_`). Options of an issuer have the form that they have if
+/// there is only one issuer.
 pub fn names() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().map(|option| option.name)
 }
 
-/// Whether somebody reads an option of this name (without `sasl_`): also those of
-/// the issuers that `jwt_issuers` names.
+/// Whether `name` (without `sasl_`) is an option, including the options of the issuers in
+/// `jwt_issuers`.
 pub fn is_option(options: &dyn Options, name: &str) -> bool {
     let is_of = |issuer: &str| {
         let rest = name
@@ -52,10 +52,10 @@ pub fn is_option(options: &dyn Options, name: &str) -> bool {
     OPTIONS.iter().any(|option| option.name == name) || issuers.split_whitespace().any(is_of)
 }
 
-/// What is wrong with one option, and what to do about it.
+/// The problem of one option, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The option's name, without `sasl_`.
+    /// The name of the option, without `sasl_`.
     pub option: Cow<'static, str>,
     /// A sentence without a full stop that names the remedy.
     pub problem: String,
@@ -67,44 +67,44 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// A configuration without fault.
+/// A configuration without faults.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// CAS, unless `caspt_url` is not set.
+    /// CAS, if `caspt_url` is set.
     pub cas: Option<CasConfig>,
-    /// Bearer tokens, unless neither `jwt_keys` nor `jwt_issuers` is set.
+    /// Access tokens, if `jwt_keys` or `jwt_issuers` is set.
     pub jwt: Option<JwtConfig>,
-    /// Where sessions are kept.
+    /// The session cache.
     pub sessions: SessionsConfig,
-    /// Which mail users principals become.
+    /// The mapping of principals to mail users.
     pub users: UserPolicy,
-    /// `sso_plain`: whether PLAIN is offered in the process.
+    /// `sso_plain`: whether the plugin offers PLAIN.
     pub plain: bool,
-    /// `sso_fallback_socket`: who checks ordinary passwords for the daemon.
+    /// `sso_fallback_socket`: the saslauthd that checks ordinary passwords for the daemon.
     pub fallback: Option<PathBuf>,
-    /// `sso_fallback_user`: the user besides root who may listen at that socket.
+    /// `sso_fallback_user`: the user besides root who may own that socket.
     pub fallback_user: String,
 }
 
-/// Where sessions are kept, and how many.
+/// The location and size of the session cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionsConfig {
     /// `sso_state_dir`: the directory that all processes of the host share.
     pub state_dir: PathBuf,
-    /// `sso_sessions`: how many sessions are kept; the least recently used go
-    /// first.
+    /// `sso_sessions`: the maximum number of sessions. Beyond it, the least recently used ones are
+    /// evicted.
     pub capacity: usize,
 }
 
 impl Config {
     /// Reads and checks all options.
     ///
-    /// With no mechanism configured nothing else is looked at: every program
-    /// on the host that links libsasl2 comes here, most of them with no
-    /// configuration at all, and must not hear of it.
+    /// If no mechanism is configured, no other option is checked: every program on the host that
+    /// links libsasl2 loads the plugin, most of them without any configuration, and must not see
+    /// errors.
     ///
     /// # Errors
-    /// Every fault found.
+    /// All faults.
     pub fn read(options: &dyn Options) -> Result<Self, Vec<ConfigError>> {
         let (config, faults) = Self::examine(options);
         if faults.is_empty() {
@@ -114,8 +114,8 @@ impl Config {
         }
     }
 
-    /// The same, with what is right even if something is wrong: for who tells what
-    /// else is, and for nobody else. Half a policy lets nobody in.
+    /// Reads all options, and returns the configuration even if it has faults. Only a command that
+    /// reports on the configuration may use it.
     pub fn examine(options: &dyn Options) -> (Self, Vec<ConfigError>) {
         let mut reader = Reader::new(options);
         let cas = CasConfig::read(&mut reader);
@@ -147,7 +147,7 @@ impl Config {
     }
 }
 
-/// Who listens at `sso_fallback_socket` unless it is said.
+/// The default of `sso_fallback_user`.
 const FALLBACK_USER: &str = "root";
 
 impl Default for SessionsConfig {
@@ -240,21 +240,21 @@ mod tests {
     ];
 
     #[test]
-    fn nothing_configured_is_nothing_offered_and_no_fault() {
+    fn no_options_configure_nothing_and_are_no_fault() {
         let given = vec![("sso_sessions", "many"), ("jwt_issuer", "x y")];
         let config = Config::read(&ConfigArgs(given)).unwrap();
         assert!(config.cas.is_none() && config.jwt.is_none());
     }
 
     #[test]
-    fn two_options_are_enough_for_cas() {
+    fn two_options_are_sufficient_for_cas() {
         let config = Config::read(&ConfigArgs(CAS.to_vec())).unwrap();
         assert!(config.cas.is_some());
         assert_eq!(config.sessions, SessionsConfig::default());
     }
 
     #[test]
-    fn every_fault_is_named_at_once() {
+    fn all_faults_are_reported_at_once() {
         assert_eq!(
             faults(&[
                 ("caspt_url", "http://cas.univ.fr/"),
@@ -287,7 +287,7 @@ mod tests {
         );
     }
 
-    /// A row of the reference, as the table of the options has it.
+    /// The row of the reference for an option of the table.
     fn row(option: &OptionSpec) -> String {
         let default = match option.default {
             DefaultValue::Is(value) if value.parse::<u32>().is_err() => format!("`{value}`"),
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_says_of_every_option_what_the_table_says() {
+    fn reference_and_option_table_agree() {
         let reference = include_str!("../../../../docs/options.md");
         let rows = || reference.lines().filter(|line| line.starts_with("| `"));
         for (found, option) in rows().zip(OPTIONS) {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_in_an_example() {
+    fn each_option_is_in_an_example() {
         let examples = [
             include_str!("../../../../cyrus-conf-examples/cas.conf"),
             include_str!("../../../../cyrus-conf-examples/application-key.conf"),

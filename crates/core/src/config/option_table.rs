@@ -1,35 +1,35 @@
-//! The table of options: what there is, what it is without being set, what it is
-//! for. The code reads by it, the manual page and the reference are held to it.
+//! The table of all options: their names, defaults and meanings. The parser reads options by it,
+//! and the manual page and the reference are compared with it.
 
 #![forbid(unsafe_code)]
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionSpec {
-    /// Without `sasl_`. Of an issuer's option, as it is called if there is only one.
+    /// The name without `sasl_`. For an issuer's option, the name that it has if there is only one
+    /// issuer.
     pub name: &'static str,
-    /// What holds if it is not set.
+    /// The value if the option is not set.
     pub default: DefaultValue,
-    /// What it is for, in a phrase; what is written so in the file stands in
-    /// backquotes.
+    /// The meaning, as a phrase. Text that is written literally in the file is in backquotes.
     pub meaning: &'static str,
-    /// Whether each issuer has its own: issuer `x` of several has `jwt_x_keys` for
+    /// Whether each issuer has this option: with several issuers, issuer `x` has `jwt_x_keys` for
     /// `jwt_keys`.
     pub of_issuer: bool,
 }
 
-/// What holds if an option is not set.
+/// The value of an option that is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultValue {
-    /// What holds if it is set to this.
+    /// A value that could also be set.
     Is(&'static str),
-    /// What cannot be set, in words.
+    /// A behaviour that no value expresses, in words.
     Means(&'static str),
 }
 
 use DefaultValue::{Is, Means};
 
-/// All options, in the order in which they are told.
+/// All options, in the order of the reference.
 pub const OPTIONS: &[OptionSpec] = &[
     of_all(
         "caspt_url",
@@ -248,14 +248,13 @@ const fn of_each(name: &'static str, default: DefaultValue, meaning: &'static st
     }
 }
 
-/// Those that each issuer has.
+/// The options that each issuer has.
 pub(crate) fn of_issuer() -> impl Iterator<Item = &'static OptionSpec> {
     OPTIONS.iter().filter(|option| option.of_issuer)
 }
 
 impl OptionSpec {
-    /// What follows `jwt_`, or an issuer's name behind that, if each issuer has its
-    /// own.
+    /// The part of the name after `jwt_` or the issuer's name, if each issuer has the option.
     pub fn rest(&self) -> Option<&'static str> {
         self.name.strip_prefix("jwt_").filter(|_| self.of_issuer)
     }

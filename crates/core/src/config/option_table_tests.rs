@@ -1,4 +1,4 @@
-//! Tests of `options`: the table says what the code does.
+//! Tests that the table agrees with the code.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -14,13 +14,13 @@ const BOTH: [(&str, &str); 5] = [
     ("jwt_audience", "mail"),
 ];
 
-/// Options, and which of them were asked for.
-struct Asked {
+/// Options that record which of them were read.
+struct RecordingOptions {
     given: Vec<(String, String)>,
     names: RefCell<BTreeSet<String>>,
 }
 
-impl Options for Asked {
+impl Options for RecordingOptions {
     fn get(&self, name: &str) -> Option<String> {
         self.names.borrow_mut().insert(name.to_owned());
         let found = self.given.iter().find(|(key, _)| key == name);
@@ -28,9 +28,9 @@ impl Options for Asked {
     }
 }
 
-fn both_and(more: &[(&str, &str)]) -> Asked {
+fn both_and(more: &[(&str, &str)]) -> RecordingOptions {
     let given = BOTH.iter().chain(more);
-    Asked {
+    RecordingOptions {
         given: given
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
@@ -43,7 +43,7 @@ fn read(more: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn what_is_read_is_in_the_table_and_nothing_else_is() {
+fn table_has_exactly_the_options_that_are_read() {
     let asked = both_and(&[]);
     Config::read(&asked).unwrap();
     let table: BTreeSet<String> = OPTIONS.iter().map(|o| o.name.to_owned()).collect();
@@ -52,12 +52,12 @@ fn what_is_read_is_in_the_table_and_nothing_else_is() {
 }
 
 #[test]
-fn each_issuer_has_the_options_that_the_table_gives_it() {
+fn issuers_have_the_options_of_the_table() {
     let given = BOTH[2..].iter().map(|(name, value)| {
         let name = name.replace("jwt_", "jwt_univ_");
         (name, (*value).to_owned())
     });
-    let asked = Asked {
+    let asked = RecordingOptions {
         given: given
             .chain([("jwt_issuers".to_owned(), "univ".to_owned())])
             .collect(),
@@ -79,7 +79,7 @@ fn each_issuer_has_the_options_that_the_table_gives_it() {
 }
 
 #[test]
-fn a_default_said_aloud_changes_nothing() {
+fn explicit_default_changes_nothing() {
     let silent = read(&[]);
     for option in OPTIONS {
         if let Is(value) = option.default {
@@ -88,9 +88,9 @@ fn a_default_said_aloud_changes_nothing() {
     }
 }
 
-/// Without it the test above could not fail.
+/// Without this test the one above could not fail.
 #[test]
-fn every_option_that_has_a_default_counts() {
+fn options_with_a_default_have_an_effect() {
     let silent = read(&[]);
     for option in OPTIONS {
         let other = match option.default {
@@ -105,9 +105,9 @@ fn every_option_that_has_a_default_counts() {
     }
 }
 
-/// A number beyond its limits takes all mechanisms away: they must be told.
+/// A number outside its limits disables all mechanisms, so the limits must be documented.
 #[test]
-fn the_limits_of_each_number_are_told() {
+fn limits_of_numbers_are_documented() {
     let numbers = OPTIONS.iter().filter(|option| {
         let Is(default) = option.default else {
             return false;
@@ -131,16 +131,16 @@ fn the_limits_of_each_number_are_told() {
 }
 
 #[test]
-fn names_are_spelt_as_every_host_can_spell_them() {
+fn names_have_only_characters_that_all_hosts_allow() {
     for OptionSpec { name, .. } in OPTIONS {
         let may_be = |b: u8| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit();
         assert!(name.bytes().all(may_be), "{name}");
     }
 }
 
-/// The manual page and the reference take them apart at the backquotes.
+/// The manual page and the reference split meanings at the backquotes.
 #[test]
-fn meanings_can_be_told_in_any_markup() {
+fn meanings_have_paired_backquotes() {
     for OptionSpec {
         name,
         default,

@@ -1,8 +1,8 @@
-//! Options by type. What does not parse becomes a fault, never a default.
+//! Parses options by type. A value that does not parse is a fault, and never replaced by the
+//! default.
 //!
-//! The options of one issuer among several have its name in theirs: a reader
-//! [for the issuer](Reader::of_issuer) `univ` reads `jwt_univ_keys` where it is
-//! asked for `jwt_keys`.
+//! With several issuers, the options of one contain its name: a reader [for the
+//! issuer](Reader::of_issuer) `univ` reads `jwt_univ_keys` when it is asked for `jwt_keys`.
 
 #![forbid(unsafe_code)]
 
@@ -29,13 +29,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What was found to be wrong.
+    /// The faults so far.
     pub(crate) fn faults(self) -> Vec<ConfigError> {
         self.faults
     }
 
-    /// What `read` reads of the options of one issuer among several, or of the
-    /// only one.
+    /// Calls `read` for the options of one issuer among several, or of the only one.
     pub(crate) fn of_issuer<T>(
         &mut self,
         issuer: Option<&str>,
@@ -47,7 +46,7 @@ impl<'a> Reader<'a> {
         read
     }
 
-    /// The name by which an option is asked for and faults of it are told.
+    /// The full name of an option, for reading it and for its faults.
     fn full_name(&self, name: &'static str) -> Cow<'static, str> {
         match (&self.issuer, name.strip_prefix("jwt_")) {
             (Some(issuer), Some(rest)) => Cow::Owned(format!("jwt_{issuer}_{rest}")),
@@ -62,7 +61,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// The value without white space around it; an empty one is not set.
+    /// The value without surrounding white space. An empty value counts as not set.
     pub(crate) fn text(&self, name: &'static str) -> Option<String> {
         let value = self.options.get(&self.full_name(name))?;
         let value = value.trim();
@@ -82,7 +81,7 @@ impl<'a> Reader<'a> {
         Some(path)
     }
 
-    /// As Cyrus reads its own switches.
+    /// Reads a switch, with the words that Cyrus accepts.
     pub(crate) fn switch(&mut self, name: &'static str) -> bool {
         let Some(text) = self.text(name) else {
             return false;
@@ -94,7 +93,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The value that `choices` has for the option's word; the default if it is not set.
+    /// Reads one of `choices`; the default if the option is not set.
     pub(crate) fn choice<T: Copy + Default>(
         &mut self,
         name: &'static str,
@@ -155,7 +154,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a switch says, in the words of Cyrus (imapd.conf(5)); `None` if it is none.
+/// The value of a switch in the words of Cyrus (imapd.conf(5)); `None` for any other text.
 pub fn is_on(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "no" | "n" | "off" | "false" | "f" | "0" => Some(false),

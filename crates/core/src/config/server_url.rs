@@ -1,4 +1,4 @@
-//! Addresses of SSO servers.
+//! URLs of SSO servers.
 
 #![forbid(unsafe_code)]
 
@@ -6,10 +6,10 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// An address that may be asked: over TLS, or on this host.
+/// Parses the URL of a server: it must use https, or http on this host.
 ///
 /// # Errors
-/// What is wrong with it, to follow the address itself.
+/// The problem, in words that follow the URL.
 pub(crate) fn server_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     match url.scheme() {
@@ -24,7 +24,7 @@ pub(crate) fn server_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// An address that paths can be put behind, without a slash at its end.
+/// Parses a URL to which paths are appended, and removes the slash at its end.
 ///
 /// # Errors
 /// As [`server_url`].

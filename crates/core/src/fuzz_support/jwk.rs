@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::fuzz_support::input::parts;
 use crate::fuzz_support::policy::{Deaf, InMemory, STILL};
-use crate::jwt::keys::file_source::Files;
+use crate::jwt::keys::file_source::FileKeySource;
 use crate::jwt::keys::inspect;
 use crate::jwt::keys::inspect::KeyReport;
 use crate::jwt::keys::jwk_set;
@@ -137,8 +137,8 @@ pub(crate) fn key_files(data: &[u8]) {
 
 /// How many keys there are for `check`, and for a login.
 fn agree(path: &Path) -> usize {
-    let examined = Files::new(path.to_owned()).examine();
-    let found = Files::new(path.to_owned()).current(STILL.now(), &Deaf);
+    let examined = FileKeySource::new(path.to_owned()).examine();
+    let found = FileKeySource::new(path.to_owned()).current(STILL.now(), &Deaf);
     let count = found.as_ref().map_or(0, |set| set.keys.len());
     assert_eq!(found.is_ok(), !examined.keys.is_empty());
     assert_eq!(examined.keys.len(), count);

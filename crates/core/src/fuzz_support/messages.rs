@@ -6,7 +6,7 @@ use super::input::line;
 use crate::credential::{Credential, CredentialKind, Ticket, Token};
 use crate::error;
 use crate::protocol::plain::Plain;
-use crate::protocol::saslauthd::{LONGEST_REQUEST, Request, is_whole};
+use crate::protocol::saslauthd::{MAX_REQUEST_BYTES, Request, is_complete};
 use crate::protocol::{Hint, Message, caspt, oauthbearer, xoauth2};
 
 /// CASPT, which is PLAIN with a ticket: what the one takes, the other takes for the
@@ -131,11 +131,11 @@ pub(crate) fn saslauthd(data: &[u8]) {
     check_answer(answer);
     let whole = Request::parse(data);
     let mut seen = None;
-    for end in 0..=data.len().min(LONGEST_REQUEST + 2) {
+    for end in 0..=data.len().min(MAX_REQUEST_BYTES + 2) {
         match (Request::parse(&data[..end]), seen) {
             (Ok(None), None) => {}
             (Ok(Some(request)), None) => {
-                assert!(request.bytes.len() <= LONGEST_REQUEST);
+                assert!(request.bytes.len() <= MAX_REQUEST_BYTES);
                 assert_eq!(request.bytes, &data[..end]);
                 seen = Some(end);
             }
@@ -182,12 +182,12 @@ pub(crate) fn saslauthd(data: &[u8]) {
 
 /// What another saslauthd answers is whole at its end and nowhere else.
 fn check_answer(answer: &[u8]) {
-    if is_whole(answer) == Ok(true) {
+    if is_complete(answer) == Ok(true) {
         assert!(answer[2..].starts_with(b"OK") || answer[2..].starts_with(b"NO"));
         for end in 0..answer.len() {
-            assert_eq!(is_whole(&answer[..end]), Ok(false));
+            assert_eq!(is_complete(&answer[..end]), Ok(false));
         }
-        assert!(is_whole(&[answer, b"x"].concat()).is_err());
+        assert!(is_complete(&[answer, b"x"].concat()).is_err());
     }
 }
 

@@ -1,5 +1,4 @@
-//! The claims of a token whose signature is verified, by name and by type (RFC
-//! 7519, section 4).
+//! The claims of a token whose signature is verified, by name and type (RFC 7519, section 4).
 
 #![forbid(unsafe_code)]
 
@@ -18,23 +17,23 @@ impl<'t> Claims<'t> {
         Self(claims)
     }
 
-    /// Whether the token has a claim of this name, whatever it says.
+    /// Whether the token has a claim of this name, with any value.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.get(name).is_some()
     }
 
-    /// The claim of this name, whatever it says.
+    /// The claim of this name, with any value.
     pub(crate) fn member(&self, name: &str) -> Option<&Json<'t>> {
         self.0.get(name)
     }
 
-    /// The claim at `path`: a dot descends into an object, or is part of a name.
-    /// If both lead to a claim, there is none: which is meant, nobody can tell.
+    /// The claim at `path`, in which a dot separates the names of nested objects or is part of a
+    /// name. If both readings lead to a claim, the path is ambiguous and there is no claim.
     pub(crate) fn at(&self, path: &str) -> Option<&Json<'t>> {
         self.place(path).map(|(_, _, value)| value)
     }
 
-    /// The same with the object that the claim is a member of, and its name there.
+    /// The same, with the object that contains the claim and the claim's name in it.
     pub(crate) fn place<'c, 'p>(
         &'c self,
         path: &'p str,
@@ -49,13 +48,13 @@ impl<'t> Claims<'t> {
         Some((object, name, object.get(name)?))
     }
 
-    /// A claim that is a text.
+    /// The claim at `path`, if it is a text.
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
         self.at(path)?.as_text()
     }
 
-    /// What a claim says, as a set of texts: a text, a number, a switch, or an
-    /// array of them.
+    /// The values of the claim at `path`, as texts: of a text, a number, a boolean, or an array of
+    /// them.
     pub(crate) fn values(&self, path: &str) -> Vec<Cow<'_, str>> {
         match self.at(path) {
             Some(Json::Array(items)) => items.iter().filter_map(word).collect(),
@@ -64,12 +63,12 @@ impl<'t> Claims<'t> {
         }
     }
 
-    /// What the claim at `path` says to a rule: the same, and of an object the names of
-    /// its members, unless a member is null or false. Of a list of words each word. Here
-    /// a dot descends into the objects of an array as well.
+    /// The values that a rule compares: as [`Claims::values`], and of an object the names of its
+    /// members, except members that are null or false. A list of words is split. A dot in `path`
+    /// also descends into the objects of an array.
     pub(crate) fn rule_values(&self, path: &str) -> Vec<Cow<'_, str>> {
         let mut readings = readings(&[&self.0], path);
-        // If the path can be read in two ways, nobody can tell which is meant.
+        // A path with more than one reading is ambiguous.
         let (Some(found), true) = (readings.pop(), readings.is_empty()) else {
             return Vec::new();
         };
@@ -82,16 +81,15 @@ impl<'t> Claims<'t> {
         values.collect()
     }
 
-    /// Whether a claim says `true`, as a switch or, as some issuers write it, as a text.
+    /// Whether a claim is `true`, as a boolean or, as some issuers write it, as a text.
     pub(crate) fn is_true(&self, name: &str) -> bool {
         is_true(self.0.get(name))
     }
 
-    /// A claim that is a time (NumericDate of RFC 7519, section 2), if it is
-    /// there.
+    /// A claim that is a time (NumericDate of RFC 7519, section 2); `None` if there is none.
     ///
     /// # Errors
-    /// [`Reason::ClaimsMalformed`] if it is no number, or nobody can mean it.
+    /// [`Reason::ClaimsMalformed`] if the value is no number, or outside the years 1970 to 9999.
     pub(crate) fn time(&self, name: &str) -> Result<Option<WallTime>, Failure> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
@@ -112,13 +110,13 @@ impl<'t> Claims<'t> {
     }
 }
 
-/// Whether a value says `true`, as a switch or as a text.
+/// Whether a value is `true`, as a boolean or as a text.
 pub(crate) fn is_true(value: Option<&Json<'_>>) -> bool {
     let said = value.and_then(word);
     said.as_deref() == Some("true")
 }
 
-/// The members of objects that `path` leads to, as the object and the name in it.
+/// The members that `path` leads to, as objects and the names of members in them.
 fn places<'c, 't, 'p>(object: &'c Object<'t>, path: &'p str) -> Vec<(&'c Object<'t>, &'p str)> {
     let inner = path
         .match_indices('.')
@@ -130,8 +128,8 @@ fn places<'c, 't, 'p>(object: &'c Object<'t>, path: &'p str) -> Vec<(&'c Object<
     whole.into_iter().chain(inner).collect()
 }
 
-/// What `path` leads to from these objects, once for each way to read its dots that leads
-/// anywhere.
+/// The values that `path` leads to from these objects, once for each reading of its dots that leads
+/// to a value.
 fn readings<'c, 't>(objects: &[&'c Object<'t>], path: &str) -> Vec<Vec<&'c Json<'t>>> {
     let members = |name: &str| -> Vec<&'c Json<'t>> {
         let found = objects.iter().filter_map(|object| object.get(name));
@@ -149,7 +147,7 @@ fn readings<'c, 't>(objects: &[&'c Object<'t>], path: &str) -> Vec<Vec<&'c Json<
     whole.into_iter().chain(inner).collect()
 }
 
-/// The object that a value is, or those of the array that it is.
+/// The object that a value is, or the objects of the array that it is.
 fn objects_in<'c, 't>(value: &'c Json<'t>) -> Vec<&'c Object<'t>> {
     let items = match value {
         Json::Array(items) => items.as_slice(),
@@ -162,7 +160,7 @@ fn objects_in<'c, 't>(value: &'c Json<'t>) -> Vec<&'c Object<'t>> {
     objects.collect()
 }
 
-/// The names of the members that say something (Zitadel: `{"mail": {…}}`).
+/// The names of the members that are neither null nor false (Zitadel: `{"mail": {…}}`).
 fn set_members<'c>(object: &'c Object<'_>) -> impl Iterator<Item = &'c str> {
     let is_set = |value: &Json<'_>| !matches!(value, Json::Null | Json::Bool(false));
     object
@@ -192,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_descends_and_may_be_part_of_a_name() {
+    fn dot_separates_names_or_is_part_of_a_name() {
         let claims = claims(json!({
             "realm_access": {"roles": ["staff", "mail"]},
             "https://univ.fr/claims": {"role": "admin"},
@@ -210,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_claim_says_is_a_set_of_texts() {
+    fn values_are_texts_numbers_and_booleans() {
         let claims = claims(json!({"a": true, "b": 7, "c": ["x", 1, null, {}], "d": null}));
         assert_eq!(claims.values("a"), ["true"]);
         assert_eq!(claims.values("b"), ["7"]);
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_sees_texts_members_and_the_objects_of_arrays() {
+    fn rule_values_include_members_and_objects_of_arrays() {
         let claims = claims(json!({
             "groups": "no mail", "list": ["no mail", "x", 1, null, {"mail": 1}, ["y"]],
             "scope": "openid imap", "scp": ["a b"], "realm": {"scope": "c d"},
@@ -253,12 +251,12 @@ mod tests {
         ] {
             assert_eq!(claims.rule_values(path), expected, "{path}");
         }
-        // Which object of an array names the user would depend on their order.
+        // The result would depend on the order of the array.
         assert_eq!(claims.text("roles.name"), None);
     }
 
     #[test]
-    fn a_path_that_can_be_read_in_two_ways_says_nothing_to_a_rule() {
+    fn ambiguous_path_has_no_rule_values() {
         for ambiguous in [
             json!({"a.b": "mail", "a": {"b": "staff"}}),
             json!({"a.b": "mail", "a": [{"c": 1}, {"b": "staff"}]}),
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_numbers_that_somebody_can_mean() {
+    fn times_are_numbers_between_1970_and_9999() {
         let time = |value: Value| claims(json!({"exp": value})).time("exp");
         assert_eq!(time(json!(1_500)).unwrap().unwrap().as_millis(), 1_500_000);
         assert_eq!(time(json!(1.25)).unwrap().unwrap().as_millis(), 1_250);

@@ -1,7 +1,7 @@
-//! JSON that can be read in one way only: no member twice in any object (RFC
-//! 7515, section 4; RFC 8725, section 2.4), and not nested deeply.
+//! A JSON parser that rejects ambiguous input: duplicate members (RFC 7515, section 4; RFC 8725,
+//! section 2.4) and deep nesting.
 //!
-//! Values borrow from the text: a token has dozens of them, and is read once.
+//! Values borrow from the text, because a token has dozens of them and is parsed once.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use serde_core::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Vis
 use serde_json::Number;
 use serde_json::value::RawValue;
 
-/// A value.
+/// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json<'t> {
     Null,
@@ -23,16 +23,16 @@ pub(crate) enum Json<'t> {
     Object(Object<'t>),
 }
 
-/// An object: its members in the order of the text, each name once.
+/// A JSON object: its members in the order of the text, without duplicates.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Object<'t>(Vec<(Cow<'t, str>, Json<'t>)>);
 
-/// The object that `text` is.
+/// Parses a text that is an object.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The problem.
 pub(crate) fn object(text: &[u8]) -> Result<Object<'_>, String> {
-    // serde_json itself goes 128 levels deep and no further.
+    // serde_json limits nesting to 128 levels.
     match serde_json::from_slice(text) {
         Ok(Json::Object(object)) => Ok(object),
         Ok(_) => Err("is not a JSON object".to_owned()),
@@ -40,11 +40,11 @@ pub(crate) fn object(text: &[u8]) -> Result<Object<'_>, String> {
     }
 }
 
-/// The text of each object or other value in the array `name` of the object that `text` is:
-/// one that cannot be read does not spoil the others.
+/// The texts of the elements in the array `name` of an object. Each element is parsed separately,
+/// so that a malformed one does not affect the others.
 ///
 /// # Errors
-/// What is wrong with the object, or that it has no such array.
+/// The problem of the object, or that it has no such array.
 pub(crate) fn array_of<'t>(text: &'t [u8], name: &str) -> Result<Vec<&'t RawValue>, String> {
     let members: Members<'t> =
         serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}"))?;
@@ -57,7 +57,7 @@ pub(crate) fn array_of<'t>(text: &'t [u8], name: &str) -> Result<Vec<&'t RawValu
     .ok_or_else(|| format!("has no {name}"))
 }
 
-/// The members of an object, of which the values are not read.
+/// The members of an object whose values are not parsed.
 struct Members<'t>(Vec<(Cow<'t, str>, &'t RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -85,22 +85,22 @@ impl<'de> Visitor<'de> for MembersVisitor {
 }
 
 impl<'t> Object<'t> {
-    /// How many members are compared each with each.
-    const FEW: usize = 16;
+    /// Up to this number of members, each is compared with each to find duplicates.
+    const MAX_COMPARED_PAIRWISE: usize = 16;
 
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'t>> {
         let (_, value) = self.0.iter().find(|(found, _)| found == name)?;
         Some(value)
     }
 
-    /// Its members, in the order of the text.
+    /// The members, in the order of the text.
     pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &Json<'t>)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
     fn has_a_member_twice(&self) -> bool {
         let names = self.0.iter().map(|(name, _)| name.as_ref());
-        if self.0.len() <= Self::FEW {
+        if self.0.len() <= Self::MAX_COMPARED_PAIRWISE {
             return names
                 .clone()
                 .enumerate()
@@ -121,7 +121,7 @@ impl Json<'_> {
     }
 }
 
-/// As JSON, but for how a text is escaped: a text at the top stands without quotes.
+/// Formats a value as JSON without escapes. A text at the top level has no quotes.
 impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -207,7 +207,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
             object.0.push((name, value));
         }
         if object.has_a_member_twice() {
-            // Which one counts is a matter of taste, and tastes differ.
+            // Parsers differ in which of two members they use.
             return Err(A::Error::custom("an object has a member twice"));
         }
         Ok(Json::Object(object))

@@ -8,7 +8,7 @@ use crate::trace::CheckObserver;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// In 2026, in seconds.
+/// The current time in seconds, in 2026.
 const NOW: u64 = 1_790_000_000;
 
 fn policy() -> IssuerConfig {
@@ -35,7 +35,7 @@ fn good() -> Value {
     json!({"aud": "mail", "sub": "alice", "iat": NOW - 10, "exp": NOW + 600})
 }
 
-/// The good claims with some changed; null takes one away.
+/// The valid claims with changes; null removes a claim.
 fn with(changes: Value) -> Claims<'static> {
     let mut claims = good().as_object().unwrap().clone();
     for (name, value) in changes.as_object().unwrap() {
@@ -144,16 +144,16 @@ fn id_tokens_open_nothing() {
     assert_eq!(rejected(json!({"typ": "ID"})), Reason::IdToken);
     let hybrid = json!({"scope": "openid", "nonce": "x"});
     assert_eq!(rejected(hybrid), Reason::IdToken);
-    // What says nothing grants nothing.
+    // An empty claim grants nothing.
     for nothing in [json!(""), json!([]), json!({})] {
         let changes = json!({"acr": "1", "scope": nothing});
         assert_eq!(rejected(changes), Reason::IdToken);
     }
-    // Keycloak's access tokens.
+    // An access token of Keycloak.
     let bearer = json!({"typ": "Bearer", "auth_time": NOW, "scope": "openid email"});
     assert!(validated(&policy(), bearer).is_ok());
     assert!(validated(&policy(), json!({"auth_time": NOW, "scp": "imap"})).is_ok());
-    // Those of Keycloak up to 24.
+    // An access token of Keycloak up to 24.
     let with_nonce = json!({"typ": "Bearer", "nonce": "x", "scope": "openid"});
     assert!(validated(&policy(), with_nonce).is_ok());
     let forged = json!({"typ": "Bearer", "nonce": "x", "scope": "openid", "at_hash": "x"});
@@ -191,7 +191,7 @@ fn a_client_does_not_speak_for_a_person() {
         validated(&by_name, json!({"name": "app", "client_id": "app"})),
         Err(Reason::ClientToken)
     );
-    // Keycloak's, whichever claim names the user.
+    // A service account of Keycloak, whichever claim contains the user name.
     let account =
         json!({"name": "boss", "preferred_username": "service-account-app", "azp": "App"});
     assert_eq!(validated(&by_name, account), Err(Reason::ClientToken));
@@ -279,7 +279,7 @@ fn an_unverified_address_names_nobody_wherever_its_claim_stands() {
             let changes = json!({ claim: email, &verified: yes });
             assert_eq!(by(claim, changes), taken, "{claim}");
         }
-        // It repeats the address that was verified, or has another one.
+        // The claim repeats the verified address, or differs from it.
         for (verified, expected) in [(email, &taken), ("mallory@univ.fr", &refused)] {
             if claim != "email" && last > 0 {
                 let changes = json!({ claim: email, "email": verified, "email_verified": true });
@@ -287,7 +287,7 @@ fn an_unverified_address_names_nobody_wherever_its_claim_stands() {
             }
         }
     }
-    // What is said beside it counts, and what is said elsewhere does not.
+    // Only `email_verified` beside the claim matters.
     for (claim, changes, expected) in [
         (
             "profile.email",

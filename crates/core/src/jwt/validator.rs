@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::claims::Claims;
 use super::json::{Json, Object};
 use super::jws::{self, Header, Parts};
-use super::keys::file_source::Files;
+use super::keys::file_source::FileKeySource;
 use super::keys::key_set::KeySet;
-use super::keys::remote_source::Published;
+use super::keys::remote_source::RemoteKeySource;
 use super::validation;
 use crate::config::{Expected, IssuerConfig, JwtConfig, KeysAt};
 use crate::credential::Token;
@@ -36,8 +36,8 @@ struct Issuer {
 }
 
 enum KeySource {
-    Files(Files),
-    Remote(Box<Published>),
+    Files(FileKeySource),
+    Remote(Box<RemoteKeySource>),
 }
 
 /// A key set, and until when a signature that it verifies need not be verified again.
@@ -161,9 +161,9 @@ impl JwtValidator {
 impl Issuer {
     fn new(config: IssuerConfig) -> Self {
         let keys = match &config.keys {
-            KeysAt::Path(path) => KeySource::Files(Files::new(path.clone())),
+            KeysAt::Path(path) => KeySource::Files(FileKeySource::new(path.clone())),
             KeysAt::Url(_) | KeysAt::Discovery { .. } => {
-                KeySource::Remote(Box::new(Published::new(&config)))
+                KeySource::Remote(Box::new(RemoteKeySource::new(&config)))
             }
         };
         Self { config, keys }

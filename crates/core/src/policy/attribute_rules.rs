@@ -1,11 +1,11 @@
-//! The condition language over attributes and claims:
-//! `role=mail memberOf="CN=staff,OU=Managed Groups,DC=x"|"CN=it,DC=x"`.
+//! The condition language over attributes and claims: `role=mail memberOf="CN=staff,OU=Managed
+//! Groups,DC=x"|"CN=it,DC=x"`.
 //!
-//! Conditions are separated by blanks, and every one of them must hold. `|` separates
-//! values, of which the attribute must have one. A value with a blank, `|` or `"` in it
-//! stands in double quotes, with `\"` and `\\` inside.
+//! Conditions are separated by blanks, and all of them must hold. `|` separates values, of which
+//! the attribute must have at least one. A value that contains a blank, `|` or `"` is written in
+//! double quotes, in which `\"` and `\\` are escapes.
 //!
-//! A value is compared as a whole. Only `scope` and `scp` are lists, see [`is_word_list`].
+//! Whole values are compared. Only `scope` and `scp` are lists of words, see [`is_word_list`].
 
 #![forbid(unsafe_code)]
 
@@ -28,8 +28,8 @@ pub struct Condition {
 }
 
 impl Rules {
-    /// Parses conditions separated by blanks, and returns with them what is wrong with
-    /// those that do not parse.
+    /// Parses conditions separated by blanks. Returns them, and the problems of those that do not
+    /// parse.
     pub fn parse(text: &str) -> (Self, Vec<String>) {
         let mut conditions = Vec::new();
         let mut problems = Vec::new();
@@ -70,19 +70,19 @@ impl Rules {
         Ok(())
     }
 
-    /// The conditions, as they were written.
+    /// The conditions, in the order of the option.
     pub fn conditions(&self) -> &[Condition] {
         &self.0
     }
 }
 
 impl Condition {
-    /// What must have one of the values.
+    /// The attribute or claim that must have one of the values.
     pub fn attribute(&self) -> &str {
         &self.attribute
     }
 
-    /// The values of which one must be there.
+    /// The values, of which one must be present.
     pub fn values(&self) -> &[String] {
         &self.values
     }
@@ -100,7 +100,7 @@ impl Condition {
                 "has a quote or a hidden character before the =; write attribute=\"value\"",
             );
         }
-        // A distinguished name that was taken apart at a blank in it.
+        // The word is part of a distinguished name that was split at a blank.
         if attribute.contains([',', '|']) {
             return Err(
                 "has a comma or a | before the =; put the whole of a value with a blank in it in \
@@ -132,7 +132,7 @@ impl Condition {
     }
 }
 
-/// Where the first word of a text ends: at a blank that is not between quotes.
+/// The end of the first word of a text, at a blank outside quotes.
 fn end_of_word(text: &str) -> usize {
     let mut is_quoted = false;
     let mut is_escaped = false;
@@ -149,7 +149,7 @@ fn end_of_word(text: &str) -> usize {
     end.map_or(text.len(), |(at, _)| at)
 }
 
-/// The value that `text` begins with, and what follows it.
+/// Parses the value at the beginning of `text`. Returns the value and the rest.
 fn read_value(text: &str) -> Result<(String, &str), &'static str> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find('|').unwrap_or(text.len());
@@ -189,27 +189,28 @@ fn read_value(text: &str) -> Result<(String, &str), &'static str> {
     Err("has a quote that is not closed")
 }
 
-/// What separates conditions.
+/// Whether a character separates conditions.
 fn is_blank(c: char) -> bool {
     c.is_ascii_whitespace()
 }
 
-/// What a value has only between quotes. A `|` is not among this: it separates values.
+/// Whether a character may be in a value only within quotes. `|` is not one of them, because it
+/// separates values.
 fn must_be_quoted(c: char) -> bool {
     c == '"' || c.is_whitespace() || is_hidden(c)
 }
 
-/// Whether a claim or an attribute of this name is a list of words in a single text: the
-/// scopes that were granted, by RFC 6749, section 3.3, and by Entra's name for them. Any
-/// other value counts as a whole: the group `no mail` is not the group `mail`.
+/// Whether a claim or an attribute of this name is a list of words in one text: the granted scopes
+/// (RFC 6749, section 3.3), also by Entra's name for them. Any other value is compared as a whole:
+/// the group `no mail` is not the group `mail`.
 pub fn is_word_list(name: &str) -> bool {
     matches!(name, "scope" | "scp")
 }
 
-/// The values that the single text `text` of the attribute `name` stands for.
+/// The values of an attribute that is the single text `text`.
 pub fn values_of<'t>(name: &str, text: &'t str) -> Vec<Cow<'t, str>> {
     match is_word_list(name) {
-        // At U+0020 and at no other white space (RFC 6749, section 3.3).
+        // Scopes are separated by U+0020 and no other white space (RFC 6749, section 3.3).
         true => text
             .split(' ')
             .filter(|word| !word.is_empty())
@@ -219,7 +220,7 @@ pub fn values_of<'t>(name: &str, text: &'t str) -> Vec<Cow<'t, str>> {
     }
 }
 
-/// In the form that [`Rules::parse`] reads.
+/// Formats the condition in the form that [`Rules::parse`] reads.
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.attribute)?;

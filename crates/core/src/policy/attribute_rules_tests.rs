@@ -25,7 +25,7 @@ fn empty_rules_are_always_met() {
 }
 
 #[test]
-fn every_condition_must_hold() {
+fn all_conditions_must_hold() {
     let alice = [("role", "mail"), ("role", "staff"), ("unit", "it")];
     assert_eq!(unmet("role=mail unit=it", &alice), None);
     assert_eq!(
@@ -36,13 +36,13 @@ fn every_condition_must_hold() {
 }
 
 #[test]
-fn one_of_the_values_suffices() {
+fn one_of_the_values_is_sufficient() {
     assert_eq!(unmet("role=staff|student", &[("role", "student")]), None);
     assert!(unmet("role=staff|student", &[("role", "guest")]).is_some());
 }
 
 #[test]
-fn values_are_compared_as_a_whole() {
+fn whole_values_are_compared() {
     let group = [("role", "no mail please"), ("role", "x")];
     assert!(unmet("role=mail", &group).is_some());
     assert!(unmet("role=Mail", &[("role", "mail")]).is_some());
@@ -51,7 +51,7 @@ fn values_are_compared_as_a_whole() {
 }
 
 #[test]
-fn only_scopes_are_lists_and_only_at_the_space() {
+fn only_scopes_are_split_and_only_at_spaces() {
     for (name, text, expected) in [
         ("scope", "openid  imap ", &["openid", "imap"][..]),
         ("scp", "openid imap", &["openid", "imap"]),
@@ -68,7 +68,7 @@ fn only_scopes_are_lists_and_only_at_the_space() {
     }
 }
 
-/// A value, as it is written and as it is read.
+/// Values, in the form of the option and as parsed.
 const VALUES: &[(&str, &str)] = &[
     ("mail", "mail"),
     ("CN=it,OU=x", "CN=it,OU=x"),
@@ -91,7 +91,7 @@ const VALUES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_value_is_read_as_it_is_written() {
+fn quoted_value_is_parsed_to_its_original() {
     for (one, read_as) in VALUES {
         for (other, other_read_as) in VALUES {
             let rules = parse(&format!(" a.b={one}|{other}\tc=d  e={other} "));
@@ -113,7 +113,7 @@ fn a_value_is_read_as_it_is_written() {
     }
 }
 
-/// Numbers that are the same in every run (Marsaglia's xorshift).
+/// A generator that returns the same numbers in every run (Marsaglia's xorshift).
 struct Dice(u64);
 
 impl Dice {
@@ -133,7 +133,7 @@ impl Dice {
 }
 
 #[test]
-fn printed_rules_are_read_as_the_same_rules() {
+fn printed_rules_parse_to_the_same_rules() {
     let names: Vec<char> = "ab.:/_\\é-".chars().collect();
     let values: Vec<char> = "ab =|\"\\\t\n.,;é\u{a0}\u{3000}\u{200b}\u{0}"
         .chars()
@@ -153,7 +153,7 @@ fn printed_rules_are_read_as_the_same_rules() {
 }
 
 #[test]
-fn a_condition_that_does_not_parse_is_named() {
+fn problem_names_the_condition_that_does_not_parse() {
     for word in [
         "role",
         "=mail",
@@ -186,7 +186,7 @@ fn a_condition_that_does_not_parse_is_named() {
 }
 
 #[test]
-fn a_group_with_a_blank_and_without_quotes_is_a_fault_that_names_the_remedy() {
+fn unquoted_group_with_a_blank_is_a_fault_with_a_remedy() {
     for text in [
         "groups=Domain Users",
         "memberOf=CN=staff,OU=Managed Groups|CN=it",

@@ -1,7 +1,7 @@
-//! Who may present a user: the policy on the chain of proxies of a ticket.
+//! Which proxies may present a user: the policy on the proxy chain of a ticket.
 //!
-//! Some CAS servers issue proxy tickets for any target to any portal, so this
-//! policy is the only gate between a portal and everybody's mail.
+//! Some CAS servers issue proxy tickets for any target to any portal, so only this policy protects
+//! everybody's mail from the portals.
 
 #![forbid(unsafe_code)]
 
@@ -28,11 +28,10 @@ enum Pattern {
 }
 
 impl ProxyPolicy {
-    /// Parses patterns, and returns with the policy what is wrong with those
-    /// that are refused.
+    /// Parses patterns. Returns the policy, and the problems of the patterns that are rejected.
     ///
-    /// A pattern must name the whole of a host: `https://mail.univ.fr*` would
-    /// let in `https://mail.univ.fr.evil.example/`.
+    /// A pattern must contain the whole host: `https://mail.univ.fr*` would allow
+    /// `https://mail.univ.fr.evil.example/`.
     pub fn parse(patterns: &[String], allow_direct: bool) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
         let mut parsed = Vec::new();
@@ -145,7 +144,7 @@ impl Pattern {
     }
 }
 
-/// As it is written.
+/// Formats the pattern as in the option.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -155,8 +154,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Whether a text has only the characters that RFC 3986 allows in a URI (section 2), and
-/// each `%` begins an encoded byte.
+/// Whether a text consists of characters that RFC 3986 allows in a URI (section 2), and each `%`
+/// begins an encoded byte.
 fn is_of_rfc_3986(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.iter().enumerate().all(|(at, byte)| match byte {
@@ -165,7 +164,7 @@ fn is_of_rfc_3986(text: &str) -> bool {
     })
 }
 
-/// The byte that is encoded at `at` (RFC 3986, section 2.1).
+/// Decodes the encoded byte at `at` (RFC 3986, section 2.1).
 fn encoded(bytes: &[u8], at: usize) -> Option<u8> {
     let &[b'%', high, low] = bytes.get(at..at + 3)? else {
         return None;
@@ -174,11 +173,11 @@ fn encoded(bytes: &[u8], at: usize) -> Option<u8> {
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-/// Whether the path of a URL, which begins with `beginning` and goes on with `rest`, stays
-/// below what it begins with, also for a server that decodes it more than once, takes `\`
-/// for `/`, or cuts off the parameters and the blanks of a segment: it has no dot segment
-/// (RFC 3986, section 3.3). Behind the beginning are ASCII characters alone, however they
-/// are encoded: some servers read an overlong or a full-width dot as a dot.
+/// Whether the path of a URL stays below its beginning: whether `rest`, which follows `beginning`,
+/// contains no dot segment (RFC 3986, section 3.3). This holds even for a server that decodes the
+/// path more than once, treats `\` as `/`, or removes the parameters and blanks of a segment.
+/// `rest` must consist of ASCII characters in any encoding, because some servers treat an overlong
+/// or full-width dot as a dot.
 fn stays_below(beginning: &str, rest: &str) -> bool {
     let without_query = |text: &'_ str| text.find(['?', '#']).unwrap_or(text.len());
     let end = without_query(beginning);
@@ -200,7 +199,7 @@ fn stays_below(beginning: &str, rest: &str) -> bool {
     })
 }
 
-/// The bytes after percent-decoding until nothing changes any more.
+/// Percent-decodes a text until nothing changes any more.
 fn decode_fully(text: &[u8]) -> Vec<u8> {
     let mut bytes = text.to_vec();
     loop {
@@ -239,14 +238,14 @@ mod tests {
     const WEBMAIL: &str = "https://webmail.univ.fr/cas/callback";
 
     #[test]
-    fn without_patterns_everybody_is_refused() {
+    fn no_patterns_allow_nobody() {
         let policy = ProxyPolicy::default();
         assert_eq!(verdict(&policy, &[WEBMAIL]), Some(Reason::ProxyNotAllowed));
         assert_eq!(verdict(&policy, &[]), Some(Reason::DirectNotAllowed));
     }
 
     #[test]
-    fn every_proxy_of_the_chain_must_match() {
+    fn all_proxies_of_the_chain_must_match() {
         let policy = policy(
             &["https://webmail.univ.fr/*", "https://portal.univ.fr/x"],
             false,
@@ -293,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn no_spelling_of_a_dot_segment_leaves_the_pattern() {
+    fn dot_segments_in_any_encoding_do_not_match() {
         let policy = policy(&["https://webmail.univ.fr/app/*", "https://h.fr/a*"], false);
         let verdict = |rest: &str| {
             let proxy = format!("https://webmail.univ.fr/app/{rest}");
@@ -403,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_segment_that_begins_in_the_pattern_does_not_end_behind_it() {
+    fn dot_segment_across_the_end_of_the_pattern_does_not_match() {
         for (pattern, rest) in [
             ("https://h.fr/a/.*", "./x"),
             ("https://h.fr/a/%2e*", "%2e/x"),
@@ -414,21 +413,21 @@ mod tests {
             let (policy, problems) = ProxyPolicy::parse(&[pattern.to_owned()], false);
             let proxy = format!("{}{rest}", pattern.trim_end_matches('*'));
             let is_taken = verdict(&policy, &[&proxy]).is_none();
-            // In a query it is no segment.
+            // In a query, the text is no path segment.
             assert_eq!(is_taken, pattern.contains('?'), "{pattern}");
             assert_eq!(problems.is_empty(), pattern.contains('?'), "{pattern}");
         }
     }
 
     #[test]
-    fn a_direct_ticket_needs_its_own_permission_and_gives_no_other() {
+    fn direct_tickets_need_their_own_option_and_allow_no_proxy() {
         let policy = policy(&[], true);
         assert_eq!(verdict(&policy, &[]), None);
         assert_eq!(verdict(&policy, &[WEBMAIL]), Some(Reason::ProxyNotAllowed));
     }
 
     #[test]
-    fn a_pattern_that_would_let_in_another_host_is_refused() {
+    fn pattern_that_would_match_another_host_is_rejected() {
         for text in [
             "*",
             "https://*",

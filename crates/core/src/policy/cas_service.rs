@@ -1,8 +1,8 @@
-//! The service that a ticket must have been issued for.
+//! The name of the service that a ticket must be issued for.
 
 #![forbid(unsafe_code)]
 
-/// `caspt_service`: a name with places for the service and the host.
+/// `caspt_service`: a name with placeholders for the service and the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceName(Vec<Part>);
 
@@ -14,7 +14,7 @@ enum Part {
 }
 
 impl Default for ServiceName {
-    /// `{service}://{host}`
+    /// Returns `{service}://{host}`.
     fn default() -> Self {
         Self(vec![
             Part::Service,
@@ -25,8 +25,10 @@ impl Default for ServiceName {
 }
 
 impl ServiceName {
+    /// Parses the option.
+    ///
     /// # Errors
-    /// A sentence about what is wrong with it.
+    /// A sentence that names the problem.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.contains(char::is_whitespace) {
             return Err("has white space; a ticket is issued for one service".to_owned());
@@ -53,8 +55,8 @@ impl ServiceName {
         Ok(Self(parts))
     }
 
-    /// The name for a connection to `service` (`imap`, `pop`, `sieve`) of
-    /// `host`, as the host application calls both.
+    /// The name for a connection to `service` (`imap`, `pop`, `sieve`) of `host`; both are the host
+    /// application's names.
     pub fn name(&self, service: &str, host: &str) -> String {
         let mut name = String::with_capacity(64);
         for part in &self.0 {
@@ -73,14 +75,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_filled() {
+    fn placeholders_are_replaced() {
         let name = ServiceName::parse("{service}://mail.univ.fr").unwrap();
         assert_eq!(name.name("pop", "ignored"), "pop://mail.univ.fr");
         assert_eq!(ServiceName::default().name("imap", "m"), "imap://m");
     }
 
     #[test]
-    fn what_no_service_can_be_is_refused() {
+    fn text_that_is_no_service_name_is_rejected() {
         for text in [
             "{user}://x",
             "imap://{host",

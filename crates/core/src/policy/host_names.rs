@@ -1,5 +1,4 @@
-//! What the host's canonicalization makes of a mail user's name, and which of that is
-//! accepted.
+//! The host's canonicalization of a mail user's name, and which of its changes are accepted.
 
 #![forbid(unsafe_code)]
 
@@ -42,7 +41,7 @@ impl HostNamePolicy {
             Self::Domain => host_name.split_once('@').is_some_and(|(local, domain)| {
                 !user.contains('@') && is_valid_domain(domain) && is_folded(user, local)
             }),
-            // imapd's imapmagicplus would read alice's mail as alice+x.
+            // imapd's imapmagicplus would treat alice's mail as that of alice+x.
             Self::Any => !host_name.is_empty() && !user.contains('+'),
         }
     }
@@ -64,14 +63,14 @@ fn is_valid_domain(domain: &str) -> bool {
 /// lib/auth_unix.c with the options of imapd.conf(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HostNames {
-    /// Not known: names are taken as they are.
+    /// Unknown: names are not changed.
     #[default]
     Unknown,
     /// Cyrus imapd with these options.
     Imapd(ImapdNames),
 }
 
-/// The options of imapd.conf that decide on names.
+/// The options of imapd.conf that affect names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImapdNames {
     /// `username_tolower`.
@@ -82,9 +81,9 @@ pub struct ImapdNames {
     pub default_domain: String,
     /// `loginrealms`: the domains that may log in.
     pub login_realms: Vec<String>,
-    /// Whether `auth_mech` is `unix`, whose letters are known.
+    /// Whether `auth_mech` is `unix`, whose allowed characters are known.
     pub is_auth_unix: bool,
-    /// `imapmagicplus` of imapd, or `popsubfolders` of pop3d: what follows a `+` is not part of
+    /// `imapmagicplus` of imapd, or `popsubfolders` of pop3d: what follows a `+` is not a part of
     /// the name.
     pub drops_detail: bool,
 }
@@ -102,11 +101,11 @@ pub enum VirtualDomains {
 }
 
 impl HostNames {
-    /// `user` as the host writes it. With `virtdomains: on` the domain that the
-    /// interface may add is not known, and is left out.
+    /// The canonical form of `user`. With `virtdomains: on` the domain that the interface may add
+    /// is unknown and is left out.
     ///
     /// # Errors
-    /// [`Reason::UserNotAccepted`] if the host refuses the name.
+    /// [`Reason::UserNotAccepted`] if the host rejects the name.
     pub fn canonical(&self, user: &str) -> Result<String, Failure> {
         match self {
             Self::Unknown => Ok(user.to_owned()),
@@ -114,11 +113,11 @@ impl HostNames {
         }
     }
 
-    /// `user` as every service of the host writes it: a name with a `+` stays another one,
-    /// whatever imapd and pop3d make of it.
+    /// The canonical form of `user` in all services of the host: a name with a `+` stays different,
+    /// although imapd and pop3d may remove the rest.
     ///
     /// # Errors
-    /// [`Reason::UserNotAccepted`] if the host refuses the name.
+    /// [`Reason::UserNotAccepted`] if the host rejects the name.
     pub fn folded(&self, user: &str) -> Result<String, Failure> {
         match self {
             Self::Unknown => Ok(user.to_owned()),
@@ -126,7 +125,7 @@ impl HostNames {
         }
     }
 
-    /// Whether two names are the same user's to every service of the host.
+    /// Whether two names mean the same user in every service of the host.
     pub fn is_same(&self, one: &str, other: &str) -> bool {
         let folded = |name| self.folded(name).ok();
         one == other || folded(one).is_some_and(|name| folded(other) == Some(name))
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_is_accepted_only_if_it_is_the_same_user() {
+    fn host_name_is_accepted_only_for_the_same_user() {
         use HostNamePolicy::{Any, Domain, Same};
         for (policy, mail_user, host_name, is_accepted) in [
             (Same, "alice", "alice", true),
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn without_virtual_domains_a_domain_must_be_in_loginrealms() {
+    fn without_virtual_domains_only_loginrealms_are_allowed() {
         assert_canonical(
             imapd(VirtualDomains::Off),
             &[("Alice", Some("alice")), ("alice@univ.fr", None)],
@@ -302,13 +301,13 @@ mod tests {
         assert_canonical(magic(VirtualDomains::Off), &[("alice+x", Some("alice"))]);
         let names = [("alice+x@other.fr", Some("alice@other.fr"))];
         assert_canonical(magic(VirtualDomains::UserId), &names);
-        // Not by the other services, to which these are two users.
+        // Other services treat these as two users.
         let names = HostNames::Imapd(magic(VirtualDomains::Off));
         assert!(!names.is_same("alice+x", "alice"));
     }
 
     #[test]
-    fn names_of_an_unknown_host_are_compared_as_they_are() {
+    fn names_of_an_unknown_host_are_compared_unchanged() {
         let names = HostNames::default();
         assert!(names.is_same("Alice", "Alice") && !names.is_same("Alice", "alice"));
     }

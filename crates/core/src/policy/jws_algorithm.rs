@@ -1,32 +1,31 @@
-//! The signature algorithms of tokens (RFC 7518, section 3.1; RFC 8037, section
-//! 3.1) and the kinds of keys that go with them. `none` is not among them.
+//! The signature algorithms of tokens (RFC 7518, section 3.1; RFC 8037, section 3.1), and the
+//! families of keys that belong to them. `none` is not one of them.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 
-/// What a key can be used for: a key of one family never verifies by an
-/// algorithm of another.
+/// A family of keys. A key of one family never verifies with an algorithm of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// RSA, by PKCS #1 or PSS.
+    /// RSA keys, for PKCS #1 and PSS.
     Rsa,
-    /// ECDSA on P-256.
+    /// ECDSA keys on P-256.
     P256,
-    /// ECDSA on P-384.
+    /// ECDSA keys on P-384.
     P384,
-    /// ECDSA on P-521.
+    /// ECDSA keys on P-521.
     P521,
-    /// Ed25519.
+    /// Ed25519 keys.
     Ed25519,
-    /// A shared secret.
+    /// Shared secrets.
     Hmac,
 }
 
-/// Declares [`Algorithm`] with name and family in one table.
+/// Declares [`Algorithm`] with the name and family of each variant in one table.
 macro_rules! algorithms {
     ($($name:ident $text:literal $family:ident;)+) => {
-        /// A signature algorithm, by its name in a token's header.
+        /// A signature algorithm, by its name in the header of a token.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs)]
         pub enum Algorithm {
@@ -34,15 +33,15 @@ macro_rules! algorithms {
         }
 
         impl Algorithm {
-            /// Every algorithm there is.
+            /// All algorithms.
             pub const ALL: &[Algorithm] = &[$(Algorithm::$name,)+];
 
-            /// The `alg` of RFC 7518.
+            /// The value of `alg` (RFC 7518).
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// The keys that it works with.
+            /// The family of keys for the algorithm.
             pub fn family(self) -> Family {
                 match self { $(Self::$name => Family::$family,)+ }
             }
@@ -67,8 +66,7 @@ algorithms! {
 }
 
 impl Algorithm {
-    /// The algorithm of this name, which is case-sensitive (RFC 7515, section
-    /// 4.1.1).
+    /// The algorithm of this name. Names are case-sensitive (RFC 7515, section 4.1.1).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .iter()
@@ -76,7 +74,7 @@ impl Algorithm {
             .find(|algorithm| algorithm.name() == name)
     }
 
-    /// The algorithms that keys of `family` can be used with.
+    /// The algorithms for keys of `family`.
     pub fn of_family(family: Family) -> impl Iterator<Item = Self> {
         Self::ALL
             .iter()
@@ -96,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_to_the_letter() {
+    fn names_are_case_sensitive() {
         assert_eq!(Algorithm::from_name("RS256"), Some(Algorithm::Rs256));
         assert_eq!(Algorithm::from_name("EdDSA"), Some(Algorithm::EdDsa));
         for name in ["none", "None", "NONE", "", "rs256", "RS256 ", "RS257"] {

@@ -1,9 +1,9 @@
-//! From the principals of the SSO world to mail users, and who may not become one.
+//! The mapping of principals to mail users, and which mail users are denied.
 //!
-//! Cyrus imapd rewrites names when it canonicalizes them: `%` becomes `@`, and the
-//! default domain is removed. A principal that contains such characters could
-//! come out as another user. So a name is checked before the host sees it, and
-//! what the host makes of it is compared afterwards ([`crate::policy::host_names`]).
+//! Cyrus imapd rewrites names when it canonicalizes them: `%` becomes `@`, and the default domain
+//! is removed. A principal with such characters could become another user. So a name is checked
+//! before the host sees it, and the host's name is compared with it afterwards
+//! ([`crate::policy::host_names`]).
 
 #![forbid(unsafe_code)]
 
@@ -16,37 +16,37 @@ use crate::principal::Principal;
 
 /// The name of a mail user, as the options map it from a principal.
 ///
-/// It has at most one `@` and none of the characters that Cyrus imapd rewrites or
-/// that have a meaning in its mailbox names, and it is not a word that imapd
-/// reserves. Only [`Mapping::mail_user`] and a cached session make one.
+/// It has at most one `@` and none of the characters that Cyrus imapd rewrites or that have a
+/// meaning in its mailbox names, and it is not a word that imapd reserves. Only
+/// [`Mapping::mail_user`] and a sealed session create one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailUser(String);
 
-/// Whom a validated credential authenticates.
+/// The user whom a validated credential authenticates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionUser {
-    /// The name that the SSO server vouched for.
+    /// The name that the SSO server vouches for.
     pub principal: Principal,
     /// The mail user that the options map it to.
     pub mail_user: MailUser,
-    /// What the host's canonicalization made of the mail user at the last login, unless
-    /// that is the usual name ([`HostNamePolicy::Same`]).
+    /// The name that the host's canonicalization made of the mail user at the last login; `None` if
+    /// it matches [`HostNamePolicy::Same`].
     pub host_name: Option<String>,
 }
 
-/// Which mail users principals become.
+/// How principals become mail users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserPolicy {
     /// `sso_strip_domain` and `sso_realm`.
     pub mapping: Mapping,
-    /// `sso_denied_users`: mail users that nobody becomes through single sign-on.
+    /// `sso_denied_users`: mail users that single sign-on must not authenticate.
     pub denied_users: Vec<String>,
     /// `sso_host_names`: which changes of a name by the host are accepted.
     pub host_names: HostNamePolicy,
 }
 
-/// `sso_strip_domain` and `sso_realm`: what is removed from a principal, then what is
-/// added to it.
+/// `sso_strip_domain` and `sso_realm`: what is removed from a principal, and what is added
+/// afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapping {
     /// Domains, in lower case, that are removed from `user@domain` and `DOMAIN\user`.
@@ -69,10 +69,10 @@ impl MailUser {
     /// stands for a dot.
     const FORBIDDEN: [char; 3] = ['%', '!', '^'];
 
-    /// Checks the name of a mail user.
+    /// Checks and wraps the name of a mail user.
     ///
     /// # Errors
-    /// [`Reason::UserUnusable`] with what is wrong with the name.
+    /// [`Reason::UserUnusable`] with the problem.
     pub fn new(name: String) -> Result<Self, Failure> {
         if name.is_empty() {
             return Err(unusable(
@@ -103,8 +103,8 @@ impl MailUser {
         Ok(Self(name))
     }
 
-    /// The mail user of a session's record, whose seal shows that it was checked when it
-    /// was written.
+    /// Creates the mail user of a session entry. Its seal shows that the name was checked when the
+    /// entry was written.
     pub(crate) fn from_record(name: &str) -> Self {
         Self(name.to_owned())
     }
@@ -116,7 +116,7 @@ impl MailUser {
 }
 
 impl SessionUser {
-    /// The names by which an administrator may call this user.
+    /// The names by which an administrator may refer to this user.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let names = [self.principal.as_str(), self.mail_user.as_str()];
         names.into_iter().chain(self.host_name.as_deref())
@@ -146,8 +146,8 @@ impl UserPolicy {
         })
     }
 
-    /// Checks that single sign-on may authenticate as `name`, which is a mail user or
-    /// what the host made of one.
+    /// Requires that single sign-on may authenticate `name`, which is a mail user or the host's
+    /// name of one.
     ///
     /// # Errors
     /// [`Reason::UserDenied`] if `sso_denied_users` lists it.
@@ -160,8 +160,8 @@ impl UserPolicy {
         Ok(())
     }
 
-    /// Checks the name that the host made of `user`: that it is still the same user,
-    /// and one that single sign-on may authenticate as.
+    /// Requires that the host's name still means `user`, and that single sign-on may authenticate
+    /// it.
     ///
     /// # Errors
     /// [`Reason::UserRewritten`] or [`Reason::UserDenied`].
@@ -178,14 +178,13 @@ impl UserPolicy {
 }
 
 impl Mapping {
-    /// The mail user that `name` of the SSO world is mapped to.
+    /// Maps the name of a principal to a mail user.
     ///
-    /// What is left after a domain was removed must have no other domain:
-    /// `bob@other.fr@guests.fr` does not become `bob@other.fr`.
+    /// After a domain is removed, the rest must not have another domain: `bob@other.fr@guests.fr`
+    /// does not become `bob@other.fr`.
     ///
     /// # Errors
-    /// [`Reason::UserUnusable`] if the name, before or after the mapping, could be taken
-    /// for another user's.
+    /// [`Reason::UserUnusable`] if the name could mean another user, before or after the mapping.
     pub fn mail_user(&self, name: &str) -> Result<MailUser, Failure> {
         check_characters(name)?;
         let mut user = match self.stripped(name) {
@@ -205,7 +204,7 @@ impl Mapping {
         MailUser::new(user)
     }
 
-    /// `name` without a domain that is stripped, if it has one.
+    /// Removes a domain that is to be stripped; `None` if the name has none.
     fn stripped<'n>(&self, name: &'n str) -> Option<&'n str> {
         if self.strip_domains.is_empty() {
             return None;
@@ -237,7 +236,7 @@ impl fmt::Display for Mapping {
     }
 }
 
-/// Checks that no character of `name` could make a mail server take it for another.
+/// Requires that no character of `name` could make a mail server take it for another name.
 fn check_characters(name: &str) -> Result<(), Failure> {
     if name.chars().any(|c| is_hidden(c) || c.is_whitespace()) {
         return Err(unusable(
@@ -263,7 +262,7 @@ mod tests {
     use super::*;
 
     impl SessionUser {
-        /// A user whose principal and mail user are `name`.
+        /// Creates a user whose principal and mail user are `name`.
         pub(crate) fn of_test(name: &str) -> Self {
             let principal = Principal::validated(name).unwrap();
             UserPolicy::default().session_user(principal).unwrap()
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn without_options_a_name_is_not_changed() {
+    fn name_is_unchanged_without_options() {
         let kept = |name| (name, Some(name));
         assert_maps(
             &Mapping::default(),
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_imapd_rewrites_or_reserves_are_refused() {
+    fn names_that_imapd_rewrites_or_reserves_are_rejected() {
         let refused = [
             "",
             "@",
@@ -360,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_windows_domain_is_stripped_like_any_other() {
+    fn windows_domain_is_stripped() {
         assert_maps(
             &mapping(&["univ"], None),
             &[
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn stripping_never_uncovers_a_second_domain() {
+    fn second_domain_after_stripping_is_rejected() {
         assert_maps(
             &mapping(&["guests.fr"], None),
             &[
@@ -387,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_realm_is_added_to_names_without_a_domain() {
+    fn realm_is_added_to_names_without_a_domain() {
         assert_maps(
             &mapping(&["old.univ.fr"], Some("univ.fr")),
             &[
@@ -399,14 +398,14 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_user_has_at_most_80_bytes() {
+    fn mail_user_has_at_most_80_bytes() {
         let mapping = Mapping::default();
         assert!(mapping.mail_user(&"a".repeat(80)).is_ok());
         assert!(mapping.mail_user(&"a".repeat(81)).is_err());
     }
 
     #[test]
-    fn denied_users_are_compared_without_regard_to_case() {
+    fn denied_users_are_case_insensitive() {
         let policy = UserPolicy::default();
         for name in ["cyrus", "Cyrus"] {
             let failure = policy.check_denied(name).unwrap_err();

@@ -1,5 +1,5 @@
-//! CASPT: `[authzid] NUL [authcid] NUL ticket`, the form of PLAIN (RFC 4616,
-//! section 2), and the challenge that follows a refusal.
+//! CASPT: `[authzid] NUL [authcid] NUL ticket`, the form of PLAIN (RFC 4616, section 2), and the
+//! challenge after a refusal.
 
 #![forbid(unsafe_code)]
 
@@ -29,11 +29,11 @@ pub fn parse(bytes: &[u8]) -> Result<Message<Ticket>, Failure> {
     })
 }
 
-/// The challenge that tells a client of a failure of this kind: that it must
-/// get a new ticket, from which CAS and for which service. `None` if the client
-/// is not to blame and its ticket may be good.
+/// The challenge after a failure of this kind. It tells the client to get a new ticket, from which
+/// CAS server and for which service. `None` if the failure is not the client's fault: its ticket
+/// may be valid.
 ///
-/// It holds nothing that depends on the user.
+/// The challenge contains nothing that depends on the user.
 pub fn challenge(kind: FailureKind, cas: &str, service: &str) -> Option<String> {
     let status = status(kind, ["invalid_request", "invalid_ticket", "not_allowed"])?;
     Some(json!({ "status": status, "cas": cas, "service": service }).to_string())
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_plain_is_taken() {
+    fn messages_in_the_form_of_plain_are_parsed() {
         let message = parse(b"\0\0PT-12345").unwrap();
         assert_eq!((message.authzid, message.authcid), (None, None));
         assert_eq!(message.credential.expose(), "PT-12345");
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_form_is_malformed() {
+    fn other_messages_are_malformed() {
         for bytes in [
             &b""[..],
             b"PT-12345",
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_tells_which_ticket_to_get() {
+    fn challenge_names_the_service_and_the_server() {
         let challenge = challenge(FailureKind::Refused, "https://cas/", "imap://\"m\"").unwrap();
         let challenge: serde_json::Value = serde_json::from_str(&challenge).unwrap();
         assert_eq!(challenge["status"], "invalid_ticket");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_asks_for_no_new_ticket() {
+    fn outage_has_no_challenge() {
         assert_eq!(challenge(FailureKind::Unavailable, "", ""), None);
         assert_eq!(challenge(FailureKind::Internal, "", ""), None);
     }

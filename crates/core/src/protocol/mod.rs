@@ -1,4 +1,4 @@
-//! What clients send and are sent, as bytes. Pure: no I/O, no clock.
+//! The messages of the SASL mechanisms and of saslauthd, as bytes. This module performs no I/O.
 
 #![forbid(unsafe_code)]
 
@@ -12,23 +12,23 @@ use crate::credential::Credential;
 use crate::error::{Failure, FailureKind, Reason};
 use crate::platform::log::is_hidden;
 
-/// The longest authorization or authentication identity taken, in bytes; what
-/// RFC 4616 asks servers to take at least.
-const LONGEST_IDENTITY: usize = 255;
+/// The maximum length of an authorization or authentication identity, in bytes: the minimum that
+/// RFC 4616 requires servers to accept.
+const MAX_IDENTITY_BYTES: usize = 255;
 
-/// A client's first and only message.
+/// The first and only message of a client.
 #[derive(Debug)]
 pub struct Message<Credential> {
-    /// Whom the client wants to act as, if not as itself. Left to the host.
+    /// The user that the client wants to act as, if it is another one. The host decides about it.
     pub authzid: Option<String>,
-    /// Who the client says the credential's user is, if it says so.
+    /// The name of the credential's user that the client has sent, if any.
     pub authcid: Option<String>,
     /// The credential.
     pub credential: Credential,
 }
 
 impl<Credential> Message<Credential> {
-    /// The message without its credential, and the credential.
+    /// Splits the message and its credential.
     pub fn without_credential(self) -> (Message<()>, Credential) {
         let message = Message {
             authzid: self.authzid,
@@ -40,7 +40,7 @@ impl<Credential> Message<Credential> {
 }
 
 impl<Specific: Into<Credential>> Message<Specific> {
-    /// The message with a credential of whatever kind.
+    /// Converts the type of the credential.
     pub fn of_any_kind(self) -> Message<Credential> {
         let (
             Message {
@@ -56,9 +56,9 @@ impl<Specific: Into<Credential>> Message<Specific> {
     }
 }
 
-/// An identity as a client writes it; an empty one is none.
+/// Parses an identity; an empty one means none.
 fn identity(text: &str) -> Result<Option<String>, Failure> {
-    if text.len() > LONGEST_IDENTITY {
+    if text.len() > MAX_IDENTITY_BYTES {
         return Err(malformed("has an identity longer than 255 bytes"));
     }
     if text.chars().any(is_hidden) {
@@ -67,7 +67,7 @@ fn identity(text: &str) -> Result<Option<String>, Failure> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// A message, or a field of one, as text without NUL in it.
+/// Requires UTF-8 without NUL.
 fn text(bytes: &[u8]) -> Result<&str, Failure> {
     let text = std::str::from_utf8(bytes).map_err(|_| malformed("is not UTF-8"))?;
     if text.contains('\0') {
@@ -80,8 +80,8 @@ fn malformed(what: &str) -> Failure {
     Failure::new(Reason::MessageMalformed, format!("the message {what}"))
 }
 
-/// The token of a value `Bearer TOKEN` (RFC 6750, section 2.1), the scheme's
-/// name in any case (RFC 9110, section 11.1).
+/// The token of a value `Bearer TOKEN` (RFC 6750, section 2.1). The name of the scheme is
+/// case-insensitive (RFC 9110, section 11.1).
 fn bearer(value: &str) -> Result<&str, Failure> {
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("Bearer") {
@@ -90,9 +90,8 @@ fn bearer(value: &str) -> Result<&str, Failure> {
     Ok(token.trim_matches(' '))
 }
 
-/// The word by which a client is told of a failure of this kind, of those for a
-/// malformed message, a refusal, and one by policy. `None` if the client is not to
-/// blame and its credential may be good.
+/// The status for a client, of three for a malformed message, a refusal, and a refusal by policy.
+/// `None` if the failure is not the client's fault: its credential may be valid.
 fn status(
     kind: FailureKind,
     [malformed, refused, not_allowed]: [&'static str; 3],
@@ -105,12 +104,12 @@ fn status(
     }
 }
 
-/// What a client that was refused is told about how to do better. It holds
-/// nothing that depends on the user.
+/// What a refused client may learn about the token that it needs. It contains nothing that depends
+/// on the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hint {
-    /// The scopes that a token needs here, separated by blanks.
+    /// The required scopes, separated by blanks.
     pub scope: Option<String>,
-    /// Where the issuer describes itself (OpenID Connect Discovery 1.0).
+    /// The address of the issuer's metadata (OpenID Connect Discovery 1.0).
     pub openid_configuration: Option<String>,
 }

@@ -31,8 +31,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<Token>, Failure> {
 
 /// The authorization identity of a `gs2-header` (RFC 5801, section 4).
 ///
-/// `user=` is taken for `a=`, for one of RFC 7628's own examples writes it so
-/// (section 4.4).
+/// `user=` is accepted for `a=`, because an example of RFC 7628 has it (section 4.4).
 fn authzid(header: &str) -> Result<Option<String>, Failure> {
     let (flag, rest) = header
         .split_once(',')
@@ -57,11 +56,9 @@ fn authzid(header: &str) -> Result<Option<String>, Failure> {
     identity(&unescaped(name)?)
 }
 
-/// A `saslname` (RFC 5801, section 4), in which a comma is `=2C` and an equals
-/// sign `=3D`.
+/// Decodes a `saslname` (RFC 5801, section 4): a comma is `=2C`, an equals sign `=3D`.
 ///
-/// Some clients do not escape anything. Where nothing else is escaped in the
-/// name, that can mean only one thing.
+/// Some clients escape nothing. If the name contains no valid escape, it is taken literally.
 fn unescaped(name: &str) -> Result<String, Failure> {
     let name = name.replace("=2c", "=2C").replace("=3d", "=3D");
     let plain = name.replace("=2C", "").replace("=3D", "");
@@ -72,7 +69,7 @@ fn unescaped(name: &str) -> Result<String, Failure> {
     Ok(name.replace("=2C", ",").replace("=3D", "="))
 }
 
-/// The value of `auth` among `*kvpair kvsep`. Other keys have no meaning here.
+/// The value of `auth` among `*kvpair kvsep`. Other keys are ignored.
 fn auth(pairs: &str) -> Result<&str, Failure> {
     let pairs = pairs
         .strip_suffix(SEPARATOR)
@@ -89,7 +86,7 @@ fn auth(pairs: &str) -> Result<&str, Failure> {
             return Err(malformed("has a key that is not of letters"));
         }
         if key == "auth" {
-            // What is in it is the token's to judge.
+            // The value is validated as a token later.
             if auth.replace(value).is_some() {
                 return Err(malformed("has two auth"));
             }
@@ -100,14 +97,13 @@ fn auth(pairs: &str) -> Result<&str, Failure> {
     auth.ok_or_else(|| malformed("has no auth"))
 }
 
-/// A byte of `value`: VCHAR, SP, HTAB, CR or LF.
+/// Whether a byte may be in a `value`: VCHAR, SP, HTAB, CR or LF.
 fn is_value(byte: u8) -> bool {
     byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// The challenge that tells a client of a failure of this kind (RFC 7628,
-/// section 3.2.2). `None` if the client is not to blame and its token may be
-/// good.
+/// The challenge after a failure of this kind (RFC 7628, section 3.2.2). `None` if the failure is
+/// not the client's fault: its token may be valid.
 pub fn challenge(kind: FailureKind, hint: &Hint) -> Option<String> {
     let status = status(
         kind,
@@ -132,7 +128,7 @@ mod tests {
 
     const JWT: &str = "e30.e30.c2ln";
 
-    /// What is parsed: whom to act as, and whether the token was ours.
+    /// Returns the authorization identity of a message whose token is the test's.
     fn authzid_of(message: &str) -> Option<String> {
         let message = message.replace("^A", "\x01").replace("JWT", JWT);
         let parsed = parse(message.as_bytes()).unwrap_or_else(|f| panic!("{message:?}: {f}"));
@@ -147,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_7628_parse() {
-        // Section 4.1, and 4.3 and 4.4 as printed: their token is no JWT.
+    fn examples_of_rfc_7628_are_parsed() {
+        // The examples of sections 4.1, 4.3 and 4.4: their tokens are no JWTs.
         for message in [
             "n,a=user@example.com,^Ahost=server.example.com^Aport=143^A\
              auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==^A^A",
@@ -163,13 +159,13 @@ mod tests {
             let message = message.replace(&message[start..end], "JWT");
             assert!(authzid_of(&message).unwrap().ends_with("user@example.com"));
         }
-        // Section 4.2's kind of failure: nothing to authenticate with.
+        // The kind of failure of section 4.2: a message without a token.
         let empty = "n,a=user@example.com,^Ahost=server.example.com^Aport=143^Aauth=Bearer ^A^A";
         assert_eq!(reason(empty), Reason::TokenMalformed);
     }
 
     #[test]
-    fn curl_sends_host_and_port() {
+    fn message_of_curl_with_host_and_port_is_parsed() {
         assert_eq!(
             authzid_of("n,a=alice,^Ahost=localhost^Aport=1143^Aauth=Bearer JWT^A^A").as_deref(),
             Some("alice")
@@ -177,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn imapclient_sends_neither() {
+    fn message_of_imapclient_without_host_and_port_is_parsed() {
         assert_eq!(
             authzid_of("n,a=alice,^Aauth=Bearer JWT^A^A").as_deref(),
             Some("alice")
@@ -185,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_name_is_none() {
+    fn empty_name_means_no_identity() {
         assert_eq!(authzid_of("n,,^Aauth=Bearer JWT^A^A"), None);
         assert_eq!(authzid_of("n,a=,^Aauth=Bearer JWT^A^A"), None);
         assert_eq!(authzid_of("y,,^Aauth=Bearer JWT^A^A"), None);
     }
 
     #[test]
-    fn the_scheme_is_written_in_any_case_and_other_keys_are_ignored() {
+    fn scheme_is_case_insensitive_and_other_keys_are_ignored() {
         assert_eq!(
             authzid_of("n,,^Ahost=h^Amthd=POST^Aauth=bEARER  JWT^Aqs=a=b&c^A^A"),
             None
@@ -200,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unescaped_and_those_that_never_were_are_understood() {
+    fn escaped_and_unescaped_names_are_decoded() {
         let name = |name: &str| authzid_of(&format!("n,a={name},^Aauth=Bearer JWT^A^A")).unwrap();
         assert_eq!(name("a=2Cb=3Dc"), "a,b=c");
         assert_eq!(name("a=2cb=3dc"), "a,b=c");
@@ -215,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_form_is_malformed() {
+    fn other_messages_are_malformed() {
         let long = format!("n,a={},^Aauth=Bearer JWT^A^A", "a".repeat(256));
         for message in [
             "",
@@ -254,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_kind_of_token_to_get() {
+    fn challenge_names_the_scope_and_the_issuer() {
         let hint = Hint {
             scope: Some("imap".to_owned()),
             openid_configuration: Some("https://sso/\"".to_owned()),

@@ -1,5 +1,5 @@
-//! PLAIN: `[authzid] NUL authcid NUL passwd` (RFC 4616, section 2), where the
-//! password may be a credential.
+//! PLAIN: `[authzid] NUL authcid NUL passwd` (RFC 4616, section 2). A credential may be in the
+//! place of the password.
 
 #![forbid(unsafe_code)]
 
@@ -7,11 +7,11 @@ use super::{Message, identity, malformed, text};
 use crate::credential::{Credential, CredentialKind};
 use crate::error::Failure;
 
-/// A client's message, as bytes: an ordinary password goes on as it came.
+/// A client's message, as bytes: an ordinary password is passed on unchanged.
 pub struct Plain<'m> {
-    /// Whom the client wants to act as; empty if as itself.
+    /// The user that the client wants to act as; empty if none.
     pub authzid: &'m [u8],
-    /// Who the client says it is.
+    /// The user name that the client has sent.
     pub authcid: &'m [u8],
     /// The password, or a credential in its place.
     pub password: &'m [u8],
@@ -34,12 +34,12 @@ impl<'m> Plain<'m> {
         }
     }
 
-    /// The message with the credential of `kind` that is in the password's place.
-    /// The user may be left out, as with CASPT: the credential names it.
+    /// The message with the credential of `kind` in the place of the password. The user name may be
+    /// missing, as with CASPT, because the credential contains it.
     ///
     /// # Errors
-    /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed), or
-    /// as [`Credential::parse`].
+    /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed), or as
+    /// [`Credential::parse`].
     pub fn message(&self, kind: CredentialKind) -> Result<Message<Credential>, Failure> {
         Ok(Message {
             authzid: identity(text(self.authzid)?)?,
@@ -55,7 +55,7 @@ mod tests {
     use crate::error::Reason;
 
     #[test]
-    fn an_ordinary_password_stays_as_it_came() {
+    fn ordinary_password_is_not_changed() {
         let plain = Plain::parse(b"\0al\xefce\0p\xe4ss word\r\n").unwrap();
         assert_eq!(plain.authzid, b"");
         assert_eq!(plain.authcid, b"al\xefce");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_comes_with_the_two_identities() {
+    fn credential_is_parsed_with_both_identities() {
         let plain = Plain::parse(b"bob\0alice\0PT-12345").unwrap();
         let message = plain.message(CredentialKind::Ticket).unwrap();
         assert_eq!(message.authzid.as_deref(), Some("bob"));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_form_is_malformed() {
+    fn other_messages_are_malformed() {
         for bytes in [&b""[..], b"PT-12345", b"\0PT-12345", b"\0a\0PT-12345\0"] {
             let failure = Plain::parse(bytes).err().unwrap();
             assert_eq!(failure.reason(), Reason::MessageMalformed, "{bytes:?}");

@@ -1,27 +1,26 @@
-//! saslauthd's protocol, as libsasl2 speaks it (`saslauthd_verify_password`):
-//! user, password, service and realm, each behind its length in two bytes, most
-//! significant first; and an answer in the same form that begins with `OK` or
-//! `NO`.
+//! The protocol of saslauthd, as libsasl2 speaks it (`saslauthd_verify_password`). A request has
+//! the fields user, password, service and realm, each after its length in two bytes, most
+//! significant byte first. The answer has the same form and begins with `OK` or `NO`.
 
 #![forbid(unsafe_code)]
 
 use super::{identity, malformed, text};
 use crate::error::Failure;
 
-/// The longest request taken, in bytes: twice what libsasl2 can send, whose
-/// whole request is below 8,192.
-pub const LONGEST_REQUEST: usize = 16_384;
+/// The maximum length of a request, in bytes: twice what libsasl2 can send, which is less than
+/// 8,192.
+pub const MAX_REQUEST_BYTES: usize = 16_384;
 
-/// What is answered to a good password.
+/// The answer for a valid password.
 pub const OK: &[u8] = b"\0\x02OK";
 
-/// What is answered to anything else, whatever the reason.
+/// The answer for everything else, whatever the reason.
 pub const NO: &[u8] = b"\0\x02NO";
 
 /// A request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<'m> {
-    /// All of it as it came, for whoever it is passed on to.
+    /// The complete request, to be passed on unchanged.
     pub bytes: &'m [u8],
     user: &'m [u8],
     /// The password, or a credential in its place.
@@ -32,14 +31,14 @@ pub struct Request<'m> {
 }
 
 impl<'m> Request<'m> {
-    /// Parses what has come so far; `None` if there must be more to come.
+    /// Parses what has arrived so far. Returns `None` if the request is incomplete.
     ///
-    /// A fifth field is what newer clients may send, the address of their own
-    /// client. Nobody waits for it: who sends it sends it with the others.
+    /// Newer clients send the address of their own client in a fifth field. The daemon does not
+    /// wait for it, because it arrives together with the other fields.
     ///
     /// # Errors
-    /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) as
-    /// soon as it is too long.
+    /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) if the request is too
+    /// long.
     pub fn parse(bytes: &'m [u8]) -> Result<Option<Self>, Failure> {
         let mut rest = bytes;
         let mut fields = [&[][..]; 4];
@@ -49,7 +48,7 @@ impl<'m> Request<'m> {
                 return Ok(None);
             };
             let length = usize::from(u16::from_be_bytes(*length));
-            if used + 2 + length > LONGEST_REQUEST {
+            if used + 2 + length > MAX_REQUEST_BYTES {
                 return Err(malformed("is longer than 16384 bytes"));
             }
             let Some((field, left)) = body.split_at_checked(length) else {
@@ -73,12 +72,11 @@ impl<'m> Request<'m> {
         }))
     }
 
-    /// The login's name, which libsasl2 sends in two pieces, split at its last
-    /// `@`; `None` if it is empty.
+    /// The user name. libsasl2 sends it in two fields, split at its last `@`. `None` if it is
+    /// empty.
     ///
     /// # Errors
-    /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) if it
-    /// cannot be a name.
+    /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) if it cannot be a name.
     pub fn login(&self) -> Result<Option<String>, Failure> {
         let (user, realm) = (text(self.user)?, text(self.realm)?);
         if realm.is_empty() {
@@ -87,12 +85,11 @@ impl<'m> Request<'m> {
         identity(&format!("{user}@{realm}"))
     }
 
-    /// The service, as the host application calls it, in lower case as in URLs:
-    /// httpd says `HTTP`.
+    /// The host application's name of the service, in lower case as in URLs: httpd sends `HTTP`.
     ///
     /// # Errors
-    /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) if it
-    /// cannot be part of a URL.
+    /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) if it cannot be a part
+    /// of a URL.
     pub fn service(&self) -> Result<String, Failure> {
         let service = text(self.service)?.to_ascii_lowercase();
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
@@ -102,18 +99,17 @@ impl<'m> Request<'m> {
         Ok(service)
     }
 
-    /// The address of the host's client, if the host tells it.
+    /// The address of the host's client, if the request contains it.
     pub fn client(&self) -> Option<&'m str> {
         std::str::from_utf8(self.client?).ok()
     }
 }
 
-/// Whether `answer` is all of an answer, if it can be one.
+/// Whether `answer` is complete.
 ///
 /// # Errors
-/// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) if it is
-/// none.
-pub fn is_whole(answer: &[u8]) -> Result<bool, Failure> {
+/// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) if it cannot be an answer.
+pub fn is_complete(answer: &[u8]) -> Result<bool, Failure> {
     let Some((length, text)) = answer.split_first_chunk() else {
         return Ok(false);
     };
@@ -138,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn four_fields_are_a_request_and_no_less() {
+    fn request_is_complete_after_four_fields() {
         let bytes = request(&[b"alice", b"PT-12345", b"HTTP", b"univ.fr"]);
         let whole = Request::parse(&bytes).unwrap().unwrap();
         assert_eq!(whole.login().unwrap().as_deref(), Some("alice@univ.fr"));
@@ -151,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fifth_field_is_the_address_of_the_client() {
+    fn fifth_field_is_the_address_of_the_client() {
         let mut bytes = request(&[b"alice", b"x", b"imap", b"", b"192.0.2.1"]);
         let whole = Request::parse(&bytes).unwrap().unwrap();
         assert_eq!(whole.client(), Some("192.0.2.1"));
@@ -165,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_refused_before_it_has_come() {
+    fn too_long_request_is_rejected_before_it_is_complete() {
         assert!(Request::parse(b"\xff\xff").is_err());
         assert!(Request::parse(b"\0\x01a\x3f\xfc").is_err());
         assert!(Request::parse(b"\0\x01a\x3f\xfb").unwrap().is_none());
     }
 
     #[test]
-    fn names_that_can_be_none_are_refused() {
+    fn invalid_names_are_rejected() {
         for (user, service, realm) in [
             (&b"al\xffce"[..], &b"im ap"[..], &b""[..]),
             (b"al\nice", b"", b""),
@@ -189,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_whole_at_its_length() {
+    fn answer_is_complete_at_its_length() {
         for (answer, is) in [
             (&b""[..], false),
             (b"\0", false),
@@ -200,10 +196,10 @@ mod tests {
             (b"\0\x08NO sor", false),
             (b"\0\x08NO sorry", true),
         ] {
-            assert_eq!(is_whole(answer).unwrap(), is, "{answer:?}");
+            assert_eq!(is_complete(answer).unwrap(), is, "{answer:?}");
         }
-        assert!(is_whole(b"\0\x01O").is_err());
-        assert!(is_whole(b"\0\x02OK!").is_err());
-        assert!(is_whole(b"\0\x05MAYBE").is_err());
+        assert!(is_complete(b"\0\x01O").is_err());
+        assert!(is_complete(b"\0\x02OK!").is_err());
+        assert!(is_complete(b"\0\x05MAYBE").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! XOAUTH2, Google's forerunner of OAUTHBEARER, which most clients still speak:
+//! XOAUTH2, Google's predecessor of OAUTHBEARER, which most clients still use:
 //! `user=USER^Aauth=Bearer TOKEN^A^A`.
 
 #![forbid(unsafe_code)]
@@ -10,7 +10,7 @@ use super::{Hint, Message, bearer, identity, malformed, status, text};
 use crate::credential::Token;
 use crate::error::{Failure, FailureKind};
 
-/// Parses a client's message. The user that it names must be the token's.
+/// Parses a client's message. The user in it must be the token's user.
 ///
 /// # Errors
 /// [`Reason::MessageMalformed`](crate::error::Reason::MessageMalformed) or
@@ -39,8 +39,8 @@ pub fn parse(bytes: &[u8]) -> Result<Message<Token>, Failure> {
     })
 }
 
-/// The challenge that tells a client of a failure of this kind. `None` if the
-/// client is not to blame and its token may be good.
+/// The challenge after a failure of this kind. `None` if the failure is not the client's fault: its
+/// token may be valid.
 pub fn challenge(kind: FailureKind, hint: &Hint) -> Option<String> {
     let status = status(kind, ["400", "401", "403"])?;
     let mut members = Map::new();
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn googles_form_is_taken() {
+    fn message_in_googles_form_is_parsed() {
         let message = parsed("user=alice^Aauth=Bearer JWT^A^A").unwrap();
         assert_eq!(message.authcid.as_deref(), Some("alice"));
         assert_eq!(message.authzid, None);
@@ -71,18 +71,18 @@ mod tests {
     }
 
     #[test]
-    fn roundcube_escapes_nothing_and_names_an_address() {
+    fn message_of_roundcube_is_parsed() {
         let message = parsed("user=a=b,c@univ.fr^Aauth=Bearer JWT^A^A").unwrap();
         assert_eq!(message.authcid.as_deref(), Some("a=b,c@univ.fr"));
     }
 
     #[test]
-    fn who_names_nobody_is_the_tokens_user() {
+    fn missing_user_means_the_tokens_user() {
         assert_eq!(parsed("user=^Aauth=bearer JWT^A^A").unwrap().authcid, None);
     }
 
     #[test]
-    fn any_other_form_is_malformed() {
+    fn other_messages_are_malformed() {
         for message in [
             "",
             "^A",
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_status_of_http() {
+    fn challenge_is_an_http_status() {
         let hint = Hint {
             scope: Some("imap".to_owned()),
             ..Hint::default()

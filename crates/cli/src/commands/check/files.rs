@@ -108,7 +108,7 @@ fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<
 
 /// Whoever can read a secret makes tokens with it; public keys are for everybody.
 fn check_secret(subject: &mut Subject<'_>, option: &str, path: &Path) {
-    if mode(path).is_some_and(|mode| mode & 0o004 != 0) && jwt::holds_a_secret(path) {
+    if mode(path).is_some_and(|mode| mode & 0o004 != 0) && jwt::contains_a_secret(path) {
         let path = path.display();
         let remedy = "let the mail server's group alone read it, by chgrp and chmod 0640";
         let what = format!("everybody may read the secret in {path}; {remedy}");

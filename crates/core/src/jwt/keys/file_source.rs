@@ -1,5 +1,5 @@
-//! Keys from files: a PEM file, a directory of them, or a JWK set. They are read
-//! again when they change.
+//! Keys from files: a PEM file, a directory of PEM files, or a JWK set. The files are read again
+//! when they change.
 
 #![forbid(unsafe_code)]
 
@@ -22,47 +22,47 @@ use crate::platform::clock::BootTime;
 use crate::platform::file_permissions;
 use crate::platform::log::{Level, Log, quoted};
 
-/// How long a look at the files revalidate_at: looking costs as much as a session.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long the result of examining the files is used: examining them costs as much as a cache hit.
+const EXAMINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest file of keys that is read, in bytes, and how many there may be.
-const LONGEST: u64 = 1 << 20;
-const MOST: usize = 1_000;
+/// The maximum size of a key file, in bytes, and the maximum number of files.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+const MAX_FILES: usize = 1_000;
 
-/// A place of keys, and what was found there last.
-pub(crate) struct Files {
+/// Key files, and the keys that were read last.
+pub(crate) struct FileKeySource {
     path: PathBuf,
-    /// Who reads them, if that is known: the keys must be this user's or root's.
+    /// The user who reads the files, if known: they must belong to this user or to root.
     user: Option<Uid>,
     found: Mutex<Option<Found>>,
 }
 
 struct Found {
     looked: BootTime,
-    stamps: Vec<Stamp>,
+    fingerprints: Vec<FileFingerprint>,
     set: Arc<KeySet>,
 }
 
-/// What changes when a file does.
+/// Properties of a file that change when the file does.
 #[derive(PartialEq, Eq)]
-struct Stamp {
+struct FileFingerprint {
     path: PathBuf,
     device: u64,
     inode: u64,
     length: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// Why it is not read.
+    /// Why the file is not read.
     problem: Option<String>,
 }
 
-impl Files {
-    /// Those that this process reads.
+impl FileKeySource {
+    /// The key files of this process.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self::read_by(path, Some(Uid::effective()))
     }
 
-    /// Those that processes of `user` will read.
+    /// The key files of processes of `user`.
     pub(crate) fn read_by(path: PathBuf, user: Option<Uid>) -> Self {
         Self {
             path,
@@ -71,15 +71,15 @@ impl Files {
         }
     }
 
-    /// The keys as they were a second ago at most.
+    /// The keys, at most a second old.
     ///
     /// # Errors
     /// [`Reason::KeysUnusable`].
     pub(crate) fn current(&self, now: BootTime, log: &dyn Log) -> Result<Arc<KeySet>, Failure> {
-        self.look(now, LOOK, log)
+        self.look(now, EXAMINE_INTERVAL, log)
     }
 
-    /// The keys as they are now.
+    /// The keys, as the files are now.
     ///
     /// # Errors
     /// [`Reason::KeysUnusable`].
@@ -87,15 +87,15 @@ impl Files {
         self.look(now, Duration::ZERO, log)
     }
 
-    /// Where they are, for people.
+    /// The location, for messages.
     pub(crate) fn place(&self) -> String {
         self.path.display().to_string()
     }
 
-    /// What is in the files now, with all that is wrong with them.
+    /// Reads the files now. The result has all problems.
     pub(crate) fn examine(&self) -> KeySet {
-        let mut set = match stamps(&self.path, self.user) {
-            Ok(stamps) => read(&stamps),
+        let mut set = match fingerprints(&self.path, self.user) {
+            Ok(fingerprints) => read(&fingerprints),
             Err(problem) => KeySet {
                 keys: Vec::new(),
                 unusable: vec![problem],
@@ -126,21 +126,21 @@ impl Files {
             return self.usable(&found.set);
         }
         let unusable = |what| Failure::new(Reason::KeysUnusable, what);
-        let stamps = stamps(&self.path, self.user).map_err(unusable)?;
+        let fingerprints = fingerprints(&self.path, self.user).map_err(unusable)?;
         if let Some(found) = &mut *found
-            && found.stamps == stamps
+            && found.fingerprints == fingerprints
         {
             found.looked = now;
             return self.usable(&found.set);
         }
-        let set = read(&stamps);
+        let set = read(&fingerprints);
         for complaint in &set.unusable {
             log.write(Level::Error, &format!("sso: jwt_keys: {complaint}"));
         }
         let set = Arc::new(set);
         *found = Some(Found {
             looked: now,
-            stamps,
+            fingerprints,
             set: Arc::clone(&set),
         });
         self.usable(&set)
@@ -154,18 +154,18 @@ impl Files {
     }
 }
 
-/// What is in the files, and what is wrong with some of them.
-fn read(stamps: &[Stamp]) -> KeySet {
+/// Reads the files, and collects the problems of those that are unusable.
+fn read(fingerprints: &[FileFingerprint]) -> KeySet {
     let mut all = KeySet::default();
-    for stamp in stamps {
-        if let Some(problem) = &stamp.problem {
+    for fingerprint in fingerprints {
+        if let Some(problem) = &fingerprint.problem {
             all.unusable.push(problem.clone());
             continue;
         }
-        let path = stamp.path.display();
-        let bytes = match read_bounded(&stamp.path) {
+        let path = fingerprint.path.display();
+        let bytes = match read_bounded(&fingerprint.path) {
             Ok(bytes) => bytes,
-            // One file that cannot be read does not spoil the directory.
+            // A file that cannot be read does not affect the others.
             Err(problem) => {
                 all.unusable.push(format!("{path}: {problem}"));
                 continue;
@@ -189,34 +189,38 @@ fn read(stamps: &[Stamp]) -> KeySet {
     all
 }
 
-/// The files of `path`: itself, or what is in it and not hidden.
-fn stamps(path: &Path, user: Option<Uid>) -> Result<Vec<Stamp>, String> {
+/// The files of `path`: itself, or the visible files in the directory.
+fn fingerprints(path: &Path, user: Option<Uid>) -> Result<Vec<FileFingerprint>, String> {
     let complain = |error| format!("{}: {error}", path.display());
     let metadata = fs::metadata(path).map_err(complain)?;
     file_permissions::check_irreplaceable(path, user)?;
-    // Anything else than a file, such as a pipe, could be waited for for ever.
+    // Reading anything but a regular file, such as a pipe, could block.
     if metadata.is_file() {
-        return Ok(vec![Stamp::new(path.to_owned(), &metadata, user)]);
+        return Ok(vec![FileFingerprint::new(path.to_owned(), &metadata, user)]);
     }
     file_permissions::check_unwritable(path, &metadata, user)?;
-    let mut stamps = Vec::new();
+    let mut fingerprints = Vec::new();
     for (entry, metadata) in files_in(path).map_err(complain)? {
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        let mut stamp = Stamp::new(entry.path(), &metadata, user);
-        // What leads to the directory, and so to all else that is in it, was looked at.
-        if is_link && stamp.problem.is_none() {
-            stamp.problem = file_permissions::check_irreplaceable(&stamp.path, user).err();
+        let mut fingerprint = FileFingerprint::new(entry.path(), &metadata, user);
+        // The path to the directory, which all files in it share, is checked once.
+        if is_link && fingerprint.problem.is_none() {
+            fingerprint.problem =
+                file_permissions::check_irreplaceable(&fingerprint.path, user).err();
         }
-        stamps.push(stamp);
+        fingerprints.push(fingerprint);
     }
-    if stamps.len() > MOST {
-        return Err(format!("{}: has more than {MOST} files", path.display()));
+    if fingerprints.len() > MAX_FILES {
+        return Err(format!(
+            "{}: has more than {MAX_FILES} files",
+            path.display()
+        ));
     }
-    stamps.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(stamps)
+    fingerprints.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(fingerprints)
 }
 
-/// What a place of keys is read from: itself, or the files in it, whatever is in them.
+/// The files of a location of keys: itself, or the files in the directory, whatever they contain.
 pub fn key_files(path: &Path) -> Vec<PathBuf> {
     match files_in(path) {
         Ok(files) => files.iter().map(|(entry, _)| entry.path()).collect(),
@@ -225,13 +229,13 @@ pub fn key_files(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// The files in a directory that are not hidden, and what they are.
+/// The visible files in a directory, with their metadata.
 fn files_in(directory: &Path) -> io::Result<Vec<(DirEntry, Metadata)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        // A link is followed; one that leads nowhere is no file.
+        // Links are followed; a dangling link is no file.
         if let (false, Ok(metadata)) = (is_hidden, fs::metadata(entry.path()))
             && metadata.is_file()
         {
@@ -241,7 +245,7 @@ fn files_in(directory: &Path) -> io::Result<Vec<(DirEntry, Metadata)>> {
     Ok(files)
 }
 
-impl Stamp {
+impl FileFingerprint {
     fn new(path: PathBuf, metadata: &Metadata, user: Option<Uid>) -> Self {
         let problem = file_permissions::check_unwritable(&path, metadata, user).err();
         Self {
@@ -259,10 +263,10 @@ impl Stamp {
 fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     fs::File::open(path)
-        .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| quoted(&error.to_string()).into_owned())?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("is longer than {LONGEST} bytes"));
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("is longer than {MAX_FILE_BYTES} bytes"));
     }
     Ok(bytes)
 }
@@ -287,7 +291,7 @@ mod tests {
     fn a_directory_is_read_again_when_something_in_it_changes() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        let files = Files::new(directory.path().to_owned());
+        let files = FileKeySource::new(directory.path().to_owned());
         let count = |now| files.current(now, &Kept::default()).unwrap().keys.len();
         write("a.pem", &hmac(1, 32));
         write(".hidden", &hmac(2, 32));
@@ -313,7 +317,7 @@ mod tests {
         let set_mode =
             |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         let log = Kept::default();
-        let files = Files::new(directory.path().to_owned());
+        let files = FileKeySource::new(directory.path().to_owned());
         let count = |now| files.newest(at(now), &log).map(|set| set.keys.len());
         assert_eq!(count(0).unwrap(), 2);
         set_mode(&open, 0o602);
@@ -325,14 +329,14 @@ mod tests {
             "{:?}",
             log.lines()
         );
-        let alone = Files::new(open.clone());
+        let alone = FileKeySource::new(open.clone());
         assert_eq!(
             alone.newest(at(1), &log).unwrap_err().reason(),
             Reason::KeysUnusable
         );
         set_mode(&open, 0o600);
         assert_eq!(count(2).unwrap(), 2);
-        // Elsewhere everybody may have put another key in the place of the one it leads to.
+        // Outside the directory, anybody could have replaced the target of a link.
         let elsewhere = tempfile::tempdir().unwrap();
         let linked = elsewhere.path().join("c.pem");
         fs::write(&linked, hmac(3, 32)).unwrap();
@@ -342,11 +346,13 @@ mod tests {
             set_mode(elsewhere.path(), mode);
             assert_eq!(count(4).unwrap(), expected, "{mode:o}");
             assert_eq!(
-                Files::new(linked.clone()).newest(at(4), &log).is_ok(),
+                FileKeySource::new(linked.clone())
+                    .newest(at(4), &log)
+                    .is_ok(),
                 expected == 3
             );
         }
-        // Who may write a directory may put a key of his own there, sticky or not.
+        // Whoever can write to a directory can add a key, sticky or not.
         set_mode(directory.path(), 0o1777);
         assert_eq!(count(5).unwrap_err().reason(), Reason::KeysUnusable);
     }
@@ -362,7 +368,9 @@ mod tests {
             |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         let problem = |path: &Path| {
             let log = Kept::default();
-            let failure = Files::new(path.to_owned()).newest(at(0), &log).err()?;
+            let failure = FileKeySource::new(path.to_owned())
+                .newest(at(0), &log)
+                .err()?;
             assert_eq!(failure.reason(), Reason::KeysUnusable);
             Some(format!("{:?} {failure}", log.lines()))
         };
@@ -374,7 +382,7 @@ mod tests {
         ] {
             set_mode(path, mode);
             for place in [&*file, &*directory] {
-                // The rights of a directory do not matter to a file in it if it is sticky.
+                // The mode of a sticky directory does not matter to a file in it.
                 let is_sticky = mode & 0o1000 != 0 && place == file;
                 let found = problem(place);
                 assert_eq!(found.is_none(), is_sticky, "{path:?} {mode:o} {place:?}");
@@ -392,9 +400,9 @@ mod tests {
                     let found = problem(place).unwrap();
                     let remedy = format!("chown root {}", path.display());
                     assert!(found.contains(&remedy), "{found}");
-                    // They are its own, or nobody knows whose they should be.
+                    // The files belong to the user, or the user is unknown.
                     for user in [Some(Uid::from_raw(65_534)), None] {
-                        let files = Files::read_by(place.to_owned(), user);
+                        let files = FileKeySource::read_by(place.to_owned(), user);
                         assert!(files.newest(at(0), &Kept::default()).is_ok());
                     }
                 }
@@ -409,7 +417,7 @@ mod tests {
         let pipe = directory.path().join("pipe.pem");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for path in [pipe, directory.path().to_owned()] {
-            let failure = Files::new(path).current(at(0), &Kept::default());
+            let failure = FileKeySource::new(path).current(at(0), &Kept::default());
             assert_eq!(failure.unwrap_err().reason(), Reason::KeysUnusable);
         }
     }
@@ -418,7 +426,7 @@ mod tests {
     fn a_file_of_either_form_is_taken() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys");
-        let files = Files::new(path.clone());
+        let files = FileKeySource::new(path.clone());
         let current = |now| files.current(now, &Kept::default());
         assert_eq!(current(at(0)).unwrap_err().reason(), Reason::KeysUnusable);
         fs::write(&path, hmac(1, 64)).unwrap();
@@ -442,7 +450,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
         write("short.pem", &hmac(1, 8));
         write("long.pem", &"x".repeat(2 << 20));
-        let files = Files::new(directory.path().to_owned());
+        let files = FileKeySource::new(directory.path().to_owned());
         let log = Kept::default();
         for time in [0, 500, 2_000] {
             let failure = files.current(at(time), &log).unwrap_err();

@@ -1,5 +1,5 @@
-//! Keys as an administrator asks about them before a restart: which could be used,
-//! and why not the others. What is found is what a login would find.
+//! Reports about keys for an administrator: which can be used, and why the others cannot. The
+//! results are those of a login.
 
 #![forbid(unsafe_code)]
 
@@ -12,10 +12,10 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::file_source::Files;
+use super::file_source::FileKeySource;
 use super::jwk_set;
 use super::jwk_set::{Entry, Secrets};
-use super::remote_source::Published;
+use super::remote_source::RemoteKeySource;
 use super::verification_key::Key;
 use crate::config::{IssuerConfig, KeysAt};
 use crate::error::{Failure, Reason};
@@ -25,32 +25,32 @@ use crate::policy::jws_algorithm::Algorithm;
 /// One key of a published set.
 #[derive(Debug)]
 pub struct KeyReport {
-    /// Its `kid`, if it has one.
+    /// The `kid`, if the key has one.
     pub kid: Option<String>,
-    /// Such as `RSA 2048 bits` or `EC P-256`.
+    /// The type and size, such as `RSA 2048 bits` or `EC P-256`.
     pub kind: String,
-    /// The algorithms that tokens may be signed by with it, or why it is not used.
+    /// The algorithms that the key verifies, or why it is not used.
     pub usable: Result<Vec<Algorithm>, String>,
     /// The modulus of an RSA key, big-endian.
     pub modulus: Option<Vec<u8>>,
 }
 
-/// What an issuer publishes.
+/// The published keys of an issuer.
 #[derive(Debug)]
 pub struct SetReport {
-    /// The issuer's certificate in DER, if it was asked over TLS.
+    /// The issuer's certificate in DER, if the request used TLS.
     pub certificate: Option<Vec<u8>>,
-    /// Every key of the set.
+    /// All keys of the set.
     pub keys: Vec<KeyReport>,
 }
 
-/// What is wrong with keys in files that processes of `user` will read, if it is known who
-/// that is; nothing of those that are published.
+/// The problems of key files that processes of `user`, if known, will read. RemoteKeySource keys are not
+/// checked.
 pub fn check_keys(config: &IssuerConfig, user: Option<Uid>) -> Vec<String> {
     let KeysAt::Path(path) = &config.keys else {
         return Vec::new();
     };
-    let set = Files::read_by(path.clone(), user).examine();
+    let set = FileKeySource::read_by(path.clone(), user).examine();
     let fits = |algorithm: &Algorithm| set.keys.iter().any(|key| key.fits(*algorithm));
     let mut unusable = set.unusable;
     if let Some(allowed) = &config.algorithms
@@ -68,16 +68,15 @@ pub fn check_keys(config: &IssuerConfig, user: Option<Uid>) -> Vec<String> {
     unusable
 }
 
-/// Whether there is a shared secret in a file, whoever it belongs to.
-pub fn holds_a_secret(path: &Path) -> bool {
-    let set = Files::read_by(path.to_owned(), None).examine();
+/// Whether a file contains a shared secret, whoever owns the file.
+pub fn contains_a_secret(path: &Path) -> bool {
+    let set = FileKeySource::read_by(path.to_owned(), None).examine();
     set.keys.iter().any(Key::is_secret)
 }
 
-/// The moduli of the RSA keys at a path, big-endian, each with the file that it is
-/// from.
+/// The moduli of the RSA keys in files, big-endian, each with the name of its file.
 pub fn rsa_moduli(path: &Path) -> Vec<(String, Vec<u8>)> {
-    let set = Files::new(path.to_owned()).examine();
+    let set = FileKeySource::new(path.to_owned()).examine();
     let modulus = |key: &Key| {
         let (_, info) = SubjectPublicKeyInfo::from_der(key.der()?).ok()?;
         match info.parsed() {
@@ -89,15 +88,15 @@ pub fn rsa_moduli(path: &Path) -> Vec<(String, Vec<u8>)> {
     set.keys.iter().filter_map(of_file).collect()
 }
 
-/// Asks an issuer for its keys as a login would, but without what the host keeps.
+/// Fetches an issuer's keys as a login would, without using the shared copy.
 ///
 /// # Errors
-/// Why there is no key set to be had.
+/// Why there is no key set.
 pub fn inspect_published(
     config: &IssuerConfig,
     deadline: &Deadline<'_>,
 ) -> Result<SetReport, Failure> {
-    let (body, certificate) = Published::new(config).look(deadline)?;
+    let (body, certificate) = RemoteKeySource::new(config).fetch_unshared(deadline)?;
     let unusable = |what: String| Failure::new(Reason::ReplyUnusable, format!("the answer {what}"));
     let entries = jwk_set::entries(&body).map_err(unusable)?;
     let keys = entries.iter().map(report).collect();
@@ -130,13 +129,13 @@ fn kind(entry: &Entry) -> String {
     }
 }
 
-/// A number in base64url; empty if it is none.
+/// Decodes a number in base64url; empty if it is malformed.
 fn number(text: &str) -> Vec<u8> {
     let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
     bytes.unwrap_or_default()
 }
 
-/// How long a number in base64url is, less the zeros before it.
+/// The length of a number in base64url, in bits, without leading zeros.
 fn bits(text: &str) -> usize {
     let bytes = number(text);
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();

@@ -1,5 +1,5 @@
-//! A JWK set (RFC 7517, section 5), as issuers publish it: what is in it that
-//! this library does not know, or that is broken, harms no other key.
+//! Parses a JWK set (RFC 7517, section 5). A key that is unknown or malformed does not affect the
+//! others.
 
 #![forbid(unsafe_code)]
 
@@ -14,28 +14,31 @@ use crate::jwt::json;
 use crate::platform::log::quoted;
 use crate::policy::jws_algorithm::{Algorithm, Family};
 
-/// How many keys of one set are looked at.
-const MOST: usize = 100;
+/// The maximum number of keys of one set.
+const MAX_KEYS: usize = 100;
 
-/// Whether a set may hold shared secrets: one that was published must not.
+/// Whether a set may contain shared secrets: a published set must not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Secrets {
     Taken,
     Ignored,
 }
 
-/// The keys of a set that signatures can be verified with.
+/// The keys of a set that can verify signatures.
 ///
 /// # Errors
-/// What is wrong with it, if it is no JWK set.
+/// The problem, if the text is no JWK set.
 pub(crate) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
     let entries = entries(bytes)?;
     let mut set = KeySet::default();
-    if entries.len() > MOST {
-        let complaint = format!("only the first {MOST} of {} keys are used", entries.len());
+    if entries.len() > MAX_KEYS {
+        let complaint = format!(
+            "only the first {MAX_KEYS} of {} keys are used",
+            entries.len()
+        );
         set.unusable.push(complaint);
     }
-    for (index, entry) in entries.iter().take(MOST).enumerate() {
+    for (index, entry) in entries.iter().take(MAX_KEYS).enumerate() {
         match entry.key(secrets) {
             Ok(Some(key)) => set.keys.push(key),
             Ok(None) => {}
@@ -50,17 +53,17 @@ pub(crate) fn read(bytes: &[u8], secrets: Secrets) -> Result<KeySet, String> {
     Ok(set)
 }
 
-/// One key of a set, as it is written.
+/// One key of a set, as JSON.
 pub(crate) struct Entry {
     pub(crate) value: Value,
-    /// Why it is not read: which of two members of one name counts, nobody can tell.
+    /// Why the key is not used, if it has a duplicate member.
     problem: Option<String>,
 }
 
-/// The keys of a set, each read by itself.
+/// The keys of a set, each parsed separately.
 ///
 /// # Errors
-/// What is wrong with it, if it is no JWK set.
+/// The problem, if the text is no JWK set.
 pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     let entries = json::array_of(bytes, "keys").map_err(|what| match &*what {
         "has no keys" => "is no JWK set: it has no keys".to_owned(),
@@ -74,7 +77,7 @@ pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
 }
 
 impl Entry {
-    /// Its key, or `None` if it is for something else.
+    /// The key; `None` if it has another purpose.
     pub(crate) fn key(&self, secrets: Secrets) -> Result<Option<Key>, String> {
         match &self.problem {
             Some(problem) => Err(problem.clone()),
@@ -88,7 +91,7 @@ impl Entry {
     }
 }
 
-/// The key of an entry, or `None` if it is for something else.
+/// The key of an entry; `None` if it has another purpose.
 fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
     if !is_for_signatures(entry) {
         return Ok(None);
@@ -107,7 +110,7 @@ fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
         (Some("OKP"), Some("Ed25519")) => Key::point(Family::Ed25519, &number(entry, "x")?)?,
         (Some("oct"), _) if secrets == Secrets::Taken => Key::secret(&number(entry, "k")?)?,
         (Some("oct"), _) => return Err("is a secret that was published".to_owned()),
-        // Other types and curves are not taken, and need not be (section 5).
+        // Other types and curves are ignored (section 5).
         (Some(_), _) => return Ok(None),
         (None, _) => return Err("has no kty".to_owned()),
     };
@@ -117,7 +120,7 @@ fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
     };
     let algorithm = algorithm.as_str().and_then(Algorithm::from_name);
     match algorithm {
-        // For an algorithm that is not taken here, such as an encryption's.
+        // The key is for an algorithm that is not supported, such as encryption.
         None => Ok(None),
         Some(algorithm) => key
             .only(algorithm)
@@ -126,7 +129,7 @@ fn key(entry: &Value, secrets: Secrets) -> Result<Option<Key>, String> {
     }
 }
 
-/// Sections 4.2 and 4.3.
+/// Whether `use` and `key_ops` allow signatures (sections 4.2 and 4.3).
 fn is_for_signatures(entry: &Value) -> bool {
     let of_use = entry.get("use").is_none_or(|purpose| purpose == "sig");
     let of_operations = entry.get("key_ops").is_none_or(|operations| {
@@ -136,8 +139,7 @@ fn is_for_signatures(entry: &Value) -> bool {
     of_use && of_operations
 }
 
-/// A point of a curve, uncompressed (SEC 1, section 2.3.3), whose coordinates
-/// are of this length.
+/// An uncompressed point of a curve (SEC 1, section 2.3.3) with coordinates of `length` bytes.
 fn point(entry: &Value, family: Family, length: usize) -> Result<Key, String> {
     let mut point = vec![4];
     for name in ["x", "y"] {
@@ -154,7 +156,7 @@ fn text<'e>(entry: &'e Value, name: &str) -> Option<&'e str> {
     entry.get(name).and_then(Value::as_str)
 }
 
-/// A member in base64url. Padding is forgiven: the set is the issuer's.
+/// A member in base64url. Padding is tolerated.
 fn number(entry: &Value, name: &str) -> Result<Vec<u8>, String> {
     let text = text(entry, name).ok_or_else(|| format!("has no {name}"))?;
     URL_SAFE_NO_PAD

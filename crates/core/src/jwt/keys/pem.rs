@@ -1,6 +1,6 @@
-//! Keys in PEM (RFC 7468), as Cyrus' httpd reads them from `http_jwt_key_dir`:
-//! any number in a file, text around them, `PUBLIC KEY` for public keys and
-//! `HMAC KEY` for shared secrets.
+//! Parses keys in PEM (RFC 7468), as Cyrus' httpd does for `http_jwt_key_dir`: any number of blocks
+//! in a file, with text around them; `PUBLIC KEY` for public keys and `HMAC KEY` for shared
+//! secrets.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use super::key_set::KeySet;
 use super::verification_key::Key;
 use crate::platform::log::quoted;
 
-/// The keys of a file. What is not a key is complained of, and harms no other.
+/// The keys of a file, and the problems of blocks that are no keys.
 pub(crate) fn read(bytes: &[u8]) -> KeySet {
     let mut set = KeySet::default();
     for (index, block) in blocks(bytes).enumerate() {
@@ -20,7 +20,7 @@ pub(crate) fn read(bytes: &[u8]) -> KeySet {
     set
 }
 
-/// The parts of a file that begin with a PEM header each.
+/// The parts of a file that each begin with a PEM header.
 fn blocks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let mut starts: Vec<usize> = bytes
@@ -35,7 +35,7 @@ fn blocks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn key(block: &[u8]) -> Result<Key, String> {
-    // The library's own words may show what is in the block, which may be a secret.
+    // The library's error message could show parts of a secret.
     let block = pem::parse(block).map_err(|_| "is not PEM as it must be written")?;
     match block.tag() {
         "PUBLIC KEY" => Key::from_der(block.contents()).map_err(str::to_owned),
@@ -96,7 +96,7 @@ mod tests {
         assert!(set.unusable[1].contains("only the issuer"));
         assert!(set.unusable[3].contains("32 bytes"));
         assert!(read(b"").keys.is_empty());
-        // A secret does not show itself where it is written wrongly.
+        // A malformed secret does not appear in the message.
         let secret = hmac(64);
         let body = &secret.lines().nth(1).unwrap()[..20];
         for wrong in [

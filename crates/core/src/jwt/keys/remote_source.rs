@@ -1,6 +1,6 @@
-//! Keys that an issuer publishes: fetched by one process at a time, shared with
-//! all of the host, and looked for again when they are old or do not have the
-//! key of a token.
+//! Keys that an issuer publishes. One process fetches them at a time and shares them with all
+//! processes of the host. They are fetched again when they are old, and when they lack the key of a
+//! token.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,7 @@ use url::Url;
 use super::jwk_set;
 use super::jwk_set::Secrets;
 use super::key_set::KeySet;
-use super::shared_jwks::{Place, State};
+use super::shared_jwks::{SharedJwks, State};
 use crate::config::{IssuerConfig, KeysAt, server_url};
 use crate::error::{Failure, Reason};
 use crate::jwt::json;
@@ -24,42 +24,41 @@ use crate::platform::deadline::Deadline;
 use crate::platform::log::{Level, Log, quoted};
 use crate::session_cache::{SessionCacheHandle, ValidationLock};
 
-/// The longest answer taken, in bytes: several times the longest seen.
-const LONGEST: usize = 256 << 10;
+/// The maximum length of a response, in bytes: several times that of the largest known one.
+const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
-/// How often an unknown key makes the host look again: a stranger can write any
-/// name of a key into a token.
-const THROTTLE: Duration = Duration::from_secs(10);
+/// The minimum interval between fetches because of unknown keys: anybody can write any `kid` into a
+/// token.
+const MIN_UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long an issuer that did not answer is left alone.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How long an issuer that did not answer is not asked again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a login waits before it looks again whether another one has fetched
-/// the keys.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often a login that waits for another one's fetch checks for the result.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The published keys of an issuer.
-pub(crate) struct Published {
+pub(crate) struct RemoteKeySource {
     at: KeysAt,
     name: String,
     http: Client,
     timeout: Duration,
     refresh: Duration,
     keep: Duration,
-    /// The last set that this process has read.
-    read: Mutex<Option<Dated>>,
+    /// The last key set that this process has read.
+    read: Mutex<Option<FetchedJwks>>,
 }
 
-/// A set, and when it was got.
+/// A key set, and when it was fetched.
 #[derive(Clone)]
-pub(crate) struct Dated {
+pub(crate) struct FetchedJwks {
     pub(crate) set: Arc<KeySet>,
     fetched: BootTime,
-    /// Until when what it says need not be asked again.
+    /// When the keys must be fetched again.
     pub(crate) revalidate_at: BootTime,
 }
 
-impl Published {
+impl RemoteKeySource {
     pub(crate) fn new(config: &IssuerConfig) -> Self {
         Self {
             at: config.keys.clone(),
@@ -72,28 +71,28 @@ impl Published {
         }
     }
 
-    /// The keys, fetched if there are none or they are old. While the issuer
-    /// does not answer the last ones serve, for as long as configured.
+    /// The keys, fetched if there are none or they are old. While the issuer does not answer, the
+    /// last keys are used, for as long as configured.
     ///
     /// # Errors
-    /// Why there are none.
+    /// Why there are no keys.
     pub(crate) fn current(
         &self,
         sessions: &SessionCacheHandle<'_>,
         deadline: &Deadline<'_>,
         log: &dyn Log,
-    ) -> Result<Dated, Failure> {
-        let place = Place::new(sessions, &self.name);
+    ) -> Result<FetchedJwks, Failure> {
+        let place = SharedJwks::new(sessions, &self.name);
         loop {
             let now = sessions.now();
             let state = place.state(sessions);
             if state.is_younger(self.refresh, now)
-                && let Some(dated) = self.kept(sessions, &place, state, log)
+                && let Some(fetched_jwks) = self.kept(sessions, &place, state, log)
             {
-                return Ok(dated);
+                return Ok(fetched_jwks);
             }
-            // To ask again at once would make every login wait.
-            if state.has_failed_within(PAUSE, now) {
+            // Another request at once would make each login wait.
+            if state.has_failed_within(RETRY_INTERVAL, now) {
                 let avoided =
                     "the issuer did not answer a moment ago; it is asked again in seconds";
                 let failure = Failure::new(Reason::ServerAvoided, avoided);
@@ -101,36 +100,36 @@ impl Published {
             }
             let claim = match sessions.try_lock(&place.state) {
                 Some(claim) => claim,
-                // Somebody is asking, and may be slow, or stopped: nobody waits
-                // for that who need not.
+                // Another login is fetching the keys and may be slow or stopped. A login that can
+                // use the last keys does not wait for it.
                 None if let Some(last) = self.last(sessions, &place, state, log) => {
                     return Ok(last);
                 }
                 None => {
-                    deadline.nap(LOOK)?;
+                    deadline.nap(POLL_INTERVAL)?;
                     continue;
                 }
             };
             if place.state(sessions) != state {
-                // Whoever had the claim before has been answered, or not.
+                // The previous holder of the lock may or may not have fetched the keys.
                 continue;
             }
             return match self.fetch(sessions, &place, state, claim, deadline, log) {
-                Ok(dated) => Ok(dated),
+                Ok(fetched_jwks) => Ok(fetched_jwks),
                 Err(failure) if failure.reason() == Reason::Interrupted => Err(failure),
                 Err(failure) => self.last(sessions, &place, state, log).ok_or(failure),
             };
         }
     }
 
-    /// Where they are, and how old, for people.
-    pub(crate) fn place(&self, dated: Option<&Dated>, now: BootTime) -> String {
+    /// The location and age of the keys, for messages.
+    pub(crate) fn place(&self, fetched_jwks: Option<&FetchedJwks>, now: BootTime) -> String {
         let address = match &self.at {
             KeysAt::Discovery { document, .. } => format!("{document} (jwks_uri)"),
             KeysAt::Url(url) => url.to_string(),
             KeysAt::Path(path) => path.display().to_string(),
         };
-        match dated.and_then(|dated| now.since(dated.fetched)) {
+        match fetched_jwks.and_then(|fetched_jwks| now.since(fetched_jwks.fetched)) {
             Some(age) if age > self.refresh => {
                 format!("{address}, the last copy, {} s old", age.as_secs())
             }
@@ -141,26 +140,27 @@ impl Published {
         }
     }
 
-    /// Keys that are newer than `old`, which do not have what they should, or
-    /// `None` if there are none.
+    /// Keys that are newer than `old`, which lack the key of a token; `None` if there are none.
     ///
     /// # Errors
-    /// Why that cannot be told.
+    /// Why that cannot be found out.
     pub(crate) fn newer(
         &self,
-        old: &Dated,
+        old: &FetchedJwks,
         sessions: &SessionCacheHandle<'_>,
         deadline: &Deadline<'_>,
         log: &dyn Log,
-    ) -> Result<Option<Dated>, Failure> {
-        let place = Place::new(sessions, &self.name);
+    ) -> Result<Option<FetchedJwks>, Failure> {
+        let place = SharedJwks::new(sessions, &self.name);
         loop {
             let now = sessions.now();
             let state = place.state(sessions);
             if state.fetched > old.fetched {
                 return Ok(self.kept(sessions, &place, state, log));
             }
-            if state.was_asked_within(THROTTLE, now) || state.has_failed_within(PAUSE, now) {
+            if state.was_asked_within(MIN_UNKNOWN_KEY_INTERVAL, now)
+                || state.has_failed_within(RETRY_INTERVAL, now)
+            {
                 if state.is_failing() {
                     let what = "the token's key is not known, and the issuer does not answer";
                     return Err(Failure::new(Reason::ServerAvoided, what));
@@ -168,7 +168,7 @@ impl Published {
                 return Ok(None);
             }
             let Some(claim) = sessions.try_lock(&place.state) else {
-                deadline.nap(LOOK)?;
+                deadline.nap(POLL_INTERVAL)?;
                 continue;
             };
             if place.state(sessions) != state {
@@ -184,23 +184,23 @@ impl Published {
         }
     }
 
-    /// Asks the issuer, and tells the other processes what came of it.
+    /// Fetches the keys, and shares the result with the other processes.
     fn fetch(
         &self,
         sessions: &SessionCacheHandle<'_>,
-        place: &Place,
+        place: &SharedJwks,
         state: State,
         claim: ValidationLock,
         deadline: &Deadline<'_>,
         log: &dyn Log,
-    ) -> Result<Dated, Failure> {
+    ) -> Result<FetchedJwks, Failure> {
         let left = deadline.remaining()?;
         let fetched = self.ask(deadline).and_then(|body| {
             let set = self.parse(&body)?;
             Ok((body, set))
         });
         let now = sessions.now();
-        let dated = match fetched {
+        let fetched_jwks = match fetched {
             Ok((body, set)) => {
                 for complaint in &set.unusable {
                     log.write(Level::Warning, &format!("sso: jwt_keys: {complaint}"));
@@ -209,7 +209,7 @@ impl Published {
                 Ok(self.remember(set, now))
             }
             Err(failure) => {
-                if self.is_the_issuers(&failure, left) {
+                if self.is_about_the_issuer(&failure, left) {
                     place.fail(sessions, state, now);
                 }
                 let line = format!("sso: the issuer's keys could not be fetched: {failure}");
@@ -218,12 +218,12 @@ impl Published {
             }
         };
         drop(claim);
-        dated
+        fetched_jwks
     }
 
-    /// Whether a failure says something about the issuer, rather than about this
-    /// process or the little time that it had `left`.
-    fn is_the_issuers(&self, failure: &Failure, left: Duration) -> bool {
+    /// Whether a failure says something about the issuer, and not only about this process or the
+    /// `left` time.
+    fn is_about_the_issuer(&self, failure: &Failure, left: Duration) -> bool {
         match failure.reason() {
             Reason::Interrupted
             | Reason::TrustUnusable
@@ -234,11 +234,12 @@ impl Published {
         }
     }
 
-    /// What the issuer publishes now, as it stands, and its certificate in DER.
+    /// Fetches the keys without sharing them. Returns them as published, and the issuer's
+    /// certificate in DER.
     ///
     /// # Errors
-    /// Why it could not be fetched.
-    pub(crate) fn look(
+    /// Why they could not be fetched.
+    pub(crate) fn fetch_unshared(
         &self,
         deadline: &Deadline<'_>,
     ) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
@@ -247,8 +248,8 @@ impl Published {
             KeysAt::Url(url) => url,
             KeysAt::Path(_) => return Err(unusable("keys are in files".to_owned())),
         };
-        // Once more than a login does: for the certificate of who is configured.
-        let response = self.http.get(url.clone(), LONGEST, deadline);
+        // This additional request is made for the certificate of the configured server.
+        let response = self.http.get(url.clone(), MAX_RESPONSE_BYTES, deadline);
         let certificate = response.map_err(|error| error.failure)?.certificate;
         Ok((self.ask(deadline)?, certificate))
     }
@@ -269,7 +270,7 @@ impl Published {
     fn get(&self, url: &Url, deadline: &Deadline<'_>) -> Result<Vec<u8>, Failure> {
         let response = self
             .http
-            .get(url.clone(), LONGEST, deadline)
+            .get(url.clone(), MAX_RESPONSE_BYTES, deadline)
             .map_err(|error| error.failure)?;
         match response.status {
             200 => Ok(response.body),
@@ -288,18 +289,18 @@ impl Published {
         Ok(set)
     }
 
-    /// The set that the host keeps, as this process last read it or anew.
+    /// The shared copy, as this process last read it or read again.
     fn kept(
         &self,
         sessions: &SessionCacheHandle<'_>,
-        place: &Place,
+        place: &SharedJwks,
         state: State,
         log: &dyn Log,
-    ) -> Option<Dated> {
-        if let Some(dated) = &*self.read.lock()
-            && dated.fetched == state.fetched
+    ) -> Option<FetchedJwks> {
+        if let Some(fetched_jwks) = &*self.read.lock()
+            && fetched_jwks.fetched == state.fetched
         {
-            return Some(dated.clone());
+            return Some(fetched_jwks.clone());
         }
         let (fetched, body) = place.set(sessions)?;
         match self.parse(&body) {
@@ -311,40 +312,40 @@ impl Published {
         }
     }
 
-    /// The set that is kept, if it may still serve though the issuer is silent.
+    /// The shared copy, if it may still be used while the issuer does not answer.
     fn last(
         &self,
         sessions: &SessionCacheHandle<'_>,
-        place: &Place,
+        place: &SharedJwks,
         state: State,
         log: &dyn Log,
-    ) -> Option<Dated> {
+    ) -> Option<FetchedJwks> {
         let now = sessions.now();
         if !state.is_younger(self.refresh + self.keep, now) {
             return None;
         }
-        let dated = self.kept(sessions, place, state, log)?;
-        // Not for long: the issuer may be back.
-        let revalidate_at = now.plus(PAUSE);
-        Some(Dated {
+        let fetched_jwks = self.kept(sessions, place, state, log)?;
+        // The issuer may answer again soon.
+        let revalidate_at = now.plus(RETRY_INTERVAL);
+        Some(FetchedJwks {
             revalidate_at,
-            ..dated
+            ..fetched_jwks
         })
     }
 
-    fn remember(&self, set: KeySet, fetched: BootTime) -> Dated {
-        let dated = Dated {
+    fn remember(&self, set: KeySet, fetched: BootTime) -> FetchedJwks {
+        let fetched_jwks = FetchedJwks {
             set: Arc::new(set),
             fetched,
             revalidate_at: fetched.plus(self.refresh),
         };
-        *self.read.lock() = Some(dated.clone());
-        dated
+        *self.read.lock() = Some(fetched_jwks.clone());
+        fetched_jwks
     }
 }
 
-/// The place of the keys in an issuer's description of itself, which must be
-/// of that issuer to the letter (OpenID Connect Discovery 1.0, section 4.3).
+/// The location of the keys in an issuer's metadata, which must name exactly that issuer (OpenID
+/// Connect Discovery 1.0, section 4.3).
 pub(crate) fn keys_of(description: &[u8], document: &Url, issuer: &str) -> Result<Url, String> {
     let description = json::object(description)?;
     let member = |name: &str| {

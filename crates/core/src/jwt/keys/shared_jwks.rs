@@ -1,6 +1,6 @@
-//! The copy of an issuer's published keys that all processes of the host share:
-//! a state, which is small and read for each validation, and the set itself,
-//! which is read when the state says that it is another.
+//! The copy of an issuer's published keys that all processes of the host share. It consists of a
+//! state, which is small and read for each validation, and of the key set, which is read when the
+//! state shows that it has changed.
 
 #![forbid(unsafe_code)]
 
@@ -9,27 +9,27 @@ use std::time::Duration;
 use crate::platform::clock::BootTime;
 use crate::session_cache::{Key, SessionCacheHandle};
 
-/// Where a copy is kept.
-pub(crate) struct Place {
+/// The cache keys under which a copy is stored.
+pub(crate) struct SharedJwks {
     pub(crate) state: Key,
     pub(crate) set: Key,
 }
 
-/// What is known of the attempts to get the keys. A moment of 0 is never.
+/// The times of the attempts to fetch the keys; 0 means never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
-    /// When the set that is kept was got.
+    /// When the shared key set was fetched.
     pub(crate) fetched: BootTime,
-    /// When it was last tried in vain, if that was after it was got.
+    /// When fetching last failed, if that was later than the last success.
     pub(crate) failed: BootTime,
-    /// When it was last asked for because of a key that was not in it.
+    /// When the keys were last requested because of an unknown key.
     pub(crate) asked: BootTime,
 }
 
 const NEVER: BootTime = BootTime::from_millis(0);
 
-impl Place {
-    /// The place of what is called `name`.
+impl SharedJwks {
+    /// The copy with the name `name`.
     pub(crate) fn new(sessions: &SessionCacheHandle<'_>, name: &str) -> Self {
         Self {
             state: sessions.note_key(&format!("state of {name}")),
@@ -37,7 +37,7 @@ impl Place {
         }
     }
 
-    /// The state, or that of an issuer that was never asked.
+    /// The state; of an issuer that was never asked, all times are 0.
     pub(crate) fn state(&self, sessions: &SessionCacheHandle<'_>) -> State {
         let note = sessions.note(&self.state);
         note.and_then(|note| State::decode(&note)).unwrap_or(State {
@@ -47,7 +47,7 @@ impl Place {
         })
     }
 
-    /// The set, and when it was got.
+    /// The key set, and when it was fetched.
     pub(crate) fn set(&self, sessions: &SessionCacheHandle<'_>) -> Option<(BootTime, Vec<u8>)> {
         let note = sessions.note(&self.set)?;
         let (fetched, set) = note.split_first_chunk()?;
@@ -57,7 +57,7 @@ impl Place {
         ))
     }
 
-    /// Keeps a set that was got at `now`. Before the state says so, it is there.
+    /// Stores a key set that was fetched at `now`: first the set, then the state.
     pub(crate) fn keep(
         &self,
         sessions: &SessionCacheHandle<'_>,
@@ -75,7 +75,7 @@ impl Place {
         sessions.put_note(&self.state, state.encode());
     }
 
-    /// Notes that it was tried in vain at `now`.
+    /// Stores that fetching failed at `now`.
     pub(crate) fn fail(&self, sessions: &SessionCacheHandle<'_>, state: State, now: BootTime) {
         let state = State {
             failed: now,
@@ -86,22 +86,22 @@ impl Place {
 }
 
 impl State {
-    /// Whether the set that is kept is younger than `age` at `now`.
+    /// Whether the shared key set is younger than `age` at `now`.
     pub(crate) fn is_younger(&self, age: Duration, now: BootTime) -> bool {
         within(self.fetched, age, now)
     }
 
-    /// Whether the last attempt was in vain, and less than `pause` ago.
+    /// Whether the last attempt failed less than `pause` ago.
     pub(crate) fn has_failed_within(&self, pause: Duration, now: BootTime) -> bool {
         within(self.failed, pause, now)
     }
 
-    /// Whether the last attempt was in vain.
+    /// Whether the last attempt failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failed != NEVER
     }
 
-    /// Whether it was asked for an unknown key less than `pause` ago.
+    /// Whether the keys were requested because of an unknown key less than `pause` ago.
     pub(crate) fn was_asked_within(&self, pause: Duration, now: BootTime) -> bool {
         within(self.asked, pause, now)
     }

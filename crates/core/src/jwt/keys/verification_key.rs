@@ -14,38 +14,37 @@ use zeroize::Zeroizing;
 
 use crate::policy::jws_algorithm::{Algorithm, Family};
 
-/// A key that signatures are verified with.
+/// A key that verifies signatures.
 pub(crate) struct Key {
     kid: Option<String>,
-    /// The file that it is from, if it is from one.
+    /// The file that contains the key, if there is one.
     file: Option<Arc<str>>,
     uses: Vec<Use>,
     material: Material,
 }
 
-/// One algorithm that a key may be used with, and the key as it is used then.
+/// An algorithm that the key may be used with, and the key in the form for it.
 struct Use {
     algorithm: Algorithm,
     parsed: OnceLock<Option<ParsedPublicKey>>,
 }
 
 enum Material {
-    /// In DER (SubjectPublicKeyInfo of RFC 5280, section 4.1), or as a bare
-    /// point of a curve.
+    /// A public key in DER (SubjectPublicKeyInfo of RFC 5280, section 4.1), or a point of a curve.
     Public(Vec<u8>),
     Secret(Zeroizing<Vec<u8>>),
 }
 
 impl Key {
-    /// A public key in DER, of whatever family it is.
+    /// Parses a public key in DER, of any family.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem.
     pub(crate) fn from_der(der: &[u8]) -> Result<Self, &'static str> {
         if PublicEncryptingKey::from_der(der).is_ok() {
             return Ok(Self::public(Family::Rsa, der));
         }
-        // A SEQUENCE: a bare point of a curve does not say which curve.
+        // The DER is a SEQUENCE. A point without it does not say which curve it belongs to.
         let is_der = der.first() == Some(&0x30) && der.len() > 40;
         let fits = |family| is_der && parse(first_of(family), der).is_some();
         [Family::P256, Family::P384, Family::P521, Family::Ed25519]
@@ -55,10 +54,10 @@ impl Key {
             .ok_or("is no public key of RSA (2048 to 8192 bits), P-256, P-384, P-521 or Ed25519")
     }
 
-    /// An RSA key of its modulus and exponent, both big-endian.
+    /// Creates an RSA key of its modulus and exponent, both big-endian.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem.
     pub(crate) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, &'static str> {
         let (n, e) = (without_zeros(n), without_zeros(e));
         let parsed = RsaPublicKeyComponents { n, e }
@@ -67,10 +66,10 @@ impl Key {
         Self::from_der(parsed.as_ref()).map_err(|_| "is no RSA key of 2048 to 8192 bits")
     }
 
-    /// A point of a curve, or an Ed25519 key (RFC 8032, section 5.1.5).
+    /// Creates a key of a point of a curve, or an Ed25519 key (RFC 8032, section 5.1.5).
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem.
     pub(crate) fn point(family: Family, point: &[u8]) -> Result<Self, &'static str> {
         match parse(first_of(family), point) {
             Some(_) => Ok(Self::public(family, point)),
@@ -78,11 +77,11 @@ impl Key {
         }
     }
 
-    /// A shared secret. It serves the algorithms whose digest is no longer than
-    /// it (RFC 7518, section 3.2).
+    /// Creates a key of a shared secret. It may be used with algorithms whose digest is not longer
+    /// than the secret (RFC 7518, section 3.2).
     ///
     /// # Errors
-    /// If it is too short for all of them.
+    /// The secret is too short for all of them.
     pub(crate) fn secret(secret: &[u8]) -> Result<Self, &'static str> {
         let uses: Vec<Use> = Algorithm::of_family(Family::Hmac)
             .filter(|algorithm| secret.len() >= digest_length(*algorithm))
@@ -108,7 +107,7 @@ impl Key {
         }
     }
 
-    /// The same by a name.
+    /// Sets the `kid`.
     pub(crate) fn named(self, kid: Option<&str>) -> Self {
         Self {
             kid: kid.map(str::to_owned),
@@ -116,7 +115,7 @@ impl Key {
         }
     }
 
-    /// The same, from a file.
+    /// Sets the file that contains the key.
     pub(crate) fn of_file(self, file: &Arc<str>) -> Self {
         Self {
             file: Some(Arc::clone(file)),
@@ -124,23 +123,23 @@ impl Key {
         }
     }
 
-    /// The same for one algorithm only, or `None` if it does not work with that.
+    /// Restricts the key to one algorithm; `None` if it does not work with that.
     pub(crate) fn only(mut self, algorithm: Algorithm) -> Option<Self> {
         self.uses.retain(|used| used.algorithm == algorithm);
         (!self.uses.is_empty()).then_some(self)
     }
 
-    /// Its name in the issuer's set.
+    /// The `kid` in the issuer's set.
     pub(crate) fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// The file that it is from, if it is from one.
+    /// The file that contains the key, if there is one.
     pub(crate) fn file(&self) -> Option<&str> {
         self.file.as_deref()
     }
 
-    /// The algorithms that it may be used with.
+    /// The algorithms that the key may be used with.
     pub(crate) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.uses.iter().map(|used| used.algorithm)
     }
@@ -153,17 +152,17 @@ impl Key {
         }
     }
 
-    /// Whether who has it can make tokens with it.
+    /// Whether the key is a shared secret, whose owner can sign tokens.
     pub(crate) fn is_secret(&self) -> bool {
         matches!(self.material, Material::Secret(_))
     }
 
-    /// Whether it may be used with `algorithm`.
+    /// Whether the key may be used with `algorithm`.
     pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
         self.uses.iter().any(|used| used.algorithm == algorithm)
     }
 
-    /// Whether `signature` is this key's over `message`, by `algorithm`.
+    /// Whether `signature` is the key's signature of `message` with `algorithm`.
     pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         let Some(used) = self.uses.iter().find(|used| used.algorithm == algorithm) else {
             return false;
@@ -198,7 +197,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Any algorithm of a family: enough to see whether a key is of it.
+/// Any algorithm of a family, to find out whether a key belongs to it.
 fn first_of(family: Family) -> Algorithm {
     Algorithm::of_family(family)
         .next()
@@ -239,7 +238,7 @@ fn digest_length(algorithm: Algorithm) -> usize {
     hmac_algorithm(algorithm).digest_algorithm().output_len()
 }
 
-/// A number without the zeros before it.
+/// Removes leading zeros of a number.
 fn without_zeros(number: &[u8]) -> &[u8] {
     let start = number.iter().position(|byte| *byte != 0);
     &number[start.unwrap_or(number.len())..]

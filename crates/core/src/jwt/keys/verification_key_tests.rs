@@ -1,4 +1,4 @@
-//! Tests of `key`: keys that are made here sign, and nothing else verifies.
+//! Tests of keys: generated keys sign, and no other key verifies.
 
 use super::*;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -12,8 +12,7 @@ fn der(key: &impl AsDer<PublicKeyX509Der<'static>>) -> Vec<u8> {
     key.as_der().unwrap().as_ref().to_vec()
 }
 
-/// A key pair of each curve: the public key in DER and as a point, and a
-/// signature over "message".
+/// A key pair of a curve: the public key in DER and as a point, and a signature of "message".
 fn ec(algorithm: &'static EcdsaSigningAlgorithm) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     let pair = EcdsaKeyPair::generate(algorithm).unwrap();
     let signature = pair.sign(&SystemRandom::new(), b"message").unwrap();
@@ -24,7 +23,7 @@ fn ec(algorithm: &'static EcdsaSigningAlgorithm) -> (Vec<u8>, Vec<u8>, Vec<u8>) 
     )
 }
 
-/// Algorithms that take the signature over "message" as the key's.
+/// The algorithms with which the key verifies the signature of "message".
 fn takers(key: &Key, signature: &[u8]) -> Vec<Algorithm> {
     Algorithm::ALL
         .iter()
@@ -98,7 +97,7 @@ fn an_rsa_key_verifies_by_the_algorithms_of_rsa() {
             .unwrap();
         assert_eq!(takers(&key, &signature), [algorithm]);
     }
-    // The public key, taken for a secret.
+    // The public key used as a secret.
     let digest = hmac::Key::new(hmac::HMAC_SHA256, &der(pair.public_key()));
     let forged = hmac::sign(&digest, b"message");
     assert_eq!(takers(&key, forged.as_ref()), []);

@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Group, getgroups};
 
 use super::Status;
 use crate::daemon;
-use crate::daemon::{DaemonSettings, Journal, Place, Settings};
+use crate::daemon::{AsyncLogger, BindTarget, DaemonSettings, Settings};
 use crate::imapd_conf;
 use crate::imapd_conf::ConfFile;
 use crate::imapd_conf::service_options;
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(orders: &Arguments, console: &mut Console) -> Status {
-    let answered = Journal::start(orders.stderr)
+    let answered = AsyncLogger::start(orders.stderr)
         .map_err(|error| format!("no thread to be had for the log: {error}"))
         .and_then(|journal| {
             let served = serve(orders, &journal);
@@ -83,14 +83,14 @@ fn read_mode(text: &str) -> Result<u32, String> {
     (mode & !0o777 == 0).then_some(mode).ok_or_else(wrong)
 }
 
-fn serve(orders: &Arguments, journal: &Journal) -> Result<(), String> {
+fn serve(orders: &Arguments, journal: &AsyncLogger) -> Result<(), String> {
     umask(Mode::from_bits_truncate(0o077));
-    let given = Place::given()?;
+    let given = BindTarget::from_systemd()?;
     let conf = orders.place.read()?;
     become_user("--user", orders.user.as_deref(), &conf)?;
     let place = match given {
         Some(given) => given,
-        None => Place::Made {
+        None => BindTarget::Create {
             path: socket_path(orders, &conf)?,
             mode: orders.mode,
             group: find_group(orders.group.as_deref(), journal)?,
@@ -179,7 +179,7 @@ fn socket_path(orders: &Arguments, conf: &ConfFile) -> Result<PathBuf, String> {
 }
 
 /// The group of the socket, if not our own: as ordered, or Debian's if we are in it.
-fn find_group(name: Option<&str>, journal: &Journal) -> Result<Option<Gid>, String> {
+fn find_group(name: Option<&str>, journal: &AsyncLogger) -> Result<Option<Gid>, String> {
     let find = |name: &str| Group::from_name(name).ok().flatten().map(|group| group.gid);
     if let Some(name) = name {
         let unknown = || format!("--group: there is no group {name}");

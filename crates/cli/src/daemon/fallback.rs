@@ -1,9 +1,9 @@
-//! The host's own saslauthd, for ordinary passwords: it gets the request as it
-//! came, and what it says goes back as it is.
+//! The host's own saslauthd, which checks ordinary passwords. It receives requests unchanged, and
+//! its answers are returned unchanged.
 //!
-//! It gets passwords, so each connection is checked before a byte is sent: nobody but
-//! root, the user of the daemon and that of the saslauthd can replace the socket, and
-//! root or the user of the saslauthd listens at it.
+//! Because it receives passwords, each connection is checked before a byte is sent: only root, the
+//! user of the daemon and that of the saslauthd can replace the socket, and root or the user of the
+//! saslauthd listens on it.
 
 #![forbid(unsafe_code)]
 
@@ -24,13 +24,13 @@ use sso_core::error::{Failure, Reason};
 use sso_core::platform::file_permissions;
 use sso_core::protocol::saslauthd;
 
-/// How long it may take: longer than PAM takes with a directory that is slow.
-const PATIENCE: Duration = Duration::from_secs(55);
+/// How long saslauthd may take to answer: longer than PAM takes with a slow directory.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(55);
 
-/// The longest answer taken, in bytes.
-const LONGEST: usize = 4_096;
+/// The maximum length of an answer, in bytes.
+const MAX_ANSWER_BYTES: usize = 4_096;
 
-/// What the kernel says for any user that a user namespace does not have.
+/// The uid that the kernel reports for users that do not exist in a user namespace.
 const OVERFLOW_UID: u32 = 65_534;
 
 /// A saslauthd that checks ordinary passwords.
@@ -38,25 +38,25 @@ const OVERFLOW_UID: u32 = 65_534;
 pub struct Fallback {
     /// `sso_fallback_socket`.
     pub path: PathBuf,
-    /// `sso_fallback_user`: who may listen there besides root.
+    /// `sso_fallback_user`: the user besides root who may listen on the socket.
     pub user: Uid,
 }
 
 impl Fallback {
-    /// Makes sure that nobody can replace the socket but root, the user of the daemon, if
-    /// it is known, and the user who may listen at it.
+    /// Requires that only root, the user of the daemon, if known, and the user who may listen can
+    /// replace the socket.
     ///
     /// # Errors
-    /// The problem, and behind the last semicolon the remedy.
+    /// The problem, a semicolon, and the remedy.
     pub(crate) fn check_path_to(&self, daemon: Option<Uid>) -> Result<(), String> {
         let owners = daemon.map(|daemon| [daemon, self.user]);
         file_permissions::check_path_to(&self.path, owners.as_ref().map(|owners| &owners[..]))
     }
 
-    /// Makes sure that root, or the user who may, listens at the other end of `stream`.
+    /// Requires that root or the configured user listens at the other end of `stream`.
     ///
     /// # Errors
-    /// The problem, and behind the last semicolon the remedy.
+    /// The problem, a semicolon, and the remedy.
     pub(crate) fn check_peer(&self, stream: &impl AsFd) -> Result<(), String> {
         let path = self.path.display();
         let peer = getsockopt(stream, PeerCredentials)
@@ -78,7 +78,7 @@ impl Fallback {
     }
 }
 
-/// What the saslauthd answers to `request`.
+/// Returns the answer of saslauthd to `request`.
 ///
 /// # Errors
 /// [`Reason::FallbackUnusable`], with the remedy.
@@ -99,7 +99,7 @@ pub(crate) async fn ask(fallback: &Fallback, request: &[u8]) -> Result<Vec<u8>, 
         write_all(&stream, request).await?;
         read(&stream).await.map(Ok)
     };
-    match timeout(PATIENCE, talk).await {
+    match timeout(ANSWER_TIMEOUT, talk).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Err(unusable(
             &error,
@@ -113,12 +113,13 @@ pub(crate) async fn ask(fallback: &Fallback, request: &[u8]) -> Result<Vec<u8>, 
     }
 }
 
-/// How many ask at once whether there is room in its queue.
-static ASKING: Semaphore = Semaphore::const_new(16);
+/// How many tasks poll for room in the queue of saslauthd at the same time.
+static POLLERS: Semaphore = Semaphore::const_new(16);
 
-/// The kernel does not say when there is room again in a queue that is full.
+/// Connects to the socket. It polls if the queue is full, because the kernel does not tell when
+/// there is room.
 async fn connect(path: &Path) -> io::Result<UnixStream> {
-    let _asking = ASKING.acquire().await;
+    let _asking = POLLERS.acquire().await;
     let mut pause = Duration::from_millis(1);
     loop {
         match UnixStream::connect(path).await {
@@ -143,7 +144,7 @@ async fn read(stream: &UnixStream) -> io::Result<Vec<u8>> {
         }
         match saslauthd::is_complete(&answer) {
             Ok(true) => return Ok(answer),
-            Ok(false) if answer.len() < LONGEST => {}
+            Ok(false) if answer.len() < MAX_ANSWER_BYTES => {}
             _ => return Err(wrong("what it answers is no answer of saslauthd's")),
         }
     }

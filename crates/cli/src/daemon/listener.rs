@@ -1,6 +1,5 @@
-//! Where connections come in. One thread for each socket takes them, and answers at
-//! once what is there already and known; that is all that most logins need. What
-//! must wait for anything goes to the event loop.
+//! Accepts connections. One thread for each socket accepts them, and answers at once if the request
+//! has arrived and is a cache hit, as most logins are. All other connections go to the event loop.
 
 #![forbid(unsafe_code)]
 
@@ -23,42 +22,41 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::connection::{Begun, USUAL_REQUEST, serve};
-use super::responder::Desk;
+use super::connection::{FIRST_BUFFER_BYTES, PartialRequest, serve};
+use super::responder::RequestHandler;
 use sso_core::error::{Failure, Reason};
 
-/// How many connections there may be that wait for something. Each may take the
-/// longest request's 16 KiB.
-const CONNECTIONS: usize = 4_096;
+/// The maximum number of connections that wait. Each may use 16 KiB for the longest request.
+const MAX_CONNECTIONS: usize = 4_096;
 
-/// How many descriptors that takes at most: each may be passed on.
-pub(crate) const DESCRIPTORS: rlim_t = 2 * CONNECTIONS as rlim_t + 512;
+/// The number of descriptors for that: each connection may have one to saslauthd.
+pub(crate) const MAX_DESCRIPTORS: rlim_t = 2 * MAX_CONNECTIONS as rlim_t + 512;
 
-/// How long a connection is waited for before it is handed over.
-const MOMENT: TimeSpec = TimeSpec::from_duration(Duration::from_micros(200));
+/// How long the thread waits for the request of a new connection before it passes the connection
+/// on.
+const REQUEST_WAIT: TimeSpec = TimeSpec::from_duration(Duration::from_micros(200));
 
-/// Where connections come in.
-pub(crate) struct Door {
-    desk: Arc<Desk>,
+/// Accepts connections.
+pub(crate) struct Listener {
+    handler: Arc<RequestHandler>,
     places: Arc<Semaphore>,
     waiting: Handle,
     is_closed: AtomicBool,
 }
 
-impl Door {
-    /// A door whose connections wait, if they must, in the event loop of this
-    /// runtime.
-    pub(crate) fn new(desk: Arc<Desk>, waiting: Handle) -> Self {
+impl Listener {
+    /// Creates a listener whose connections wait in the event loop of this runtime.
+    pub(crate) fn new(handler: Arc<RequestHandler>, waiting: Handle) -> Self {
         Self {
-            desk,
-            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            handler,
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             waiting,
             is_closed: AtomicBool::new(false),
         }
     }
 
-    /// Takes connections in a thread of its own, until the door is closed and with
-    /// it the other end of `end`.
+    /// Accepts connections in a thread, until the listener is closed and the other end of `end`
+    /// too.
     pub(crate) fn open(
         self: &Arc<Self>,
         listener: UnixListener,
@@ -71,11 +69,11 @@ impl Door {
     }
 
     fn take_all(&self, listener: &UnixListener, end: &PipeReader) {
-        let mut usual = Zeroizing::new([0; USUAL_REQUEST]);
+        let mut usual = Zeroizing::new([0; FIRST_BUFFER_BYTES]);
         while !self.is_closed.load(Ordering::Relaxed) {
             match listener.accept() {
                 Ok((stream, _)) => {
-                    // The log has the place of a panic already.
+                    // The location of a panic is in the log already.
                     let _ =
                         catch_unwind(AssertUnwindSafe(|| self.take(stream, &mut usual, listener)));
                     usual.zeroize();
@@ -84,34 +82,39 @@ impl Door {
                     await_connection(listener, end);
                 }
                 Err(error) => {
-                    self.desk.complain_of_accepting(&error);
-                    // No descriptor is left: some will be in a moment.
+                    self.handler.log_accept_error(&error);
+                    // There is no free descriptor; one will be free soon.
                     thread::sleep(Duration::from_millis(50));
                 }
             }
         }
     }
 
-    fn take(&self, stream: StdStream, usual: &mut [u8; USUAL_REQUEST], listener: &UnixListener) {
+    fn take(
+        &self,
+        stream: StdStream,
+        usual: &mut [u8; FIRST_BUFFER_BYTES],
+        listener: &UnixListener,
+    ) {
         let mut receive = || recv(stream.as_raw_fd(), usual, MsgFlags::MSG_DONTWAIT);
         let received = receive().or_else(|_| {
             await_request(&stream, listener);
             receive()
         });
         let come = match received {
-            // It has gone, or only looked whether somebody is there.
+            // The client has left, or has only checked whether the daemon runs.
             Ok(0) => return,
             Ok(length) => &usual[..length],
             Err(Errno::EAGAIN | Errno::EINTR) => &[],
             Err(_) => return,
         };
-        if let Some(answer) = self.desk.answer_at_once(come) {
-            say(&stream, &answer.text);
+        if let Some(answer) = self.handler.try_answer(come) {
+            write_answer(&stream, &answer.text);
             drop(stream);
             if let (Some(deferred_write), Some(place)) = (answer.deferred_write, self.place()) {
-                let desk = Arc::clone(&self.desk);
+                let handler = Arc::clone(&self.handler);
                 self.waiting.spawn(async move {
-                    desk.write(deferred_write).await;
+                    handler.write(deferred_write).await;
                     drop(place);
                 });
             }
@@ -120,18 +123,18 @@ impl Door {
         let Some(place) = self.place() else {
             let what = "there are 4096 connections already";
             let failure = Failure::new(Reason::Busy, what);
-            let answer = self.desk.refuse(None, &failure, Instant::now());
-            return say(&stream, &answer.text);
+            let answer = self.handler.refuse(None, &failure, Instant::now());
+            return write_answer(&stream, &answer.text);
         };
-        let begun = Begun::new(come);
-        let desk = Arc::clone(&self.desk);
+        let request = PartialRequest::new(come);
+        let handler = Arc::clone(&self.handler);
         self.waiting.spawn(async move {
             let stream = stream
                 .set_nonblocking(true)
                 .and_then(|()| UnixStream::from_std(stream));
             match stream {
-                Ok(stream) => serve(stream, begun, &desk).await,
-                Err(error) => desk.complain_of_accepting(&error),
+                Ok(stream) => serve(stream, request, &handler).await,
+                Err(error) => handler.log_accept_error(&error),
             }
             drop(place);
         });
@@ -141,14 +144,14 @@ impl Door {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// Has the threads take no connection any more, once they are woken.
+    /// Tells the threads to stop accepting, once they are woken.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
     /// Waits until no connection waits any more.
-    pub(crate) async fn all_gone(&self) {
-        let _ = self.places.acquire_many(CONNECTIONS as u32).await;
+    pub(crate) async fn drained(&self) {
+        let _ = self.places.acquire_many(MAX_CONNECTIONS as u32).await;
     }
 }
 
@@ -158,22 +161,22 @@ fn await_connection(listener: &UnixListener, end: &PipeReader) {
         PollFd::new(listener.as_fd(), PollFlags::POLLIN),
         PollFd::new(end.as_fd(), PollFlags::POLLIN),
     ];
-    // Interrupted, it is asked again.
+    // After an interruption, it is called again.
     let _ = poll(&mut wanted, PollTimeout::NONE);
 }
 
-/// Gives a client that has just connected a moment to write its request, unless
-/// others come meanwhile: it is at it, and to hand it over would cost more.
+/// Waits a moment for the request of a new connection, unless other connections arrive: passing the
+/// connection on would cost more.
 fn await_request(stream: &StdStream, listener: &UnixListener) {
     let mut wanted = [
         PollFd::new(stream.as_fd(), PollFlags::POLLIN),
         PollFd::new(listener.as_fd(), PollFlags::POLLIN),
     ];
-    let _ = ppoll(&mut wanted, Some(MOMENT), None);
+    let _ = ppoll(&mut wanted, Some(REQUEST_WAIT), None);
 }
 
-/// There is room for so little, unless the client has gone.
-fn say(stream: &StdStream, answer: &[u8]) {
+/// Writes a short answer. There is room for it unless the client has left.
+fn write_answer(stream: &StdStream, answer: &[u8]) {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let _ = send(stream.as_raw_fd(), answer, flags);
 }

@@ -1,7 +1,7 @@
-//! The lines for the administrator: to syslog, or to standard error.
+//! Writes the daemon's log, to syslog or to standard error.
 //!
-//! They are written by a thread of their own, so that a syslog that does not read
-//! stops no login. What it has no room for is lost, and counted.
+//! A thread of its own writes the lines, so that a syslog that does not read stops no login. Lines
+//! that do not fit into the queue are lost and counted.
 
 #![forbid(unsafe_code)]
 
@@ -15,32 +15,32 @@ use nix::syslog::{Facility, LogFlags, Priority, Severity, openlog, syslog};
 
 use sso_core::platform::log::{Level, Log};
 
-/// How many lines may wait to be written.
-const WAITING: usize = 4_096;
+/// The maximum number of lines in the queue.
+const MAX_QUEUED_LINES: usize = 4_096;
 
-/// For how long lines are collected before they are written.
-const COLLECTING: Duration = Duration::from_millis(1);
+/// How long lines are collected before they are written.
+const COLLECT_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Where the daemon's lines go.
+/// The log of the daemon.
 #[derive(Clone)]
-pub struct Journal {
+pub struct AsyncLogger {
     lines: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
 }
 
 enum Entry {
     Line(Level, String),
-    /// Whoever waits at the other end is told that all before it is written.
+    /// Signals the other end when all earlier lines are written.
     Flush(SyncSender<()>),
 }
 
-impl Journal {
-    /// Lines to standard error, or else to syslog, where those of imapd go.
+impl AsyncLogger {
+    /// Starts writing to standard error, or to syslog, where the lines of imapd go.
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// No thread could be started.
     pub fn start(to_stderr: bool) -> std::io::Result<Self> {
-        let (lines, waiting) = sync_channel(WAITING);
+        let (lines, waiting) = sync_channel(MAX_QUEUED_LINES);
         let lost = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&lost);
         std::thread::Builder::new()
@@ -56,7 +56,7 @@ impl Journal {
         Ok(Self { lines, lost })
     }
 
-    /// Waits until what was written so far is out, but not for ever.
+    /// Waits until the lines so far are written, up to a maximum time.
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.lines.try_send(Entry::Flush(done)).is_ok() {
@@ -65,7 +65,7 @@ impl Journal {
     }
 }
 
-impl Log for Journal {
+impl Log for AsyncLogger {
     fn write(&self, level: Level, line: &str) {
         let entry = Entry::Line(level, line.to_owned());
         if self.lines.try_send(entry).is_err() {
@@ -76,7 +76,7 @@ impl Log for Journal {
 
 fn write_all(waiting: &Receiver<Entry>, lost: &AtomicU64, write: impl Fn(Level, &str)) {
     for first in waiting {
-        for entry in std::iter::once(first).chain(waiting.try_iter().take(WAITING)) {
+        for entry in std::iter::once(first).chain(waiting.try_iter().take(MAX_QUEUED_LINES)) {
             match entry {
                 Entry::Line(level, line) => write(level, &line),
                 Entry::Flush(done) => {
@@ -91,14 +91,14 @@ fn write_all(waiting: &Receiver<Entry>, lost: &AtomicU64, write: impl Fn(Level, 
                 &format!("sso: the log is slow, and {lost} lines of it were lost"),
             ),
         }
-        // Whoever writes a line to a sleeping thread does not have to wake it: that
-        // would cost each login more than all the rest.
-        std::thread::sleep(COLLECTING);
+        // While the thread sleeps, a login that adds a line need not wake it. Waking it would cost
+        // more than the rest of a cached login.
+        std::thread::sleep(COLLECT_INTERVAL);
     }
 }
 
 fn to_syslog(level: Level, line: &str) {
-    // As imapd's own lines have it.
+    // The same as for imapd's own lines.
     let severity = match level {
         Level::Error => Severity::LOG_ERR,
         Level::Warning => Severity::LOG_WARNING,
@@ -108,13 +108,13 @@ fn to_syslog(level: Level, line: &str) {
 }
 
 fn to_standard_error(level: Level, line: &str) {
-    // As sd-daemon(3) has it, for who collects them.
+    // The prefixes of sd-daemon(3), for the journal.
     let priority = match level {
         Level::Error => 3,
         Level::Warning => 4,
         Level::Notice => 6,
     };
-    // In one piece.
+    // The line is written in one piece.
     let line = format!("<{priority}>{line}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

@@ -1,24 +1,22 @@
-//! The daemon: saslauthd's protocol on a socket, for logins that can only send a
-//! password. A ticket or a token in its place is decided on as in the plugin,
-//! with the same sessions; any other password goes on to the host's own
-//! saslauthd.
+//! The daemon: saslauthd's protocol on a socket, for clients that can only send a password. A
+//! ticket or a token in the target of the password is authenticated as in the plugin, with the same
+//! session cache. Any other password goes to the host's own saslauthd.
 //!
-//! What is known is answered by the thread that takes connections. All others wait
-//! in one event loop; whatever must ask an SSO server or write to the store has a
-//! worker of a bounded number, of which one name has no more than its share.
+//! The thread that accepts connections answers cache hits. All other requests wait in one event
+//! loop. Whatever asks an SSO server or writes to the session cache needs one of a limited number
+//! of workers, and each name has a limited share of them.
 //!
-//! - `socket`: the sockets that are served
-//! - `door`: who takes connections
-//! - `connection`: one of them, with a bound on everything it may take
-//! - `answer`: what is answered, and by whom: the desk, with the settings at work
-//!   (the office)
-//! - `validations`: of credentials that are not known
-//! - `flights`: requests with the same credential are validated once
-//! - `pool`: workers, shared fairly between names
-//! - `waiting`: how many requests of one name may wait
+//! - `socket`: the sockets of the daemon
+//! - `listener`: accepts connections
+//! - `connection`: one connection, within limits
+//! - `responder`: decides which component answers a request
+//! - `validations`: validates credentials after a cache miss
+//! - `single_flight`: validates equal credentials once
+//! - `worker_pool`: workers, shared fairly between names
+//! - `pending_limit`: limits the waiting requests of one name
 //! - `fallback`: the host's own saslauthd
-//! - `stream`: bytes over a socket
-//! - `journal`: the lines for the administrator
+//! - `socket_io`: writes to a socket
+//! - `log_writer`: the log
 
 #![forbid(unsafe_code)]
 
@@ -50,12 +48,12 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 pub use fallback::Fallback;
-pub use log_writer::Journal;
-pub use socket::Place;
+pub use log_writer::AsyncLogger;
+pub use socket::BindTarget;
 use socket::Sockets;
 
-use listener::Door;
-use responder::Desk;
+use listener::Listener;
+use responder::RequestHandler;
 use sso_core::auth::Authenticator;
 use sso_core::config::Config;
 use sso_core::platform::clock::SystemClock;
@@ -63,28 +61,28 @@ use sso_core::platform::log::{Level, Log};
 use sso_core::policy::host_names::HostNames;
 use sso_core::protocol::saslauthd::Request;
 
-/// How long what is under way may take when the daemon is told to end: longer than
-/// a connection's deadlines together (5 seconds to read, 60 to decide, 5 to answer),
-/// and less than its unit allows.
-const GRACE: Duration = Duration::from_secs(71);
+/// How long current requests may take when the daemon ends: longer than the deadlines of a
+/// connection together (5 seconds to read, 60 to decide, 5 to answer), and less than the systemd
+/// unit allows.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(71);
 
-/// What the configuration files say, for each service that clients may name.
+/// The settings of all services.
 pub struct DaemonSettings {
-    /// For all services that have no settings of their own.
+    /// For services without settings of their own.
     pub general: Settings,
-    /// For those that have, by the name that they have for SASL, in lower case.
+    /// For services with settings of their own, by their names for SASL in lower case.
     pub of_service: BTreeMap<String, Settings>,
 }
 
-/// What the configuration files say for one service.
+/// The settings of one service.
 pub struct Settings {
     /// The options of single sign-on.
     pub config: Config,
-    /// How the host application writes the names of its users.
+    /// The host's canonicalization of user names.
     pub names: HostNames,
-    /// The host's own name, for the services of tickets.
+    /// The name of the host, for the service names of tickets.
     pub host: String,
-    /// Who checks ordinary passwords.
+    /// The saslauthd for ordinary passwords.
     pub fallback: Option<Fallback>,
 }
 
@@ -94,20 +92,20 @@ impl DaemonSettings {
     }
 }
 
-/// The settings at work, for each service. They share the sessions.
-pub(crate) struct Offices {
-    general: Arc<Office>,
-    of_service: BTreeMap<String, Arc<Office>>,
+/// The active settings of all services. They share the session cache.
+pub(crate) struct DaemonState {
+    general: Arc<ServiceState>,
+    of_service: BTreeMap<String, Arc<ServiceState>>,
 }
 
-impl Offices {
-    /// As `settings` say, with the sessions of those `before`, if there are any: a store
-    /// is opened once in a process.
+impl DaemonState {
+    /// Activates `settings`, with the session cache of `before`, if there is one: a process opens
+    /// the cache once.
     fn new(settings: DaemonSettings, before: Option<&Self>) -> Self {
-        let general = Office::new(settings.general, before.map(|before| &*before.general));
+        let general = ServiceState::new(settings.general, before.map(|before| &*before.general));
         let of_service = settings.of_service.into_iter().map(|(name, settings)| {
-            let office = Office::new(settings, Some(&general));
-            (name, Arc::new(office))
+            let service = ServiceState::new(settings, Some(&general));
+            (name, Arc::new(service))
         });
         Self {
             of_service: of_service.collect(),
@@ -115,8 +113,8 @@ impl Offices {
         }
     }
 
-    /// The one for the service that `request` names.
-    fn office_for(&self, request: &Request<'_>) -> Arc<Office> {
+    /// The state for the service in `request`.
+    fn for_request(&self, request: &Request<'_>) -> Arc<ServiceState> {
         let own = match self.of_service.is_empty() {
             true => None,
             false => request.service().ok(),
@@ -125,24 +123,25 @@ impl Offices {
         Arc::clone(own.unwrap_or(&self.general))
     }
 
-    /// Whether any service takes credentials of the kind that `password` is meant to be.
+    /// Whether any service accepts credentials of the kind that `password` looks like.
     fn is_credential(&self, password: &[u8]) -> bool {
-        let takes =
-            |office: &Arc<Office>| office.authenticator.kind_of_password(password).is_some();
+        let takes = |service: &Arc<ServiceState>| {
+            service.authenticator.kind_of_password(password).is_some()
+        };
         takes(&self.general) || self.of_service.values().any(takes)
     }
 }
 
-/// The settings of one service at work.
-pub(crate) struct Office {
+/// The active settings of one service.
+pub(crate) struct ServiceState {
     authenticator: Authenticator,
     names: HostNames,
     host: String,
     fallback: Option<Fallback>,
 }
 
-impl Office {
-    /// As `settings` say, with the sessions of the office `other`, if there is one.
+impl ServiceState {
+    /// Activates `settings`, with the session cache of `other`, if there is one.
     fn new(settings: Settings, other: Option<&Self>) -> Self {
         Self {
             authenticator: match other {
@@ -156,31 +155,30 @@ impl Office {
     }
 }
 
-/// Serves at `place` until it is told to end by SIGTERM or SIGINT; at SIGHUP
-/// `read` is asked for the settings again.
+/// Serves at `target` until SIGTERM or SIGINT. At SIGHUP, `read` is called for new settings.
 ///
 /// # Errors
-/// What keeps it from serving, with the remedy.
+/// Why the daemon cannot serve, with the remedy.
 pub fn run(
-    place: &Place,
+    target: &BindTarget,
     settings: DaemonSettings,
     read: impl Fn() -> Result<DaemonSettings, Vec<String>> + Send + Sync + 'static,
-    journal: &Journal,
+    log: &AsyncLogger,
 ) -> Result<(), String> {
-    raise_limits(journal);
-    complain_of_panics(journal.clone());
+    raise_limits(log);
+    log_panics(log.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // One to read the configuration.
-        .max_blocking_threads(validations::WORKERS + responder::WRITERS + 1)
+        // One more thread reads the configuration.
+        .max_blocking_threads(validations::MAX_WORKERS + responder::MAX_WRITERS + 1)
         .thread_name("sasl-sso worker")
         .build()
         .map_err(|error| format!("no event loop to be had: {error}"))?;
     let served = runtime.block_on(async {
-        let sockets = place.open()?;
-        serve(sockets, settings, Arc::new(read), journal).await
+        let sockets = target.open()?;
+        serve(sockets, settings, Arc::new(read), log).await
     });
-    // What has a deadline of its own has met it.
+    // Everything that has a deadline has met it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
@@ -189,7 +187,7 @@ async fn serve(
     sockets: Sockets,
     settings: DaemonSettings,
     read: Arc<dyn Fn() -> Result<DaemonSettings, Vec<String>> + Send + Sync>,
-    journal: &Journal,
+    log: &AsyncLogger,
 ) -> Result<(), String> {
     let unheard = |error: io::Error| format!("no signal, thread or pipe to be had: {error}");
     let ended = Arc::new(Notify::new());
@@ -207,80 +205,83 @@ async fn serve(
     if let Some(problem) = asks_itself(&settings, &paths) {
         return Err(problem);
     }
-    let desk = Desk::new(Offices::new(settings, None), journal.clone());
-    let desk = Arc::new(desk.map_err(|failure| failure.to_string())?);
-    let door = Arc::new(Door::new(Arc::clone(&desk), Handle::current()));
+    let handler = RequestHandler::new(DaemonState::new(settings, None), log.clone());
+    let handler = Arc::new(handler.map_err(|failure| failure.to_string())?);
+    let listener = Arc::new(Listener::new(Arc::clone(&handler), Handle::current()));
     let (end, until) = io::pipe().map_err(unheard)?;
-    let mut doors = Vec::new();
-    for listener in sockets.listeners()? {
+    let mut threads = Vec::new();
+    for socket in sockets.listeners()? {
         let until = end.try_clone().map_err(unheard)?;
-        doors.push(door.open(listener, until).map_err(unheard)?);
+        threads.push(listener.open(socket, until).map_err(unheard)?);
     }
-    let journal_of_reload = journal.clone();
+    let reload_log = log.clone();
     tokio::spawn(async move {
         while reload.recv().await.is_some() {
-            tell(&[NotifyState::Reloading]);
+            notify_systemd(&[NotifyState::Reloading]);
             let read = Arc::clone(&read);
-            // Reading may take its time.
+            // Reading may block.
             if let Ok(settings) = spawn_blocking(move || read()).await {
-                change(&desk, settings, &paths, &journal_of_reload);
+                change(&handler, settings, &paths, &reload_log);
             }
-            tell(&[NotifyState::Ready]);
+            notify_systemd(&[NotifyState::Ready]);
         }
     });
-    tell(&[NotifyState::Ready]);
-    journal.write(Level::Notice, "sso: ready for requests");
+    notify_systemd(&[NotifyState::Ready]);
+    log.write(Level::Notice, "sso: ready for requests");
 
     ended.notified().await;
-    tell(&[NotifyState::Stopping]);
-    journal.write(
+    notify_systemd(&[NotifyState::Stopping]);
+    log.write(
         Level::Notice,
         "sso: told to end; finishing what is under way",
     );
-    door.close();
+    listener.close();
     drop(until);
-    for door in doors {
-        // It takes none any more, and waits for nothing.
-        let _ = door.join();
+    for thread in threads {
+        // The thread accepts no connection any more, and waits for nothing.
+        let _ = thread.join();
     }
-    // Who comes now is to go to the next one.
+    // New connections go to the next daemon.
     drop(sockets);
-    if tokio::time::timeout(GRACE, door.all_gone()).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, listener.drained())
+        .await
+        .is_err()
+    {
         let what = "sso: ended with requests still under way";
-        journal.write(Level::Error, what);
+        log.write(Level::Error, what);
     }
     Ok(())
 }
 
-/// Goes on as the settings say that were read again, or as before if they are wrong.
+/// Activates new settings, or keeps the old ones if the new ones have faults.
 fn change(
-    desk: &Desk,
+    handler: &RequestHandler,
     settings: Result<DaemonSettings, Vec<String>>,
     paths: &[PathBuf],
-    journal: &Journal,
+    log: &AsyncLogger,
 ) {
     let checked = settings.and_then(|settings| match asks_itself(&settings, paths) {
         Some(problem) => Err(vec![problem]),
         None => Ok(settings),
     });
     match checked {
-        Ok(settings) => journal.write(Level::Notice, desk.change(settings)),
+        Ok(settings) => log.write(Level::Notice, handler.change(settings)),
         Err(faults) => {
             for fault in faults {
                 let line = format!("sso: the old configuration stays: {fault}");
-                journal.write(Level::Error, &line);
+                log.write(Level::Error, &line);
             }
         }
     }
 }
 
-/// Tells systemd, if there is one to tell. That it does not hear changes nothing.
-fn tell(state: &[NotifyState<'_>]) {
+/// Notifies systemd, if there is one. Failures are ignored.
+fn notify_systemd(state: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(state);
 }
 
-/// What is wrong if ordinary passwords would come back to where they came from: that
-/// may be known by other names, too.
+/// The problem, if ordinary passwords would return to the daemon itself, whose socket may have
+/// several names.
 fn asks_itself(settings: &DaemonSettings, paths: &[PathBuf]) -> Option<String> {
     let is_ours = |fallback: &Fallback| paths.iter().any(|path| same_file(path, &fallback.path));
     let what = "sso_fallback_socket: is our own socket; name that of the other saslauthd";
@@ -288,7 +289,7 @@ fn asks_itself(settings: &DaemonSettings, paths: &[PathBuf]) -> Option<String> {
     fallbacks.any(is_ours).then(|| what.to_owned())
 }
 
-/// Whether both paths lead, or would lead, to one file.
+/// Whether both paths lead, or would lead, to the same file.
 pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| {
         let metadata = std::fs::metadata(path).ok()?;
@@ -297,34 +298,34 @@ pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     one == other || identity(one).is_some_and(|found| identity(other) == Some(found))
 }
 
-/// Takes as many descriptors as there are to be had: each connection needs one, and
-/// one that is passed on another. And leaves no core behind.
-fn raise_limits(journal: &Journal) {
-    // Passwords are in its memory.
+/// Raises the limit of descriptors, because each connection needs one and one more if it is passed
+/// on. Disables core dumps.
+fn raise_limits(log: &AsyncLogger) {
+    // Passwords are in memory.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        let wanted = hard.min(listener::DESCRIPTORS);
+        let wanted = hard.min(listener::MAX_DESCRIPTORS);
         if soft < wanted {
             setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
         }
         Ok(soft.max(wanted))
     });
-    let enough = raised.is_ok_and(|limit| limit >= listener::DESCRIPTORS);
+    let enough = raised.is_ok_and(|limit| limit >= listener::MAX_DESCRIPTORS);
     if !enough {
         let line = format!(
             "sso: fewer than {} files may be open at once; raise the limit (LimitNOFILE)",
-            listener::DESCRIPTORS
+            listener::MAX_DESCRIPTORS
         );
-        journal.write(Level::Warning, &line);
+        log.write(Level::Warning, &line);
     }
 }
 
-/// A panic ends one connection and nothing else; its place goes in the log, its
-/// message, which may hold anything, does not.
-fn complain_of_panics(journal: Journal) {
+/// Logs panics. A panic ends one connection. The log contains its location, and not its message,
+/// which could contain a secret.
+fn log_panics(log: AsyncLogger) {
     panic::set_hook(Box::new(move |info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let line = format!("sso: internal error at {place}; please report it");
-        journal.write(Level::Error, &line);
+        let target = info.location().map(ToString::to_string).unwrap_or_default();
+        let line = format!("sso: internal error at {target}; please report it");
+        log.write(Level::Error, &line);
     }));
 }

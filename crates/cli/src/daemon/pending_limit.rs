@@ -1,5 +1,5 @@
-//! How many requests of a kind, such as those of one name, wait for an answer: they do not
-//! take the connections of all others, though most of them need no worker.
+//! Limits how many requests of a kind, such as those of one name, wait for an answer. Otherwise
+//! they could occupy the connections of all others, although most of them need no worker.
 
 #![forbid(unsafe_code)]
 
@@ -15,14 +15,14 @@ pub(crate) struct WaitingRequests<K> {
     counts: Mutex<HashMap<K, usize>>,
 }
 
-/// One of them, until it is dropped.
+/// One waiting request, until it is dropped.
 pub(crate) struct WaitingRequest<'w, K: Eq + Hash + Clone> {
     all: &'w WaitingRequests<K>,
     kind: K,
 }
 
 impl<K: Eq + Hash + Clone> WaitingRequests<K> {
-    /// At most `limit` of each kind.
+    /// Creates a counter that allows `limit` requests of each kind.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -30,7 +30,7 @@ impl<K: Eq + Hash + Clone> WaitingRequests<K> {
         }
     }
 
-    /// Counts one more request of `kind`, or refuses it (`None`).
+    /// Counts one more request of `kind`; `None` if there are too many.
     pub(crate) fn add(&self, kind: K) -> Option<WaitingRequest<'_, K>> {
         let mut counts = self.counts.lock();
         let count = counts.entry(kind.clone()).or_default();
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_name_has_no_more_than_its_share() {
+    fn one_name_is_limited_to_its_share() {
         let all = WaitingRequests::new(2);
         let eve = [all.add("eve"), all.add("eve")];
         assert!(all.add("eve").is_none());

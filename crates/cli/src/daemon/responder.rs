@@ -1,5 +1,5 @@
-//! What is answered to a request, and by whom: by what is known, by a worker who
-//! asks or verifies, or by the host's own saslauthd.
+//! Decides which component answers a request: the session cache, a worker, or the host's own
+//! saslauthd.
 
 #![forbid(unsafe_code)]
 
@@ -13,9 +13,9 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::log_writer::Journal;
+use super::log_writer::AsyncLogger;
 use super::validations::Validations;
-use super::{DaemonSettings, Office, Offices, fallback};
+use super::{DaemonSettings, DaemonState, ServiceState, fallback};
 use sso_core::auth::login_event::LoginEvent;
 use sso_core::auth::{DeferredWrite, Verdict};
 use sso_core::credential::Credential;
@@ -25,45 +25,45 @@ use sso_core::platform::log::{Level, Log};
 use sso_core::policy::user_mapping::{MailUser, SessionUser};
 use sso_core::protocol::saslauthd::{NO, OK, Request};
 
-/// How many may write at once what nobody waits for.
-pub(crate) const WRITERS: usize = 4;
+/// The number of concurrent deferred writes.
+pub(crate) const MAX_WRITERS: usize = 4;
 
-/// How many writes may be under way or wait for a writer. Each keeps its connection's place
-/// among all connections, and must not keep others from logging in while the store is busy.
-const PENDING_WRITES: usize = 1_024;
+/// The maximum number of deferred writes that run or wait. Each keeps a connection occupied, and
+/// other clients must be able to log in while the session cache is busy.
+const MAX_PENDING_WRITES: usize = 1_024;
 
-/// How many ordinary passwords may wait for the host's own saslauthd: three quarters of all
-/// connections. Tickets and tokens are decided on though that one hangs.
-const PASSED_ON: usize = 3_072;
+/// The maximum number of ordinary passwords that wait for the host's own saslauthd: three quarters
+/// of all connections. Tickets and tokens are validated even if saslauthd hangs.
+const MAX_PASSWORDS_WAITING: usize = 3_072;
 
-/// How the log calls a login that comes here.
+/// The name of the mechanism in the log.
 pub(crate) const MECHANISM: &str = "saslauthd";
 
-/// Where requests are answered.
-pub(crate) struct Desk {
-    offices: RwLock<Arc<Offices>>,
-    journal: Journal,
+/// Answers requests.
+pub(crate) struct RequestHandler {
+    state: RwLock<Arc<DaemonState>>,
+    logger: AsyncLogger,
     validations: Validations,
     writers: Semaphore,
     pending_writes: Semaphore,
     passed_on: Semaphore,
-    /// When it was last said that no connection could be taken.
-    complained: Mutex<Option<Instant>>,
+    /// When it was last logged that connections cannot be accepted.
+    last_complaint: Mutex<Option<Instant>>,
 }
 
-/// What goes back to the client, and what is to be done after that.
+/// The answer to a client, and the write to perform afterwards.
 pub(crate) struct Answer {
-    /// Empty if nobody could decide: the protocol has no word for that, and of a
-    /// connection that ends without one libsasl2 makes a failure that is not the
-    /// client's (`SASL_FAIL`): Postfix then says 454 and not 535.
+    /// The bytes of the answer; empty after an outage, for which the protocol has no word. If a
+    /// connection ends without an answer, libsasl2 reports a failure that is not the client's
+    /// (`SASL_FAIL`): Postfix then replies 454 and not 535.
     pub(crate) text: Cow<'static, [u8]>,
-    pub(crate) deferred_write: Option<(Arc<Office>, DeferredWrite)>,
+    pub(crate) deferred_write: Option<(Arc<ServiceState>, DeferredWrite)>,
 }
 
-/// A request with a credential in the password's place.
+/// A request with a credential in the place of the password.
 pub(crate) struct Login {
-    pub(crate) office: Arc<Office>,
-    /// Who the client says it is, as the host writes it.
+    pub(crate) service_state: Arc<ServiceState>,
+    /// The user name in the request, in the host's canonical form.
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) client: Option<String>,
@@ -71,29 +71,31 @@ pub(crate) struct Login {
     pub(crate) start: Instant,
 }
 
-impl Desk {
+impl RequestHandler {
+    /// Creates a handler.
+    ///
     /// # Errors
-    /// That the system has no random bytes to give.
-    pub(crate) fn new(offices: Offices, journal: Journal) -> Result<Self, Failure> {
+    /// The system has no random bytes.
+    pub(crate) fn new(state: DaemonState, logger: AsyncLogger) -> Result<Self, Failure> {
         Ok(Self {
-            offices: RwLock::new(Arc::new(offices)),
-            journal,
+            state: RwLock::new(Arc::new(state)),
+            logger,
             validations: Validations::new()?,
-            writers: Semaphore::new(WRITERS),
-            pending_writes: Semaphore::new(PENDING_WRITES),
-            passed_on: Semaphore::new(PASSED_ON),
-            complained: Mutex::new(None),
+            writers: Semaphore::new(MAX_WRITERS),
+            pending_writes: Semaphore::new(MAX_PENDING_WRITES),
+            passed_on: Semaphore::new(MAX_PASSWORDS_WAITING),
+            last_complaint: Mutex::new(None),
         })
     }
 
-    /// From now on requests are answered as `settings` say; a line about it.
+    /// Activates new settings. Returns a line for the log.
     pub(crate) fn change(&self, settings: DaemonSettings) -> &'static str {
-        let before = self.offices();
+        let before = self.state();
         let is_all = before
             .general
             .authenticator
             .can_become(&settings.general.config);
-        *self.offices.write() = Arc::new(Offices::new(settings, Some(&before)));
+        *self.state.write() = Arc::new(DaemonState::new(settings, Some(&before)));
         if is_all {
             "sso: the configuration was read again; where it serves is as it was"
         } else {
@@ -102,46 +104,51 @@ impl Desk {
         }
     }
 
-    /// The answer to a request, if it is whole and its credential known.
-    pub(crate) fn answer_at_once(&self, bytes: &[u8]) -> Option<Answer> {
+    /// The answer to a request that is complete and a cache hit.
+    pub(crate) fn try_answer(&self, bytes: &[u8]) -> Option<Answer> {
         let request = Request::parse(bytes).ok()??;
-        let login = Login::new(self.offices().office_for(&request), &request)?.ok()?;
-        let verdict = login.known(&self.journal)?;
+        let login = Login::new(self.state().for_request(&request), &request)?.ok()?;
+        let verdict = login.try_lookup(&self.logger)?;
         Some(self.conclude(&login, verdict))
     }
 
-    /// The answer to a whole request.
+    /// The answer to a complete request.
     pub(crate) async fn answer(&self, bytes: &[u8]) -> Answer {
         let start = Instant::now();
-        let offices = self.offices();
+        let state = self.state();
         let request = match Request::parse(bytes) {
             Ok(Some(request)) => request,
             Ok(None) => return Answer::NONE,
             Err(failure) => return self.refuse(None, &failure, start),
         };
-        let office = offices.office_for(&request);
-        match Login::new(Arc::clone(&office), &request) {
-            // What is meant to be a credential never comes to be tried as a
-            // password, whichever service takes it.
-            None if offices.is_credential(request.password) => {
+        let service_state = state.for_request(&request);
+        match Login::new(Arc::clone(&service_state), &request) {
+            // What looks like a credential is never tried as a password, whichever service accepts
+            // it.
+            None if state.is_credential(request.password) => {
                 let what = "a credential of a kind that this service does not take";
                 let failure = Failure::new(Reason::NoCredential, what);
                 self.refuse(Some(&request), &failure, start)
             }
-            None => self.pass_on(&office, &request, start).await,
+            None => self.pass_on(&service_state, &request, start).await,
             Some(Ok(login)) => self.decide(login).await,
             Some(Err(failure)) => self.refuse(Some(&request), &failure, start),
         }
     }
 
-    fn offices(&self) -> Arc<Offices> {
-        Arc::clone(&self.offices.read())
+    fn state(&self) -> Arc<DaemonState> {
+        Arc::clone(&self.state.read())
     }
 
     /// Has the host's own saslauthd answer.
-    async fn pass_on(&self, office: &Office, request: &Request<'_>, start: Instant) -> Answer {
+    async fn pass_on(
+        &self,
+        service_state: &ServiceState,
+        request: &Request<'_>,
+        start: Instant,
+    ) -> Answer {
         let place = self.passed_on.try_acquire();
-        let answer = match (&office.fallback, &place) {
+        let answer = match (&service_state.fallback, &place) {
             (Some(fallback), Ok(_)) => fallback::ask(fallback, request.bytes).await,
             (Some(_), Err(_)) => {
                 let what = "too many ordinary passwords wait for the other saslauthd already";
@@ -163,23 +170,23 @@ impl Desk {
 
     async fn decide(&self, login: Login) -> Answer {
         let login = Arc::new(login);
-        // A request that came in pieces was not looked at before.
-        let verdict = match login.known(&self.journal) {
+        // A request that arrived in pieces has not been looked up yet.
+        let verdict = match login.try_lookup(&self.logger) {
             Some(verdict) => verdict,
-            None => self.validations.verdict(&login, &self.journal).await,
+            None => self.validations.verdict(&login, &self.logger).await,
         };
         self.conclude(&login, verdict)
     }
 
-    /// Compares whom the credential speaks for with who the client says it is, and
-    /// says it to the log and the client.
+    /// Compares the credential's user with the name in the request, logs the login, and creates the
+    /// answer.
     fn conclude(&self, login: &Login, mut verdict: Verdict) -> Answer {
         let user = verdict.result.as_ref().map_err(Failure::clone);
         let outcome = user.and_then(|user| login.host_name(user));
         if let Ok(host_name) = &outcome {
             verdict.set_host_name(host_name);
         }
-        let text = self.say(&LoginEvent {
+        let text = self.log_login(&LoginEvent {
             mechanism: MECHANISM,
             service: &login.service,
             client: login.client.as_deref(),
@@ -189,14 +196,14 @@ impl Desk {
             kind: verdict.kind,
             elapsed: login.start.elapsed(),
         });
-        let of_office = |deferred_write| (Arc::clone(&login.office), deferred_write);
+        let of_office = |deferred_write| (Arc::clone(&login.service_state), deferred_write);
         Answer {
             text: Cow::Borrowed(text),
             deferred_write: verdict.deferred_write.map(of_office),
         }
     }
 
-    /// Says to the log why a request is refused that no credential decided on.
+    /// Logs why a request without a credential is refused.
     pub(crate) fn refuse(
         &self,
         request: Option<&Request<'_>>,
@@ -204,7 +211,7 @@ impl Desk {
         start: Instant,
     ) -> Answer {
         let service = request.and_then(|request| request.service().ok());
-        Answer::at_once(self.say(&LoginEvent {
+        Answer::at_once(self.log_login(&LoginEvent {
             mechanism: MECHANISM,
             service: service.as_deref().unwrap_or_default(),
             client: request.and_then(Request::client),
@@ -216,10 +223,10 @@ impl Desk {
         }))
     }
 
-    /// Says a decision to the log, and what it comes to for the client.
-    fn say(&self, decision: &LoginEvent<'_>) -> &'static [u8] {
-        decision.count(&self.offices().general.authenticator, &self.journal);
-        self.journal.write(decision.level(), &decision.line());
+    /// Logs a login, and returns the answer to the client.
+    fn log_login(&self, decision: &LoginEvent<'_>) -> &'static [u8] {
+        decision.count(&self.state().general.authenticator, &self.logger);
+        self.logger.write(decision.level(), &decision.line());
         match decision.outcome.map_err(Failure::kind) {
             Ok(_) => OK,
             Err(error::FailureKind::Unavailable | error::FailureKind::Internal) => &[],
@@ -227,29 +234,33 @@ impl Desk {
         }
     }
 
-    /// Writes what nobody waits for: not by the workers, who may all have to wait, and
-    /// not in their way. Beyond [`PENDING_WRITES`] it is not written: that a session is stored
-    /// spares later logins a validation, and the trouble of the store is in the log.
-    pub(crate) async fn write(&self, (office, deferred_write): (Arc<Office>, DeferredWrite)) {
+    /// Performs a deferred write, without using a worker. Beyond [`MAX_PENDING_WRITES`] the write
+    /// is dropped: it only spares later logins a validation, and the log shows the problem of the
+    /// session cache.
+    pub(crate) async fn write(
+        &self,
+        (service_state, deferred_write): (Arc<ServiceState>, DeferredWrite),
+    ) {
         let Ok(_pending) = self.pending_writes.try_acquire() else {
             return;
         };
         let _writer = self.writers.acquire().await;
-        let journal = self.journal.clone();
-        let _ = spawn_blocking(move || office.authenticator.write(&deferred_write, &journal)).await;
+        let logger = self.logger.clone();
+        let _ = spawn_blocking(move || service_state.authenticator.write(&deferred_write, &logger))
+            .await;
     }
 
-    /// Says that connections cannot be taken, not more than once a minute.
-    pub(crate) fn complain_of_accepting(&self, error: &io::Error) {
-        let mut complained = self.complained.lock();
-        if complained.is_none_or(|last| last.elapsed() >= Duration::from_secs(60)) {
-            *complained = Some(Instant::now());
+    /// Logs that connections cannot be accepted, at most once a minute.
+    pub(crate) fn log_accept_error(&self, error: &io::Error) {
+        let mut last_complaint = self.last_complaint.lock();
+        if last_complaint.is_none_or(|last| last.elapsed() >= Duration::from_secs(60)) {
+            *last_complaint = Some(Instant::now());
             let remedy = match error.raw_os_error() {
                 Some(libc::EMFILE | libc::ENFILE) => "raise LimitNOFILE",
                 _ => "look what the socket is",
             };
             let line = format!("sso: connections cannot be taken: {error}; {remedy}");
-            self.journal.write(Level::Error, &line);
+            self.logger.write(Level::Error, &line);
         }
     }
 }
@@ -266,43 +277,50 @@ impl Answer {
 }
 
 impl Login {
-    /// `None` if the password is an ordinary one.
-    fn new(office: Arc<Office>, request: &Request<'_>) -> Option<Result<Self, Failure>> {
+    /// Creates a login from a request; `None` if its password is an ordinary one.
+    fn new(
+        service_state: Arc<ServiceState>,
+        request: &Request<'_>,
+    ) -> Option<Result<Self, Failure>> {
         let start = Instant::now();
-        let kind = office.authenticator.kind_of_password(request.password)?;
+        let kind = service_state
+            .authenticator
+            .kind_of_password(request.password)?;
         let read = || {
             let unnamed = || Failure::new(Reason::MessageMalformed, "the request names no user");
             let service = request.service()?;
             Ok(Self {
                 name: request.login()?.ok_or_else(unnamed)?,
-                service: office.authenticator.service(kind, &service, &office.host),
+                service: service_state
+                    .authenticator
+                    .service(kind, &service, &service_state.host),
                 client: request.client().map(str::to_owned),
                 credential: Credential::parse(kind, request.password)?,
-                office: Arc::clone(&office),
+                service_state: Arc::clone(&service_state),
                 start,
             })
         };
         Some(read())
     }
 
-    /// The verdict on a credential that is known.
-    pub(crate) fn known(&self, log: &dyn Log) -> Option<Verdict> {
-        let authenticator = &self.office.authenticator;
+    /// The verdict of a cache hit.
+    pub(crate) fn try_lookup(&self, log: &dyn Log) -> Option<Verdict> {
+        let authenticator = &self.service_state.authenticator;
         authenticator.try_lookup(&self.credential, &self.service, log)
     }
 
-    /// The name of `user` as the host writes it, if that is the name of the request. The
-    /// host has canonicalized the name of the request, and opens the mailbox of that name
-    /// and of no other: it is compared and never mapped.
+    /// The host's name of `user`, if it equals the name in the request. The host has canonicalized
+    /// the name in the request and opens the mailbox of exactly that name, so it is compared and
+    /// never mapped.
     ///
-    /// A domain that the host added cannot be told from one that the client typed, so it is
-    /// refused whatever `sso_host_names` says: only the plugin, which asks the host, knows.
+    /// A domain that the host has added cannot be distinguished from one that the client has sent,
+    /// so it is refused whatever `sso_host_names` allows. Only the plugin can ask the host.
     fn host_name(&self, user: &SessionUser) -> Result<String, Failure> {
-        let Office {
+        let ServiceState {
             authenticator,
             names,
             ..
-        } = &*self.office;
+        } = &*self.service_state;
         let (users, user) = (authenticator.users(), &user.mail_user);
         users.check_denied(user.as_str())?;
         let host_name = names.folded(user.as_str())?;
@@ -332,7 +350,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::fs::OpenOptions;
 
-    fn desk(state: &str, fallback: Option<Fallback>) -> Desk {
+    fn handler(state: &str, fallback: Option<Fallback>) -> RequestHandler {
         let options = [
             ("caspt_url", "https://cas.univ.fr/cas"),
             ("caspt_allow_direct", "yes"),
@@ -349,23 +367,27 @@ mod tests {
             general,
             of_service,
         };
-        Desk::new(Offices::new(settings, None), Journal::start(true).unwrap()).unwrap()
+        RequestHandler::new(
+            DaemonState::new(settings, None),
+            AsyncLogger::start(true).unwrap(),
+        )
+        .unwrap()
     }
 
     /// A stopped process holds the lock of the session cache, and each write waits a second for it.
     #[test]
     fn writes_to_a_busy_session_cache_do_not_take_all_connections() {
         let directory = tempfile::tempdir().unwrap();
-        let desk = Arc::new(desk(directory.path().to_str().unwrap(), None));
-        let office = Arc::clone(&desk.offices().general);
-        let log = desk.journal.clone();
+        let handler = Arc::new(handler(directory.path().to_str().unwrap(), None));
+        let service_state = Arc::clone(&handler.state().general);
+        let log = handler.logger.clone();
         let write = |number| DeferredWrite::HostName {
             kind: CredentialKind::Ticket,
             key: Key::of_test(number),
             host_name: None,
         };
         // This creates the session cache.
-        office.authenticator.write(&write(0), &log);
+        service_state.authenticator.write(&write(0), &log);
         let locks = OpenOptions::new()
             .read(true)
             .write(true)
@@ -387,11 +409,11 @@ mod tests {
         runtime.block_on(async {
             for number in 0..4_096 {
                 let place = Arc::clone(&places).try_acquire_owned().unwrap();
-                let desk = Arc::clone(&desk);
+                let handler = Arc::clone(&handler);
                 let deferred_write = write(number);
-                let office = Arc::clone(&office);
+                let service_state = Arc::clone(&service_state);
                 tokio::spawn(async move {
-                    desk.write((office, deferred_write)).await;
+                    handler.write((service_state, deferred_write)).await;
                     drop(place);
                 });
             }
@@ -409,17 +431,20 @@ mod tests {
         let _hanging = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let user = nix::unistd::Uid::effective();
         let fallback = Some(Fallback { path, user });
-        let desk = desk(directory.path().to_str().unwrap(), fallback);
+        let handler = handler(directory.path().to_str().unwrap(), fallback);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         let request = b"\0\x05alice\0\x06secret\0\x04imap\0\0";
         runtime.block_on(async {
-            let waits = || tokio::time::timeout(Duration::from_millis(50), desk.answer(request));
+            let waits = || tokio::time::timeout(Duration::from_millis(50), handler.answer(request));
             assert!(waits().await.is_err());
-            let _others = desk.passed_on.acquire_many(PASSED_ON as u32).await;
-            // Nobody could decide.
+            let _others = handler
+                .passed_on
+                .acquire_many(MAX_PASSWORDS_WAITING as u32)
+                .await;
+            // An outage has an empty answer.
             assert!(waits().await.unwrap().text.is_empty());
         });
     }

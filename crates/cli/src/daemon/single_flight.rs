@@ -1,9 +1,9 @@
-//! Single flight: of requests with equal session keys one, the leader, is worked on, and
-//! the others, its followers, wait for its verdict without taking a worker.
+//! Single flight: of requests with equal cache keys, one, the leader, is validated. The others, its
+//! followers, wait for its verdict and need no worker.
 //!
-//! A flight ends with its leader, whatever becomes of that: a leader that is dropped
-//! without a verdict leaves its followers to try for themselves. Only requests of open
-//! connections lead, so there are never more flights than connections.
+//! A flight ends with its leader. If the leader is dropped without a verdict, its followers
+//! validate for themselves. Only requests of open connections are leaders, so there are never more
+//! flights than connections.
 
 #![forbid(unsafe_code)]
 
@@ -18,32 +18,31 @@ use sso_core::error::Failure;
 use sso_core::policy::user_mapping::SessionUser;
 use sso_core::session_cache::Key;
 
-/// The verdict of a leader, for its followers. Each compares the user with its own
-/// name.
+/// The verdict of a leader, for its followers. Each follower compares the user with its own name.
 #[derive(Clone, Debug)]
-pub(crate) struct Landing {
-    /// The name that the leader's client gave.
+pub(crate) struct SharedVerdict {
+    /// The user name in the leader's request.
     pub(crate) name: String,
     /// The authenticated user, or why authentication failed.
     pub(crate) result: Result<SessionUser, Failure>,
-    /// The credential's digest for the log.
+    /// The cache key, for the log.
     pub(crate) key: Option<Key>,
 }
 
-type Sender = watch::Sender<Option<Arc<Landing>>>;
-type Receiver = watch::Receiver<Option<Arc<Landing>>>;
+type Sender = watch::Sender<Option<Arc<SharedVerdict>>>;
+type Receiver = watch::Receiver<Option<Arc<SharedVerdict>>>;
 
-/// The validations that are under way, by their session keys.
+/// The validations in progress, by cache key.
 #[derive(Default)]
 pub(crate) struct Flights {
     open: Mutex<HashMap<Key, Receiver>>,
 }
 
-/// What a request is to do.
+/// The role of a request.
 pub(crate) enum Role<'f> {
-    /// Have the credential validated.
+    /// The request has its credential validated.
     Leader(Leader<'f>),
-    /// Wait for the verdict of the leader.
+    /// The request waits for the leader's verdict.
     Follower(Follower),
 }
 
@@ -59,9 +58,9 @@ pub(crate) struct Follower(Receiver);
 /// Why a follower has no verdict.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoVerdict {
-    /// Its own time is over.
+    /// The follower's own deadline has passed.
     Late,
-    /// The leader ended without one.
+    /// The leader ended without a verdict.
     Abandoned,
 }
 
@@ -84,12 +83,12 @@ impl Flights {
 
 impl Leader<'_> {
     /// Ends the flight with a verdict.
-    pub(crate) fn land(mut self, landing: Landing) {
+    pub(crate) fn finish(mut self, shared: SharedVerdict) {
         self.end();
-        self.sender.send_replace(Some(Arc::new(landing)));
+        self.sender.send_replace(Some(Arc::new(shared)));
     }
 
-    /// Lets nobody else join.
+    /// Prevents others from joining.
     fn end(&mut self) {
         if let Some(key) = self.key.take() {
             self.flights.open.lock().remove(&key);
@@ -105,9 +104,9 @@ impl Drop for Leader<'_> {
 
 impl Follower {
     /// Waits for the verdict of the leader, until `end` at the latest.
-    pub(crate) async fn verdict(mut self, end: Instant) -> Result<Arc<Landing>, NoVerdict> {
+    pub(crate) async fn verdict(mut self, end: Instant) -> Result<Arc<SharedVerdict>, NoVerdict> {
         match timeout_at(end, self.0.wait_for(Option::is_some)).await {
-            Ok(Ok(landing)) => landing.clone().ok_or(NoVerdict::Abandoned),
+            Ok(Ok(shared)) => shared.clone().ok_or(NoVerdict::Abandoned),
             Ok(Err(_)) => Err(NoVerdict::Abandoned),
             Err(_) => Err(NoVerdict::Late),
         }
@@ -120,16 +119,16 @@ mod tests {
     use sso_core::error::Reason;
     use std::time::Duration;
 
-    fn landing(reason: Reason) -> Landing {
-        Landing {
+    fn shared(reason: Reason) -> SharedVerdict {
+        SharedVerdict {
             name: "alice".to_owned(),
             result: Err(Failure::new(reason, "")),
             key: None,
         }
     }
 
-    /// What a follower hears until `end`.
-    fn hear(follower: Follower, end: Instant) -> Result<Arc<Landing>, NoVerdict> {
+    /// The verdict that a follower receives until `end`.
+    fn wait_for(follower: Follower, end: Instant) -> Result<Arc<SharedVerdict>, NoVerdict> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
@@ -161,35 +160,35 @@ mod tests {
         let leader = lead(&flights, key);
         let followers = [follow(&flights, key), follow(&flights, key)];
         drop(lead(&flights, other));
-        leader.land(landing(Reason::TicketRefused));
+        leader.finish(shared(Reason::TicketRefused));
         for follower in followers {
-            let landing = hear(follower, later(60)).unwrap();
-            let failure = landing.result.as_ref().unwrap_err();
+            let shared = wait_for(follower, later(60)).unwrap();
+            let failure = shared.result.as_ref().unwrap_err();
             assert_eq!(failure.reason(), Reason::TicketRefused);
         }
         assert!(flights.open.lock().is_empty());
     }
 
     #[test]
-    fn a_dropped_leader_leaves_no_follower_waiting() {
+    fn followers_of_a_dropped_leader_are_released() {
         let flights = Flights::default();
         let key = Key::of_test(1);
         let leader = lead(&flights, key);
         let follower = follow(&flights, key);
         drop(leader);
-        let end = hear(follower, later(60)).unwrap_err();
+        let end = wait_for(follower, later(60)).unwrap_err();
         assert_eq!(end, NoVerdict::Abandoned);
-        // Another one can lead.
+        // Another request can lead.
         drop(lead(&flights, key));
     }
 
     #[test]
-    fn a_follower_waits_no_longer_than_its_own_deadline() {
+    fn follower_waits_until_its_own_deadline() {
         let flights = Flights::default();
         let key = Key::of_test(1);
         let leader = lead(&flights, key);
-        let end = hear(follow(&flights, key), later(0)).unwrap_err();
+        let end = wait_for(follow(&flights, key), later(0)).unwrap_err();
         assert_eq!(end, NoVerdict::Late);
-        leader.land(landing(Reason::TicketRefused));
+        leader.finish(shared(Reason::TicketRefused));
     }
 }

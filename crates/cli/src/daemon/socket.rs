@@ -1,5 +1,4 @@
-//! Where requests come from: a socket of our own making, or those that systemd
-//! hands over.
+//! The daemon's sockets: one that it creates itself, or those that systemd passes.
 
 #![forbid(unsafe_code)]
 
@@ -17,44 +16,44 @@ use nix::sys::socket::sockopt::AcceptConn;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
 use nix::unistd::{Gid, chown};
 
-/// Where the daemon serves.
-pub enum Place {
-    /// At sockets that are there already, systemd's.
-    Given(Vec<UnixListener>),
-    /// At one that is to be made.
-    Made {
-        /// Its path.
+/// Where the daemon listens.
+pub enum BindTarget {
+    /// Sockets that exist already, from systemd.
+    Systemd(Vec<UnixListener>),
+    /// A socket to be created.
+    Create {
+        /// The path of the socket.
         path: PathBuf,
-        /// Who may connect to it: the mode of the socket.
+        /// The mode of the socket, which decides who may connect.
         mode: u32,
-        /// Its group, if not our own.
+        /// The group of the socket, if not the process's own.
         group: Option<Gid>,
     },
 }
 
-/// The sockets, as long as this lives.
+/// The sockets of the daemon, for as long as this value lives.
 pub(crate) struct Sockets {
     listeners: Vec<UnixListener>,
-    made: Option<Made>,
+    created: Option<CreatedSocket>,
 }
 
-/// A socket of our own: it is taken away at the end.
-struct Made {
+/// A socket that the daemon has created, and removes at the end.
+struct CreatedSocket {
     path: PathBuf,
     identity: (u64, u64),
     _lock: Flock<File>,
 }
 
-impl Place {
-    /// The sockets that systemd has handed over, if it has.
+impl BindTarget {
+    /// The sockets that systemd has passed, if any.
     ///
     /// # Errors
-    /// If one is no listening stream socket of the file system.
-    pub fn given() -> Result<Option<Self>, String> {
-        let mut given = ListenFd::from_env();
+    /// A socket is no listening stream socket in the file system.
+    pub fn from_systemd() -> Result<Option<Self>, String> {
+        let mut passed = ListenFd::from_env();
         let mut listeners = Vec::new();
-        for number in 0..given.len() {
-            let listener = given.take_unix_listener(number);
+        for number in 0..passed.len() {
+            let listener = passed.take_unix_listener(number);
             let wrong = |error| format!("socket {number} of systemd: {error}; use ListenStream=");
             let listener = listener.map_err(wrong)?;
             if let Some(listener) = &listener
@@ -64,24 +63,24 @@ impl Place {
             }
             listeners.extend(listener);
         }
-        Ok((!listeners.is_empty()).then_some(Self::Given(listeners)))
+        Ok((!listeners.is_empty()).then_some(Self::Systemd(listeners)))
     }
 
     pub(crate) fn open(&self) -> Result<Sockets, String> {
         match self {
-            Self::Given(given) => {
-                let copies = given.iter().map(UnixListener::try_clone);
+            Self::Systemd(passed) => {
+                let copies = passed.iter().map(UnixListener::try_clone);
                 let listeners = copies.collect::<io::Result<_>>();
                 Ok(Sockets {
                     listeners: listeners.map_err(|error| error.to_string())?,
-                    made: None,
+                    created: None,
                 })
             }
-            Self::Made { path, mode, group } => {
-                let (listener, made) = make(path, *mode, *group)?;
+            Self::Create { path, mode, group } => {
+                let (listener, created) = make(path, *mode, *group)?;
                 Ok(Sockets {
                     listeners: vec![listener],
-                    made: Some(made),
+                    created: Some(created),
                 })
             }
         }
@@ -89,18 +88,18 @@ impl Place {
 }
 
 impl Sockets {
-    /// By which paths they are known.
+    /// The paths of the sockets.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let address = |listener: &UnixListener| listener.local_addr().ok();
         let addresses = self.listeners.iter().filter_map(address);
         let found = addresses.filter_map(|address| Some(address.as_pathname()?.to_owned()));
-        // Ours was made beside its place.
+        // The daemon's own socket was created beside its path.
         found
-            .chain(self.made.iter().map(|made| made.path.clone()))
+            .chain(self.created.iter().map(|created| created.path.clone()))
             .collect()
     }
 
-    /// The sockets, for those who take connections: none of them waits in accept.
+    /// The sockets for the threads that accept connections. They are non-blocking.
     pub(crate) fn listeners(&self) -> Result<Vec<UnixListener>, String> {
         let listener = |listener: &UnixListener| {
             let listener = listener.try_clone()?;
@@ -113,20 +112,24 @@ impl Sockets {
     }
 }
 
-/// A path with something behind it.
-fn and(path: &Path, what: &str) -> PathBuf {
+/// Appends text to a path.
+fn with_suffix(path: &Path, what: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(what);
     PathBuf::from(name)
 }
 
-/// Makes the socket beside its place and moves it there: nobody finds it before it
-/// has its rights, and whoever looks finds the old one or the new one.
-fn make(path: &Path, mode: u32, group: Option<Gid>) -> Result<(UnixListener, Made), String> {
+/// Creates the socket beside its path and renames it: nobody sees it before it has its mode, and
+/// everybody sees either the old one or the new one.
+fn make(
+    path: &Path,
+    mode: u32,
+    group: Option<Gid>,
+) -> Result<(UnixListener, CreatedSocket), String> {
     let trouble = |problem: &dyn std::fmt::Display, remedy: &str| {
         Err(format!("{}: {problem}; {remedy}", path.display()))
     };
-    let lock = match lock(&and(path, ".lock")) {
+    let lock = match lock(&with_suffix(path, ".lock")) {
         Ok(Some(lock)) => lock,
         Ok(None) => return trouble(&"is served by another sasl-sso", "end that one first"),
         Err(error) => {
@@ -145,7 +148,7 @@ fn make(path: &Path, mode: u32, group: Option<Gid>) -> Result<(UnixListener, Mad
         }
         _ => {}
     }
-    let beside = and(path, ".new");
+    let beside = with_suffix(path, ".new");
     let make = || -> io::Result<_> {
         match fs::remove_file(&beside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -161,12 +164,12 @@ fn make(path: &Path, mode: u32, group: Option<Gid>) -> Result<(UnixListener, Mad
     };
     match make() {
         Ok((listener, identity)) => {
-            let made = Made {
+            let created = CreatedSocket {
                 path: path.to_owned(),
                 identity,
                 _lock: lock,
             };
-            Ok((listener, made))
+            Ok((listener, created))
         }
         Err(error) => trouble(
             &error,
@@ -175,7 +178,7 @@ fn make(path: &Path, mode: u32, group: Option<Gid>) -> Result<(UnixListener, Mad
     }
 }
 
-/// Whether somebody listens there; also one whose queue is full.
+/// Whether a process listens at the path, even if its queue is full.
 fn is_served(path: &Path) -> bool {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let Ok(probe) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else {
@@ -185,7 +188,7 @@ fn is_served(path: &Path) -> bool {
     matches!(connected, Ok(()) | Err(Errno::EAGAIN))
 }
 
-/// The right to serve, which ends with the process: the kernel frees it.
+/// The lock of the running daemon, which ends with the process.
 fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
     let file = OpenOptions::new()
         .write(true)
@@ -206,9 +209,9 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-impl Drop for Made {
+impl Drop for CreatedSocket {
     fn drop(&mut self) {
-        // Not one that somebody has put in its place since.
+        // Another process may have replaced the socket.
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
@@ -220,8 +223,8 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
 
-    fn place(path: &Path) -> Place {
-        Place::Made {
+    fn place(path: &Path) -> BindTarget {
+        BindTarget::Create {
             path: path.to_owned(),
             mode: 0o660,
             group: None,
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_daemon_at_a_time_and_its_socket_goes_with_it() {
+    fn second_daemon_is_rejected_and_the_socket_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("mux");
         let sockets = place(&path).open().unwrap();
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_one_left_is_replaced_and_a_living_one_is_not() {
+    fn socket_of_a_dead_daemon_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("mux");
         let other = UnixListener::bind(&path).unwrap();
@@ -253,7 +256,7 @@ mod tests {
         drop(other);
         let sockets = place(&path).open().unwrap();
         assert!(UnixStream::connect(&path).is_ok());
-        // A socket that another one puts in its place is not ours to remove.
+        // A socket that another process has put there is not removed.
         fs::remove_file(&path).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
         drop(sockets);
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_directory_the_remedy_is_named() {
+    fn missing_directory_is_an_error_with_a_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing").join("mux");
         let refusal = place(&path).open().err().unwrap();

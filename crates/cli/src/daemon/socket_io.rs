@@ -1,4 +1,4 @@
-//! Bytes over a socket that may not take all of them at once.
+//! Writing to a non-blocking socket.
 
 #![forbid(unsafe_code)]
 

@@ -1,22 +1,22 @@
-//! Validations of credentials that are not known: each once, and with a fair share of the
-//! workers for each name.
+//! Validates credentials after a cache miss, each once, with a fair share of the workers for each
+//! name.
 //!
 //! # What one client can take from others
 //!
-//! The protocol tells the user, the service and the realm; stock clients tell no address.
-//! So all that is shared is shared by the name of the user, as the client gives it:
+//! The protocol contains the user, the service and the realm. Stock clients send no address. So all
+//! resources are shared by the user name in the request:
 //!
-//! - Requests with equal session keys take one worker together (`flights`).
-//! - Tickets, whose workers wait for CAS, and tokens, whose workers compute, have workers
-//!   of their own (`pool`).
-//! - One name has at most 4 workers of a kind, its turn among the names in the queue, and
-//!   256 requests that wait; so has one credential, under however many names.
+//! - Requests with equal cache keys use one worker together (`single_flight`).
+//! - Tickets, whose workers wait for CAS, and tokens, whose workers compute, have separate workers
+//!   (`worker_pool`).
+//! - One name has at most 4 workers of a kind, its turn among the names in the queue, and 256
+//!   waiting requests. The same holds for one credential, under any names.
 //!
-//! What remains: who brings many different credentials under the name of a victim keeps
-//! new credentials of that name waiting, and of no other. Who does so under many names
-//! takes as many shares: 16 names have all workers for tickets as long as CAS takes to
-//! answer, and a newcomer then waits for the next that is free; 512 names fill the queue.
-//! What is known, and ordinary passwords, never wait for any of that.
+//! This remains: a client that sends many credentials under the name of a victim delays new
+//! credentials of that name, and of no other. A client that does so under many names takes as many
+//! shares: with 16 names it occupies all workers for tickets for as long as CAS takes to answer,
+//! and a new request waits for the next free one; with 512 names it fills the queue. Cache hits and
+//! ordinary passwords never wait for any of this.
 
 #![forbid(unsafe_code)]
 
@@ -26,10 +26,10 @@ use std::time::Instant;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant as TokioInstant;
 
-use super::log_writer::Journal;
+use super::log_writer::AsyncLogger;
 use super::pending_limit::WaitingRequests;
 use super::responder::{Login, MECHANISM};
-use super::single_flight::{Flights, Landing, NoVerdict, Role};
+use super::single_flight::{Flights, NoVerdict, Role, SharedVerdict};
 use super::worker_pool::{Limits, Pool};
 use sso_core::auth::{Attempt, Verdict};
 use sso_core::credential::CredentialKind;
@@ -39,55 +39,57 @@ use sso_core::platform::log::Log;
 use sso_core::session_cache::{Key, Secret};
 use sso_core::trace::CheckObserver;
 
-/// For tickets: their workers wait for CAS, each for as long as `caspt_timeout`.
+/// The limits for tickets, whose workers wait for CAS up to `caspt_timeout`.
 const TICKETS: Limits = Limits {
     workers: 64,
     workers_per_name: 4,
     queue: 512,
 };
 
-/// For tokens: their workers compute, unless an issuer's keys must be fetched.
+/// The limits for tokens, whose workers compute, unless an issuer's keys must be fetched.
 const TOKENS: Limits = Limits {
     workers: 32,
     workers_per_name: 4,
     queue: 512,
 };
 
-/// How many credentials may be decided on at once, beyond those that are known.
-pub(crate) const WORKERS: usize = TICKETS.workers + TOKENS.workers;
+/// The number of concurrent validations.
+pub(crate) const MAX_WORKERS: usize = TICKETS.workers + TOKENS.workers;
 
-/// How many requests of one name, and how many with one credential, may wait at once: a
-/// sixteenth of all connections.
-const WAITING: usize = 256;
+/// The maximum number of waiting requests of one name, and of one credential: a sixteenth of all
+/// connections.
+const MAX_WAITING: usize = 256;
 
-/// The validations that are under way, and those that wait.
+/// The validations in progress and those that wait.
 pub(crate) struct Validations {
     tickets: Arc<Pool>,
     tokens: Arc<Pool>,
     waiting_by_name: WaitingRequests<Arc<str>>,
     waiting_by_key: WaitingRequests<Key>,
     flights: Flights,
-    /// What the keys of flights are made with.
+    /// The secret for the keys of flights.
     secret: Secret,
 }
 
 impl Validations {
+    /// Creates an empty list.
+    ///
     /// # Errors
-    /// That the system has no random bytes to give.
+    /// The system has no random bytes.
     pub(crate) fn new() -> Result<Self, Failure> {
         Ok(Self {
             tickets: Pool::new(TICKETS),
             tokens: Pool::new(TOKENS),
-            waiting_by_name: WaitingRequests::new(WAITING),
-            waiting_by_key: WaitingRequests::new(WAITING),
+            waiting_by_name: WaitingRequests::new(MAX_WAITING),
+            waiting_by_key: WaitingRequests::new(MAX_WAITING),
             flights: Flights::default(),
             secret: Secret::new(&Secret::random()?),
         })
     }
 
-    /// The verdict on a credential that is not known.
-    pub(crate) async fn verdict(&self, login: &Arc<Login>, journal: &Journal) -> Verdict {
-        let authenticator = &login.office.authenticator;
+    /// The verdict on a credential after a cache miss.
+    pub(crate) async fn verdict(&self, login: &Arc<Login>, logger: &AsyncLogger) -> Verdict {
+        let authenticator = &login.service_state.authenticator;
         let patience = authenticator
             .timeout(login.credential.kind())
             .unwrap_or_default();
@@ -108,15 +110,15 @@ impl Validations {
         loop {
             let follower = match self.flights.join(key) {
                 Role::Leader(leader) => {
-                    let verdict = self.validate(login, journal, end).await;
-                    leader.land(Landing::new(login, &verdict));
+                    let verdict = self.validate(login, logger, end).await;
+                    leader.finish(SharedVerdict::new(login, &verdict));
                     return verdict;
                 }
                 Role::Follower(follower) => follower,
             };
             match follower.verdict(end).await {
-                Ok(landing) => {
-                    if let Some(verdict) = adopt(login, &landing, journal) {
+                Ok(shared) => {
+                    if let Some(verdict) = adopt(login, &shared, logger) {
                         return verdict;
                     }
                 }
@@ -130,7 +132,12 @@ impl Validations {
     }
 
     /// Has a worker validate the credential.
-    async fn validate(&self, login: &Arc<Login>, journal: &Journal, end: TokioInstant) -> Verdict {
+    async fn validate(
+        &self,
+        login: &Arc<Login>,
+        logger: &AsyncLogger,
+        end: TokioInstant,
+    ) -> Verdict {
         let pool = match login.credential.kind() {
             CredentialKind::Ticket => &self.tickets,
             CredentialKind::Token => &self.tokens,
@@ -139,7 +146,7 @@ impl Validations {
             Ok(worker) => worker,
             Err(busy) => return busy.into(),
         };
-        let (login, journal) = (Arc::clone(login), journal.clone());
+        let (login, logger) = (Arc::clone(login), logger.clone());
         let validated = spawn_blocking(move || {
             let left = end.into_std().saturating_duration_since(Instant::now());
             let deadline = Deadline::new(left, &|| false);
@@ -149,42 +156,42 @@ impl Validations {
                 client: login.client.as_deref(),
                 claimed: Some(&login.name),
                 deadline: &deadline,
-                log: &journal,
+                log: &logger,
                 observer: CheckObserver::NONE,
             };
             let verdict = login
-                .office
+                .service_state
                 .authenticator
                 .authenticate(&login.credential, &attempt);
             drop(worker);
             verdict
         });
         validated.await.unwrap_or_else(|_| {
-            // The log has the place of the panic already.
+            // The location of the panic is in the log already.
             Failure::new(Reason::InternalError, "the validation panicked").into()
         })
     }
 }
 
-/// The verdict of a leader for another login with the same session key; `None` if that
-/// login is to be validated for itself.
-fn adopt(login: &Login, landing: &Landing, log: &dyn Log) -> Option<Verdict> {
+/// The verdict of a leader for another login with the same cache key; `None` if that login must be
+/// validated for itself.
+fn adopt(login: &Login, shared: &SharedVerdict, log: &dyn Log) -> Option<Verdict> {
     let kind = login.credential.kind();
-    match &landing.result {
+    match &shared.result {
         // The session may have been flushed since the leader began.
-        Ok(_) if kind == CredentialKind::Ticket => return login.known(log),
+        Ok(_) if kind == CredentialKind::Ticket => return login.try_lookup(log),
         Ok(_) => {}
-        // These concern the leader's name, or its place in the queue.
+        // These reasons concern the leader's name or its place in the queue.
         Err(failure) => match failure.reason() {
             Reason::Busy => return None,
-            Reason::BudgetSpent if landing.name != login.name => return None,
+            Reason::BudgetSpent if shared.name != login.name => return None,
             _ => {}
         },
     }
-    Some(Verdict::shared(kind, landing.key, landing.result.clone()))
+    Some(Verdict::shared(kind, shared.key, shared.result.clone()))
 }
 
-impl Landing {
+impl SharedVerdict {
     fn new(login: &Login, verdict: &Verdict) -> Self {
         Self {
             name: login.name.clone(),

@@ -1,13 +1,13 @@
-//! A bounded number of workers, shared fairly between the names that clients give.
+//! A limited number of workers, shared fairly between the names in requests.
 //!
-//! - One name has at most [`Limits::workers_per_name`] of the workers at a time, so that
-//!   the others are free for other names.
-//! - Names take turns: a free worker goes to the name that has waited longest for its
-//!   turn, however many requests another name has in the queue. Names that have no worker
-//!   go before those that have one.
-//! - When the queue is full, the newest request of the name with the most requests in it
-//!   gives its place to a name that has fewer. So the queue is full for a newcomer only
-//!   while as many different names wait as there are places.
+//! - One name has at most [`Limits::workers_per_name`] of the workers at a time, so that the others
+//!   are free for other names.
+//! - Names take turns: a free worker goes to the name that has waited longest, however many
+//!   requests of another name are in the queue. Names without a worker go before those that have
+//!   one.
+//! - When the queue is full, the newest request of the name with the most requests gives its place
+//!   to a name that has fewer. So the queue is full for a new name only while as many different
+//!   names wait as there are places.
 
 #![forbid(unsafe_code)]
 
@@ -20,18 +20,18 @@ use tokio::time::{Instant, timeout_at};
 
 use sso_core::error::{Failure, Reason};
 
-/// The bounds of a pool.
+/// The limits of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// How many requests are worked on at once.
+    /// The maximum number of requests that are processed at the same time.
     pub(crate) workers: usize,
-    /// How many of them may be of one name.
+    /// The maximum number of these that belong to one name.
     pub(crate) workers_per_name: usize,
-    /// How many requests may wait for a worker.
+    /// The maximum number of requests that wait for a worker.
     pub(crate) queue: usize,
 }
 
-/// Workers and the queue before them.
+/// Workers and the queue for them.
 pub(crate) struct Pool {
     limits: Limits,
     state: Mutex<State>,
@@ -42,35 +42,35 @@ struct State {
     running: usize,
     queued: usize,
     last_id: u64,
-    /// The names that have a worker or wait for one, and no others.
+    /// The names that have a worker or wait for one.
     names: HashMap<Arc<str>, Share>,
-    /// The names whose turn comes, in this order: those that wait for their first worker,
-    /// and those that wait for one more, and may have it.
+    /// The names in the order of their turns: those that wait for their first worker, and those
+    /// that wait for another one and may have it.
     turns: [VecDeque<Arc<str>>; 2],
 }
 
-/// What one name has of the pool.
+/// The workers and waiting requests of one name.
 #[derive(Default)]
 struct Share {
     running: usize,
     waiting: VecDeque<Request>,
-    /// Among which of [`State::turns`] its turn is, if it has one.
+    /// The index in [`State::turns`] of the list that contains the name.
     turn: Option<usize>,
 }
 
 struct Request {
     id: u64,
-    /// Dropped without a word, it says that the request lost its place.
+    /// If it is dropped without a value, the request has lost its place.
     granted: oneshot::Sender<()>,
 }
 
-/// The right to work on one request, until it is dropped.
+/// A worker for one request, until it is dropped.
 pub(crate) struct Worker {
     pool: Arc<Pool>,
     name: Arc<str>,
 }
 
-/// A request in the queue. Dropped, it leaves the queue.
+/// A request in the queue, until it is dropped.
 struct Waiting {
     pool: Arc<Pool>,
     name: Arc<str>,
@@ -108,12 +108,12 @@ impl Pool {
         }
     }
 
-    /// Takes a worker, or else (`Some`) a place in the queue.
+    /// Takes a worker, or a place in the queue (`Some`).
     fn enter(self: &Arc<Self>, name: &Arc<str>) -> Result<Option<Waiting>, Failure> {
         let mut state = self.state.lock();
         let state = &mut *state;
         let share = state.names.entry(Arc::clone(name)).or_default();
-        // Whoever waits while a worker is free has as many as its name may have.
+        // A name that waits while a worker is free has as many workers as it may have.
         if state.running < self.limits.workers && share.running < self.limits.workers_per_name {
             state.running += 1;
             share.running += 1;
@@ -147,7 +147,7 @@ impl Pool {
         }
     }
 
-    /// One worker of `name` is free again.
+    /// Returns one worker of `name` to the pool.
     fn release(&self, name: &Arc<str>) {
         let mut state = self.state.lock();
         state.running -= 1;
@@ -161,7 +161,7 @@ impl Pool {
 }
 
 impl State {
-    /// Gives free workers to the names whose turn it is.
+    /// Assigns free workers to the names whose turn it is.
     fn dispatch(&mut self, limits: &Limits) {
         while self.running < limits.workers {
             let [first, more] = &mut self.turns;
@@ -183,7 +183,7 @@ impl State {
         }
     }
 
-    /// Lets `name` have its turn, if it waits and may have another worker.
+    /// Adds `name` to the turns, if it waits and may have another worker.
     fn give_turn(&mut self, name: &Arc<str>, limits: &Limits) {
         let Some(share) = self.names.get_mut(name) else {
             return;
@@ -202,8 +202,7 @@ impl State {
         }
     }
 
-    /// Makes room in a full queue for `name`, if another name has at least two requests
-    /// more in it.
+    /// Makes room for `name` in a full queue, if another name has at least two more requests in it.
     fn make_room(&mut self, name: &Arc<str>) -> bool {
         let ours = self.names.get(name).map_or(0, |share| share.waiting.len());
         let longest = self
@@ -244,14 +243,14 @@ impl Drop for Waiting {
             share.waiting.retain(|request| request.id != self.id);
             if share.waiting.len() < before {
                 state.queued -= 1;
-                // A name that waits no more has no turn to keep for its next request.
+                // A name without waiting requests keeps no turn.
                 state.give_turn(&self.name, &self.pool.limits);
                 state.forget_idle(&self.name);
                 return;
             }
         }
         drop(state);
-        // A worker that was granted and not received, because the wait ended at the same time.
+        // A worker was granted at the moment when the wait ended.
         if self.granted.try_recv().is_ok() {
             self.pool.release(&self.name);
         }

@@ -7,7 +7,7 @@ const LIMITS: Limits = Limits {
     queue: 6,
 };
 
-/// Runs what waits, in a runtime that has a clock.
+/// Runs a future in a runtime with a clock.
 fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -35,7 +35,7 @@ fn wait(pool: &Arc<Pool>, name: &str) -> Waiting {
 fn is_granted(waiting: &mut Waiting) -> bool {
     let granted = waiting.granted.try_recv().is_ok();
     if granted {
-        // What acquire() makes of it.
+        // acquire() does the same.
         drop(waiting.pool.worker(Arc::clone(&waiting.name)));
     }
     granted
@@ -58,7 +58,7 @@ fn one_name_cannot_take_all_workers() {
 }
 
 #[test]
-fn names_take_turns_however_long_their_queues_are() {
+fn names_take_turns_regardless_of_their_queues() {
     let pool = Pool::new(LIMITS);
     let mut running: Vec<Worker> = ["a", "a", "b", "b"].map(|name| take(&pool, name)).into();
     let mut eve: Vec<Waiting> = (0..4).map(|_| wait(&pool, "eve")).collect();
@@ -67,7 +67,7 @@ fn names_take_turns_however_long_their_queues_are() {
     assert!(eve[0].granted.try_recv().is_ok());
     let first = pool.worker(Arc::clone(&eve[0].name));
     running.pop();
-    // Not the second of eve's.
+    // The second worker of eve is not free yet.
     assert!(is_granted(&mut alice));
     drop((first, running));
     drop((eve, alice));
@@ -82,14 +82,14 @@ fn names_without_a_worker_go_before_those_that_have_one() {
     let mut alice = wait(&pool, "alice");
     running.pop();
     assert!(is_granted(&mut alice));
-    // Which is free again, and nobody else waits.
+    // The worker is free again, and no other name waits.
     assert!(is_granted(&mut eve));
     drop((running, eve, alice));
     assert_idle(&pool);
 }
 
 #[test]
-fn a_full_queue_makes_room_for_a_name_with_fewer_requests() {
+fn full_queue_makes_room_for_a_name_with_fewer_requests() {
     let pool = Pool::new(LIMITS);
     let running = ["a", "a", "b", "b"].map(|name| take(&pool, name));
     let mut eve: Vec<Waiting> = (0..6).map(|_| wait(&pool, "eve")).collect();
@@ -98,12 +98,12 @@ fn a_full_queue_makes_room_for_a_name_with_fewer_requests() {
     let mut others: Vec<Waiting> = ["alice", "bert", "carl"]
         .map(|name| wait(&pool, name))
         .into();
-    // The newest of eve's lost their places.
+    // The newest requests of eve have lost their places.
     for lost in &mut eve[3..] {
         let lost = lost.granted.try_recv();
         assert_eq!(lost, Err(oneshot::error::TryRecvError::Closed));
     }
-    // As many different names as there are places.
+    // There are as many different names as places.
     others.extend(["dora", "emil"].map(|name| wait(&pool, name)));
     assert!(pool.enter(&Arc::from("fritz")).is_err());
     drop(running);
@@ -112,13 +112,13 @@ fn a_full_queue_makes_room_for_a_name_with_fewer_requests() {
 }
 
 #[test]
-fn nothing_is_lost_when_the_wait_ends() {
+fn worker_granted_at_the_end_of_a_wait_is_not_lost() {
     let pool = Pool::new(LIMITS);
     let running = ["a", "a", "b", "b"].map(|name| take(&pool, name));
     let late = run(async { pool.acquire("alice", Instant::now()).await });
     let late = late.err().unwrap();
     assert_eq!(late.reason(), Reason::Busy);
-    // Granted at the moment when the wait ended.
+    // The worker is granted at the moment when the wait ends.
     let waiting = wait(&pool, "alice");
     drop(running);
     drop(waiting);
@@ -126,12 +126,12 @@ fn nothing_is_lost_when_the_wait_ends() {
 }
 
 #[test]
-fn a_name_whose_wait_ended_comes_after_those_that_wait() {
+fn name_whose_wait_ended_loses_its_turn() {
     let pool = Pool::new(LIMITS);
     let mut running: Vec<Worker> = ["a", "eve", "b", "b"].map(|name| take(&pool, name)).into();
     let late = wait(&pool, "eve");
     let mut other = wait(&pool, "a");
-    // Its request ends, and another one comes.
+    // The request ends, and another one arrives.
     drop(late);
     let mut eve = wait(&pool, "eve");
     running.pop();

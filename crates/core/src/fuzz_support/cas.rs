@@ -1,4 +1,4 @@
-//! Replies of a CAS, before the fuzzer.
+//! Fuzz targets for CAS replies.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used)]
@@ -12,12 +12,11 @@ use crate::config::Config;
 use crate::fuzz_support::policy::Table;
 use crate::trace::{CheckObserver, Checks};
 
-/// A reply: who looks on changes no verdict; who is accepted came through portals that
-/// are allowed, by the name that is written; and what was read, written anew, is read
-/// as the same.
+/// A reply. An observer does not change the verdict. An accepted user came through allowed proxies
+/// and has the name in the reply. A parsed reply that is serialized again is parsed to the same.
 pub(crate) fn reply(data: &[u8]) {
     let read = response::read(data);
-    for cas in sites() {
+    for cas in validators() {
         let verdict = cas.validate_reply(data, Checks::new(CheckObserver::NONE));
         let tell = |seen| assert!(!format!("{seen:?}").is_empty());
         let watched = cas.validate_reply(data, Checks::new(CheckObserver::new(&tell)));
@@ -45,16 +44,16 @@ pub(crate) fn reply(data: &[u8]) {
     }
 }
 
-/// Who is authenticated by a reply, and through which portals.
-pub(crate) fn said(data: &[u8]) -> Option<(String, Vec<String>)> {
+/// The user and the proxies of a successful reply.
+pub(crate) fn user_and_proxies(data: &[u8]) -> Option<(String, Vec<String>)> {
     let success = response::read(data).ok()?;
     Some((success.user, success.proxies))
 }
 
-/// One that goes by the user, and one that goes by attributes.
-fn sites() -> &'static [CasValidator; 2] {
-    static SITES: OnceLock<[CasValidator; 2]> = OnceLock::new();
-    SITES.get_or_init(|| {
+/// Two validators: one uses `cas:user`, the other an attribute.
+fn validators() -> &'static [CasValidator; 2] {
+    static VALIDATORS: OnceLock<[CasValidator; 2]> = OnceLock::new();
+    VALIDATORS.get_or_init(|| {
         let usual = [
             ("caspt_url", "https://cas.univ.example/cas"),
             ("caspt_proxies", "https://webmail.univ.example/*"),
@@ -94,7 +93,7 @@ fn written(success: &Success) -> String {
     text + "</c:proxies></c:authenticationSuccess></c:serviceResponse>"
 }
 
-/// References for all but what cannot be meant otherwise, and for what there is none of.
+/// Escapes all characters except those that are unambiguous and those without an escape.
 fn escaped(text: &str) -> String {
     let escape = |c: char| match c {
         c if c.is_alphanumeric() => c.to_string(),

@@ -1,8 +1,8 @@
-//! An input that has several parts.
+//! Inputs with several parts.
 
 #![forbid(unsafe_code)]
 
-/// Takes the first line off an input that has several parts.
+/// Splits an input after its first line.
 pub(crate) fn line(data: &[u8]) -> (&[u8], &[u8]) {
     match data.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&data[..end], &data[end + 1..]),
@@ -10,7 +10,7 @@ pub(crate) fn line(data: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The parts of an input, which have a line of two dashes between them.
+/// Splits an input at the lines that consist of two dashes.
 pub fn parts(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     const BETWEEN: &[u8] = b"\n--\n";
     let mut rest = Some(data);

@@ -1,4 +1,4 @@
-//! Keys, in files and as issuers publish them, before the fuzzer.
+//! Fuzz targets for keys, in files and as issuers publish them.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::fuzz_support::input::parts;
-use crate::fuzz_support::policy::{Deaf, InMemory, STILL};
+use crate::fuzz_support::policy::{InMemory, NoLog, STOPPED_CLOCK};
 use crate::jwt::keys::file_source::FileKeySource;
 use crate::jwt::keys::inspect;
 use crate::jwt::keys::inspect::KeyReport;
@@ -19,8 +19,8 @@ use crate::jwt::keys::{pem, remote_source, shared_jwks};
 use crate::platform::clock::Clock;
 use crate::policy::jws_algorithm::Algorithm;
 
-/// A published set: what `check` says of its keys is what a login finds, no secret is
-/// taken from it, and none is shown.
+/// A published key set. `check` and a login find the same keys, a secret is never used, and never
+/// shown.
 pub(crate) fn jwks(data: &[u8]) {
     let ours = jwk_set::read(data, Secrets::Taken);
     let published = jwk_set::read(data, Secrets::Ignored);
@@ -66,8 +66,8 @@ pub(crate) fn jwks(data: &[u8]) {
     }
 }
 
-/// An issuer's description of itself: keys are never looked for but where TLS leads, or
-/// on this host if the issuer is there itself.
+/// The metadata of an issuer. Keys are fetched only over TLS, or from this host if the issuer is on
+/// it.
 pub(crate) fn metadata(data: &[u8]) {
     for (document, issuer) in [
         ("https://sso.univ.example/x", "https://sso.univ.example/"),
@@ -89,20 +89,20 @@ pub(crate) fn metadata(data: &[u8]) {
     }
 }
 
-/// What is noted of an issuer that was asked: read as it was written.
+/// The shared state of an issuer's keys. What is written is parsed to the same.
 pub(crate) fn state(data: &[u8]) {
     let Some(state) = shared_jwks::State::decode(data) else {
         return;
     };
     assert!(data.starts_with(&state.encode()));
-    let now = STILL.now();
+    let now = STOPPED_CLOCK.now();
     let pause = Duration::from_secs(5);
     let later = now.plus(pause);
     assert!(!state.has_failed_within(pause, now) || !state.has_failed_within(pause, later));
     assert!(state.is_failing() || !state.has_failed_within(pause, now));
 }
 
-/// A file of PEM: each block is a key or is complained of, and shows nothing of itself.
+/// A PEM file. Each block is a key or has a problem, and the problem does not show the block.
 pub(crate) fn pem(data: &[u8]) {
     let set = pem::read(data);
     let blocks = data.windows(11).filter(|window| window == b"-----BEGIN ");
@@ -118,8 +118,8 @@ pub(crate) fn pem(data: &[u8]) {
     }
 }
 
-/// A directory of up to four files, each behind a line of dashes alone: what `check`
-/// says of them is what a login finds. And of the first as the only one.
+/// A directory of up to four files, each after a line of dashes. `check` and a login find the same
+/// keys; also with the first file only.
 pub(crate) fn key_files(data: &[u8]) {
     let files: Vec<&[u8]> = parts(data).take(4).collect();
     let single = InMemory::new(files[0]);
@@ -135,10 +135,10 @@ pub(crate) fn key_files(data: &[u8]) {
     std::fs::remove_dir_all(&directory).expect("a directory");
 }
 
-/// How many keys there are for `check`, and for a login.
+/// The number of keys that `check` and a login find.
 fn agree(path: &Path) -> usize {
     let examined = FileKeySource::new(path.to_owned()).examine();
-    let found = FileKeySource::new(path.to_owned()).current(STILL.now(), &Deaf);
+    let found = FileKeySource::new(path.to_owned()).current(STOPPED_CLOCK.now(), &NoLog);
     let count = found.as_ref().map_or(0, |set| set.keys.len());
     assert_eq!(found.is_ok(), !examined.keys.is_empty());
     assert_eq!(examined.keys.len(), count);
@@ -146,7 +146,7 @@ fn agree(path: &Path) -> usize {
     count
 }
 
-/// A number that no other call in whatever process has at the same time.
+/// A number that no other call in any process returns at the same time.
 fn unique() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NUMBER: AtomicU64 = AtomicU64::new(0);

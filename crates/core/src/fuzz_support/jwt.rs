@@ -1,4 +1,4 @@
-//! Tokens, before the fuzzer; and keys, in `keys`.
+//! Fuzz targets for tokens.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used)]
@@ -17,7 +17,7 @@ use crate::credential::Token;
 use crate::error::Reason;
 use crate::fuzz_support::input::line;
 pub(crate) use crate::fuzz_support::jwk::{jwks, key_files, metadata, pem, state};
-use crate::fuzz_support::policy::{Deaf, InMemory, STILL, Table};
+use crate::fuzz_support::policy::{InMemory, NoLog, STOPPED_CLOCK, Table};
 use crate::jwt::JwtValidator;
 use crate::jwt::jws;
 use crate::platform::clock::Clock;
@@ -26,29 +26,29 @@ use crate::principal::Principal;
 use crate::session_cache::{SessionCache, Validity};
 use crate::trace::CheckObserver;
 
-/// The secret that tokens are signed by here, and the seed of a key (RFC 8037, A.1).
+/// The secret and the seed of a key (RFC 8037, A.1) that sign the tokens.
 const SECRET: [u8; 64] = [7; 64];
 const SEED: [u8; 32] = [
     0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4,
     0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
 ];
 
-/// Their keys, and some that nobody here can sign with (RFC 7515, A.2 and A.3).
+/// The keys of these, and keys whose private parts are not used (RFC 7515, A.2 and A.3).
 const KEYS: &str = include_str!("keys.json");
 
-/// A token as it comes: it is good only if it was signed by who has the keys.
+/// A complete token. It is accepted only if it was signed with the keys.
 pub(crate) fn token(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(token) = Token::parse(&text) {
         assert_eq!(token.expose(), text);
-        let is_good = judge(&token).is_some();
+        let is_good = validate_token(&token).is_some();
         let (signed, signature) = text.rsplit_once('.').expect("a signature");
         assert!(!is_good || signatures(signed).any(|good| good == signature));
     }
 }
 
-/// A header in the first line and claims in the others, signed as the header says: what
-/// comes of it is what the claims say, and nothing comes of it if a bit is changed.
+/// A header in the first line and claims in the others, signed as the header says. The verdict
+/// agrees with the claims, and a changed signature is refused.
 pub(crate) fn claims(data: &[u8]) {
     let (header, claims) = line(data);
     let [header, payload] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
@@ -57,7 +57,7 @@ pub(crate) fn claims(data: &[u8]) {
         let Ok(token) = Token::parse(&format!("{signed}.{signature}")) else {
             continue;
         };
-        let Some((principal, validity)) = judge(&token) else {
+        let Some((principal, validity)) = validate_token(&token) else {
             continue;
         };
         check_accepted(claims, principal.as_str(), validity);
@@ -68,7 +68,7 @@ pub(crate) fn claims(data: &[u8]) {
         let other = other.get(..1).into_iter().chain(signature.get(1..));
         let other: String = other.collect();
         let tampered = Token::parse(&format!("{signed}.{other}"));
-        assert!(judge(&tampered.expect("a token")).is_none());
+        assert!(validate_token(&tampered.expect("a token")).is_none());
     }
 }
 
@@ -82,14 +82,14 @@ pub(crate) fn is_readable(token: &Token) -> bool {
     })
 }
 
-/// The verdict on a token, which is the same whether somebody looks on or not.
-fn judge(token: &Token) -> Option<(Principal, Validity)> {
-    let site = site();
-    let sessions = site.sessions.open(&Deaf).expect("sessions");
+/// Validates a token. An observer does not change the verdict.
+fn validate_token(token: &Token) -> Option<(Principal, Validity)> {
+    let env = env();
+    let sessions = env.sessions.open(&NoLog).expect("sessions");
     let validate = |witness| {
         let deadline = Deadline::new(Duration::from_secs(60), &|| false);
-        site.jwt
-            .validate(token, &sessions, &deadline, &Deaf, witness)
+        env.jwt
+            .validate(token, &sessions, &deadline, &NoLog, witness)
     };
     let verdict = validate(CheckObserver::NONE);
     let tell = |seen| assert!(!format!("{seen:?}").is_empty());
@@ -101,10 +101,10 @@ fn judge(token: &Token) -> Option<(Principal, Validity)> {
     verdict.ok()
 }
 
-/// Read by another reader of JSON, the claims say the same.
+/// Compares the verdict with the claims as another JSON parser reads them.
 fn check_accepted(claims: &[u8], principal: &str, validity: Validity) {
     let claims: Value = serde_json::from_slice(claims).expect("JSON");
-    let now = STILL.wall().as_millis() as f64 / 1_000.0;
+    let now = STOPPED_CLOCK.wall().as_millis() as f64 / 1_000.0;
     let time = |name: &str| {
         claims
             .get(name)
@@ -145,7 +145,7 @@ fn check_accepted(claims: &[u8], principal: &str, validity: Validity) {
     }
 }
 
-/// All signatures that are good for `signed`.
+/// All valid signatures of `signed`.
 fn signatures(signed: &str) -> impl Iterator<Item = String> {
     let of = |algorithm| hmac::sign(&hmac::Key::new(algorithm, &SECRET), signed.as_bytes());
     let macs = [hmac::HMAC_SHA256, hmac::HMAC_SHA384, hmac::HMAC_SHA512];
@@ -158,16 +158,16 @@ fn signatures(signed: &str) -> impl Iterator<Item = String> {
         .map(|signature| URL_SAFE_NO_PAD.encode(signature))
 }
 
-struct Site {
+struct TokenEnv {
     jwt: JwtValidator,
     sessions: SessionCache,
     _keys: InMemory,
 }
 
-/// One issuer that is held to much, and any other.
-fn site() -> &'static Site {
-    static SITE: OnceLock<Site> = OnceLock::new();
-    SITE.get_or_init(|| {
+/// One strict issuer, and one that accepts any issuer.
+fn env() -> &'static TokenEnv {
+    static ENV: OnceLock<TokenEnv> = OnceLock::new();
+    ENV.get_or_init(|| {
         let keys = InMemory::new(KEYS.as_bytes());
         let path = keys.path().display().to_string();
         let options = [
@@ -184,14 +184,14 @@ fn site() -> &'static Site {
             ("jwt_any_allow_clients", "yes"),
         ];
         let config = Config::read(&Table(&options)).expect("a configuration");
-        // Where nothing can be made: sessions are in memory.
+        // The directory cannot be created, so that sessions are in memory.
         let sessions = SessionsConfig {
             state_dir: "/proc/self/nowhere".into(),
             capacity: 100,
         };
-        Site {
+        TokenEnv {
             jwt: JwtValidator::new(config.jwt.expect("issuers")),
-            sessions: SessionCache::new(sessions, Arc::new(STILL)),
+            sessions: SessionCache::new(sessions, Arc::new(STOPPED_CLOCK)),
             _keys: keys,
         }
     })

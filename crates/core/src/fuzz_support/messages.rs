@@ -1,4 +1,4 @@
-//! What clients send, of each mechanism and to the daemon.
+//! Fuzz targets for the messages of the mechanisms and of the daemon.
 
 #![forbid(unsafe_code)]
 
@@ -9,8 +9,8 @@ use crate::protocol::plain::Plain;
 use crate::protocol::saslauthd::{MAX_REQUEST_BYTES, Request, is_complete};
 use crate::protocol::{Hint, Message, caspt, oauthbearer, xoauth2};
 
-/// CASPT, which is PLAIN with a ticket: what the one takes, the other takes for the
-/// same, and nobody takes it for a password.
+/// CASPT, which is PLAIN with a ticket. Both parsers agree, and the ticket is recognized as a
+/// credential.
 pub(crate) fn caspt_and_plain(data: &[u8]) {
     let message = caspt::parse(data);
     let plain = Plain::parse(data);
@@ -51,7 +51,7 @@ pub(crate) fn caspt_and_plain(data: &[u8]) {
     }
 }
 
-/// OAUTHBEARER: what was read, written as RFC 7628 would have it, is read as the same.
+/// OAUTHBEARER. A parsed message that is serialized as in RFC 7628 is parsed to the same.
 pub(crate) fn oauthbearer(data: &[u8]) {
     let Ok(message) = oauthbearer::parse(data) else {
         return;
@@ -68,7 +68,7 @@ pub(crate) fn oauthbearer(data: &[u8]) {
     check_challenges(&shown(data));
 }
 
-/// The same of XOAUTH2.
+/// XOAUTH2. A parsed message that is serialized again is parsed to the same.
 pub(crate) fn xoauth2(data: &[u8]) {
     let Ok(message) = xoauth2::parse(data) else {
         return;
@@ -81,12 +81,11 @@ pub(crate) fn xoauth2(data: &[u8]) {
     let again = xoauth2::parse(written.as_bytes()).expect("what was written");
     assert_eq!(again.authcid, message.authcid);
     assert_eq!(again.credential.expose(), token);
-    // No message is of both forms.
+    // No message is valid for both mechanisms.
     assert!(oauthbearer::parse(data).is_err());
 }
 
-/// What stands where a password would be: a ticket or a token is never taken for one,
-/// whatever is around it.
+/// The text in the place of a password. A decorated ticket or token is always recognized.
 pub(crate) fn password(data: &[u8]) {
     let kind = CredentialKind::of_password(data);
     let text = std::str::from_utf8(data).unwrap_or_default();
@@ -96,7 +95,7 @@ pub(crate) fn password(data: &[u8]) {
     if Token::parse(text).is_ok_and(|token| crate::fuzz_support::jwt::is_readable(&token)) {
         assert_eq!(kind, Some(CredentialKind::Token));
     }
-    // What is around it makes it no other thing.
+    // Decorations do not change the result.
     for (before, after) in [
         (&b" "[..], &b"\r\n"[..]),
         (b"\0\t", b"\0"),
@@ -124,8 +123,8 @@ pub(crate) fn password(data: &[u8]) {
     }
 }
 
-/// A request to the daemon: in however many pieces it comes, it is the same, and whole
-/// as soon as it can be. In the first line is an answer of another saslauthd.
+/// A request to the daemon. It is parsed to the same in any number of pieces, and is complete as
+/// early as possible. The first line is an answer of saslauthd.
 pub(crate) fn saslauthd(data: &[u8]) {
     let (answer, data) = line(data);
     check_answer(answer);
@@ -139,7 +138,7 @@ pub(crate) fn saslauthd(data: &[u8]) {
                 assert_eq!(request.bytes, &data[..end]);
                 seen = Some(end);
             }
-            // Only a fifth field can come to it.
+            // Only a fifth field can be added.
             (Ok(Some(request)), Some(first)) => {
                 let shorter = Request::parse(&data[..first]);
                 let shorter = shorter.expect("a request").expect("a whole one");
@@ -176,11 +175,11 @@ pub(crate) fn saslauthd(data: &[u8]) {
             "{url:?}"
         );
     }
-    // That there is one changes nothing.
+    // The address does not change the result.
     let _ = request.client();
 }
 
-/// What another saslauthd answers is whole at its end and nowhere else.
+/// An answer of saslauthd is complete at its end and not before.
 fn check_answer(answer: &[u8]) {
     if is_complete(answer) == Ok(true) {
         assert!(answer[2..].starts_with(b"OK") || answer[2..].starts_with(b"NO"));
@@ -191,7 +190,7 @@ fn check_answer(answer: &[u8]) {
     }
 }
 
-/// Names are as short and as visible as the hosts need them.
+/// Names are as short and as printable as hosts require.
 fn check_names<Credential>(message: &Message<Credential>) {
     for name in [&message.authzid, &message.authcid].into_iter().flatten() {
         assert!((1..=255).contains(&name.len()), "{name:?}");
@@ -202,13 +201,13 @@ fn check_names<Credential>(message: &Message<Credential>) {
     }
 }
 
-/// A token is one that the client sent, and one that is never taken for a password.
+/// The token is one that the client has sent, and is recognized as a credential.
 fn check_token(message: &Message<Token>, data: &[u8]) {
     let token = message.credential.expose();
     assert!(token.len() <= Token::MAX_BYTES);
     let text = std::str::from_utf8(data).expect("text");
     assert!(text.contains(token));
-    // A name is shown, also if a client writes its token there.
+    // A name is shown, even if a client puts its token there.
     let names = [&message.authcid, &message.authzid].map(|name| name.clone().unwrap_or_default());
     let in_names: usize = names.iter().map(|name| name.matches(token).count()).sum();
     assert!(format!("{message:?}").matches(token).count() <= in_names);
@@ -225,7 +224,7 @@ fn check_challenges(text: &str) {
     }
 }
 
-/// What a client is told is JSON on one line, whatever is in it.
+/// A challenge is JSON on one line.
 fn check_challenge(challenge: Option<String>) {
     if let Some(challenge) = challenge {
         let value: serde_json::Value = serde_json::from_str(&challenge).expect("JSON");

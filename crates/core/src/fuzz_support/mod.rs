@@ -1,12 +1,9 @@
-//! What the fuzzers of `fuzz/` call: for each kind of hostile input one function, which
-//! panics if a promise about it does not hold.
+//! The fuzz targets of `fuzz/`: one function for each kind of hostile input, which panics if a
+//! property does not hold.
 //!
-//! The promises are more than that nothing crashes: what was accepted is what was said,
-//! what is written is read as it was, who looks on changes no verdict. The inputs that
-//! are committed are held to them in every `cargo test` as well.
-//!
-//! The functions stand where what they try is private: in `cas`, `jwt`, `session`, `cli`,
-//! and here for the rest.
+//! The properties are more than the absence of crashes: an accepted login agrees with the input,
+//! serialized data are parsed to the same, an observer changes no verdict. The committed inputs run
+//! in every `cargo test`, too.
 
 #![forbid(unsafe_code)]
 // A panic is how a fuzz target reports a finding.
@@ -29,10 +26,10 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-/// A target: its name, which is that of its corpus, and what is done with an input.
+/// A target: its name, which is the name of its corpus, and its function.
 type Target = (&'static str, fn(&[u8]));
 
-/// All of them but `tables`, which needs libsasl2 (`fuzz/tables`).
+/// All targets but `tables`, which needs libsasl2 (`fuzz/tables`), and `options` of the program.
 pub const TARGETS: &[Target] = &[
     ("caspt_and_plain", messages::caspt_and_plain),
     ("oauthbearer", messages::oauthbearer),
@@ -51,20 +48,19 @@ pub const TARGETS: &[Target] = &[
     ("notes", crate::fuzz_support::session_cache::notes),
 ];
 
-/// Does what the target of this name does with `data`.
+/// Runs the target `name` with `data`.
 ///
 /// # Panics
-/// If a promise does not hold, or there is no such target.
+/// If a property does not hold, or there is no such target.
 pub fn run(name: &str, data: &[u8]) {
     let target = TARGETS.iter().find(|(target, _)| *target == name);
     let (_, body) = target.expect("a target of that name");
     body(data);
 }
 
-/// Who is authenticated by a reply of CAS, and through which portals: to be compared with
-/// what another reader of XML says.
-pub fn said_by_cas(reply: &[u8]) -> Option<(String, Vec<String>)> {
-    crate::fuzz_support::cas::said(reply)
+/// The user and the proxies of a CAS reply, to be compared with the result of another XML parser.
+pub fn user_and_proxies(reply: &[u8]) -> Option<(String, Vec<String>)> {
+    crate::fuzz_support::cas::user_and_proxies(reply)
 }
 
 /// Returns the paths of those committed inputs of `target` with which `body` panics.
@@ -94,7 +90,7 @@ pub fn failing_inputs(target: &str, body: impl Fn(&[u8])) -> Vec<String> {
 mod tests {
     use super::*;
     #[test]
-    fn every_committed_input_keeps_the_promises() {
+    fn committed_inputs_do_not_panic() {
         let failing: Vec<String> = TARGETS
             .iter()
             .flat_map(|(name, body)| failing_inputs(name, body))
@@ -103,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_read_as_another_reader_reads_it() {
-        let agree = |data: &[u8]| other_reader::agree(said_by_cas(data), data);
+    fn replies_are_parsed_as_by_another_parser() {
+        let agree = |data: &[u8]| other_reader::agree(user_and_proxies(data), data);
         assert_eq!(failing_inputs("cas_reply", agree), Vec::<String>::new());
     }
 }

@@ -1,4 +1,4 @@
-//! A site without a disk, a network or a clock that goes.
+//! An environment without a disk, a network or a clock that advances.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,7 @@ use crate::config::Options;
 use crate::platform::clock::{BootTime, Clock, WallTime};
 use crate::platform::log::{Level, Log};
 
-/// Options as they are written here.
+/// Options in a table.
 pub struct Table<'t>(pub &'t [(&'t str, &'t str)]);
 
 impl Options for Table<'_> {
@@ -23,13 +23,13 @@ impl Options for Table<'_> {
     }
 }
 
-/// A clock that stands still: the same input does the same.
-pub(crate) struct Still;
+/// A clock that does not advance, so that the same input has the same result.
+pub(crate) struct StoppedClock;
 
-/// The one there is.
-pub(crate) const STILL: Still = Still;
+/// The only instance.
+pub(crate) const STOPPED_CLOCK: StoppedClock = StoppedClock;
 
-impl Clock for Still {
+impl Clock for StoppedClock {
     fn now(&self) -> BootTime {
         BootTime::from_millis(1_000_000)
     }
@@ -40,14 +40,14 @@ impl Clock for Still {
     }
 }
 
-/// One who does not read the log.
-pub(crate) struct Deaf;
+/// A log that ignores its lines.
+pub(crate) struct NoLog;
 
-impl Log for Deaf {
+impl Log for NoLog {
     fn write(&self, _: Level, _: &str) {}
 }
 
-/// A file that is in memory, and has a path as long as this lives.
+/// A file in memory, which has a path for as long as this value lives.
 pub struct InMemory(File);
 
 impl InMemory {

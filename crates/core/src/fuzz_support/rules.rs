@@ -1,4 +1,4 @@
-//! The condition language.
+//! The fuzz target for rules.
 
 #![forbid(unsafe_code)]
 
@@ -9,15 +9,15 @@ use crate::error::{Failure, Reason};
 use crate::policy::attribute_rules::{Rules, values_of};
 use crate::trace::{CheckObserver, Checks};
 
-/// Conditions in the first line, and what the attributes say in the others
-/// (`name=value`). As they are printed they are read again, no blank outside of quotes ever
-/// gets into one, and they hold if and only if each has one of its values as a whole.
+/// Conditions in the first line, and attributes in the others (`name=value`). Printed conditions
+/// are parsed to the same, an unquoted value contains no blank, and the conditions hold if and only
+/// if each has one of its values.
 pub(crate) fn rules(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (conditions, attributes) = line(text.as_bytes());
     let conditions = String::from_utf8_lossy(conditions);
     let (rules, problems) = Rules::parse(&conditions);
-    // Where nothing is quoted, each word is a condition or a problem.
+    // Without quotes, each word is a condition or a problem.
     if !conditions.contains('"') {
         let count = conditions.split_ascii_whitespace().count();
         assert_eq!(rules.conditions().len() + problems.len(), count);

@@ -1,11 +1,11 @@
-//! What is kept, before the fuzzer: whoever can write the store may write anything.
+//! Fuzz targets for the contents of the session cache, which may have been written by anybody.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used)]
 
 use std::time::Duration;
 
-use crate::fuzz_support::policy::STILL;
+use crate::fuzz_support::policy::STOPPED_CLOCK;
 use crate::platform::clock::{BootTime, Clock};
 use crate::session_cache::cache_key::{Key, Secret, unsealed};
 pub(crate) use crate::session_cache::circuit_breaker::{BreakerRecord, Permission};
@@ -13,8 +13,8 @@ use crate::session_cache::entry::{Ending, Lifetimes, NegativeEntry, Session};
 pub(crate) use crate::session_cache::flush_log::Selector;
 use crate::session_cache::rate_bucket::Account;
 
-/// A record as it stands in the store, with its seal or without: nothing is read but
-/// what this host has sealed for this key, and what is read is written the same.
+/// A record of the session cache, with or without its seal. Only what this host has sealed for this
+/// key is read, and what is read is serialized to the same.
 pub(crate) fn record(data: &[u8]) {
     let secret = Secret::new(&[7; Secret::LENGTH]);
     let key = secret.key(&[b"ticket", data]);
@@ -30,7 +30,7 @@ pub(crate) fn record(data: &[u8]) {
     let other = Secret::new(&[8; Secret::LENGTH]);
     assert_eq!(other.opened(&key, &sealed), None);
     assert_eq!(secret.opened(&secret.key(&[b"token", data]), &sealed), None);
-    // A bit of it, which one is up to what it is of.
+    // One bit of the record, chosen by the input.
     let at = data
         .iter()
         .fold(7_usize, |sum, byte| sum * 31 % 65_521 + usize::from(*byte));
@@ -42,7 +42,7 @@ pub(crate) fn record(data: &[u8]) {
 }
 
 fn check_session(data: &[u8]) {
-    let (now, wall) = (STILL.now(), STILL.wall());
+    let (now, wall) = (STOPPED_CLOCK.now(), STOPPED_CLOCK.wall());
     let lifetimes = Lifetimes {
         absolute: Duration::from_secs(900),
         idle: Duration::from_secs(300),
@@ -54,7 +54,7 @@ fn check_session(data: &[u8]) {
     };
     assert_eq!(Session::since(data), Some(session.since));
     let is_alive = |now: BootTime| session.is_alive(now, wall, &lifetimes);
-    // By nothing that the record says does it outlive what the options say.
+    // No contents of a record prolong it beyond the options.
     assert!(!is_alive(session.opened.plus(lifetimes.absolute)));
     assert!(!is_alive(session.used.plus(lifetimes.idle)));
     assert!(!is_alive(session.validity.revalidate_at));
@@ -85,13 +85,13 @@ fn check_refusal(data: &[u8]) {
         return;
     };
     assert_eq!(refusal.encode(), data);
-    // For ever is nothing refused.
+    // A negative entry ends after half a minute.
     let half_a_minute = refusal.until.as_millis().saturating_sub(30_001);
     assert!(!refusal.is_alive(refusal.until));
     assert!(!refusal.is_alive(BootTime::from_millis(half_a_minute)) || half_a_minute == 0);
 }
 
-/// What processes tell one another: of flushes, of servers, of rate limits, of keys.
+/// The small records that processes share: flushes, circuit breakers, rate limits, keys.
 pub(crate) fn notes(data: &[u8]) {
     check_flush(data);
     check_breaker(data);
@@ -115,10 +115,10 @@ fn check_flush(data: &[u8]) {
     }
 }
 
-/// Whatever is recorded of a server, a login may make a trial within a minute and two seconds,
-/// and an answer closes its circuit breaker.
+/// Whatever the record of a circuit breaker contains, a login may make a trial within a minute and
+/// two seconds, and an answer closes the breaker.
 fn check_breaker(data: &[u8]) {
-    let now = STILL.now();
+    let now = STOPPED_CLOCK.now();
     let Some(record) = BreakerRecord::decode(data) else {
         return;
     };
@@ -143,10 +143,10 @@ fn check_breaker(data: &[u8]) {
     }
 }
 
-/// No account is overdrawn for longer than a minute, once it is charged again.
+/// After the next charge, no bucket stays empty for longer than a minute.
 fn check_account(data: &[u8]) {
     if let Some(account) = Account::decode(data) {
         assert_eq!(account.encode(), data);
-        account.check(STILL.now());
+        account.check(STOPPED_CLOCK.now());
     }
 }

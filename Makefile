@@ -182,9 +182,10 @@ install:
 	$(PROGRAM) completions zsh >"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
 	chmod 644 "$(DESTDIR)$(BASHDIR)/sasl-sso" "$(DESTDIR)$(FISHDIR)/sasl-sso.fish" \
 		"$(DESTDIR)$(ZSHDIR)/_sasl-sso"
-	install -d "$(DESTDIR)$(DOCDIR)/docs" "$(DESTDIR)$(DOCDIR)/examples"
+	install -d "$(DESTDIR)$(DOCDIR)/docs/decisions" "$(DESTDIR)$(DOCDIR)/examples"
 	install -m 644 README.md CHANGELOG.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
-	install -m 644 docs/* "$(DESTDIR)$(DOCDIR)/docs"
+	install -m 644 docs/*.md "$(DESTDIR)$(DOCDIR)/docs"
+	install -m 644 docs/decisions/*.md "$(DESTDIR)$(DOCDIR)/docs/decisions"
 	install -m 644 cyrus-conf-examples/* "$(DESTDIR)$(DOCDIR)/examples"
 
 # What install brought, and nothing else: options, sessions and what systemd was told

@@ -8,16 +8,44 @@ use test_support::examples;
 
 #[test]
 fn links_resolve() {
-    let broken: Vec<String> = pages().iter().flat_map(links::broken).collect();
+    let guide = page("CONTRIBUTING.md");
+    let pages = pages();
+    let broken: Vec<String> = pages
+        .iter()
+        .chain([&guide])
+        .flat_map(links::broken)
+        .collect();
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
 #[test]
-fn readme_links_to_every_page() {
+fn readme_and_architecture_link_to_every_page() {
     let readme = page("README.md").text;
+    let architecture = page("docs/architecture.md").text;
     for page in pages().iter().skip(1) {
-        let is_linked = readme.contains(&format!("({})", page.name));
+        let is_linked = match page.name.strip_prefix("docs/decisions/") {
+            Some(decision) => architecture.contains(&format!("(decisions/{decision})")),
+            None => readme.contains(&format!("({})", page.name)),
+        };
         assert!(is_linked, "{}", page.name);
+    }
+}
+
+#[test]
+fn contributing_guide_names_existing_files_and_all_make_targets() {
+    let guide = page("CONTRIBUTING.md");
+    for (number, span) in guide.code_spans() {
+        assert_path_exists(&format!("{}:{number}: {span}", guide.name), &span);
+    }
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("cannot read the Makefile");
+    let (_, phony) = makefile
+        .split_once("\n.PHONY:")
+        .expect("no phony targets in the Makefile");
+    let (phony, _) = phony.split_once("\n\n").expect("no end of the targets");
+    let targets = phony.split_whitespace().filter(|word| *word != "\\");
+    for target in targets.filter(|target| !target.starts_with("packages-")) {
+        let row = format!("\n| `make {target}`");
+        assert!(guide.text.contains(&row), "no row for make {target}");
     }
 }
 
@@ -35,12 +63,7 @@ fn mentioned_options_files_and_commands_exist() {
                 assert!(options.contains(&format!("\n| `{name}` |")), "{place}");
                 named += 1;
             }
-            if ["src/", "docs/", "tests/", "cyrus-conf-examples/"]
-                .iter()
-                .any(|dir| span.starts_with(dir))
-            {
-                assert!(root().join(&span).exists(), "{place}");
-            }
+            assert_path_exists(&place, &span);
             assert_command_exists(&place, &span);
         }
     }
@@ -52,6 +75,24 @@ fn mentioned_options_files_and_commands_exist() {
                 assert_command_exists(&format!("{}: {span}", path.display()), span);
             }
         }
+    }
+}
+
+/// Checks that a span that looks like a path of this repository names an existing file.
+fn assert_path_exists(place: &str, span: &str) {
+    const DIRECTORIES: [&str; 9] = [
+        "crates/",
+        "cyrus-conf-examples/",
+        "debian/",
+        "docs/",
+        "fuzz/",
+        "sasl-headers/",
+        "scripts/",
+        "src/",
+        "tests/",
+    ];
+    if DIRECTORIES.iter().any(|prefix| span.starts_with(prefix)) {
+        assert!(root().join(span).exists(), "{place}");
     }
 }
 

@@ -33,7 +33,7 @@ enum Order {
     Explain(explain::Arguments),
     Login(login::Arguments),
     Serve(serve::Arguments),
-    SessionCache(sessions::Arguments),
+    Sessions(sessions::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -85,7 +85,7 @@ impl Order {
             Self::Explain(arguments) => explain::run(arguments, console),
             Self::Login(arguments) => login::run(arguments, console),
             Self::Serve(arguments) => serve::run(arguments, console),
-            Self::SessionCache(arguments) => sessions::run(arguments, console),
+            Self::Sessions(arguments) => sessions::run(arguments, console),
             Self::Completions(arguments) => completions::run(arguments, console),
         }
     }

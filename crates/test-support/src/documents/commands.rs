@@ -21,7 +21,7 @@ const TESTED_ELSEWHERE: &[(&str, &str, &str)] = &[
 
 /// The test of the packages in a private Debian system.
 const PACKAGE_LIFECYCLE: (&str, &str) = (
-    "tests/package_lifecycle.rs",
+    "tests/packages/lifecycle.rs",
     "fn packages_install_upgrade_and_purge_without_traces()",
 );
 

@@ -8,7 +8,9 @@ use std::path::Path;
 /// values.
 pub fn of_source() -> Vec<String> {
     let mut lines = Vec::new();
-    collect(&root().join("src"), &mut lines);
+    for directory in ["src", "crates/core/src", "crates/cli/src"] {
+        collect(&root().join(directory), &mut lines);
+    }
     lines.sort();
     lines.dedup();
     lines

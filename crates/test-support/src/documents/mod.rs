@@ -7,7 +7,7 @@
 //! - `sh`: commands, one per line.
 //! - `text output`: the output of the preceding command, with `…` for any text.
 //! - `text log`: lines of the log.
-//! - `text protocol`, `text diagram`: not tested.
+//! - `text protocol`, `text diagram`, `mermaid`: not tested.
 //!
 //! Any other info string is an error, so that no block escapes the tests.
 
@@ -54,7 +54,7 @@ impl Kind {
             ["sh"] => Some(Self::Commands),
             ["text", "output"] => Some(Self::Output),
             ["text", "log"] => Some(Self::Log),
-            ["text", "protocol" | "diagram"] => Some(Self::Picture),
+            ["text", "protocol" | "diagram"] | ["mermaid"] => Some(Self::Picture),
             _ => None,
         }
     }
@@ -148,16 +148,24 @@ impl Page {
     }
 }
 
-/// Returns README.md and all pages of `docs/`.
+/// Returns README.md and all pages of `docs/` and `docs/decisions/`.
 pub fn pages() -> Vec<Page> {
-    let entries = fs::read_dir(root().join("docs")).expect("cannot list the documentation");
+    let mut paths = vec![root().join("README.md")];
+    for directory in ["docs", "docs/decisions"] {
+        paths.extend(pages_in(&root().join(directory)));
+    }
+    paths.into_iter().map(Page::read).collect()
+}
+
+/// Returns the sorted paths of the pages in a directory.
+fn pages_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("cannot list the documentation");
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.expect("cannot list the documentation").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
     paths.sort();
-    paths.insert(0, root().join("README.md"));
-    paths.into_iter().map(Page::read).collect()
+    paths
 }
 
 /// Returns the page with this path.

@@ -149,23 +149,24 @@ impl CasAuthenticator {
         let limits = sessions.rate_limits(&requester, *budget, &breaker);
         let admission = sessions.check_rate(&limits).and_then(|()| {
             self.check_breaker(sessions, &breaker, service, deadline)?;
-            let remaining = deadline.remaining()?;
-            if remaining < *timeout / 10 {
-                return Err(too_late());
-            }
-            Ok((sessions.admit(&limits)?, remaining))
+            sessions.admit(&limits)
         });
         let is_admitted = admission.is_ok();
-        let (admission, remaining) =
-            observer.observe(Check::new(Step::Server, admission, || {
-                let actual = match is_admitted {
-                    true => "CAS may be asked",
-                    false => "CAS is not asked",
-                };
-                Comparison::actual(actual).expected(format!(
-                    "within the rate limit (caspt_budget) of {requester}, and CAS answers"
-                ))
-            }))?;
+        let admission = observer.observe(Check::new(Step::Server, admission, || {
+            let actual = match is_admitted {
+                true => "CAS may be asked",
+                false => "CAS is not asked",
+            };
+            Comparison::actual(actual).expected(format!(
+                "within the rate limit (caspt_budget) of {requester}, and CAS answers"
+            ))
+        }))?;
+        // The charge may have waited for other processes.
+        let remaining = deadline.remaining().and_then(|remaining| match remaining {
+            remaining if remaining < *timeout / 10 => Err(too_late()),
+            remaining => Ok(remaining),
+        });
+        let remaining = remaining.inspect_err(|_| sessions.settle(&limits, admission, None))?;
         let began = sessions.now();
         let validate = || self.validator.validate(ticket, service, deadline, observer);
         let result = sessions.timed(CredentialKind::Ticket, validate);

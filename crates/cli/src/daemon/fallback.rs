@@ -78,18 +78,23 @@ impl Fallback {
     }
 }
 
-/// Returns the answer of saslauthd to `request`.
+/// Returns the answer of saslauthd to `request`. `pollers` limits how many requests poll the queue
+/// of this saslauthd.
 ///
 /// # Errors
 /// [`Reason::FallbackUnusable`], with the remedy.
-pub(crate) async fn ask(fallback: &Fallback, request: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn ask(
+    fallback: &Fallback,
+    pollers: &Semaphore,
+    request: &[u8],
+) -> Result<Vec<u8>, Failure> {
     let path = &fallback.path;
     let unusable = |what: &dyn std::fmt::Display, remedy: &str| {
         let what = format!("{}: {what}; {remedy}", path.display());
         Failure::new(Reason::FallbackUnusable, what)
     };
     let talk = async {
-        let stream = connect(path).await?;
+        let stream = connect(path, pollers).await?;
         let trusted = fallback
             .check_path_to(Some(Uid::effective()))
             .and_then(|()| fallback.check_peer(&stream));
@@ -113,13 +118,13 @@ pub(crate) async fn ask(fallback: &Fallback, request: &[u8]) -> Result<Vec<u8>, 
     }
 }
 
-/// How many tasks poll for room in the queue of saslauthd at the same time.
-static POLLERS: Semaphore = Semaphore::const_new(16);
+/// The maximum number of requests that poll for room in the queue of one saslauthd.
+pub(crate) const MAX_POLLERS: usize = 16;
 
 /// Connects to the socket. It polls if the queue is full, because the kernel does not tell when
 /// there is room.
-async fn connect(path: &Path) -> io::Result<UnixStream> {
-    let _asking = POLLERS.acquire().await;
+async fn connect(path: &Path, pollers: &Semaphore) -> io::Result<UnixStream> {
+    let _poller = pollers.acquire().await;
     let mut pause = Duration::from_millis(1);
     loop {
         match UnixStream::connect(path).await {

@@ -44,7 +44,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 
 pub use fallback::Fallback;
@@ -138,6 +138,8 @@ pub(crate) struct ServiceState {
     names: HostNames,
     host: String,
     fallback: Option<Fallback>,
+    /// Limits the requests that poll the queue of the fallback.
+    pollers: Semaphore,
 }
 
 impl ServiceState {
@@ -151,6 +153,7 @@ impl ServiceState {
             names: settings.names,
             host: settings.host,
             fallback: settings.fallback,
+            pollers: Semaphore::new(fallback::MAX_POLLERS),
         }
     }
 }

@@ -149,7 +149,9 @@ impl RequestHandler {
     ) -> Answer {
         let place = self.passed_on.try_acquire();
         let answer = match (&service_state.fallback, &place) {
-            (Some(fallback), Ok(_)) => fallback::ask(fallback, request.bytes).await,
+            (Some(fallback), Ok(_)) => {
+                fallback::ask(fallback, &service_state.pollers, request.bytes).await
+            }
             (Some(_), Err(_)) => {
                 let what = "too many ordinary passwords wait for the other saslauthd already";
                 Err(Failure::new(Reason::Busy, what))
@@ -350,35 +352,37 @@ mod tests {
     use std::collections::BTreeMap;
     use std::fs::OpenOptions;
 
-    fn handler(state: &str, fallback: Option<Fallback>) -> RequestHandler {
+    fn settings(state: &str, fallback: Option<Fallback>) -> Settings {
         let options = [
             ("caspt_url", "https://cas.univ.fr/cas"),
             ("caspt_allow_direct", "yes"),
             ("sso_state_dir", state),
         ];
-        let general = Settings {
+        Settings {
             config: Config::read(&Table(&options)).unwrap(),
             names: HostNames::Unknown,
             host: "mail.univ.fr".to_owned(),
             fallback,
-        };
-        let of_service = BTreeMap::new();
+        }
+    }
+
+    fn handler(general: Settings, of_service: BTreeMap<String, Settings>) -> RequestHandler {
         let settings = DaemonSettings {
             general,
             of_service,
         };
-        RequestHandler::new(
-            DaemonState::new(settings, None),
-            AsyncLogger::start(true).unwrap(),
-        )
-        .unwrap()
+        let state = DaemonState::new(settings, None);
+        RequestHandler::new(state, AsyncLogger::start(true).unwrap()).unwrap()
     }
 
     /// A stopped process holds the lock of the session cache, and each write waits a second for it.
     #[test]
     fn writes_to_a_busy_session_cache_do_not_take_all_connections() {
         let directory = tempfile::tempdir().unwrap();
-        let handler = Arc::new(handler(directory.path().to_str().unwrap(), None));
+        let handler = Arc::new(handler(
+            settings(directory.path().to_str().unwrap(), None),
+            BTreeMap::new(),
+        ));
         let service_state = Arc::clone(&handler.state().general);
         let log = handler.logger.clone();
         let write = |number| DeferredWrite::HostName {
@@ -431,7 +435,10 @@ mod tests {
         let _hanging = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let user = nix::unistd::Uid::effective();
         let fallback = Some(Fallback { path, user });
-        let handler = handler(directory.path().to_str().unwrap(), fallback);
+        let handler = handler(
+            settings(directory.path().to_str().unwrap(), fallback),
+            BTreeMap::new(),
+        );
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -447,5 +454,50 @@ mod tests {
             // An outage has an empty answer.
             assert!(waits().await.unwrap().text.is_empty());
         });
+    }
+
+    #[test]
+    fn full_queue_of_one_saslauthd_does_not_block_another() {
+        use nix::sys::socket::{
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+        };
+        use std::io::{Read, Write};
+        use std::os::fd::AsRawFd;
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().to_str().unwrap();
+        let user = nix::unistd::Uid::effective();
+        let fallback = |name: &str| Fallback {
+            path: directory.path().join(name),
+            user,
+        };
+        let (full, good) = (fallback("full"), fallback("good"));
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let queue = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        bind(queue.as_raw_fd(), &UnixAddr::new(&full.path).unwrap()).unwrap();
+        listen(&queue, Backlog::new(0).unwrap()).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(&good.path).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 100]);
+            stream.write_all(OK).unwrap();
+        });
+        let of_service = BTreeMap::from([("smtp".to_owned(), settings(state, Some(full)))]);
+        let handler = Arc::new(handler(settings(state, Some(good)), of_service));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            for _ in 0..20 {
+                let handler = Arc::clone(&handler);
+                let request = b"\0\x05alice\0\x06secret\0\x04smtp\0\0";
+                tokio::spawn(async move { handler.answer(request).await });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let answer = handler.answer(b"\0\x05alice\0\x06secret\0\x04imap\0\0");
+            let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
+            assert_eq!(&*answer.unwrap().text, OK);
+        });
+        runtime.shutdown_background();
     }
 }

@@ -156,3 +156,20 @@ fn one_at_a_time_has_the_right_to_validate() {
     });
     println!("claims: {explored:?}");
 }
+
+#[test]
+fn no_more_are_admitted_at_once_than_a_charged_name_has_room_for() {
+    let explored = at_random(20_000, || {
+        let site = Site::without_a_store();
+        {
+            let access = site.open();
+            access.settle(&limits(&access), Admission::TRUSTED, Some(Charge::Refused));
+        }
+        let admitted = at_once(&site, 3, |site| {
+            let access = site.open();
+            access.admit(&limits(&access)).is_ok()
+        });
+        assert_eq!(admitted.iter().filter(|is| **is).count(), 2);
+    });
+    println!("admissions: {explored:?}");
+}

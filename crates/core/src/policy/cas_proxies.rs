@@ -185,12 +185,16 @@ fn stays_below(beginning: &str, rest: &str) -> bool {
         true => &rest[..without_query(rest)],
         false => "",
     };
-    let decoded = decode_fully(rest.as_bytes());
+    let Some(decoded) = decode_fully(rest.as_bytes()) else {
+        return false;
+    };
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
     if !decoded.iter().all(is_plain) || decoded.contains(&b'%') {
         return false;
     }
-    let path = decode_fully(&[&beginning.as_bytes()[..end], &decoded].concat());
+    let Some(path) = decode_fully(&[&beginning.as_bytes()[..end], &decoded].concat()) else {
+        return false;
+    };
     let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
     !path.split(is_slash).any(|segment| {
         let ends = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
@@ -199,10 +203,15 @@ fn stays_below(beginning: &str, rest: &str) -> bool {
     })
 }
 
-/// Percent-decodes a text until nothing changes any more.
-fn decode_fully(text: &[u8]) -> Vec<u8> {
+/// The maximum number of times that a URL may be percent-encoded, which is far more than any server
+/// decodes. Each time costs a pass over the URL.
+const MAX_ENCODINGS: usize = 16;
+
+/// Percent-decodes a text until nothing changes any more; `None` if it is encoded more than
+/// [`MAX_ENCODINGS`] times.
+fn decode_fully(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = text.to_vec();
-    loop {
+    for _ in 0..=MAX_ENCODINGS {
         let mut decoded = Vec::with_capacity(bytes.len());
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
@@ -211,10 +220,11 @@ fn decode_fully(text: &[u8]) -> Vec<u8> {
             at += if found.is_some() { 3 } else { 1 };
         }
         if decoded.len() == bytes.len() {
-            return bytes;
+            return Some(bytes);
         }
         bytes = decoded;
     }
+    None
 }
 
 #[cfg(test)]
@@ -445,5 +455,16 @@ mod tests {
             let (_, problems) = ProxyPolicy::parse(&[text.to_owned()], false);
             assert_eq!(problems.len(), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn a_url_that_is_encoded_many_times_costs_little_and_is_refused() {
+        let policy = policy(&["https://webmail.univ.fr/app/*"], false);
+        // As long as a reply of CAS may be.
+        let encoded = format!("https://webmail.univ.fr/app/%{}2fx", "25".repeat(32_000));
+        let start = std::time::Instant::now();
+        let refused = Some(Reason::ProxyNotAllowed);
+        assert_eq!(verdict(&policy, &[&encoded]), refused);
+        assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
     }
 }

@@ -116,6 +116,9 @@ pub unsafe extern "C" fn sasl_server_plug_init(
         }
         let offered = match Config::read(&utils) {
             Ok(config) => {
+                for warning in &config.warnings {
+                    utils.write(Level::Warning, &format!("sso: sasl_{warning}"));
+                }
                 let offered = offered(&config);
                 if !offered.is_empty() {
                     let authenticator = Authenticator::new(config, Arc::new(SystemClock));

@@ -46,7 +46,7 @@ pub fn start(directory: &Path, cas: u16) -> Host {
         ("caspt_url", format!("http://127.0.0.1:{cas}/cas")),
         ("caspt_proxies", "https://webmail.univ.example/*".to_owned()),
         ("caspt_ca_file", roots.display().to_string()),
-        ("caspt_budget", "60000".to_owned()),
+        ("caspt_rate_limit", "60000".to_owned()),
         ("jwt_issuer", ISSUER.to_owned()),
         ("jwt_audience", AUDIENCE.to_owned()),
         ("jwt_keys", keys.display().to_string()),

@@ -275,7 +275,7 @@ fn ours_goes_before_the_stock_one_in_whatever_order_they_are_loaded() {
 fn a_stranger_with_tickets_of_his_own_making_stops_nobody_who_is_in() {
     let site = Site::new("stranger");
     site.cas.arm("PT-1-known", "alice", &[PROXY]);
-    let mut driver = site.driver(&[("caspt_budget", "5")]);
+    let mut driver = site.driver(&[("caspt_rate_limit", "5")]);
     assert_eq!(driver.ticket("PT-1-known").code(), code::OK);
     for number in 0..20 {
         let answer = driver.ticket(&format!("PT-{number}-invented"));
@@ -291,7 +291,7 @@ fn a_stranger_with_tickets_of_his_own_making_stops_nobody_who_is_in() {
     assert_eq!(site.cas.requests().len(), 6);
     // Nor does he get on by tickets that what stands before CAS does not let through.
     let from = ["env", "SSO_TEST_REMOTE=198.51.100.1;1"];
-    let mut other = site.driver_under(&from, &[("caspt_budget", "5")]);
+    let mut other = site.driver_under(&from, &[("caspt_rate_limit", "5")]);
     site.cas.set(Behaviour::Answer("no CAS".to_owned()));
     for number in 0..20 {
         let answer = other.ticket(&format!("PT-{number}-<script>"));
@@ -305,7 +305,7 @@ fn a_stranger_with_tickets_of_his_own_making_stops_nobody_who_is_in() {
     site.cas.set(Behaviour::Tickets);
     // Another client is another matter, and good tickets spend nothing.
     let from = ["env", "SSO_TEST_REMOTE=192.0.2.7;4711"];
-    let mut webmail = site.driver_under(&from, &[("caspt_budget", "5")]);
+    let mut webmail = site.driver_under(&from, &[("caspt_rate_limit", "5")]);
     for number in 0..20 {
         let ticket = format!("PT-{number}-good");
         site.cas.arm(&ticket, "alice", &[PROXY]);

@@ -30,7 +30,7 @@ fn good_lines(files: &Path, port: u16, several: bool) -> Vec<String> {
          sasl_caspt_url: https://localhost:{port}/cas\n\
          sasl_caspt_proxies: https://webmail.univ.example/* https://portal.univ.example/callback\n\
          sasl_caspt_service: {{service}}://mail.univ.example\nsasl_caspt_timeout: 1\n\
-         sasl_caspt_budget: 3000\nsasl_caspt_require: role=mail unit=it|\"a b\"\n\
+         sasl_caspt_rate_limit: 3000\nsasl_caspt_require: role=mail unit=it|\"a b\"\n\
          sasl_caspt_allow_direct: no\nsasl_caspt_ca_file: {files}/ca.pem\n\
          sasl_sso_strip_domain: univ.example\nsasl_sso_sessions: 1000\n\
          sasl_sso_state_dir: {files}/state\n"

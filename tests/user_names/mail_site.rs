@@ -95,7 +95,7 @@ impl MailSite {
             ("sasl_caspt_ca_file", &ca),
             ("sasl_caspt_proxies", PROXY),
             ("sasl_caspt_timeout", "20"),
-            ("sasl_caspt_budget", "60000"),
+            ("sasl_caspt_rate_limit", "60000"),
             // The services other than imapd leave the log to libsasl2.
             ("sasl_log_level", "7"),
         ];

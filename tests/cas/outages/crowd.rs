@@ -374,7 +374,7 @@ fn who_brings_nothing_but_unanswered_tickets_is_cut_off() {
 #[test]
 fn made_up_tickets_in_a_password_form_keep_no_good_ticket_waiting() {
     let site = TestSite::new("form");
-    let options = [("caspt_budget", "60"), ("caspt_timeout", "20")];
+    let options = [("caspt_rate_limit", "60"), ("caspt_timeout", "20")];
     let mut webmail = site.driver(WEBMAIL, "state", &options);
     let mut failures = |mechanism, what: &str| {
         let mut failures = Vec::new();

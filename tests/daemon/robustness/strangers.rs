@@ -13,7 +13,7 @@ const BUDGET: usize = 20;
 
 fn site(name: &str) -> Site {
     let budget = BUDGET.to_string();
-    let site = Site::new(name, &[("sasl_caspt_budget", &budget)]);
+    let site = Site::new(name, &[("sasl_caspt_rate_limit", &budget)]);
     site.know("PT-1-known", "alice");
     site
 }

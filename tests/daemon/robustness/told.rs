@@ -86,12 +86,12 @@ fn told_to_read_again_it_takes_what_is_right_and_loses_no_session() {
         &site,
         &[
             ("sasl_caspt_timeout", "never"),
-            ("sasl_caspt_budget", "none"),
+            ("sasl_caspt_rate_limit", "none"),
             ("sasl_caspt_proxies", &portal),
             ("sasl_sso_fallback_socket", &saslauthd),
         ],
     );
-    for option in ["sasl_caspt_timeout: ", "sasl_caspt_budget: "] {
+    for option in ["sasl_caspt_timeout: ", "sasl_caspt_rate_limit: "] {
         let said = site.said(mark, &[&format!("{stays}{option}")]);
         assert_eq!(said.level, level::ERR);
     }
@@ -103,7 +103,7 @@ fn told_to_read_again_it_takes_what_is_right_and_loses_no_session() {
     assert_eq!(site.count(mark, "was read again"), 0);
 
     let again = "sso: the configuration was read again";
-    let right = [("sasl_caspt_timeout", "2"), ("sasl_caspt_budget", "50")];
+    let right = [("sasl_caspt_timeout", "2"), ("sasl_caspt_rate_limit", "50")];
     let mark = set(&site, &right);
     site.said(mark, &[again]);
     assert_eq!(site.ask("alice", "ordinary"), None);

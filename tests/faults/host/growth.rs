@@ -34,7 +34,7 @@ fn a_million_logins_do_not_leak() {
 fn in_one_process(name: &str, logins: usize) {
     let env = FaultEnv::new(name);
     // The session cache fills soon, so that its map does not grow during the test.
-    let options = [("sso_sessions", "1000"), ("caspt_budget", "60000")];
+    let options = [("sso_sessions", "1000"), ("caspt_rate_limit", "60000")];
     let mut driver = env.driver(&options);
     assert_eq!(driver.ticket(KNOWN).code(), code::OK);
     driver.ask("quiet 1");

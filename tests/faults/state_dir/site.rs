@@ -72,7 +72,7 @@ impl Site {
             ("caspt_proxies", PROXY.to_owned()),
             // The machine may be busy.
             ("caspt_timeout", "30".to_owned()),
-            ("caspt_budget", "60000".to_owned()),
+            ("caspt_rate_limit", "60000".to_owned()),
             ("sso_state_dir", run.join("state").display().to_string()),
         ];
         Self {

@@ -208,6 +208,7 @@ async fn serve(
     if let Some(problem) = asks_itself(&settings, &paths) {
         return Err(problem);
     }
+    log_warnings(&settings, log);
     let handler = RequestHandler::new(DaemonState::new(settings, None), log.clone());
     let handler = Arc::new(handler.map_err(|failure| failure.to_string())?);
     let listener = Arc::new(Listener::new(Arc::clone(&handler), Handle::current()));
@@ -256,6 +257,20 @@ async fn serve(
     Ok(())
 }
 
+/// Logs the warnings about options, each once.
+fn log_warnings(settings: &DaemonSettings, log: &AsyncLogger) {
+    let mut lines: Vec<String> = settings
+        .all()
+        .flat_map(|settings| &settings.config.warnings)
+        .map(|warning| format!("sso: {warning}"))
+        .collect();
+    lines.sort();
+    lines.dedup();
+    for line in lines {
+        log.write(Level::Warning, &line);
+    }
+}
+
 /// Activates new settings, or keeps the old ones if the new ones have faults.
 fn change(
     handler: &RequestHandler,
@@ -268,7 +283,10 @@ fn change(
         None => Ok(settings),
     });
     match checked {
-        Ok(settings) => log.write(Level::Notice, handler.change(settings)),
+        Ok(settings) => {
+            log_warnings(&settings, log);
+            log.write(Level::Notice, handler.change(settings));
+        }
         Err(faults) => {
             for fault in faults {
                 let line = format!("sso: the old configuration stays: {fault}");

@@ -141,12 +141,12 @@ impl CasAuthenticator {
         let CasConfig {
             urls,
             timeout,
-            budget,
+            rate_limit,
             ..
         } = self.validator.config();
         let requester = Requester::new(client, Channel::of_mechanism(mechanism), claimed);
         let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
-        let limits = sessions.rate_limits(&requester, *budget, &breaker);
+        let limits = sessions.rate_limits(&requester, *rate_limit, &breaker);
         let admission = sessions.check_rate(&limits).and_then(|()| {
             self.check_breaker(sessions, &breaker, service, deadline)?;
             sessions.admit(&limits)
@@ -158,7 +158,7 @@ impl CasAuthenticator {
                 false => "CAS is not asked",
             };
             Comparison::actual(actual).expected(format!(
-                "within the rate limit (caspt_budget) of {requester}, and CAS answers"
+                "within the rate limit (caspt_rate_limit) of {requester}, and CAS answers"
             ))
         }))?;
         // The charge may have waited for other processes.

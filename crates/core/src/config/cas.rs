@@ -34,7 +34,7 @@ pub struct CasConfig {
     pub list_attributes: Vec<String>,
     /// The rate limit (`caspt_rate_limit`): how many tickets of one name CAS may refuse in a
     /// minute.
-    pub budget: u64,
+    pub rate_limit: u64,
     /// `caspt_session_ttl`: the TTL of a ticket's session.
     pub session_ttl: Duration,
     /// `caspt_session_idle`: the idle time-out of a ticket's session.
@@ -55,7 +55,10 @@ impl CasConfig {
             user_attribute: reader.text("caspt_user_attribute"),
             require: reader.rules("caspt_require"),
             list_attributes: reader.words("caspt_list_attributes"),
-            budget: reader.number("caspt_budget", 3_000, 1..=60_000) as u64,
+            rate_limit: {
+                let name = reader.current_or_former("caspt_rate_limit");
+                reader.number(name, 3_000, 1..=60_000) as u64
+            },
             session_ttl: reader.seconds("caspt_session_ttl", 28_800, 1..=MONTH),
             session_idle: reader.seconds("caspt_session_idle", 3_600, 1..=MONTH),
         })

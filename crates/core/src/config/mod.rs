@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub use cas::CasConfig;
 pub(crate) use jwt::media_type;
 pub use jwt::{Expected, IssuerConfig, JwtConfig, KeysAt};
-pub use option_table::{DefaultValue, OPTIONS, OptionSpec};
+pub use option_table::{DefaultValue, OPTIONS, OptionSpec, RENAMED};
 pub(crate) use server_url::server_url;
 
 use crate::policy::host_names::HostNamePolicy;
@@ -38,8 +38,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().map(|option| option.name)
 }
 
-/// Whether `name` (without `sasl_`) is an option, including the options of the issuers in
-/// `jwt_issuers`.
+/// Whether `name` (without `sasl_`) is an option, including former names and the options of the
+/// issuers in `jwt_issuers`.
 pub fn is_option(options: &dyn Options, name: &str) -> bool {
     let is_of = |issuer: &str| {
         let rest = name
@@ -49,7 +49,10 @@ pub fn is_option(options: &dyn Options, name: &str) -> bool {
         rest.is_some_and(|rest| option_table::of_issuer().any(|option| option.rest() == Some(rest)))
     };
     let issuers = options.get("jwt_issuers").unwrap_or_default();
-    OPTIONS.iter().any(|option| option.name == name) || issuers.split_whitespace().any(is_of)
+    let is_former = RENAMED.iter().any(|(former, _)| *former == name);
+    OPTIONS.iter().any(|option| option.name == name)
+        || is_former
+        || issuers.split_whitespace().any(is_of)
 }
 
 /// The problem of one option, with the remedy.
@@ -84,6 +87,8 @@ pub struct Config {
     pub fallback: Option<PathBuf>,
     /// `sso_fallback_user`: the user besides root who may own that socket.
     pub fallback_user: String,
+    /// Options that work but should be changed, such as those with a former name.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// The location and size of the session cache.
@@ -129,10 +134,11 @@ impl Config {
                 plain: false,
                 fallback: None,
                 fallback_user: FALLBACK_USER.to_owned(),
+                warnings: Vec::new(),
             };
             return (nothing, Vec::new());
         }
-        let config = Self {
+        let mut config = Self {
             cas,
             jwt,
             sessions: SessionsConfig::read(&mut reader),
@@ -142,8 +148,11 @@ impl Config {
             fallback_user: reader
                 .text("sso_fallback_user")
                 .unwrap_or_else(|| FALLBACK_USER.to_owned()),
+            warnings: Vec::new(),
         };
-        (config, reader.faults())
+        let (faults, warnings) = reader.problems();
+        config.warnings = warnings;
+        (config, faults)
     }
 }
 

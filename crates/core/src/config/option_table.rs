@@ -29,6 +29,9 @@ pub enum DefaultValue {
 
 use DefaultValue::{Is, Means};
 
+/// Options that were renamed: the former name, which this release still reads, and the current one.
+pub const RENAMED: [(&str, &str); 1] = [("caspt_budget", "caspt_rate_limit")];
+
 /// All options, in the order of the reference.
 pub const OPTIONS: &[OptionSpec] = &[
     of_all(
@@ -62,7 +65,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "seconds for a whole validation, waiting for others included (1 to 60)",
     ),
     of_all(
-        "caspt_budget",
+        "caspt_rate_limit",
         Is("3000"),
         "how many tickets of one name at one client address CAS may refuse in a minute until new \
          ones are not put to it, by CASPT and as passwords apart; of one address four times as \

@@ -47,7 +47,10 @@ fn table_has_exactly_the_options_that_are_read() {
     let asked = both_and(&[]);
     Config::read(&asked).unwrap();
     let table: BTreeSet<String> = OPTIONS.iter().map(|o| o.name.to_owned()).collect();
-    assert_eq!(*asked.names.borrow(), table);
+    let is_former = |name: &String| RENAMED.iter().any(|(former, _)| former == name);
+    let mut read = asked.names.borrow().clone();
+    read.retain(|name| !is_former(name));
+    assert_eq!(read, table);
     assert_eq!(table.len(), OPTIONS.len(), "an option is there twice");
 }
 
@@ -156,5 +159,36 @@ fn meanings_have_paired_backquotes() {
                 "{name}"
             );
         }
+    }
+}
+
+#[test]
+fn former_name_is_read_with_a_warning() {
+    let config = Config::read(&both_and(&[("caspt_budget", "70")])).unwrap();
+    assert_eq!(config.cas.unwrap().rate_limit, 70);
+    let [warning] = &config.warnings[..] else {
+        panic!("{:?}", config.warnings);
+    };
+    assert_eq!(warning.option, "caspt_budget");
+    assert!(warning.problem.contains("caspt_rate_limit"), "{warning}");
+    assert_eq!(Config::read(&both_and(&[])).unwrap().warnings, []);
+}
+
+#[test]
+fn current_and_former_name_together_are_a_fault() {
+    let both = [("caspt_budget", "70"), ("caspt_rate_limit", "70")];
+    let faults = Config::read(&both_and(&both)).unwrap_err();
+    let [fault] = &faults[..] else {
+        panic!("{faults:?}");
+    };
+    assert_eq!(fault.option, "caspt_budget");
+    assert!(fault.problem.contains("remove"), "{fault}");
+}
+
+#[test]
+fn former_names_are_no_names_of_options() {
+    for (former, current) in RENAMED {
+        assert!(OPTIONS.iter().all(|option| option.name != former));
+        assert!(OPTIONS.iter().any(|option| option.name == current));
     }
 }

@@ -11,13 +11,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ConfigError, Options};
+use super::{ConfigError, Options, RENAMED};
 use crate::policy::attribute_rules::Rules;
 
 pub(crate) struct Reader<'a> {
     options: &'a dyn Options,
     issuer: Option<String>,
     faults: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
 }
 
 impl<'a> Reader<'a> {
@@ -26,12 +27,34 @@ impl<'a> Reader<'a> {
             options,
             issuer: None,
             faults: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
-    /// The faults so far.
-    pub(crate) fn faults(self) -> Vec<ConfigError> {
-        self.faults
+    /// The faults and the warnings so far.
+    pub(crate) fn problems(self) -> (Vec<ConfigError>, Vec<ConfigError>) {
+        (self.faults, self.warnings)
+    }
+
+    /// The name by which the option `name` is set: a former one of [`RENAMED`], with a warning, if
+    /// only that is set. It is a fault if both are set.
+    pub(crate) fn current_or_former(&mut self, name: &'static str) -> &'static str {
+        let set = RENAMED
+            .iter()
+            .find(|(former, current)| *current == name && self.text(former).is_some());
+        let Some((former, _)) = set else {
+            return name;
+        };
+        if self.text(name).is_some() {
+            let what = format!("is the former name of {name}, which is set too; remove {former}");
+            self.fault(former, what);
+            return name;
+        }
+        self.warnings.push(ConfigError {
+            option: Cow::Borrowed(former),
+            problem: format!("is now called {name}; the next release ignores the former name"),
+        });
+        former
     }
 
     /// Calls `read` for the options of one issuer among several, or of the only one.

@@ -8,7 +8,7 @@
 //!    three buckets, each refilled within a minute: that of the *name* (client address, way,
 //!    and the name that the client says), that of the *client* (address and way) and that
 //!    of *all* clients (way). The way is CASPT, or a password's place (PLAIN, the daemon). With
-//!    `caspt_budget` = N the name's bucket holds N refusals, the client's 4 N, that of all 20 N.
+//!    `caspt_rate_limit` = N the name's bucket holds N refusals, the client's 4 N, that of all 20 N.
 //!    An IPv6 address counts by its /64. Names are compared in lower case, and no name is
 //!    a name of its own. If the host does not tell the address, the client's bucket is as
 //!    large as that of all: it is many clients'.

@@ -252,6 +252,9 @@ fn check(subject: &mut Subject<'_>, context: &Context<'_>) {
     for fault in faults {
         subject.say_of_sasl(Severity::Fault, &fault.option, &fault.problem);
     }
+    for warning in &config.warnings {
+        subject.say_of_sasl(Severity::Warning, &warning.option, &warning.problem);
+    }
     let is_refused = subject.report.faults_of(subject.target) > 0;
     // An option of a service that cyrus.conf lacks is told once, for the whole file.
     let is_main = examined.target.service.is_none();

@@ -85,7 +85,9 @@ pub(crate) fn remedy(failure: &Failure) -> &'static str {
             "look whether caspt_url or jwt_keys is the address that it should be"
         }
         Reason::ServerAvoided => "mend the server, or wait some seconds",
-        Reason::BudgetSpent => "find who sends bad tickets, and wait a minute; see caspt_budget",
+        Reason::BudgetSpent => {
+            "find who sends bad tickets, and wait a minute; see caspt_rate_limit"
+        }
         Reason::SessionsUnreadable => {
             "see the detail; often a process was stopped in the middle of a login: end it"
         }

@@ -208,7 +208,7 @@ impl ConfFile {
     }
 
     /// Whether this is the whole file of an imapd, rather than lines to add to one.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         let is_of_a_whole = |name: &str| {
             name.contains("partition") || ["configdirectory", "admins"].contains(&name)
         };

@@ -192,7 +192,7 @@ impl Authenticator {
         let key = self.key(&sessions, credential, attempt.service);
         let hit = match key {
             Some((key, lifetimes)) => sessions
-                .known(credential.kind(), &key, lifetimes)?
+                .lookup(credential.kind(), &key, lifetimes)?
                 .map(|hit| Verdict::cached(key, hit)),
             None => None,
         };

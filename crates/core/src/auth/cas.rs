@@ -110,7 +110,7 @@ impl CasAuthenticator {
             let release = sessions.next_release(key);
             let lock = sessions.try_lock_strict(key)?;
             // The previous holder of the lock may have left a result.
-            let result = sessions.known(CredentialKind::Ticket, key, &self.lifetimes)?;
+            let result = sessions.lookup(CredentialKind::Ticket, key, &self.lifetimes)?;
             match (result, lock) {
                 (Some(result), _) => return Ok(LockResult::Answered(result)),
                 (None, Some(lock)) => return Ok(LockResult::Acquired(lock)),

@@ -9,9 +9,9 @@ use crate::fuzz_support::policy::STOPPED_CLOCK;
 use crate::platform::clock::{BootTime, Clock};
 use crate::session_cache::cache_key::{Key, Secret, unsealed};
 pub(crate) use crate::session_cache::circuit_breaker::{BreakerRecord, Permission};
-use crate::session_cache::entry::{Ending, Lifetimes, NegativeEntry, Session};
+use crate::session_cache::entry::{ExpiryContext, Lifetimes, NegativeEntry, Session};
 pub(crate) use crate::session_cache::flush_log::Selector;
-use crate::session_cache::rate_bucket::Account;
+use crate::session_cache::rate_bucket::BucketState;
 
 /// A record of the session cache, with or without its seal. Only what this host has sealed for this
 /// key is read, and what is read is serialized to the same.
@@ -48,7 +48,7 @@ fn check_session(data: &[u8]) {
         idle: Duration::from_secs(300),
     };
     let Some(session) = Session::decode(data) else {
-        let ending = Ending { wall, lifetimes };
+        let ending = ExpiryContext { wall, lifetimes };
         assert!(!Session::is_alive_in(data, now, &ending));
         return;
     };
@@ -145,7 +145,7 @@ fn check_breaker(data: &[u8]) {
 
 /// After the next charge, no bucket stays empty for longer than a minute.
 fn check_account(data: &[u8]) {
-    if let Some(account) = Account::decode(data) {
+    if let Some(account) = BucketState::decode(data) {
         assert_eq!(account.encode(), data);
         account.check(STOPPED_CLOCK.now());
     }

@@ -1,12 +1,11 @@
-//! What was decided, counted over all processes of the host.
+//! Counts logins over all processes of the host.
 //!
-//! A small file beside the store has the counters, and every process adds to them in
-//! memory that it shares with the others: nobody waits, nothing is lost if a process is
-//! killed, and a login costs one addition. If there is no such file to be had, logins
-//! are not counted; no login fails for that.
+//! The counters are in a small file beside the session cache, which all processes map and add to:
+//! nobody waits, nothing is lost if a process is killed, and a login costs one addition. If the
+//! file cannot be created, logins are not counted, but none fails.
 //!
-//! The file is one per boot and layout, which is in its name: builds that have other
-//! reasons or buckets count for themselves.
+//! The name of the file contains the boot and the layout: builds with other reasons or buckets have
+//! another file.
 
 #![forbid(unsafe_code)]
 
@@ -16,26 +15,26 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::histogram::{BUCKETS, Durations, bucket};
+use super::histogram::{BUCKETS, DurationHistogram, bucket};
 use crate::credential::CredentialKind;
 use crate::error::Reason;
 use crate::session_cache::cache_key::digest;
 use crate::state_dir::boot_file::boot_suffix;
-use crate::state_dir::shared_memory::Numbers;
+use crate::state_dir::shared_memory::SharedCounters;
 
-/// The number of the file's layout, for changes that the reasons do not show.
+/// The version of the layout, for changes that the list of reasons does not show.
 const LAYOUT: u32 = 1;
 
-/// What decided on a login.
+/// Where the result of a login comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decider {
-    /// This process's own memory.
+    /// The memory tier of a process.
     Memory,
-    /// The store that all processes share.
+    /// The host tier.
     Host,
-    /// The SSO server, or its keys.
+    /// A validation.
     Validation,
-    /// Nothing: it came to no decision on a credential.
+    /// Nowhere: the credential was not examined.
     Nobody,
 }
 
@@ -43,7 +42,7 @@ impl Decider {
     /// All of them, in the order of the counters.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Host, Self::Validation, Self::Nobody];
 
-    /// The word for it in the log; nothing stands there for nobody.
+    /// The word in the log, which has none for the last.
     pub fn code(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -54,43 +53,43 @@ impl Decider {
     }
 }
 
-/// The kinds of credentials, and last the lack of one that could be read.
+/// The kinds of credentials, and `None` for logins without a readable one.
 pub const CREDENTIALS: [Option<CredentialKind>; 3] = [
     Some(CredentialKind::Ticket),
     Some(CredentialKind::Token),
     None,
 ];
 
-/// Accepted, or one of the reasons.
+/// The number of results: accepted, and each reason.
 const OUTCOMES: usize = 1 + Reason::ALL.len();
 
 const DECISIONS: usize = CREDENTIALS.len() * Decider::ALL.len() * OUTCOMES;
 const LATENCIES: usize = 2 * (BUCKETS + 1);
 const NUMBERS: usize = DECISIONS + LATENCIES + 1;
 
-/// Where durations of validations begin.
-const OF_LATENCIES: usize = DECISIONS;
-/// Where it is counted how many sessions had to make room for others.
-const OF_EVICTED: usize = DECISIONS + LATENCIES;
+/// The index of the first duration.
+const LATENCIES_INDEX: usize = DECISIONS;
+/// The index of the number of evicted sessions.
+const EVICTED_INDEX: usize = DECISIONS + LATENCIES;
 
 /// The counters of the host.
-pub struct Counters(Numbers);
+pub struct Counters(SharedCounters);
 
 impl Counters {
-    /// Those of the state directory, which are made if they are not there.
+    /// Opens the counters of the state directory, and creates them if they are missing.
     ///
     /// # Errors
-    /// Why there are none to be had.
-    pub fn open_or_make(directory: &Path) -> io::Result<Self> {
-        Numbers::open_or_make(&path(directory)?, NUMBERS).map(Self)
+    /// Why they cannot be created.
+    pub fn open_or_create(directory: &Path) -> io::Result<Self> {
+        SharedCounters::open_or_create(&path(directory)?, NUMBERS).map(Self)
     }
 
-    /// Those of the state directory, if there are any.
+    /// Opens existing counters of the state directory.
     ///
     /// # Errors
     /// Why they cannot be read.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        Numbers::open(&path(directory)?, NUMBERS).map(Self)
+        SharedCounters::open(&path(directory)?, NUMBERS).map(Self)
     }
 
     /// Counts one login.
@@ -98,7 +97,7 @@ impl Counters {
         self.0[place(kind, decider, failure)].fetch_add(1, Relaxed);
     }
 
-    /// Counts one question to an SSO server, or one token that was verified.
+    /// Counts one validation and its duration.
     pub fn count_validation(&self, kind: CredentialKind, took: Duration) {
         let first = of_latency(kind);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -107,10 +106,10 @@ impl Counters {
     }
 
     pub(crate) fn count_evicted(&self, count: u64) {
-        self.0[OF_EVICTED].fetch_add(count, Relaxed);
+        self.0[EVICTED_INDEX].fetch_add(count, Relaxed);
     }
 
-    /// How many logins were decided on in this way.
+    /// The number of logins with this result.
     pub fn logins(
         &self,
         kind: Option<CredentialKind>,
@@ -120,18 +119,18 @@ impl Counters {
         self.0[place(kind, decider, failure)].load(Relaxed)
     }
 
-    /// How long validations of credentials of `kind` took.
-    pub fn validations(&self, kind: CredentialKind) -> Durations {
+    /// The durations of validations of credentials of `kind`.
+    pub fn validations(&self, kind: CredentialKind) -> DurationHistogram {
         let first = of_latency(kind);
-        Durations {
+        DurationHistogram {
             counts: std::array::from_fn(|bucket| self.0[first + bucket].load(Relaxed)),
             sum: Duration::from_nanos(self.0[first + BUCKETS].load(Relaxed)),
         }
     }
 
-    /// How many sessions had to make room for others.
+    /// The number of evicted sessions.
     pub fn evicted(&self) -> u64 {
-        self.0[OF_EVICTED].load(Relaxed)
+        self.0[EVICTED_INDEX].load(Relaxed)
     }
 }
 
@@ -150,17 +149,17 @@ fn of_latency(kind: CredentialKind) -> usize {
         CredentialKind::Ticket => 0,
         CredentialKind::Token => 1,
     };
-    OF_LATENCIES + kind * (BUCKETS + 1)
+    LATENCIES_INDEX + kind * (BUCKETS + 1)
 }
 
-/// Where the counters of this boot and layout are.
+/// The path of the counters of this boot and layout.
 fn path(directory: &Path) -> io::Result<PathBuf> {
     let unknown = || io::Error::other("the boot cannot be told from others");
     let boot = boot_suffix().ok_or_else(unknown)?;
     Ok(directory.join(format!("counters-{}{boot}", layout())))
 }
 
-/// What stands for the layout: it is another one if there is another reason.
+/// The part of the name for the layout, which changes with the list of reasons.
 fn layout() -> String {
     let mut words = format!("{LAYOUT} {NUMBERS}");
     for reason in Reason::ALL {
@@ -181,7 +180,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_way_to_decide_has_a_counter_of_its_own() {
+    fn each_result_has_a_counter() {
         let mut places = BTreeSet::new();
         let failures = Reason::ALL.iter().copied().map(Some).chain([None]);
         for failure in failures {
@@ -196,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_is_found_again() {
+    fn counts_are_read_as_written() {
         let directory = tempfile::tempdir().unwrap();
         assert!(Counters::open(directory.path()).is_err());
-        let counters = Counters::open_or_make(directory.path()).unwrap();
+        let counters = Counters::open_or_create(directory.path()).unwrap();
         let refused = Some(Reason::TicketRefused);
         counters.count(Some(CredentialKind::Ticket), Decider::Host, None);
         counters.count(Some(CredentialKind::Ticket), Decider::Validation, refused);

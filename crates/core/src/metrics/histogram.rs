@@ -1,22 +1,22 @@
-//! The buckets that durations are counted in.
+//! The buckets of durations.
 
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-/// Of each power of ten, so that a bucket ends where people would have it end, and no
-/// bucket is wider than a quarter of where it begins.
+/// The ends of the buckets in each power of ten. They are round numbers, and no bucket is wider
+/// than a quarter of its beginning.
 const STEPS: [u64; 13] = [
     100, 125, 150, 175, 200, 250, 300, 350, 400, 500, 600, 700, 800,
 ];
 
-/// From 10 µs to 100 s.
+/// The number of powers of ten: from 10 µs to 100 s.
 const POWERS: usize = 7;
 
-/// How many there are: the last one is for all that takes longer.
+/// The number of buckets. The last one contains all longer durations.
 pub const BUCKETS: usize = STEPS.len() * POWERS + 1;
 
-/// The longest duration that falls into each bucket but the last, in nanoseconds.
+/// The longest duration in each bucket but the last, in nanoseconds.
 const ENDS: [u64; BUCKETS - 1] = ends();
 
 const fn ends() -> [u64; BUCKETS - 1] {
@@ -32,35 +32,35 @@ const fn ends() -> [u64; BUCKETS - 1] {
     ends
 }
 
-/// The bucket that a duration falls into.
+/// The bucket of a duration.
 pub(crate) fn bucket(duration: Duration) -> usize {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     ENDS.partition_point(|end| *end < nanos)
 }
 
-/// How long things took.
+/// A histogram of durations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Durations {
-    /// How many fell into each bucket.
+pub struct DurationHistogram {
+    /// The number of durations in each bucket.
     pub counts: [u64; BUCKETS],
-    /// All of them together.
+    /// The sum of all durations.
     pub sum: Duration,
 }
 
-impl Durations {
-    /// How many there were.
+impl DurationHistogram {
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// How many took no longer than `end`, which is where a bucket ends.
+    /// The number of durations up to `end`, which must be the end of a bucket.
     pub fn within(&self, end: Duration) -> u64 {
         debug_assert!(ENDS.iter().any(|one| u128::from(*one) == end.as_nanos()));
         self.counts[..=bucket(end)].iter().sum()
     }
 
-    /// So many of a hundred took no longer than this, to the end of a bucket; `None` if
-    /// there were none. What is beyond the last bucket counts as its beginning.
+    /// Upper bound of the bucket that contains this percentile; `None` without durations. DurationHistogram
+    /// beyond the last bucket count as its beginning.
     pub fn percentile(&self, percent: u64) -> Option<Duration> {
         let wanted = (self.count() * percent).div_ceil(100).max(1);
         let mut sum = 0;
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_has_all_that_is_no_longer_than_its_end() {
+    fn bucket_contains_durations_up_to_its_end() {
         assert!(ENDS.is_sorted());
         assert_eq!(ENDS[0], 10_000);
         assert_eq!(ENDS[ENDS.len() - 1], 80_000_000_000);
@@ -90,8 +90,8 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_where_the_buckets_end() {
-        let mut durations = Durations {
+    fn percentiles_are_ends_of_buckets() {
+        let mut durations = DurationHistogram {
             counts: [0; BUCKETS],
             sum: Duration::ZERO,
         };

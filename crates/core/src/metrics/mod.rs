@@ -5,4 +5,4 @@ pub mod histogram;
 pub mod recorder;
 
 pub use counters::{CREDENTIALS, Counters, Decider};
-pub use histogram::Durations;
+pub use histogram::DurationHistogram;

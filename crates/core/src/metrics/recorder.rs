@@ -1,5 +1,5 @@
-//! The counters as one process has them: opened with the first decision, and done
-//! without where there are none to be had.
+//! The counters as one process uses them: they are opened with the first login, and the process
+//! does without them if they cannot be opened.
 
 #![forbid(unsafe_code)]
 
@@ -12,26 +12,26 @@ use super::counters::Counters;
 use crate::state_dir;
 use crate::state_dir::StoreError;
 
-/// After so long it is tried again, and said again: a daemon lives for months.
-const AGAIN: Duration = Duration::from_secs(600);
+/// The interval between attempts to open the counters, and between log lines about failures: a
+/// daemon lives for months.
+const RETRY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Whether this process counts.
 #[derive(Default)]
-pub(crate) struct Counting(RwLock<Counted>);
+pub(crate) struct MetricsRecorder(RwLock<OpenCounters>);
 
 #[derive(Default)]
-struct Counted {
+struct OpenCounters {
     state: State,
-    /// How often they were begun anew: what was opened before that may be removed.
-    begun: u64,
+    /// How many times the counters were reopened: earlier files may have been removed.
+    reopened: u64,
 }
 
 #[derive(Default)]
 enum State {
     #[default]
     NotYet,
-    /// There was nothing to be had at that time; it is tried again when the store is, or
-    /// after a while.
+    /// The counters could not be opened at that time.
     Off(Instant),
     On(Counters),
 }
@@ -40,32 +40,32 @@ impl State {
     fn is_due(&self) -> bool {
         match self {
             Self::NotYet => true,
-            Self::Off(when) => when.elapsed() >= AGAIN,
+            Self::Off(when) => when.elapsed() >= RETRY_INTERVAL,
             Self::On(_) => false,
         }
     }
 }
 
-impl Counting {
-    /// Counts in the state directory, if it can be counted there; if it is found that it
-    /// cannot, `complain` hears why. Nothing is waited for.
+impl MetricsRecorder {
+    /// Counts in the state directory. If that becomes impossible, `complain` receives the reason.
+    /// It does not wait.
     pub(crate) fn count(
         &self,
         directory: &Path,
         count: impl Fn(&Counters),
         complain: impl FnOnce(StoreError),
     ) {
-        let begun = {
+        let reopened = {
             let counted = self.0.read();
             match &counted.state {
                 State::On(counters) => return count(counters),
                 state if !state.is_due() => return,
-                _ => counted.begun,
+                _ => counted.reopened,
             }
         };
         let opened = open(directory);
         let mut counted = self.0.write();
-        if counted.begun == begun && counted.state.is_due() {
+        if counted.reopened == reopened && counted.state.is_due() {
             counted.state = match opened {
                 Ok(counters) => State::On(counters),
                 Err(trouble) => {
@@ -79,25 +79,25 @@ impl Counting {
         }
     }
 
-    /// If there were no counters to be had: there may be some now.
-    pub(crate) fn try_again(&self) {
+    /// Tries to open the counters again, if they could not be opened.
+    pub(crate) fn retry(&self) {
         let state = &mut self.0.write().state;
         if matches!(state, State::Off(_)) {
             *state = State::NotYet;
         }
     }
 
-    /// The counters may have been removed, as the store was.
-    pub(crate) fn begin_anew(&self) {
+    /// Reopens the counters, because the session cache was removed, and they may have been too.
+    pub(crate) fn reopen(&self) {
         let mut counted = self.0.write();
         counted.state = State::NotYet;
-        counted.begun += 1;
+        counted.reopened += 1;
     }
 }
 
 fn open(directory: &Path) -> Result<Counters, StoreError> {
     state_dir::prepare(directory)?;
-    Counters::open_or_make(directory).map_err(|error| {
+    Counters::open_or_create(directory).map_err(|error| {
         let remedy = "remove it while the mail server is stopped; it is made anew";
         state_dir::trouble(directory, &error, remedy)
     })

@@ -102,7 +102,7 @@ impl ProxyPolicy {
 
 impl Pattern {
     fn parse(text: &str) -> Result<Self, &'static str> {
-        let (beginning, is_whole) = match text.strip_suffix('*') {
+        let (beginning, is_complete) = match text.strip_suffix('*') {
             Some(beginning) => (beginning, false),
             None => (text, true),
         };
@@ -115,19 +115,19 @@ impl Pattern {
             return Err("is not a web URL; write https://webmail.univ.fr/…");
         }
         let after_scheme = beginning.split_once("://").map_or("", |(_, rest)| rest);
-        if !is_whole && !after_scheme.contains('/') {
+        if !is_complete && !after_scheme.contains('/') {
             return Err("has a * in the host's name; put a / behind the host, then the *");
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("has a user name before the host");
         }
-        if !(is_whole || is_of_rfc_3986(beginning) && stays_below(beginning, "")) {
+        if !(is_complete || is_of_rfc_3986(beginning) && stays_below(beginning, "")) {
             return Err(
                 "has a dot segment, or characters that a URL does not have; write them \
                         percent-encoded, and no . or .. in the path",
             );
         }
-        Ok(if is_whole {
+        Ok(if is_complete {
             Self::Whole(text.to_owned())
         } else {
             Self::Beginning(beginning.to_owned())

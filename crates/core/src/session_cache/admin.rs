@@ -1,5 +1,5 @@
-//! The store as an administrator has it looked at and flushed: from a process of its
-//! own, beside those that log users in.
+//! The session cache for administrators: it is read and flushed by a process of their own, beside
+//! the processes that log users in.
 
 #![forbid(unsafe_code)]
 
@@ -9,69 +9,70 @@ use std::time::Duration;
 
 use super::backend::Table;
 use super::cache_key::{Key, Secret};
-use super::entry::{Lifetimes, Session, moment};
+use super::entry::{Lifetimes, Session, boot_time};
 use super::flush_log::{FlushNumber, Selector};
-use super::lmdb::Host;
+use super::lmdb::LmdbBackend;
 use crate::credential::CredentialKind;
 use crate::platform::clock::{BootTime, WallTime};
 use crate::policy::user_mapping::SessionUser;
 use crate::state_dir::StoreError;
 
-/// How many records are looked at in one go: others wait while a flush writes.
-const AT_ONCE: usize = 2_000;
+/// The number of records that are read in one transaction. Other processes wait while a flush
+/// writes.
+const RECORDS_PER_TRANSACTION: usize = 2_000;
 
-/// Between two writes of a flush: those who wait to write ask at least so often.
-const PAUSE: Duration = Duration::from_millis(4);
+/// The pause between two writes of a flush: processes that wait for the lock try at least this
+/// often.
+const WRITE_PAUSE: Duration = Duration::from_millis(4);
 
-/// The store of the host.
+/// The session cache of the host.
 pub struct Store {
-    host: Host,
+    host: LmdbBackend,
     secret: Secret,
 }
 
-/// A session, as people are shown it.
+/// A session, as it is displayed.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// Of what its credential is.
+    /// The kind of its credential.
     pub kind: CredentialKind,
-    /// What it is found by; it prints as the digest in the log.
+    /// The cache key, which is displayed as the digest in the log.
     pub key: Key,
     /// The user whom the credential authenticates.
     pub user: SessionUser,
-    /// By which mechanism it was opened.
+    /// The mechanism that opened the session.
     pub mechanism: String,
-    /// At which service.
+    /// The service at which it was opened.
     pub service: String,
-    /// When its credential was validated.
+    /// When the credential was validated.
     pub opened: BootTime,
-    /// When it was last used, as far as that is written.
+    /// The last recorded use.
     pub used: BootTime,
     session: Session,
 }
 
-/// How many sessions were flushed.
+/// The number of flushed sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
-    /// Of tickets.
+    /// Sessions of tickets.
     pub tickets: u64,
-    /// Of tokens.
+    /// Sessions of tokens.
     pub tokens: u64,
 }
 
-/// What is in the store, and how much room there is.
+/// The contents of the session cache, and its capacity.
 #[derive(Clone, Debug)]
 pub struct Usage {
-    /// Each table with how many records it has, and how many it may have.
+    /// The name of each table, the number of its records, and the maximum number.
     pub records: Vec<(&'static str, u64, u64)>,
-    /// In bytes: what records take.
+    /// The size of all records, in bytes.
     pub used: u64,
-    /// In bytes: what they may take.
+    /// The maximum size of all records, in bytes.
     pub room: u64,
 }
 
 impl Listed {
-    /// Whether it is still a session by these lifetimes, and how long it will be one if
-    /// it is not used.
+    /// The remaining lifetime if the session is not used any more; `None` if it has ended.
     pub fn left(&self, now: BootTime, wall: WallTime, lifetimes: &Lifetimes) -> Option<Duration> {
         let is_alive = self.session.is_alive(now, wall, lifetimes);
         let left = self.session.end(lifetimes).since(now)?;
@@ -95,27 +96,28 @@ impl Listed {
 }
 
 impl Store {
-    /// Opens the store of `directory`, if there is one. Nothing is made.
+    /// Opens the session cache in `directory`; `None` if there is none. Nothing is created.
     ///
     /// # Errors
     /// Why it cannot be opened, with the remedy.
     pub fn open(directory: &Path, capacity: usize) -> Result<Option<Self>, String> {
-        let host = Host::open_existing(directory, capacity).map_err(|trouble| trouble.line)?;
+        let host =
+            LmdbBackend::open_existing(directory, capacity).map_err(|trouble| trouble.line)?;
         Ok(host.map(Self::new))
     }
 
-    pub(crate) fn new(host: Host) -> Self {
+    pub(crate) fn new(host: LmdbBackend) -> Self {
         Self {
             secret: Secret::new(host.secret()),
             host,
         }
     }
 
-    /// What `choose` makes of every session that is in the store, also of those that are
-    /// over. There may be millions, and memory for those that are chosen alone.
+    /// Calls `choose` for each session in the cache, including those that have ended, and collects
+    /// the results. There may be millions of sessions, and only the results need memory.
     ///
     /// # Errors
-    /// Why it cannot be read, with the remedy.
+    /// Why the cache cannot be read, with the remedy.
     pub fn sessions<T>(
         &self,
         mut choose: impl FnMut(Listed) -> Option<T>,
@@ -131,12 +133,12 @@ impl Store {
         Ok(all)
     }
 
-    /// Ends the sessions that `is_meant`: from now on none of them is one in any process
-    /// of the host, nor is one opened by a validation that has begun before now.
-    /// `selector` says of those that are not in the store whether they may be meant.
+    /// Ends the sessions that `is_meant` selects, in all processes of the host. A validation that
+    /// has begun earlier does not open one either. `selector` decides for sessions that are not in
+    /// the cache.
     ///
     /// # Errors
-    /// Why it cannot be done, with the remedy; some may be flushed all the same.
+    /// Why the flush failed, with the remedy; some sessions may have been flushed.
     pub fn flush(
         &self,
         selector: &Selector,
@@ -149,11 +151,11 @@ impl Store {
             let mut after = None;
             while let Some(page) = self.page(kind, after)? {
                 after = page.last;
-                // What was validated since is another login.
+                // A session that was validated after the flush stays.
                 let is_older = |listed: &Listed| listed.session.since < number;
                 let meant = |listed: &&Listed| is_older(listed) && is_meant(listed);
                 let keys: Vec<Key> = page.sessions.iter().filter(meant).map(|l| l.key).collect();
-                let taken = self.host.take_out(Table::of(kind), &keys, number);
+                let taken = self.host.remove(Table::of(kind), &keys, number);
                 let taken = taken.map_err(|trouble| trouble.line)?;
                 match kind {
                     CredentialKind::Ticket => flushed.tickets += taken,
@@ -164,10 +166,10 @@ impl Store {
         Ok(flushed)
     }
 
-    /// What is in it.
+    /// The contents and the capacity.
     ///
     /// # Errors
-    /// Why it cannot be read, with the remedy.
+    /// Why the cache cannot be read, with the remedy.
     pub fn usage(&self) -> Result<Usage, String> {
         self.host.usage().map_err(|trouble| trouble.line)
     }
@@ -195,20 +197,17 @@ struct Page {
     sessions: Vec<Listed>,
 }
 
-impl Host {
+impl LmdbBackend {
     fn usage(&self) -> Result<Usage, StoreError> {
         self.read(None, |transaction| {
             let (mut records, mut pages, mut page_size) = (Vec::new(), 0, 0);
             for table in Table::ALL {
-                let shelf = self.shelf(table);
-                for stat in [
-                    shelf.records.stat(transaction)?,
-                    shelf.order.stat(transaction)?,
-                ] {
+                let lru = self.table_of(table);
+                for stat in [lru.records.stat(transaction)?, lru.order.stat(transaction)?] {
                     pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
                     page_size = stat.page_size as usize;
                 }
-                let count = shelf.records.len(transaction)?;
+                let count = lru.records.len(transaction)?;
                 records.push((table.name(), count, self.capacity(table) as u64));
             }
             Ok(Usage {
@@ -219,9 +218,9 @@ impl Host {
         })
     }
 
-    /// Records with their seals, in the order of their keys, from behind `after` on.
+    /// Records with their seals, in the order of their keys, after `after`.
     fn records(&self, table: Table, after: Option<Key>) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
-        let records = self.shelf(table).records;
+        let records = self.table_of(table).records;
         self.read(None, |transaction| {
             let start = match &after {
                 Some(after) => Bound::Excluded(&after.as_bytes()[..]),
@@ -229,9 +228,12 @@ impl Host {
             };
             let range = (start, Bound::Unbounded);
             let mut page = Vec::new();
-            for entry in records.range(transaction, &range)?.take(AT_ONCE) {
+            for entry in records
+                .range(transaction, &range)?
+                .take(RECORDS_PER_TRANSACTION)
+            {
                 let (key, dated) = entry?;
-                let record = moment(dated).map(|(_, record)| record.to_vec());
+                let record = boot_time(dated).map(|(_, record)| record.to_vec());
                 page.extend(Key::read(key).zip(record));
             }
             Ok(page)
@@ -243,27 +245,27 @@ impl Host {
         self.write(|transaction| flushes.add(transaction, selector))
     }
 
-    /// Takes sessions out that began before the flush of this number; how many.
-    fn take_out(&self, table: Table, keys: &[Key], number: FlushNumber) -> Result<u64, StoreError> {
+    /// Removes sessions that began before this flush, and returns their number.
+    fn remove(&self, table: Table, keys: &[Key], number: FlushNumber) -> Result<u64, StoreError> {
         if keys.is_empty() {
             return Ok(0);
         }
-        let shelf = self.shelf(table);
+        let lru = self.table_of(table);
         let taken = self.write(|transaction| {
             let mut taken = 0;
             for key in keys {
-                let dated = shelf.records.get(transaction, key.as_bytes())?;
-                let record = dated.and_then(moment).map(|(_, record)| record);
-                // It may have been opened anew since it was read.
+                let dated = lru.records.get(transaction, key.as_bytes())?;
+                let record = dated.and_then(boot_time).map(|(_, record)| record);
+                // The session may have been opened again since it was read.
                 let since = record.and_then(Session::since);
                 if since.is_some_and(|since| since < number) {
-                    shelf.take_out(transaction, key)?;
+                    lru.remove(transaction, key)?;
                     taken += 1;
                 }
             }
             Ok(taken)
         });
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(WRITE_PAUSE);
         taken
     }
 }

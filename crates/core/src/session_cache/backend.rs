@@ -1,4 +1,4 @@
-//! The one interface behind which records are kept, wherever that is.
+//! The interface of the two places that store records.
 
 #![forbid(unsafe_code)]
 
@@ -7,34 +7,34 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::cache_key::Key;
-use super::entry::Ending;
+use super::entry::ExpiryContext;
 use super::flush_log::FlushNumber;
 use crate::credential::CredentialKind;
 use crate::platform::clock::BootTime;
 use crate::state_dir::StoreError;
 use crate::state_dir::sync_file::wait_while;
 
-/// What kinds of records there are. Each is bounded for itself, so that a flood
-/// of refusals evicts no session.
+/// The tables. Each has its own capacity, so that a flood of negative entries evicts no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Table {
-    /// Tickets that were good.
+    /// Sessions of tickets.
     Tickets,
-    /// Tokens that were good. Apart, for they are many, live shortly, and can be
-    /// validated again: they must not evict tickets, which cannot.
+    /// Sessions of tokens. They have a table of their own, because they are many, live shortly, and
+    /// can be validated again: they must not evict tickets.
     Tokens,
-    /// Credentials that were definitely refused.
+    /// Negative entries.
     NegativeEntries,
-    /// The circuit breakers of SSO servers, and the rate limits that all clients share: no
-    /// client brings about a record of its own here, and none is evicted.
+    /// The circuit breakers of SSO servers, and the rate limits of all clients together. No client
+    /// creates a record here, and none is evicted.
     Breakers,
     /// The rate limits of names.
-    Budgets,
-    /// The rate limits of clients. Apart, for a client makes up as many names as it likes.
+    Names,
+    /// The rate limits of clients. They have a table of their own, because a client can use any
+    /// number of names.
     Clients,
-    /// Of which names and clients CAS has accepted a ticket.
+    /// The names and clients of which CAS has accepted a ticket.
     Accepted,
-    /// What processes tell one another: the keys of issuers.
+    /// Small records that processes share: the keys of issuers.
     Notes,
 }
 
@@ -44,13 +44,13 @@ impl Table {
         Self::Tokens,
         Self::NegativeEntries,
         Self::Breakers,
-        Self::Budgets,
+        Self::Names,
         Self::Clients,
         Self::Accepted,
         Self::Notes,
     ];
 
-    /// The table of the sessions of credentials of `kind`.
+    /// The table for sessions of credentials of `kind`.
     pub(crate) fn of(kind: CredentialKind) -> Self {
         match kind {
             CredentialKind::Ticket => Self::Tickets,
@@ -64,53 +64,53 @@ impl Table {
             Self::Tokens => "tokens",
             Self::NegativeEntries => "refusals",
             Self::Breakers => "breakers",
-            Self::Budgets => "budgets",
+            Self::Names => "budgets",
             Self::Clients => "clients",
             Self::Accepted => "accepted",
             Self::Notes => "notes",
         }
     }
 
-    /// How many records it may hold where `sessions` sessions are allowed.
+    /// The capacity of the table if `sessions` sessions are allowed.
     pub(crate) fn capacity(self, sessions: usize) -> usize {
         match self {
             Self::Tickets | Self::Tokens => sessions,
-            Self::NegativeEntries | Self::Budgets | Self::Clients | Self::Accepted => {
+            Self::NegativeEntries | Self::Names | Self::Clients | Self::Accepted => {
                 sessions.min(10_000)
             }
             Self::Breakers | Self::Notes => 100,
         }
     }
 
-    /// After how long without a change a record is of no use to anyone. Whether
-    /// a session is depends on options, which may differ between services.
+    /// The time after which an unchanged record is useless. For sessions the options decide, which
+    /// may differ between services.
     pub(crate) fn keeps(self) -> Option<Duration> {
         match self {
             Self::NegativeEntries => Some(Duration::from_secs(30)),
-            Self::Budgets | Self::Clients => Some(Duration::from_secs(60)),
+            Self::Names | Self::Clients => Some(Duration::from_secs(60)),
             Self::Tickets | Self::Tokens | Self::Breakers | Self::Accepted | Self::Notes => None,
         }
     }
 }
 
-/// What becomes of a record.
+/// What to do with a record.
 pub(crate) enum Change {
     Keep,
     Put(Vec<u8>),
-    /// As [`Change::Put`], but removes the record if it was flushed after `since`.
+    /// As [`Change::Put`], but the record is removed if it was flushed after `since`.
     Open {
         record: Vec<u8>,
         since: FlushNumber,
-        /// The names of the user whose record it is.
+        /// The names of the session's user.
         names: Vec<String>,
-        /// By what it is told whether those that make room for it were still sessions.
-        ending: Ending,
+        /// Decides whether sessions that are evicted for this one have ended already.
+        expiry: ExpiryContext,
     },
     Remove,
 }
 
-/// The right to validate one credential, held by one login at a time; it ends
-/// when it is dropped, and with the process that has it.
+/// The right to validate one credential, which one login of the host holds at a time. It is
+/// released when it is dropped, and when its process ends.
 pub struct ValidationLock {
     _held: Box<dyn Any>,
 }
@@ -123,29 +123,29 @@ impl ValidationLock {
     }
 }
 
-/// What a login that did not get a [`ValidationLock`] waits for.
+/// What a login waits for that did not get the [`ValidationLock`].
 pub struct LockRelease<'t> {
     counter: &'t AtomicU32,
     seen: u32,
 }
 
 impl<'t> LockRelease<'t> {
-    /// The next release from now on, by the counter of these.
+    /// The next release after this call, according to `counter`.
     pub(crate) fn next(counter: &'t AtomicU32) -> Self {
         let seen = counter.load(Ordering::Acquire);
         Self { counter, seen }
     }
 
-    /// Waits for it, for `patience`, or until a signal is handled. That it has come does
-    /// not say what was released.
+    /// Waits for the release, for `patience`, or until a signal is handled. It may be the release
+    /// of another lock.
     pub fn wait(&self, patience: Duration) {
         wait_while(self.counter, self.seen, patience);
     }
 }
 
-/// A place for records.
-pub(crate) trait Tier: Send + Sync {
-    /// The record of `key`. Other processes are waited for no longer than `patience`.
+/// A place that stores records.
+pub(crate) trait Backend: Send + Sync {
+    /// The record of `key`. It waits for other processes for at most `patience`.
     fn find(
         &self,
         table: Table,
@@ -153,10 +153,9 @@ pub(crate) trait Tier: Send + Sync {
         patience: Duration,
     ) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Lets `change` decide on the record of `key` while nobody else can. A
-    /// record that is put is the most recently used one at `now`; the least
-    /// recently used one goes if there is no room. `change` may be asked again
-    /// if its first answer could not be written.
+    /// Lets `change` decide about the record of `key` in one transaction. A record that is put
+    /// becomes the most recently used one at `now`, and the least recently used one is evicted if
+    /// there is no room. `change` may be called again if its first result could not be written.
     fn update(
         &self,
         table: Table,
@@ -165,9 +164,9 @@ pub(crate) trait Tier: Send + Sync {
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), StoreError>;
 
-    /// The claim on `key`, or `None` while somebody has it.
+    /// The validation lock of `key`, or `None` while another login holds it.
     fn try_lock(&self, key: &Key) -> Result<Option<ValidationLock>, StoreError>;
 
-    /// The counter of the releases of claims on `key`, and on some other keys.
+    /// The counter of the releases of the lock of `key`, which other keys share.
     fn releases(&self, key: &Key) -> &AtomicU32;
 }

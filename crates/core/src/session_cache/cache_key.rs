@@ -1,5 +1,4 @@
-//! Keys of sessions: what stands for a credential where the credential itself
-//! must not be.
+//! Cache keys, which stand for credentials wherever a credential must not be stored.
 
 #![forbid(unsafe_code)]
 
@@ -10,17 +9,16 @@ use aws_lc_rs::{constant_time, digest, hmac, rand};
 use crate::error::{Failure, Reason};
 use crate::platform::zeroizing_alloc::wipe_stack;
 
-/// What a session is found by: HMAC-SHA256 (RFC 2104) of kind, service, policy
-/// and credential. Whoever has it has no credential. It prints as a short
-/// digest, the same in the log as in every tool.
+/// A cache key: HMAC-SHA256 (RFC 2104) of kind, service, policy and credential. It reveals no
+/// credential. It is displayed as a short digest, the same in the log and in all tools.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key([u8; Key::LENGTH]);
 
 impl Key {
-    /// In bytes.
+    /// The length, in bytes.
     pub const LENGTH: usize = 32;
 
-    /// The key of these bytes, if they are as many as a key has.
+    /// Creates a key of bytes that have the right length.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -30,7 +28,7 @@ impl Key {
         &self.0
     }
 
-    /// A key that the test can tell from others.
+    /// Creates a key that differs from those of other numbers.
     #[cfg(any(test, feature = "test-support"))]
     pub fn of_test(number: u32) -> Self {
         let mut bytes = [0; Self::LENGTH];
@@ -53,17 +51,17 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The host's secret, made once and shared by all its processes.
+/// The secret of the host, created once and shared by all its processes.
 pub struct Secret(hmac::Key);
 
 impl Secret {
-    /// In bytes.
+    /// The length, in bytes.
     pub const LENGTH: usize = 32;
 
-    /// New random bytes for a secret.
+    /// Creates random bytes for a secret.
     ///
     /// # Errors
-    /// [`Reason::InternalError`] if the system has no randomness to give.
+    /// [`Reason::InternalError`] if the system has no random bytes.
     pub fn random() -> Result<[u8; Self::LENGTH], Failure> {
         let mut bytes = [0; Self::LENGTH];
         rand::fill(&mut bytes)
@@ -71,22 +69,21 @@ impl Secret {
         Ok(bytes)
     }
 
-    /// The secret of these bytes.
+    /// Creates a secret of these bytes.
     pub fn new(bytes: &[u8; Self::LENGTH]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    /// The key of the parts, each of which counts with its length, so that no
-    /// two lists of parts have one key. A credential must be the last of them: the
-    /// others are copied.
+    /// The key of a list of parts. The length of each part is included, so that different lists
+    /// have different keys. A credential must be the last part: the others are copied.
     pub fn key(&self, parts: &[&[u8]]) -> Key {
         let key = self.key_on_the_stack(parts);
         wipe_stack::<2_048>();
         key
     }
 
-    /// The same. The last bytes of the message, which are a credential's, wait for their
-    /// turn in a context on the stack.
+    /// Does the work of `key`. The end of the credential remains in a context on the stack, which
+    /// the caller overwrites.
     #[inline(never)]
     fn key_on_the_stack(&self, parts: &[&[u8]]) -> Key {
         let mut bytes = [0; Key::LENGTH];
@@ -97,8 +94,8 @@ impl Secret {
     fn tag(&self, parts: &[&[u8]]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.0);
         if let Some((last, others)) = parts.split_last() {
-            // In one piece, for each call has its price; but not the last part: it is the
-            // longest, and if there is a credential among them, it is that.
+            // All parts but the last are hashed in one call, because each call has a cost. The last
+            // part is the longest, and may be a credential that must not be copied.
             let mut head = Vec::with_capacity(128);
             for part in others {
                 head.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -111,31 +108,31 @@ impl Secret {
         context.sign()
     }
 
-    /// Puts a seal behind `record`, by which [`Secret::opened`] knows it as
-    /// written for `key` by a process that has this secret.
+    /// Appends a seal to `record`, by which [`Secret::opened`] recognizes a record that was written
+    /// for `key` with this secret.
     pub(crate) fn sealed(&self, key: &Key, mut record: Vec<u8>) -> Vec<u8> {
         let seal = self.tag(&[b"record", key.as_bytes(), &record]);
-        record.extend_from_slice(&seal.as_ref()[..SEAL]);
+        record.extend_from_slice(&seal.as_ref()[..SEAL_LENGTH]);
         record
     }
 
-    /// The record without its seal, or `None` if that is not ours.
+    /// Removes the seal of a record; `None` if the seal is wrong.
     pub(crate) fn opened<'r>(&self, key: &Key, sealed: &'r [u8]) -> Option<&'r [u8]> {
-        let (record, seal) = sealed.split_at_checked(sealed.len().checked_sub(SEAL)?)?;
+        let (record, seal) = sealed.split_at_checked(sealed.len().checked_sub(SEAL_LENGTH)?)?;
         let expected = self.tag(&[b"record", key.as_bytes(), record]);
-        constant_time::verify_slices_are_equal(&expected.as_ref()[..SEAL], seal)
+        constant_time::verify_slices_are_equal(&expected.as_ref()[..SEAL_LENGTH], seal)
             .is_ok()
             .then_some(record)
     }
 }
 
-/// The record without its seal, whosever that is: nothing must depend on it but a count.
+/// Removes the seal without checking it. Only counts may depend on the result.
 pub(crate) fn unsealed(sealed: &[u8]) -> Option<&[u8]> {
-    sealed.get(..sealed.len().checked_sub(SEAL)?)
+    sealed.get(..sealed.len().checked_sub(SEAL_LENGTH)?)
 }
 
 /// The length of a seal, in bytes.
-const SEAL: usize = 16;
+const SEAL_LENGTH: usize = 16;
 
 /// A digest of a text that is no secret, of fixed length.
 pub fn digest(text: &str) -> [u8; 32] {
@@ -165,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_store_are_those_of_the_build_before() {
+    fn keys_are_the_same_as_in_the_previous_release() {
         let key = secret().key(&[b"tickets", b"imap://mail.example", b"", b"PT-1"]);
         assert_eq!(key.to_string(), "056928ebed3d");
     }
@@ -177,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_was_tampered_with_is_no_record() {
+    fn modified_record_is_rejected() {
         let key = Key::of_test(1);
         let sealed = secret().sealed(&key, b"alice".to_vec());
         assert_eq!(secret().opened(&key, &sealed), Some(&b"alice"[..]));

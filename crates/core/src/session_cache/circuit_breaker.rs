@@ -1,25 +1,21 @@
-//! The circuit breaker of a CAS server: while the server does not answer anybody,
-//! the logins of all processes of the host fail at once instead of each waiting for
-//! its time-out.
+//! The circuit breaker of a CAS server. While the server does not answer, logins of all processes
+//! of the host fail at once and do not wait for the time-out.
 //!
 //! # Policy
 //!
-//! 1. A connection that fails counts as a failure. A time-out counts only if the
-//!    server has answered nobody since that request began: tickets that CAS leaves
-//!    unanswered while it answers others say nothing about CAS. A reply of any kind,
-//!    however wrong, is an answer, and resets the count.
-//! 2. After [`FAILURE_THRESHOLD`] failures in a row the breaker does not open yet.
-//!    The next login first asks CAS about a ticket that nobody issued, for at most half
-//!    of the time that it has (the trial); logins that come meanwhile wait for the
-//!    result. If CAS answers, the breaker is closed and all of them go on. If it does
-//!    not, the breaker opens.
-//! 3. An open breaker refuses all logins that need CAS. After [`PAUSE`] it is half-open:
-//!    the next login makes a trial in the same way, while the others still fail at once.
+//! 1. A failed connection counts as a failure. A time-out counts only if the server has answered
+//!    nobody since the request began: a ticket that CAS leaves unanswered while it answers others
+//!    says nothing about CAS. A reply of any kind is an answer, and resets the count.
+//! 2. After [`FAILURE_THRESHOLD`] consecutive failures the breaker does not open yet. The next
+//!    login makes a trial: it asks CAS about a ticket that nobody issued, for at most half of its
+//!    remaining time. Other logins wait for the result. If CAS answers, the breaker stays closed
+//!    and all of them go on. Otherwise the breaker opens.
+//! 3. An open breaker refuses all logins that need CAS. After [`OPEN_TIME`] it is half-open: the
+//!    next login makes a trial in the same way, while the others still fail at once.
 //!
-//! No client's ticket is a trial. So nobody can keep the breaker open, or open it, with
-//! tickets of his own choosing, whatever name or address he uses; and nobody is locked
-//! out, for whichever client comes next brings about the trial, though it be the only
-//! one and have just timed out.
+//! The ticket of a client is never a trial. So nobody can open the breaker or keep it open with
+//! tickets of their own, under any name or address, and nobody is locked out: any client starts the
+//! trial, even if it is the only one and has just timed out.
 
 #![forbid(unsafe_code)]
 
@@ -27,60 +23,60 @@ use std::time::Duration;
 
 use super::backend::{Change, Table};
 use super::cache_key::Key;
-use super::entry::moment;
+use super::entry::boot_time;
 use super::handle::SessionCacheHandle;
 use crate::error::Failure;
 use crate::platform::clock::BootTime;
 
-/// Consecutive failures before CAS is suspected of being down.
+/// The number of consecutive failures before CAS is suspected of being down.
 const FAILURE_THRESHOLD: u8 = 3;
 
-/// How long an open breaker waits before the next trial.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How long the breaker stays open before the next trial.
+const OPEN_TIME: Duration = Duration::from_secs(5);
 
-/// How much longer than its own time-out a trial is waited for: its process may have
+/// How much longer than its time-out a trial may take before it is given up: its process may have
 /// been killed.
 const TRIAL_GRACE: Duration = Duration::from_secs(1);
 
-/// Upper bound on the duration of a trial. `caspt_timeout` is at most 60 seconds.
+/// The maximum duration of a trial. `caspt_timeout` is at most 60 seconds.
 const MAX_TRIAL: Duration = Duration::from_secs(61);
 
 /// Answers closer together than this are recorded as one, so that a busy server does
 /// not cost a write for each of its answers.
 const ANSWER_GRANULARITY: Duration = Duration::from_millis(250);
 
-/// Stands for no answer at all.
+/// The server has never answered.
 const NEVER: BootTime = BootTime::from_millis(0);
 
-/// What a login may do that needs the server.
+/// What a login that needs the server may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// Ask the server.
     Granted,
     /// Make a trial, and report its result with [`SessionCacheHandle::end_trial`].
     Trial,
-    /// Ask for permission again in a moment: another login makes a trial.
+    /// Ask for permission again soon: another login makes a trial.
     Wait,
     /// Fail: the server is down.
     Denied,
 }
 
-/// How a request to the server ended.
+/// The result of a request to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a reply of any kind.
+    /// The server replied, in any way.
     Answered,
-    /// Without a reply, after a time that was enough for one.
+    /// The server did not reply, although it had enough time.
     TimedOut,
-    /// Without a connection.
+    /// The server could not be connected to.
     Unreachable,
 }
 
-/// The record of a server, shared by all processes of the host.
+/// The record of a server, which all processes of the host share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BreakerRecord {
     state: State,
-    /// When the server last answered anybody, to within [`ANSWER_GRANULARITY`].
+    /// When the server last answered, to within [`ANSWER_GRANULARITY`].
     answered: BootTime,
     /// How many times the breaker has opened after it was closed.
     outages: u32,
@@ -100,8 +96,8 @@ impl BreakerRecord {
         outages: 0,
     };
 
-    /// What a login may do at `now`. A time that lies too far in the future is from
-    /// another clock, and is not believed.
+    /// What a login may do at `now`. A time too far in the future was written by another clock, and
+    /// is ignored.
     pub(crate) fn permission(&self, now: BootTime) -> Permission {
         let is_ahead = |until: BootTime, limit: Duration| {
             let left = until.since(now).unwrap_or_default();
@@ -109,7 +105,7 @@ impl BreakerRecord {
         };
         match self.state {
             State::Closed { failures } if failures < FAILURE_THRESHOLD => Permission::Granted,
-            State::Open { until } if is_ahead(until, PAUSE) => Permission::Denied,
+            State::Open { until } if is_ahead(until, OPEN_TIME) => Permission::Denied,
             State::Trial { was_open, until } if is_ahead(until, MAX_TRIAL) => match was_open {
                 true => Permission::Denied,
                 false => Permission::Wait,
@@ -118,7 +114,7 @@ impl BreakerRecord {
         }
     }
 
-    /// The record while a login makes a trial of at most `timeout` from `now` on.
+    /// The record during a trial of at most `timeout` from `now`.
     pub(crate) fn during_trial(self, now: BootTime, timeout: Duration) -> Self {
         let until = now.plus((timeout + TRIAL_GRACE).min(MAX_TRIAL));
         let was_open = self.is_down();
@@ -126,8 +122,8 @@ impl BreakerRecord {
         Self { state, ..self }
     }
 
-    /// The record after a trial to which the server has `answered` or not, or of which
-    /// nothing came (`None`).
+    /// The record after a trial that the server has `answered` or not; `None` if the trial was not
+    /// completed.
     pub(crate) fn after_trial(self, now: BootTime, answered: Option<bool>) -> Self {
         let State::Trial { was_open, .. } = self.state else {
             // Another login was answered meanwhile.
@@ -137,7 +133,7 @@ impl BreakerRecord {
         match (answered, was_open) {
             (Some(true), _) => self.after_answer(now),
             (Some(false), _) => Self {
-                state: opened(now.plus(PAUSE)),
+                state: opened(now.plus(OPEN_TIME)),
                 outages: self.outages.wrapping_add(u32::from(!was_open)),
                 ..self
             },
@@ -184,7 +180,7 @@ impl BreakerRecord {
         }
     }
 
-    /// Whether a trial has shown that the server does not answer anybody.
+    /// Whether a trial has shown that the server is down.
     pub(crate) fn is_down(&self) -> bool {
         match self.state {
             State::Closed { .. } => false,
@@ -212,8 +208,8 @@ impl BreakerRecord {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (answered, rest) = moment(bytes)?;
-        let (until, rest) = moment(rest)?;
+        let (answered, rest) = boot_time(bytes)?;
+        let (until, rest) = boot_time(rest)?;
         let (outages, rest) = rest.split_first_chunk()?;
         let state = match (rest, until.as_millis()) {
             (&[0, failures], 0) => State::Closed { failures },
@@ -238,13 +234,12 @@ impl SessionCacheHandle<'_> {
         self.tiers.secret.key(&[b"breaker", server.as_bytes()])
     }
 
-    /// What this login may do about the server of `breaker`. If that is a trial, it is
-    /// this login's alone, and takes at most `timeout`.
+    /// What this login may do about the server of `breaker`. A trial belongs to this login alone,
+    /// and may take `timeout`.
     ///
     /// # Errors
-    /// [`Reason::SessionsUnreadable`](crate::error::Reason::SessionsUnreadable): what the
-    /// other processes know of the server is unknown, and each of them would wait for one
-    /// that does not answer.
+    /// [`Reason::SessionsUnreadable`](crate::error::Reason::SessionsUnreadable): without the shared
+    /// record, each process would wait for a server that does not answer.
     pub fn permission(&self, breaker: &Key, timeout: Duration) -> Result<Permission, Failure> {
         let now = self.now();
         let permission = self.breaker_record(breaker)?.permission(now);
@@ -263,14 +258,13 @@ impl SessionCacheHandle<'_> {
         Ok(permission)
     }
 
-    /// Records whether the server has answered a trial; `None` if the trial says nothing
-    /// about the server.
+    /// Records whether the server has answered a trial; `None` if the trial was not completed.
     pub fn end_trial(&self, breaker: &Key, answered: Option<bool>) {
         let now = self.now();
         self.change_breaker(breaker, |record| record.after_trial(now, answered));
     }
 
-    /// Records how a request to the server of `breaker` ended that began at `began`.
+    /// Records the result of a request to the server of `breaker` that began at `began`.
     pub fn record_outcome(&self, breaker: &Key, began: BootTime, outcome: Outcome) {
         let now = self.now();
         let next = |record: BreakerRecord| match outcome {
@@ -278,7 +272,7 @@ impl SessionCacheHandle<'_> {
             Outcome::TimedOut => record.after_failure(began, now, true),
             Outcome::Unreachable => record.after_failure(began, now, false),
         };
-        // If it cannot be read now, the outcome of one request is not recorded.
+        // If the record cannot be read, one result is lost.
         if let Ok(before) = self.breaker_record(breaker)
             && next(before) != before
         {
@@ -286,7 +280,7 @@ impl SessionCacheHandle<'_> {
         }
     }
 
-    /// The record of a server, or that of one of which nothing is recorded.
+    /// The record of a server; an empty one if nothing is recorded.
     pub(crate) fn breaker_record(&self, breaker: &Key) -> Result<BreakerRecord, Failure> {
         let found = self.look_up(Table::Breakers, breaker, BreakerRecord::decode)?;
         Ok(found.map_or(BreakerRecord::NEW, |(record, _)| record))

@@ -1,4 +1,4 @@
-//! The circuit breaker as a function of times.
+//! Tests of the circuit breaker as a function of times.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn after_timeouts(record: BreakerRecord, count: usize, began: u64, now: u64) -> 
     })
 }
 
-/// The record of a server that three requests and one trial found silent at 10 s.
+/// The record of a server after three failures and a failed trial at 10 s.
 fn open_at_10() -> BreakerRecord {
     let suspected = after_timeouts(BreakerRecord::NEW, 3, 1, 6);
     suspected
@@ -24,8 +24,8 @@ fn open_at_10() -> BreakerRecord {
 
 #[test]
 fn timeouts_count_only_if_nobody_was_answered_since_the_request_began() {
-    // When the server answered somebody, when the requests began and timed out, and
-    // what a login may do after three of them.
+    // When the server answered another request, when the requests began and timed out, and what a
+    // login may do after three of them.
     for (answered, began, now, expected) in [
         (None, 100, 105, Permission::Trial),
         (Some(99), 100, 105, Permission::Trial),
@@ -33,7 +33,7 @@ fn timeouts_count_only_if_nobody_was_answered_since_the_request_began() {
         (Some(101), 100, 105, Permission::Granted),
         (Some(103), 100, 105, Permission::Granted),
         (Some(105), 100, 105, Permission::Granted),
-        // By another clock.
+        // The time is from another clock.
         (Some(106), 100, 105, Permission::Trial),
     ] {
         let record = answered.map_or(BreakerRecord::NEW, |answered| {
@@ -67,14 +67,14 @@ fn suspicion_leads_to_one_trial_for_which_the_others_wait() {
     assert_eq!(suspected.permission(at(7)), Permission::Trial);
     let trial = suspected.during_trial(at(7), TIMEOUT);
     assert_eq!(trial.permission(at(7)), Permission::Wait);
-    // An answered trial closes the breaker for all.
+    // An answered trial closes the breaker.
     let closed = trial.after_trial(at(8), Some(true));
     assert_eq!(closed.permission(at(8)), Permission::Granted);
     assert_eq!(closed.outages(), 0);
     // If its process was killed, another login makes a trial.
     assert_eq!(trial.permission(at(9)), Permission::Wait);
     assert_eq!(trial.permission(at(10)), Permission::Trial);
-    // So does one after a trial that came to nothing.
+    // The same holds after a trial that was not completed.
     let nothing = trial.after_trial(at(8), None);
     assert_eq!(nothing.permission(at(8)), Permission::Trial);
     assert!(!nothing.is_down());
@@ -91,16 +91,16 @@ fn an_open_breaker_denies_until_the_pause_is_over_and_then_allows_one_trial() {
     let trial = open.during_trial(at(15), TIMEOUT);
     assert_eq!(trial.permission(at(15)), Permission::Denied);
     assert!(trial.is_down());
-    // Silent again: the same outage.
+    // The server still does not answer: it is the same outage.
     let open = trial.after_trial(at(17), Some(false));
     assert_eq!(open.permission(at(21)), Permission::Denied);
     assert_eq!(open.permission(at(22)), Permission::Trial);
     assert_eq!(open.outages(), 1);
-    // A trial that came to nothing is made again at once.
+    // A trial that was not completed is repeated at once.
     let nothing = trial.after_trial(at(16), None);
     assert_eq!(nothing.permission(at(16)), Permission::Trial);
     assert!(nothing.is_down());
-    // Answered: closed, and the outage is over.
+    // The answer closes the breaker and ends the outage.
     let closed = trial.after_trial(at(16), Some(true));
     assert_eq!(closed.permission(at(16)), Permission::Granted);
     assert!(!closed.is_down());
@@ -128,7 +128,7 @@ fn answers_in_quick_succession_are_recorded_as_one() {
     let record = BreakerRecord::NEW.after_answer(millis(10_000));
     assert_eq!(record.after_answer(millis(10_249)), record);
     assert_ne!(record.after_answer(millis(10_250)), record);
-    // Not if there is something to reset.
+    // There is a failure to reset.
     let failed = record.after_failure(millis(9_000), millis(10_001), false);
     assert_eq!(failed.after_answer(millis(10_100)).state, record.state);
 }
@@ -149,7 +149,7 @@ fn breaker_records_survive_encoding() {
     for record in [BreakerRecord::NEW, open, trial, closed] {
         assert_eq!(BreakerRecord::decode(&record.encode()), Some(record));
     }
-    // The record of an earlier version is none.
+    // A record of an earlier version is not read.
     assert_eq!(BreakerRecord::decode(&[0; 9]), None);
     assert_eq!(BreakerRecord::decode(b""), None);
 }

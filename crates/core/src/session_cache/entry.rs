@@ -1,5 +1,5 @@
-//! What is kept: a session, or a refusal. As bytes that a later version can
-//! tell from its own: the name of the file has the format's number.
+//! The entries of the session cache, and how they are serialized. The name of the file contains the
+//! version of the format.
 
 #![forbid(unsafe_code)]
 
@@ -12,23 +12,23 @@ use crate::platform::clock::{BootTime, WallTime};
 use crate::policy::user_mapping::{MailUser, SessionUser};
 use crate::principal::Principal;
 
-/// How long sessions may live, by the options of now.
+/// The lifetimes of sessions, by the current options.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
-    /// From the validation on.
+    /// The maximum time since the validation.
     pub absolute: Duration,
-    /// From the last use on.
+    /// The maximum time since the last use.
     pub idle: Duration,
 }
 
 impl Lifetimes {
-    /// No longer than the bounds of the session say.
+    /// No limit but the validity of the session.
     pub const UNLIMITED: Self = Self {
         absolute: Duration::MAX,
         idle: Duration::MAX,
     };
 
-    /// Those of tickets.
+    /// The lifetimes of tickets.
     pub fn of_tickets(config: &CasConfig) -> Self {
         Self {
             absolute: config.session_ttl,
@@ -36,36 +36,36 @@ impl Lifetimes {
         }
     }
 
-    /// Uses closer together than this are one use: a session that is used many
-    /// times a second is written a few times in its idle lifetime.
+    /// Uses within this interval are recorded as one: a session that is used many times a second is
+    /// written a few times in its idle time-out.
     fn granularity(&self) -> Duration {
         match self.idle {
-            // Whether it is used changes nothing: no use need be written.
+            // Uses need not be recorded, because there is no idle time-out.
             Duration::MAX => Duration::MAX,
             idle => (idle / 16).min(Duration::from_secs(60)),
         }
     }
 }
 
-/// Until when a validation revalidate_at, whatever the options say later.
+/// How long a validation is valid, whatever the options are later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Until when it need not be repeated.
+    /// When the credential must be validated again.
     pub revalidate_at: BootTime,
-    /// When the credential itself ends.
+    /// When the credential itself expires.
     pub expires: WallTime,
 }
 
 impl Validity {
-    /// No bounds: the credential is spent, and its session is all there is.
+    /// No limit: the credential is used up, and only its session remains.
     pub const UNLIMITED: Self = Self {
         revalidate_at: BootTime::from_millis(u64::MAX),
         expires: WallTime::LATEST,
     };
 }
 
-/// How a session comes to be: noted before its credential is validated, so that
-/// what is flushed meanwhile is not opened after all.
+/// The circumstances in which a session is opened. They are recorded before the validation, so that
+/// a flush during the validation prevents the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOrigin {
     mechanism: String,
@@ -74,12 +74,12 @@ pub struct SessionOrigin {
 }
 
 impl SessionOrigin {
-    /// So much of either word is kept, in bytes: they are for people to read.
-    const LONGEST: usize = 80;
+    /// The maximum length of the mechanism and of the service, in bytes.
+    const MAX_TEXT_BYTES: usize = 80;
 
-    /// By which SASL mechanism, at which service, and what was flushed before.
+    /// Records the SASL mechanism, the service, and the last flush.
     pub(crate) fn new(mechanism: &str, service: &str, since: FlushNumber) -> Self {
-        let short = |text: &str| text[..text.floor_char_boundary(Self::LONGEST)].to_owned();
+        let short = |text: &str| text[..text.floor_char_boundary(Self::MAX_TEXT_BYTES)].to_owned();
         Self {
             mechanism: short(mechanism),
             service: short(service),
@@ -88,14 +88,14 @@ impl SessionOrigin {
     }
 }
 
-/// What ends a session, beside the present moment.
+/// What decides whether a session has ended, beside the current boot time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ending {
+pub(crate) struct ExpiryContext {
     pub(crate) wall: WallTime,
     pub(crate) lifetimes: Lifetimes,
 }
 
-/// The record that a credential was good, and for whom.
+/// The entry of a validated credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     pub user: SessionUser,
@@ -106,11 +106,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The offset of a record's texts, in bytes: behind four times and a flush number.
-    const TEXTS: usize = 4 * 8 + FlushNumber::LENGTH;
+    /// The offset of the texts in a record, in bytes: after four times and a flush number.
+    const TEXTS_OFFSET: usize = 4 * 8 + FlushNumber::LENGTH;
 
-    /// In bytes: where the moment of the last use stands in a record.
-    const USED: std::ops::Range<usize> = 8..16;
+    /// The range of the time of the last use in a record, in bytes.
+    const LAST_USE_RANGE: std::ops::Range<usize> = 8..16;
 
     pub(crate) fn new(
         user: SessionUser,
@@ -127,8 +127,8 @@ impl Session {
         }
     }
 
-    /// Whether it is still a session. One from the future is none: it is from
-    /// another boot, or from nowhere.
+    /// Whether the session has not ended. A session from the future was written after another boot,
+    /// and is invalid.
     pub(crate) fn is_alive(&self, now: BootTime, wall: WallTime, lifetimes: &Lifetimes) -> bool {
         let within =
             |start: BootTime, longest: Duration| now.since(start).is_some_and(|age| age < longest);
@@ -138,27 +138,26 @@ impl Session {
             && wall < self.validity.expires
     }
 
-    /// Whether a record is that of a session that is still one.
-    pub(crate) fn is_alive_in(bytes: &[u8], now: BootTime, ending: &Ending) -> bool {
-        let Ending { wall, lifetimes } = ending;
+    /// Whether a record is a session that has not ended.
+    pub(crate) fn is_alive_in(bytes: &[u8], now: BootTime, expiry: &ExpiryContext) -> bool {
+        let ExpiryContext { wall, lifetimes } = expiry;
         Self::decode(bytes).is_some_and(|session| session.is_alive(now, *wall, lifetimes))
     }
 
-    /// Whether its last use is long enough ago to be written anew.
+    /// Whether the last recorded use is so old that this one must be recorded.
     pub(crate) fn is_stale(&self, now: BootTime, lifetimes: &Lifetimes) -> bool {
         now.since(self.used)
             .is_some_and(|age| age >= lifetimes.granularity())
     }
 
-    /// The moment from which on it is none any more, as far as moments say: the
-    /// credential itself may end before.
+    /// When the session ends, as far as boot times decide; the credential may expire earlier.
     pub(crate) fn end(&self, lifetimes: &Lifetimes) -> BootTime {
         let absolute = self.opened.plus(lifetimes.absolute);
         let idle = self.used.plus(lifetimes.idle);
         absolute.min(idle).min(self.validity.revalidate_at)
     }
 
-    /// As bytes, with what only people want to know.
+    /// Serializes the session and its origin.
     pub(crate) fn encode(&self, origin: &SessionOrigin) -> Vec<u8> {
         let SessionOrigin {
             mechanism, service, ..
@@ -182,12 +181,12 @@ impl Session {
         bytes
     }
 
-    /// What a login needs to know; it passes over what only people want.
+    /// Parses the part of a session that a login needs.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (opened, rest) = moment(bytes)?;
-        let (used, rest) = moment(rest)?;
-        let (revalidate_at, rest) = moment(rest)?;
-        let (expires, rest) = moment(rest)?;
+        let (opened, rest) = boot_time(bytes)?;
+        let (used, rest) = boot_time(rest)?;
+        let (revalidate_at, rest) = boot_time(rest)?;
+        let (expires, rest) = boot_time(rest)?;
         let (since, rest) = rest.split_first_chunk()?;
         let [_, _, principal, mail_user, host_name] = texts(rest)?;
         let expires = WallTime::from_millis(expires.as_millis());
@@ -208,7 +207,7 @@ impl Session {
         })
     }
 
-    /// The last flush before its validation, of a record with or without its seal.
+    /// The flush number of a record, with or without its seal.
     pub(crate) fn since(bytes: &[u8]) -> Option<FlushNumber> {
         let since = bytes.get(4 * 8..)?.first_chunk()?;
         Some(FlushNumber::from_bytes(*since))
@@ -216,17 +215,17 @@ impl Session {
 
     /// The mechanism and the service of a record.
     pub(crate) fn origin(bytes: &[u8]) -> Option<(&str, &str)> {
-        let [mechanism, service, ..] = texts(bytes.get(Self::TEXTS..)?)?;
+        let [mechanism, service, ..] = texts(bytes.get(Self::TEXTS_OFFSET..)?)?;
         Some((mechanism, service))
     }
 
-    /// The same record with the name that the host gave the user at a login at `now`.
+    /// The record with the host's name of the user, at a login at `now`.
     pub(crate) fn with_host_name(
         bytes: &[u8],
         host_name: Option<&str>,
         now: BootTime,
     ) -> Option<Vec<u8>> {
-        let (head, rest) = bytes.split_at_checked(Self::TEXTS)?;
+        let (head, rest) = bytes.split_at_checked(Self::TEXTS_OFFSET)?;
         let [mechanism, service, principal, mail_user, _] = texts(rest)?;
         let mut renamed = Self::used_at(head, now);
         let host_name = host_name.unwrap_or_default();
@@ -235,21 +234,21 @@ impl Session {
         Some(renamed)
     }
 
-    /// The same record of a session that is used at `now`.
+    /// The record with a use at `now`.
     pub(crate) fn used_at(bytes: &[u8], now: BootTime) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
-        if let Some(used) = bytes.get_mut(Self::USED) {
+        if let Some(used) = bytes.get_mut(Self::LAST_USE_RANGE) {
             used.copy_from_slice(&now.as_millis().to_be_bytes());
         }
         bytes
     }
 }
 
-/// The number of texts in the record of a session: mechanism, service, principal, mail
-/// user, and the host's name of the user, which is empty before it is known.
+/// The number of texts in a session's record: mechanism, service, principal, mail user, and the
+/// host's name of the user, which is empty before it is known.
 const TEXT_COUNT: usize = 5;
 
-/// Appends texts of at most 255 bytes, with their lengths before them.
+/// Appends texts of at most 255 bytes, each after its length.
 fn append_texts(bytes: &mut Vec<u8>, texts: [&str; TEXT_COUNT]) {
     let shortened = texts.map(|text| &text[..text.floor_char_boundary(usize::from(u8::MAX))]);
     bytes.extend(shortened.map(|text| text.len() as u8));
@@ -258,7 +257,7 @@ fn append_texts(bytes: &mut Vec<u8>, texts: [&str; TEXT_COUNT]) {
     }
 }
 
-/// The texts that [`append_texts`] wrote.
+/// Parses the texts that [`append_texts`] wrote.
 fn texts(bytes: &[u8]) -> Option<[&str; TEXT_COUNT]> {
     let (lengths, mut rest) = bytes.split_first_chunk::<TEXT_COUNT>()?;
     let mut texts = [""; TEXT_COUNT];
@@ -270,7 +269,7 @@ fn texts(bytes: &[u8]) -> Option<[&str; TEXT_COUNT]> {
     rest.is_empty().then_some(texts)
 }
 
-/// The record that a credential was definitely refused.
+/// The entry of a credential that was definitely refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NegativeEntry {
     pub(crate) failure: Failure,
@@ -278,17 +277,17 @@ pub(crate) struct NegativeEntry {
 }
 
 impl NegativeEntry {
-    /// How long a refusal is remembered: long enough for the retries of one
-    /// client, too short to matter to anyone else.
+    /// The lifetime of a negative entry: long enough for the retries of one client, and too short
+    /// to matter to anybody else.
     const LIFETIME: Duration = Duration::from_secs(30);
 
-    /// So much of the detail is kept, in bytes: a server may say a lot, and the
-    /// room for a record is bounded.
-    const LONGEST_DETAIL: usize = 200;
+    /// The maximum length of the detail, in bytes: a server may send a long one, and a record has
+    /// limited room.
+    const MAX_DETAIL_BYTES: usize = 200;
 
     pub(crate) fn new(failure: &Failure, now: BootTime) -> Self {
         let detail = failure.detail();
-        let end = detail.floor_char_boundary(Self::LONGEST_DETAIL);
+        let end = detail.floor_char_boundary(Self::MAX_DETAIL_BYTES);
         Self {
             failure: Failure::new(failure.reason(), &detail[..end]),
             until: now.plus(Self::LIFETIME),
@@ -310,7 +309,7 @@ impl NegativeEntry {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (until, rest) = moment(bytes)?;
+        let (until, rest) = boot_time(bytes)?;
         let (code, detail) = std::str::from_utf8(rest).ok()?.split_once(' ')?;
         Some(Self {
             failure: Failure::new(Reason::from_code(code)?, detail),
@@ -319,8 +318,8 @@ impl NegativeEntry {
     }
 }
 
-/// The moment at the head of `bytes`, and the rest of them.
-pub(crate) fn moment(bytes: &[u8]) -> Option<(BootTime, &[u8])> {
+/// Parses a time at the beginning of `bytes`, and returns the rest.
+pub(crate) fn boot_time(bytes: &[u8]) -> Option<(BootTime, &[u8])> {
     let (head, rest) = bytes.split_first_chunk()?;
     Some((BootTime::from_millis(u64::from_be_bytes(*head)), rest))
 }
@@ -385,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_at_both_its_lifetimes_and_has_not_begun_in_the_future() {
+    fn session_ends_after_ttl_and_idle_timeout_and_is_invalid_in_the_future() {
         let lifetimes = Lifetimes {
             absolute: Duration::from_millis(100),
             idle: Duration::from_millis(40),
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_at_its_own_bounds_whatever_the_options_allow() {
+    fn session_ends_with_its_validity_whatever_the_options() {
         let lifetimes = Lifetimes {
             absolute: Duration::MAX,
             idle: Duration::MAX,
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_cannot_make_a_record_long() {
+    fn client_cannot_enlarge_a_record() {
         let long = SessionOrigin::new("CASPT", &"é".repeat(10_000), FlushNumber::of_test(0));
         let bytes = session().encode(&long);
         assert!(bytes.len() < 160);
@@ -432,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_remembered_for_seconds() {
+    fn negative_entry_lives_for_seconds() {
         let failure = Failure::new(Reason::TicketRefused, "no");
         let refusal = NegativeEntry::new(&failure, BootTime::from_millis(1_000));
         assert!(refusal.is_alive(BootTime::from_millis(30_999)));

@@ -1,11 +1,10 @@
-//! What was flushed: whose sessions are no more, whatever was found out before.
+//! The log of flushes: which sessions have ended, whenever they were validated.
 //!
-//! To take a session out of the store is half of it. A login may have had its
-//! credential validated before, and write the session after; and a process that could
-//! not write to the store has sessions of its own. So every flush has a number and
-//! leaves a note in the store, every session has the number of the last flush before
-//! its validation began, and a session with an earlier number that a note is about is
-//! none.
+//! Removing sessions from the cache is not sufficient. A login may have validated its credential
+//! earlier and write the session later, and a process that could not write to the cache has
+//! sessions of its own. So each flush has a number and an entry in this log, and each session has
+//! the number of the last flush before its validation. A session has ended if a flush with a higher
+//! number selects it.
 
 #![forbid(unsafe_code)]
 
@@ -16,18 +15,18 @@ use heed::{Database, RoTxn, RwTxn};
 
 use super::cache_key::Key;
 
-/// So many notes are kept. A session from before the first of them counts as flushed.
-const KEPT: u64 = 1_000;
+/// The number of flushes in the log. A session from before the first of them counts as flushed.
+const MAX_LOGGED_FLUSHES: u64 = 1_000;
 
-/// The number of a flush; 0 before there was one.
+/// The number of a flush; 0 before the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FlushNumber(u32);
 
 impl FlushNumber {
-    /// In bytes.
+    /// The length, in bytes.
     pub(crate) const LENGTH: usize = 4;
 
-    /// Before everything: whatever was flushed came after it.
+    /// Before all flushes.
     pub(crate) const FIRST: Self = Self(0);
 
     pub(crate) fn to_bytes(self) -> [u8; Self::LENGTH] {
@@ -48,22 +47,21 @@ impl FlushNumber {
     }
 }
 
-/// What is to be flushed.
+/// Which sessions a flush selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// Every session.
+    /// All sessions.
     All,
-    /// Those of a user, by the name in the log or by the principal.
+    /// The sessions of a user, by the name in the log or by the principal.
     User(String),
-    /// Those whose digest begins like this, in lower case.
+    /// The sessions whose digest begins with this text, in lower case.
     Digest(String),
 }
 
 impl Selector {
-    /// Whether it may select the session of `key` for a user of these names. The domains
-    /// that the mapping and the host add to a name or remove from it are not known here,
-    /// so names are compared without their domains and their case. At worst, a login that
-    /// is under way at that moment stores no session.
+    /// Whether it may select the session of `key` for a user with these names. The domains that the
+    /// mapping or the host adds or removes are unknown here, so names are compared without domain
+    /// and case. At worst, a login at that moment stores no session.
     pub(crate) fn may_concern(&self, key: &Key, names: &[&str]) -> bool {
         let local = |name: &str| {
             let name = name.rsplit('\\').next().unwrap_or_default();
@@ -97,19 +95,19 @@ impl Selector {
     }
 }
 
-/// The notes in the store, by their numbers.
+/// The flushes in the cache, by number.
 #[derive(Clone, Copy)]
-pub struct Flushes(pub(crate) Database<'static, Bytes, Bytes>);
+pub struct FlushLog(pub(crate) Database<'static, Bytes, Bytes>);
 
-impl Flushes {
-    /// The number of the last one.
+impl FlushLog {
+    /// The number of the last flush.
     pub(crate) fn last(self, transaction: &RoTxn<'_>) -> Result<FlushNumber, heed::Error> {
         let last = self.0.last(transaction)?;
         let number = last.and_then(|(number, _)| number.try_into().ok());
         Ok(number.map_or(FlushNumber::FIRST, FlushNumber::from_bytes))
     }
 
-    /// Whether the session of `key`, for a user of these names, was flushed after `since`.
+    /// Whether the session of `key`, for a user with these names, was flushed after `since`.
     pub(crate) fn has(
         self,
         transaction: &RoTxn<'_>,
@@ -126,7 +124,7 @@ impl Flushes {
         let later = (Bound::Included(&bytes[..]), Bound::Unbounded);
         for note in self.0.range(transaction, &later)? {
             let (_, selector) = note?;
-            // One that cannot be read may be about anything.
+            // An unreadable entry may select any session.
             let selector = Selector::decode(selector).unwrap_or(Selector::All);
             if selector.may_concern(key, names) {
                 return Ok(true);
@@ -135,7 +133,7 @@ impl Flushes {
         Ok(false)
     }
 
-    /// Notes one more; its number.
+    /// Adds a flush, and returns its number.
     pub(crate) fn add(
         self,
         transaction: &mut RwTxn<'_>,
@@ -144,7 +142,7 @@ impl Flushes {
         let number = self.last(transaction)?.next();
         self.0
             .put(transaction, &number.to_bytes(), &selector.encode())?;
-        while self.0.len(transaction)? > KEPT {
+        while self.0.len(transaction)? > MAX_LOGGED_FLUSHES {
             let Some((first, _)) = self.0.first(transaction)? else {
                 break;
             };
@@ -160,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_meant_by_whatever_name() {
+    fn user_is_selected_by_any_of_the_names() {
         let key = Key::of_test(0x1234_5678);
         let user = |user: &str, name| Selector::User(user.to_owned()).may_concern(&key, &[name]);
         assert!(user("alice", "alice") && user("alice", "Alice@univ.fr"));
@@ -169,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_meant_by_its_beginning() {
+    fn digest_is_selected_by_its_beginning() {
         let key = Key::of_test(0x1234_5678);
         let digest = |prefix: &str| Selector::Digest(prefix.to_owned()).may_concern(&key, &["x"]);
         assert!(digest("1234") && digest(&key.to_string()));
@@ -177,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_comes_back_as_it_was_written() {
+    fn selector_is_decoded_as_it_was_encoded() {
         for selector in [
             Selector::All,
             Selector::User("é@univ.fr".to_owned()),

@@ -1,12 +1,12 @@
-//! What is flushed is flushed, whichever way it would come back.
+//! Tests that flushed sessions do not return.
 
-use super::tests::{LIFETIMES, Site, alice, begin, site};
+use super::tests::{CacheEnv, LIFETIMES, alice, begin, cache_env};
 use super::*;
 use crate::policy::user_mapping::SessionUser;
 use crate::state_dir::lock_file::{Locks, What};
 
-impl Site {
-    /// Has another process flush.
+impl CacheEnv {
+    /// Flushes from another process.
     fn flush(&self, selector: &Selector) -> Flushed {
         let access = self.open();
         let host = access.tiers.host.as_ref().unwrap().of_another_process();
@@ -15,54 +15,54 @@ impl Site {
     }
 
     fn source(&self, kind: CredentialKind, key: &Key) -> Option<Source> {
-        let known = self.open().known(kind, key, &LIFETIMES).unwrap()?;
+        let known = self.open().lookup(kind, key, &LIFETIMES).unwrap()?;
         Some(known.1)
     }
 }
 
-/// Whoever holds this, nobody writes.
-fn nobody_writes(site: &Site) -> impl Sized {
-    let locks = Locks::new(site.sessions.config().state_dir.join("locks"));
+/// Holds the lock for writing.
+fn block_writers(env: &CacheEnv) -> impl Sized {
+    let locks = Locks::new(env.sessions.config().state_dir.join("locks"));
     locks.try_lock(What::Writing).unwrap().unwrap()
 }
 
 #[test]
 fn what_is_flushed_is_no_session_and_the_others_are() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
+    let env = cache_env(directory.path());
     let keys: Vec<Key> = (1..=50).map(|number| Key::of_test(number << 24)).collect();
     for key in &keys {
-        begin(&site.open(), CredentialKind::Ticket, key);
-        begin(&site.open(), CredentialKind::Token, key);
+        begin(&env.open(), CredentialKind::Ticket, key);
+        begin(&env.open(), CredentialKind::Token, key);
     }
-    let flushed = site.flush(&Selector::Digest(keys[0].to_string()));
+    let flushed = env.flush(&Selector::Digest(keys[0].to_string()));
     assert_eq!((flushed.tickets, flushed.tokens), (1, 1));
-    assert_eq!(site.source(CredentialKind::Ticket, &keys[0]), None);
+    assert_eq!(env.source(CredentialKind::Ticket, &keys[0]), None);
     assert_eq!(
-        site.source(CredentialKind::Token, &keys[1]),
+        env.source(CredentialKind::Token, &keys[1]),
         Some(Source::Host)
     );
-    let flushed = site.flush(&Selector::All);
+    let flushed = env.flush(&Selector::All);
     assert_eq!((flushed.tickets, flushed.tokens), (49, 49));
-    assert_eq!(site.flush(&Selector::All), Flushed::default());
-    // What is validated since is another login.
-    begin(&site.open(), CredentialKind::Ticket, &keys[0]);
+    assert_eq!(env.flush(&Selector::All), Flushed::default());
+    // A later validation opens a new session.
+    begin(&env.open(), CredentialKind::Ticket, &keys[0]);
     assert_eq!(
-        site.source(CredentialKind::Ticket, &keys[0]),
+        env.source(CredentialKind::Ticket, &keys[0]),
         Some(Source::Host)
     );
 }
 
 #[test]
-fn a_validation_that_began_before_opens_no_session() {
+fn validation_that_began_before_a_flush_opens_no_session() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let of = |name: &str| Selector::User(name.to_owned());
     let key = Key::of_test(1);
     for kind in [CredentialKind::Ticket, CredentialKind::Token] {
         let origin = access.origin("CASPT", "imap://m").unwrap();
-        site.flush(&of("alice@univ.fr"));
+        env.flush(&of("alice@univ.fr"));
         access.insert_session(
             kind,
             &key,
@@ -71,10 +71,10 @@ fn a_validation_that_began_before_opens_no_session() {
             &LIFETIMES,
             &origin,
         );
-        assert_eq!(site.source(kind, &key), None);
-        // That somebody else is flushed is no matter.
+        assert_eq!(env.source(kind, &key), None);
+        // The flush of another user does not matter.
         let origin = access.origin("CASPT", "imap://m").unwrap();
-        site.flush(&of("bob"));
+        env.flush(&of("bob"));
         access.insert_session(
             kind,
             &key,
@@ -83,19 +83,19 @@ fn a_validation_that_began_before_opens_no_session() {
             &LIFETIMES,
             &origin,
         );
-        assert_eq!(site.source(kind, &key), Some(Source::Host));
+        assert_eq!(env.source(kind, &key), Some(Source::Host));
     }
 }
 
 #[test]
 fn so_many_flushes_that_nobody_can_tell_are_one_of_all() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let key = Key::of_test(1);
     let before = access.origin("CASPT", "imap://m").unwrap();
     for _ in 0..=1_000 {
-        site.flush(&Selector::User("bob".to_owned()));
+        env.flush(&Selector::User("bob".to_owned()));
     }
     access.insert_session(
         CredentialKind::Ticket,
@@ -105,7 +105,7 @@ fn so_many_flushes_that_nobody_can_tell_are_one_of_all() {
         &LIFETIMES,
         &before,
     );
-    assert_eq!(site.source(CredentialKind::Ticket, &key), None);
+    assert_eq!(env.source(CredentialKind::Ticket, &key), None);
     let after = access.origin("CASPT", "imap://m").unwrap();
     access.insert_session(
         CredentialKind::Ticket,
@@ -115,21 +115,18 @@ fn so_many_flushes_that_nobody_can_tell_are_one_of_all() {
         &LIFETIMES,
         &after,
     );
-    assert_eq!(
-        site.source(CredentialKind::Ticket, &key),
-        Some(Source::Host)
-    );
+    assert_eq!(env.source(CredentialKind::Ticket, &key), Some(Source::Host));
 }
 
 #[test]
-fn a_session_of_one_process_alone_is_flushed_too() {
+fn session_in_process_memory_is_flushed() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
+    let env = cache_env(directory.path());
     let (ours, bobs) = (Key::of_test(1), Key::of_test(2));
-    let access = site.open();
+    let access = env.open();
     let bob = SessionUser::of_test("bob");
     let origin = access.origin("CASPT", "imap://m").unwrap();
-    let nobody = nobody_writes(&site);
+    let nobody = block_writers(&env);
     begin(&access, CredentialKind::Ticket, &ours);
     access.insert_session(
         CredentialKind::Ticket,
@@ -140,77 +137,74 @@ fn a_session_of_one_process_alone_is_flushed_too() {
         &origin,
     );
     assert_eq!(
-        site.source(CredentialKind::Ticket, &ours),
+        env.source(CredentialKind::Ticket, &ours),
         Some(Source::Memory)
     );
     drop(nobody);
-    site.flush(&Selector::User("alice".to_owned()));
-    assert_eq!(site.source(CredentialKind::Ticket, &ours), None);
+    env.flush(&Selector::User("alice".to_owned()));
+    assert_eq!(env.source(CredentialKind::Ticket, &ours), None);
     assert_eq!(
-        site.source(CredentialKind::Ticket, &bobs),
+        env.source(CredentialKind::Ticket, &bobs),
         Some(Source::Memory)
     );
 }
 
 #[test]
-fn a_use_brings_nothing_back() {
+fn recorded_use_does_not_restore_a_flushed_session() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let key = Key::of_test(1);
     begin(&access, CredentialKind::Ticket, &key);
     let (_, is_stale) = {
-        site.clock.advance(Duration::from_secs(600));
+        env.clock.advance(Duration::from_secs(600));
         access
             .try_lookup(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .unwrap()
     };
     assert!(is_stale);
-    site.flush(&Selector::All);
+    env.flush(&Selector::All);
     access.record_use(CredentialKind::Ticket, &key, &LIFETIMES);
-    assert_eq!(site.source(CredentialKind::Ticket, &key), None);
-    // Nor where the store takes no writes, and the use is noted in memory.
+    assert_eq!(env.source(CredentialKind::Ticket, &key), None);
+    // The same holds where the cache takes no writes and the use is recorded in memory.
     begin(&access, CredentialKind::Ticket, &key);
-    site.clock.advance(Duration::from_secs(600));
-    let nobody = nobody_writes(&site);
+    env.clock.advance(Duration::from_secs(600));
+    let nobody = block_writers(&env);
+    assert_eq!(env.source(CredentialKind::Ticket, &key), Some(Source::Host));
     assert_eq!(
-        site.source(CredentialKind::Ticket, &key),
-        Some(Source::Host)
-    );
-    assert_eq!(
-        site.source(CredentialKind::Ticket, &key),
+        env.source(CredentialKind::Ticket, &key),
         Some(Source::Memory)
     );
     drop(nobody);
-    site.flush(&Selector::All);
-    assert_eq!(site.source(CredentialKind::Ticket, &key), None);
+    env.flush(&Selector::All);
+    assert_eq!(env.source(CredentialKind::Ticket, &key), None);
 }
 
 #[test]
-fn a_process_leaves_a_store_that_was_removed_before_it_is_told() {
+fn process_leaves_a_removed_cache_before_it_is_flushed() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
-    let site = site(&state);
-    let key = site
+    let env = cache_env(&state);
+    let key = env
         .open()
         .key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
-    begin(&site.open(), CredentialKind::Ticket, &key);
+    begin(&env.open(), CredentialKind::Ticket, &key);
     std::fs::remove_dir_all(&state).unwrap();
-    site.clock.advance(LOOK);
-    assert!(site.sessions.opened(&site.log).is_none());
-    assert_eq!(site.source(CredentialKind::Ticket, &key), None);
+    env.clock.advance(REPLACEMENT_CHECK_INTERVAL);
+    assert!(env.sessions.opened(&env.log).is_none());
+    assert_eq!(env.source(CredentialKind::Ticket, &key), None);
     assert!(state.exists());
 }
 
 #[test]
 fn what_is_listed_is_what_the_log_said() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let key = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
     begin(&access, CredentialKind::Ticket, &key);
-    site.clock.advance(Duration::from_secs(1_800));
+    env.clock.advance(Duration::from_secs(1_800));
     let host = access.tiers.host.as_ref().unwrap().of_another_process();
     let store = Store::new(host);
     let listed = &store.sessions(Some).unwrap()[..];
@@ -225,7 +219,7 @@ fn what_is_listed_is_what_the_log_said() {
     );
     let left = |lifetimes| listed.left(access.now(), access.wall(), lifetimes);
     assert_eq!(left(&LIFETIMES), Some(Duration::from_secs(1_800)));
-    site.clock.advance(Duration::from_secs(1_800));
+    env.clock.advance(Duration::from_secs(1_800));
     assert_eq!(left(&LIFETIMES), None);
     let usage = store.usage().unwrap();
     assert_eq!(usage.records[0], ("tickets", 1, 100));
@@ -233,15 +227,14 @@ fn what_is_listed_is_what_the_log_said() {
 }
 
 #[test]
-fn a_login_is_counted_where_all_processes_count_and_evictions_are() {
+fn logins_and_evictions_are_counted_in_shared_counters() {
     let directory = tempfile::tempdir().unwrap();
-    let (one, other) = (site(directory.path()), site(directory.path()));
-    for site in [&one, &other] {
+    let (one, other) = (cache_env(directory.path()), cache_env(directory.path()));
+    for env in [&one, &other] {
         let ticket = Some(CredentialKind::Ticket);
-        site.sessions.count(ticket, Decider::Host, None, &site.log);
+        env.sessions.count(ticket, Decider::Host, None, &env.log);
         let refused = Some(Reason::MessageMalformed);
-        site.sessions
-            .count(None, Decider::Nobody, refused, &site.log);
+        env.sessions.count(None, Decider::Nobody, refused, &env.log);
     }
     let access = one.open();
     for number in 0..103 {
@@ -255,7 +248,7 @@ fn a_login_is_counted_where_all_processes_count_and_evictions_are() {
     let malformed = counters.logins(None, Decider::Nobody, Some(Reason::MessageMalformed));
     assert_eq!(malformed, 2);
     assert_eq!(counters.evicted(), 3);
-    // That one goes that was over is no loss to anybody.
+    // The eviction of a session that has ended is not counted.
     one.clock.advance(LIFETIMES.idle);
     for number in 200..300 {
         begin(&access, CredentialKind::Ticket, &Key::of_test(number));
@@ -267,20 +260,20 @@ fn a_login_is_counted_where_all_processes_count_and_evictions_are() {
 }
 
 #[test]
-fn a_login_that_cannot_be_counted_is_said_once_and_goes_on() {
+fn login_that_cannot_be_counted_is_logged_once_and_succeeds() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    drop(Counters::open_or_make(directory.path()).unwrap());
+    let env = cache_env(directory.path());
+    drop(Counters::open_or_create(directory.path()).unwrap());
     let counters = std::fs::read_dir(directory.path()).unwrap().next();
     let counters = counters.unwrap().unwrap().path();
     std::fs::remove_file(&counters).unwrap();
     std::fs::create_dir(&counters).unwrap();
     for _ in 0..2 {
-        begin(&site.open(), CredentialKind::Ticket, &Key::of_test(1));
-        site.sessions
-            .count(Some(CredentialKind::Ticket), Decider::Host, None, &site.log);
+        begin(&env.open(), CredentialKind::Ticket, &Key::of_test(1));
+        env.sessions
+            .count(Some(CredentialKind::Ticket), Decider::Host, None, &env.log);
     }
-    let lines = site.log.lines();
+    let lines = env.log.lines();
     assert_eq!(lines.len(), 1);
     assert!(lines[0].1.contains("are not counted"), "{}", lines[0].1);
 }

@@ -1,4 +1,4 @@
-//! The sessions as one login uses them.
+//! The session cache, as one login uses it.
 
 #![forbid(unsafe_code)]
 
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::backend::{Change, LockRelease, Table, Tier, ValidationLock};
+use super::backend::{Backend, Change, LockRelease, Table, ValidationLock};
 use super::cache_key::Key;
-use super::entry::{Ending, Lifetimes, NegativeEntry, Session, SessionOrigin, Validity};
+use super::entry::{ExpiryContext, Lifetimes, NegativeEntry, Session, SessionOrigin, Validity};
 use super::flush_log::FlushNumber;
 use super::{Consequence, SessionCache, Source, Tiers};
 use crate::credential::CredentialKind;
@@ -18,11 +18,11 @@ use crate::platform::clock::{BootTime, WallTime};
 use crate::platform::log::Log;
 use crate::policy::user_mapping::SessionUser;
 
-/// For whom a credential is known to be good, or why it is known not to be, and from
-/// where that is known.
+/// The result of a cache hit: the user whom the credential authenticates or why it was refused, and
+/// the tier that has the entry.
 pub type CachedResult = (Result<SessionUser, Failure>, Source);
 
-/// The sessions, as one login uses them.
+/// The session cache, as one login uses it.
 pub struct SessionCacheHandle<'s> {
     pub(crate) sessions: &'s SessionCache,
     pub(crate) tiers: Arc<Tiers>,
@@ -32,22 +32,22 @@ pub struct SessionCacheHandle<'s> {
 }
 
 impl SessionCacheHandle<'_> {
-    /// The present moment, by the clock of the sessions.
+    /// The current boot time, by the clock of the cache.
     pub fn now(&self) -> BootTime {
         self.sessions.clock.now()
     }
 
-    /// The present time of the wall clock.
+    /// The current time of the wall clock.
     pub fn wall(&self) -> WallTime {
         self.sessions.clock.wall()
     }
 
-    /// Whether what all processes of the host know is known here.
+    /// Whether the host tier is in use.
     pub fn has_host(&self) -> bool {
         self.tiers.host.is_some()
     }
 
-    /// The key of a credential of `kind`, good for `service` under `policy`.
+    /// The cache key of a credential of `kind`, for `service` under `policy`.
     pub fn key(
         &self,
         kind: CredentialKind,
@@ -63,13 +63,11 @@ impl SessionCacheHandle<'_> {
         ])
     }
 
-    /// What is known of the credential of `key`: for whom it is good, or why it was
-    /// refused a moment ago.
+    /// Looks up the session or the negative entry of `key`. Returns `None` after a cache miss.
     ///
     /// # Errors
-    /// [`Reason::SessionsUnreadable`]: it is
-    /// not known whether it is known.
-    pub fn known(
+    /// [`Reason::SessionsUnreadable`]: the result is unknown, and not a cache miss.
+    pub fn lookup(
         &self,
         kind: CredentialKind,
         key: &Key,
@@ -77,15 +75,15 @@ impl SessionCacheHandle<'_> {
     ) -> Result<Option<CachedResult>, Failure> {
         match self.find(kind, key, lifetimes)? {
             Some((user, source)) => Ok(Some((Ok(user), source))),
-            None => self.known_refusal(kind, key),
+            None => self.lookup_negative(kind, key),
         }
     }
 
-    /// The same, but nothing is written; and whether it is still to be
-    /// [noted](Access::note_use) that the session is used.
+    /// Looks up as [`SessionCacheHandle::lookup`] does, without writing. Returns also whether the
+    /// use must still be [recorded](SessionCacheHandle::record_use).
     ///
     /// # Errors
-    /// As [`SessionCacheHandle::known`].
+    /// As [`SessionCacheHandle::lookup`].
     pub fn try_lookup(
         &self,
         kind: CredentialKind,
@@ -99,19 +97,19 @@ impl SessionCacheHandle<'_> {
                 Ok(Some(((Ok(session.user), source), is_stale)))
             }
             None => {
-                let refusal = self.known_refusal(kind, key)?;
-                Ok(refusal.map(|refusal| (refusal, false)))
+                let negative = self.lookup_negative(kind, key)?;
+                Ok(negative.map(|negative| (negative, false)))
             }
         }
     }
 
-    /// Notes that the session of `key` is used.
+    /// Records a use of the session of `key`.
     pub fn record_use(&self, kind: CredentialKind, key: &Key, lifetimes: &Lifetimes) {
-        // If the store cannot be read, that was logged.
+        // If the cache cannot be read, that was logged.
         let _ = self.find(kind, key, lifetimes);
     }
 
-    /// For whom the credential of `key` is known to be good, if it is.
+    /// The user of the session of `key`, if there is one.
     pub(crate) fn find(
         &self,
         kind: CredentialKind,
@@ -128,7 +126,7 @@ impl SessionCacheHandle<'_> {
         Ok(Some((session.user, source)))
     }
 
-    /// The session of `key`, if it is one at this moment.
+    /// The session of `key`, if it has not ended.
     fn session(
         &self,
         kind: CredentialKind,
@@ -142,13 +140,13 @@ impl SessionCacheHandle<'_> {
             let Some(session) = Session::decode(record).filter(alive) else {
                 return Ok(None);
             };
-            // From the store a flush takes what it is about.
+            // The host tier contains no flushed sessions.
             let is_flushed = source == Source::Memory && self.is_flushed(&session, key)?;
             Ok((!is_flushed).then_some(session))
         })
     }
 
-    /// Whether a session of this process's own was flushed, which only the store can tell.
+    /// Whether a session in process memory was flushed, which only the host tier knows.
     fn is_flushed(&self, session: &Session, key: &Key) -> Result<bool, Failure> {
         let Some(host) = &self.tiers.host else {
             return Ok(false);
@@ -158,8 +156,7 @@ impl SessionCacheHandle<'_> {
             .map_err(|trouble| self.unreadable(&trouble))
     }
 
-    /// Notes that a session is used. It may have been taken away, or been used
-    /// by another process, since it was read.
+    /// Records a use. Another process may have removed or used the session since it was read.
     fn touch(&self, kind: CredentialKind, key: &Key, source: Source, lifetimes: &Lifetimes) {
         let (now, table) = (self.now(), Table::of(kind));
         let is_stale = |record: &&[u8]| {
@@ -170,7 +167,7 @@ impl SessionCacheHandle<'_> {
         let touched = self.change_in(source, table, key, |before| {
             before.filter(is_stale).map_or(Change::Keep, used)
         });
-        // The host does not take it: from now on it is used here.
+        // The host tier takes no writes: from now on uses are recorded in memory.
         if (source, touched) == (Source::Host, Some(Source::Memory))
             && let Ok(Some(record)) = self.record(Source::Host, table, key)
         {
@@ -179,11 +176,11 @@ impl SessionCacheHandle<'_> {
         }
     }
 
-    /// What is to be known of a session before its credential is validated: by which
-    /// mechanism and at which service that is, and what was flushed until now.
+    /// Records the circumstances of a session before its credential is validated: the mechanism,
+    /// the service, and the last flush.
     ///
     /// # Errors
-    /// As [`SessionCacheHandle::known`].
+    /// As [`SessionCacheHandle::lookup`].
     pub fn origin(&self, mechanism: &str, service: &str) -> Result<SessionOrigin, Failure> {
         let last = match &self.tiers.host {
             Some(host) => host
@@ -194,7 +191,7 @@ impl SessionCacheHandle<'_> {
         Ok(SessionOrigin::new(mechanism, service, last))
     }
 
-    /// Does what validates a credential of `kind`, and counts how long that takes.
+    /// Runs a validation of a credential of `kind`, and counts its duration in the metrics.
     pub fn timed<T>(&self, kind: CredentialKind, validate: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = validate();
@@ -204,8 +201,8 @@ impl SessionCacheHandle<'_> {
         result
     }
 
-    /// Stores a session: the credential of `key` authenticates `user`. Nothing is stored
-    /// if the session was flushed since `opening`.
+    /// Stores a session: the credential of `key` authenticates `user`. Nothing is stored if the
+    /// session was flushed since `origin`.
     pub fn insert_session(
         &self,
         kind: CredentialKind,
@@ -215,7 +212,7 @@ impl SessionCacheHandle<'_> {
         lifetimes: &Lifetimes,
         origin: &SessionOrigin,
     ) {
-        let ending = Ending {
+        let expiry = ExpiryContext {
             wall: self.wall(),
             lifetimes: *lifetimes,
         };
@@ -225,12 +222,12 @@ impl SessionCacheHandle<'_> {
             record: session.encode(origin),
             since: origin.since,
             names: names.clone(),
-            ending,
+            expiry,
         });
     }
 
-    /// Stores the name that the host gave the user of a session at this login. A session
-    /// that was flushed by that name meanwhile is removed.
+    /// Stores the host's name of a session's user. A session that was flushed by that name
+    /// meanwhile is removed.
     pub fn set_host_name(
         &self,
         kind: CredentialKind,
@@ -239,7 +236,7 @@ impl SessionCacheHandle<'_> {
         lifetimes: &Lifetimes,
     ) {
         let (now, wall) = (self.now(), self.wall());
-        let ending = Ending {
+        let expiry = ExpiryContext {
             wall,
             lifetimes: *lifetimes,
         };
@@ -250,70 +247,71 @@ impl SessionCacheHandle<'_> {
                     record: Session::with_host_name(record, host_name, now)?,
                     since: session.since,
                     names: host_name.into_iter().map(str::to_owned).collect(),
-                    ending,
+                    expiry,
                 })
             };
             before.and_then(renamed).unwrap_or(Change::Keep)
         });
     }
 
-    /// Why the credential of `key` was refused a moment ago, if it was.
-    pub(crate) fn refusal(&self, key: &Key) -> Result<Option<(Failure, Source)>, Failure> {
-        self.look_up(Table::NegativeEntries, key, |record| self.alive(record))
+    /// The failure of the negative entry of `key`, if there is one.
+    pub(crate) fn negative(&self, key: &Key) -> Result<Option<(Failure, Source)>, Failure> {
+        self.look_up(Table::NegativeEntries, key, |record| {
+            self.current_failure(record)
+        })
     }
 
-    /// Why a credential of `kind` was refused a moment ago, if it was: tickets by
-    /// whichever process, tokens by this one, because to find out again is cheaper
-    /// than to tell the others.
-    fn known_refusal(
+    /// The negative entry of a credential of `kind`. Those of tickets are shared; those of tokens
+    /// are in process memory, because validating again costs less than sharing.
+    fn lookup_negative(
         &self,
         kind: CredentialKind,
         key: &Key,
     ) -> Result<Option<CachedResult>, Failure> {
-        let refusal = match kind {
-            CredentialKind::Ticket => self.refusal(key)?,
+        let negative = match kind {
+            CredentialKind::Ticket => self.negative(key)?,
             CredentialKind::Token => self
                 .record(Source::Memory, Table::NegativeEntries, key)?
-                .and_then(|record| self.alive(&record))
+                .and_then(|record| self.current_failure(&record))
                 .map(|failure| (failure, Source::Memory)),
         };
-        Ok(refusal.map(|(failure, source)| (Err(failure), source)))
+        Ok(negative.map(|(failure, source)| (Err(failure), source)))
     }
 
-    /// What a record of a refusal says, if it is still remembered.
-    fn alive(&self, record: &[u8]) -> Option<Failure> {
-        let refusal = NegativeEntry::decode(record)?;
-        refusal.is_alive(self.now()).then_some(refusal.failure)
+    /// The failure of a negative entry that has not ended.
+    fn current_failure(&self, record: &[u8]) -> Option<Failure> {
+        let negative = NegativeEntry::decode(record)?;
+        negative.is_alive(self.now()).then_some(negative.failure)
     }
 
-    /// Remembers a definite refusal of a credential of `kind`, for as many processes
-    /// as will be told of it; any other failure is forgotten.
+    /// Stores a negative entry for a definite negative, shared for tickets and in memory for tokens.
+    /// Other failures are not cached.
     pub fn insert_negative(&self, kind: CredentialKind, key: &Key, failure: &Failure) {
         if failure.reason().is_definite() {
             let told = match kind {
                 CredentialKind::Ticket => Source::Host,
                 CredentialKind::Token => Source::Memory,
             };
-            let refusal = NegativeEntry::new(failure, self.now());
+            let negative = NegativeEntry::new(failure, self.now());
             self.change_in(told, Table::NegativeEntries, key, |_| {
-                Change::Put(refusal.encode())
+                Change::Put(negative.encode())
             });
         }
     }
 
-    /// The right to validate the credential of `key`, or `None` while another
-    /// login, in whatever process, has it. Where the host's locks fail, only this
-    /// process's logins exclude one another: for what may be validated twice.
+    /// The validation lock of `key`, or `None` while another login holds it. If the locks of the
+    /// host fail, only logins of this process exclude each other: use it for validations that may
+    /// happen twice.
     pub fn try_lock(&self, key: &Key) -> Option<ValidationLock> {
         let (claim, _) = self.on_tiers(Source::Host, |tier| tier.try_lock(key))?;
         claim
     }
 
-    /// The same for what may be validated only once. A directory in which no process can
-    /// lock anything, such as a read-only one, excludes nobody, and the log says so.
+    /// The validation lock for a validation that must happen only once. In a directory without
+    /// locks, such as a read-only one, processes do not exclude each other, and the log says so.
     ///
     /// # Errors
-    /// As [`SessionCacheHandle::known`]: another process may have it.
+    /// As [`SessionCacheHandle::lookup`]: another process may hold the lock.
     pub fn try_lock_strict(&self, key: &Key) -> Result<Option<ValidationLock>, Failure> {
         let trouble = match self.lock_backend().try_lock(key) {
             Ok(claim) => return Ok(claim),
@@ -330,27 +328,27 @@ impl SessionCacheHandle<'_> {
         Ok(self.tiers.memory.try_lock(key).unwrap_or_default())
     }
 
-    /// The next release of the claim on `key`. To miss none, a login asks for this before
-    /// it tries to get the claim.
+    /// The next release of the validation lock of `key`. Call this before trying to get the lock,
+    /// so that no release is missed.
     pub fn next_release(&self, key: &Key) -> LockRelease<'_> {
         LockRelease::next(self.lock_backend().releases(key))
     }
 
-    /// The tier whose claims count.
-    fn lock_backend(&self) -> &dyn Tier {
+    /// The backend whose locks are in use.
+    fn lock_backend(&self) -> &dyn Backend {
         match &self.tiers.host {
-            Some(host) if !self.sessions.observes => host,
+            Some(host) if !self.sessions.is_read_only => host,
             _ => &self.tiers.memory,
         }
     }
 
-    /// The key of a note that the processes of the host share.
+    /// The key of a shared record with this name.
     pub fn note_key(&self, name: &str) -> Key {
         self.tiers.secret.key(&[b"note", name.as_bytes()])
     }
 
-    /// A note, if there is one. Where the store cannot be read, this process has its own:
-    /// what notes say can be found out again.
+    /// A shared record. If the cache cannot be read, the record of this process is returned: it can
+    /// be obtained again.
     pub fn note(&self, key: &Key) -> Option<Vec<u8>> {
         match self.look_up(Table::Notes, key, |record| Some(record.to_vec())) {
             Ok(found) => found.map(|(note, _)| note),
@@ -358,7 +356,7 @@ impl SessionCacheHandle<'_> {
         }
     }
 
-    /// Writes a note, in the place of an older one.
+    /// Stores a shared record.
     pub fn put_note(&self, key: &Key, note: Vec<u8>) {
         self.change(Table::Notes, key, |_| Change::Put(note.clone()));
     }

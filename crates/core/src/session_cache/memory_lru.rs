@@ -1,5 +1,4 @@
-//! The memory tier: one process's own records, for when the host tier cannot be
-//! used.
+//! The memory tier: the records of one process, for when the host tier cannot be used.
 
 #![forbid(unsafe_code)]
 
@@ -12,53 +11,53 @@ use std::time::Duration;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::backend::{Change, Table, Tier, ValidationLock};
+use super::backend::{Backend, Change, Table, ValidationLock};
 use super::cache_key::Key;
 use crate::platform::clock::BootTime;
 use crate::state_dir::StoreError;
-use crate::state_dir::sync_file::announce;
+use crate::state_dir::sync_file::wake_waiters;
 
-/// How many sessions one process keeps at most.
-const SESSIONS: usize = 1_000;
+/// The maximum number of sessions in the memory of a process.
+const MAX_SESSIONS: usize = 1_000;
 
 type Records = Mutex<LruCache<Key, Vec<u8>>>;
 
-pub(crate) struct Memory {
+pub(crate) struct MemoryBackend {
     tables: [Records; Table::ALL.len()],
-    claims: Arc<Claims>,
+    locks: Arc<HeldLocks>,
 }
 
 #[derive(Default)]
-struct Claims {
+struct HeldLocks {
     held: Mutex<HashSet<Key>>,
     releases: AtomicU32,
 }
 
-/// A key that is in `claims` as long as this lives.
+/// A key that stays in `locks` for the life of this value.
 struct Held {
     key: Key,
-    claims: Arc<Claims>,
+    locks: Arc<HeldLocks>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.claims.held.lock().remove(&self.key);
-        announce(&self.claims.releases);
+        self.locks.held.lock().remove(&self.key);
+        wake_waiters(&self.locks.releases);
     }
 }
 
-impl Memory {
-    /// Keeps `capacity` sessions, or what one process keeps at most.
+impl MemoryBackend {
+    /// Creates a tier for `capacity` sessions, or for the maximum of a process.
     pub(crate) fn new(capacity: usize) -> Self {
         let records = |table: Table| {
-            let bound = table.capacity(capacity.min(SESSIONS));
+            let bound = table.capacity(capacity.min(MAX_SESSIONS));
             Mutex::new(LruCache::new(
                 NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN),
             ))
         };
         Self {
             tables: Table::ALL.map(records),
-            claims: Arc::default(),
+            locks: Arc::default(),
         }
     }
 
@@ -67,7 +66,7 @@ impl Memory {
     }
 }
 
-impl Tier for Memory {
+impl Backend for MemoryBackend {
     fn find(
         &self,
         table: Table,
@@ -88,7 +87,7 @@ impl Tier for Memory {
         let change = change(records.peek(key).map(Vec::as_slice));
         match change {
             Change::Keep => {}
-            // Whether it was flushed is asked when it is found.
+            // Flushes are checked when the session is read.
             Change::Put(record) | Change::Open { record, .. } => {
                 records.put(*key, record);
             }
@@ -100,16 +99,16 @@ impl Tier for Memory {
     }
 
     fn try_lock(&self, key: &Key) -> Result<Option<ValidationLock>, StoreError> {
-        let claimed = self.claims.held.lock().insert(*key);
+        let claimed = self.locks.held.lock().insert(*key);
         Ok(claimed.then(|| {
             ValidationLock::new(Held {
                 key: *key,
-                claims: Arc::clone(&self.claims),
+                locks: Arc::clone(&self.locks),
             })
         }))
     }
 
     fn releases(&self, _key: &Key) -> &AtomicU32 {
-        &self.claims.releases
+        &self.locks.releases
     }
 }

@@ -1,8 +1,13 @@
-//! Sessions: a credential that was good once is good again, in every process of
-//! the host, until its session ends.
+//! The session cache: a credential that was validated once stays valid in all processes of the host
+//! until its session ends.
 //!
-//! The host tier is asked first. What it cannot take or tell, for whatever
-//! reason, the memory tier of the process takes and tells, and the log says why.
+//! The host tier (LMDB) is used first. What it cannot store or answer, the memory tier of the
+//! process does, and the log says why.
+//!
+//! - `handle` is the interface for logins, `admin` the one for administrators.
+//! - `entry` and `cache_key` are what is stored; `backend` is the interface of `lmdb` and
+//!   `memory_lru`, between which `tiers` decides.
+//! - `flush_log` ends sessions. `rate_limit` and `circuit_breaker` protect the CAS server.
 
 mod admin;
 pub(crate) mod backend;
@@ -37,93 +42,91 @@ pub use rate_limit::{Admission, Channel, Claimed, RateLimits, Requester};
 use crate::config::SessionsConfig;
 use crate::credential::CredentialKind;
 use crate::error::{Failure, Reason};
-use crate::metrics::recorder::Counting;
+use crate::metrics::recorder::MetricsRecorder;
 use crate::metrics::{Counters, Decider};
 use crate::platform::clock::{BootTime, Clock};
 use crate::platform::descriptors;
 use crate::platform::log::{Level, Log};
 use crate::state_dir::StoreError;
-use lmdb::Host;
-use lmdb::locked_env::PATIENCE;
-use memory_lru::Memory;
+use lmdb::LmdbBackend;
+use lmdb::locked_env::LOCK_TIMEOUT;
+use memory_lru::MemoryBackend;
 
-/// Where an answer came from.
+/// The tier that contained an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// This process's own memory.
+    /// The memory of this process.
     Memory,
-    /// The store that all processes share.
+    /// The cache that all processes share.
     Host,
 }
 
-/// The sessions of this process and its host.
+/// The session cache of this process and its host.
 pub struct SessionCache {
     config: SessionsConfig,
     clock: Arc<dyn Clock>,
     opened: Mutex<Opened>,
-    /// When it was last said that the host tier is of no use.
-    complained: Mutex<Option<BootTime>>,
-    /// Whether the store was found to be no longer the one by its name.
+    /// When a problem of the host tier was last logged.
+    last_complaint: Mutex<Option<BootTime>>,
+    /// Whether the shared cache was found to have been replaced.
     was_replaced: AtomicBool,
-    /// When that was last looked at, in milliseconds since boot.
-    looked: AtomicU64,
-    counting: Counting,
-    /// Whether nothing is made or written for other processes: what they know is
-    /// read, and what is found out stays in memory.
-    observes: bool,
+    /// When that was last checked, in milliseconds since boot.
+    last_check: AtomicU64,
+    metrics: MetricsRecorder,
+    /// Whether the shared cache is only read: new entries stay in memory.
+    is_read_only: bool,
 }
 
-/// What is opened with the first credential: most programs that load the plugin
-/// never see one.
+/// What the first credential opens: most programs that load the plugin never receive one.
 struct Opened {
     tiers: Option<Arc<Tiers>>,
-    /// From when on the host tier is worth a try.
+    /// When to try to open the host tier again.
     retry: BootTime,
-    /// Why it is not known until then what the host knows.
+    /// Why the host tier is unreadable until then.
     outage: Option<Failure>,
-    /// What serves meanwhile what may do without the host.
+    /// The memory tier for what can do without the host tier meanwhile.
     without_host: Option<Arc<Tiers>>,
 }
 
-/// What trouble with the host tier comes to.
+/// The consequence of a problem with the host tier.
 #[derive(Clone, Copy)]
 pub(crate) enum Consequence {
-    /// Processes have sessions of their own.
+    /// Each process has sessions of its own.
     NotShared,
-    /// Logins by tickets fail, because what is known of them is not known.
+    /// Logins with tickets fail, because it is unknown whether their tickets have sessions.
     Outage,
 }
 
 pub(crate) struct Tiers {
-    host: Option<Host>,
-    memory: Memory,
+    host: Option<LmdbBackend>,
+    memory: MemoryBackend,
     secret: Secret,
-    /// Whether something was written to memory because the host did not take it.
+    /// Whether something was written to memory because the host tier did not take it.
     fell_back: AtomicBool,
 }
 
-/// For so long what is wrong with the host tier is not said again.
-const SILENCE: Duration = Duration::from_secs(600);
+/// The minimum interval between log lines about the same problem of the host tier.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How often it is looked at whether the store is still the one by its name.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often to check whether the shared cache was replaced.
+const REPLACEMENT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many descriptors it takes to open the store, with some to spare.
-const DESCRIPTORS: usize = 8;
+/// The number of descriptors that must be free for opening the shared cache, with a margin.
+const MIN_FREE_DESCRIPTORS: usize = 8;
 
-/// After so long a process that could not open the host tier tries again.
-const RETRY: Duration = Duration::from_secs(5);
+/// How long a process that could not open the host tier waits before it tries again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The same if it waited in vain for a lock: those who come meanwhile must not wait for it
-/// one after the other.
-const RETRY_AFTER_WAIT: Duration = Duration::from_secs(1);
+/// The same after waiting for a lock in vain, so that logins do not wait for it one after the
+/// other.
+const RETRY_INTERVAL_AFTER_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a read waits for other processes where the reader cannot wait: as long as the
-/// lock is held at most by a process that runs.
-const GLANCE: Duration = Duration::from_millis(1);
+/// How long a read waits for other processes if the reader cannot wait: at most as long as a
+/// running process holds the lock.
+const MAX_READ_WAIT: Duration = Duration::from_millis(1);
 
 impl SessionCache {
-    /// Sessions as configured. Opens nothing.
+    /// Creates a session cache. Nothing is opened.
     pub fn new(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
             config,
@@ -134,57 +137,55 @@ impl SessionCache {
                 outage: None,
                 without_host: None,
             }),
-            complained: Mutex::new(None),
+            last_complaint: Mutex::new(None),
             was_replaced: AtomicBool::new(false),
-            looked: AtomicU64::new(0),
-            counting: Counting::default(),
-            observes: false,
+            last_check: AtomicU64::new(0),
+            metrics: MetricsRecorder::default(),
+            is_read_only: false,
         }
     }
 
-    /// The same for who only looks on: nothing of the host's is changed.
+    /// Creates a session cache that changes nothing on the host.
     pub fn read_only(config: SessionsConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
-            observes: true,
+            is_read_only: true,
             ..Self::new(config, clock)
         }
     }
 
-    /// The sessions, if this process has opened those of the host, and no writing is
-    /// needed to go on with them. What is read from them waits for nothing that could
-    /// take its time.
+    /// The cache, if it is open and usable without writing. Reads do not wait.
     pub fn opened<'s>(&'s self, log: &'s dyn Log) -> Option<SessionCacheHandle<'s>> {
         let tiers = self.opened.try_lock()?.tiers.clone()?;
-        self.look_after(tiers.host.as_ref()?, self.clock.now());
+        self.check_replacement(tiers.host.as_ref()?, self.clock.now());
         let is_current = !self.was_replaced.load(Ordering::Relaxed);
         is_current.then_some(SessionCacheHandle {
             sessions: self,
             tiers,
             log,
-            patience: GLANCE,
+            patience: MAX_READ_WAIT,
         })
     }
 
-    /// The sessions, for a login whose troubles are told to `log`.
+    /// The cache, for a login that logs problems to `log`.
     ///
     /// # Errors
-    /// [`Reason::InternalError`] if there is no secret to be had;
-    /// [`Reason::ProcessExhausted`] if there are no descriptors for the store, and
-    /// [`Reason::SessionsUnreadable`] if there is a store that cannot be opened now.
+    /// [`Reason::InternalError`] without random bytes for a secret; [`Reason::ProcessExhausted`]
+    /// without descriptors; [`Reason::SessionsUnreadable`] if the shared cache exists and cannot be
+    /// opened now.
     pub fn open<'s>(&'s self, log: &'s dyn Log) -> Result<SessionCacheHandle<'s>, Failure> {
         let mut opened = self.opened.lock();
         let now = self.clock.now();
         if let Some(host) = opened.tiers.as_ref().and_then(|tiers| tiers.host.as_ref()) {
-            self.look_after(host, now);
+            self.check_replacement(host, now);
         }
         if self.was_replaced.swap(false, Ordering::Relaxed) {
-            // Let go of first: LMDB opens no store twice in a process.
+            // The old cache is closed first: LMDB must not open a file twice in a process.
             opened.tiers = None;
             opened.retry = now;
             opened.outage = None;
-            self.counting.begin_anew();
-            // That it is opened anew was said; if that fails, it is another trouble.
-            *self.complained.lock() = None;
+            self.metrics.reopen();
+            // That the cache is opened again was logged. A failure is another problem.
+            *self.last_complaint.lock() = None;
         }
         let has_host = opened
             .tiers
@@ -198,26 +199,25 @@ impl SessionCache {
         }
         if !has_host && now >= opened.retry {
             opened.outage = None;
-            opened.retry = now.plus(RETRY);
-            self.looked.store(now.as_millis(), Ordering::Relaxed);
-            self.counting.try_again();
-            // What a process remembered by itself is lost when it finds the
-            // host tier after all, for its keys are others. That is a new
-            // ticket for some, against refusals for all who come to it later.
+            opened.retry = now.plus(RETRY_INTERVAL);
+            self.last_check.store(now.as_millis(), Ordering::Relaxed);
+            self.metrics.retry();
+            // The entries of this process's memory are lost when it opens the host tier after all,
+            // because their keys are different. A new ticket for some users is better than refusals
+            // for all that come later.
             match self.open_host(log) {
                 Ok(Some(host)) => {
                     let secret = *host.secret();
                     opened.tiers = Some(Arc::new(self.tiers(Some(host), &secret)));
                 }
-                // The store is there: to ask about tickets that it knows would be
-                // to have them refused.
+                // The shared cache exists: CAS would refuse tickets that have a session in it.
                 Err(failure) if opened.tiers.is_none() => {
                     let waited = self.clock.now().since(now).unwrap_or_default();
-                    opened.retry = if waited < PATIENCE {
+                    opened.retry = if waited < LOCK_TIMEOUT {
                         now
                     } else {
                         opened.outage = Some(failure.clone());
-                        self.clock.now().plus(RETRY_AFTER_WAIT)
+                        self.clock.now().plus(RETRY_INTERVAL_AFTER_WAIT)
                     };
                     return Err(failure);
                 }
@@ -232,11 +232,11 @@ impl SessionCache {
         Ok(self.access(tiers, log))
     }
 
-    /// Sessions of this process alone, while those of the host cannot be opened: for what
-    /// may be validated any number of times.
+    /// The memory tier of this process, while the host tier cannot be opened: for credentials that
+    /// can be validated any number of times.
     ///
     /// # Errors
-    /// [`Reason::InternalError`] if there is no secret to be had.
+    /// [`Reason::InternalError`] without random bytes for a secret.
     pub fn open_without_host<'s>(
         &'s self,
         log: &'s dyn Log,
@@ -255,35 +255,36 @@ impl SessionCache {
             sessions: self,
             tiers,
             log,
-            patience: PATIENCE,
+            patience: LOCK_TIMEOUT,
         }
     }
 
-    /// Whether the store was found to be no longer the one by its name: the next login
-    /// opens that one.
+    /// Whether the shared cache was found to have been replaced. The next login opens the new one.
     pub fn is_outdated(&self) -> bool {
         self.was_replaced.load(Ordering::Relaxed)
     }
 
-    /// Looks whether the store is whole and, now and then, whether it is still the one
-    /// by its name: in one that was removed nothing is ever flushed. A child that was
-    /// forked opens it for itself; to close its parent's map touches nothing that is its
-    /// parent's (`mdb_env_close0` in mdb.c).
-    fn look_after(&self, host: &Host, now: BootTime) {
-        if host.check_process().is_err() || !host.is_whole() {
+    /// Checks whether the file of the shared cache is complete and, at intervals, whether it was
+    /// replaced: a cache that was removed receives no flush. A child that was forked opens it
+    /// again; closing the parent's map does not affect the parent (`mdb_env_close0` in mdb.c).
+    fn check_replacement(&self, host: &LmdbBackend, now: BootTime) {
+        if host.check_process().is_err() || !host.is_complete() {
             self.was_replaced.store(true, Ordering::Relaxed);
             return;
         }
-        let last = BootTime::from_millis(self.looked.load(Ordering::Relaxed));
-        if now.since(last).is_some_and(|age| age >= LOOK) {
-            self.looked.store(now.as_millis(), Ordering::Relaxed);
+        let last = BootTime::from_millis(self.last_check.load(Ordering::Relaxed));
+        if now
+            .since(last)
+            .is_some_and(|age| age >= REPLACEMENT_CHECK_INTERVAL)
+        {
+            self.last_check.store(now.as_millis(), Ordering::Relaxed);
             if !host.is_current() {
                 self.was_replaced.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Counts one login, which came to `failure` or was accepted.
+    /// Counts one login, with its failure if it failed.
     pub fn count(
         &self,
         kind: Option<CredentialKind>,
@@ -294,15 +295,15 @@ impl SessionCache {
         self.with_counters(log, |counters| counters.count(kind, decider, failure));
     }
 
-    /// Counts, if there are counters.
+    /// Updates the counters, if there are any.
     fn with_counters(&self, log: &dyn Log, count: impl Fn(&Counters)) {
-        if self.observes {
+        if self.is_read_only {
             return;
         }
-        // Where there is no store either, that was said.
-        let is_known = || self.complained.lock().is_some();
+        // If the cache cannot be used either, that was logged.
+        let is_known = || self.last_complaint.lock().is_some();
         let directory = &self.config.state_dir;
-        self.counting.count(directory, count, |trouble| {
+        self.metrics.count(directory, count, |trouble| {
             if !is_known() {
                 let line = format!("sso: logins are not counted: {trouble}");
                 log.write(Level::Warning, &line);
@@ -310,28 +311,28 @@ impl SessionCache {
         });
     }
 
-    /// The host tier, or `None` if it is of no use.
+    /// Opens the host tier; `None` if it cannot be used.
     ///
     /// # Errors
-    /// [`Reason::ProcessExhausted`] or [`Reason::SessionsUnreadable`] if there is a store
-    /// whose sessions may be valid, and that may be over soon.
-    fn open_host(&self, log: &dyn Log) -> Result<Option<Host>, Failure> {
+    /// [`Reason::ProcessExhausted`] or [`Reason::SessionsUnreadable`] if the shared cache exists,
+    /// its sessions may be valid, and the problem may end soon.
+    fn open_host(&self, log: &dyn Log) -> Result<Option<LmdbBackend>, Failure> {
         let SessionsConfig {
             state_dir,
             capacity,
         } = &self.config;
-        let opened = match self.observes {
+        let opened = match self.is_read_only {
             true => lmdb::observer::open(state_dir, *capacity),
-            false => Host::open(state_dir, *capacity).map(Some),
+            false => LmdbBackend::open(state_dir, *capacity).map(Some),
         };
         let host = match opened {
             Ok(host) => host,
-            Err(_) if !descriptors::are_left(DESCRIPTORS) => {
+            Err(_) if !descriptors::are_left(MIN_FREE_DESCRIPTORS) => {
                 let what = "too few descriptors are left to open the store of sessions";
                 return Err(Failure::new(Reason::ProcessExhausted, what));
             }
             Err(trouble) => {
-                let is_outage = trouble.is_passing && lmdb::is_there(state_dir);
+                let is_outage = trouble.is_passing && lmdb::exists(state_dir);
                 let consequence = match is_outage {
                     true => Consequence::Outage,
                     false => Consequence::NotShared,
@@ -343,7 +344,7 @@ impl SessionCache {
                 None
             }
         };
-        if let Some(trouble) = host.as_ref().and_then(Host::mended) {
+        if let Some(trouble) = host.as_ref().and_then(LmdbBackend::replaced_because) {
             let line = format!(
                 "sso: all sessions are lost, and users will be asked for new tickets: {trouble}"
             );
@@ -352,28 +353,30 @@ impl SessionCache {
         Ok(host)
     }
 
-    fn tiers(&self, host: Option<Host>, secret: &[u8; Secret::LENGTH]) -> Tiers {
+    fn tiers(&self, host: Option<LmdbBackend>, secret: &[u8; Secret::LENGTH]) -> Tiers {
         Tiers {
             host,
-            memory: Memory::new(self.config.capacity),
+            memory: MemoryBackend::new(self.config.capacity),
             secret: Secret::new(secret),
-            // What an observer has found out is newer than what the host has.
-            fell_back: AtomicBool::new(self.observes),
+            // A read-only cache has newer entries in memory than the host tier.
+            fell_back: AtomicBool::new(self.is_read_only),
         }
     }
 
-    /// Says what is wrong with the host tier: not with each login, but again to
-    /// those who have come since.
+    /// Logs a problem of the host tier, at intervals.
     fn complain(&self, trouble: &StoreError, consequence: Consequence, log: &dyn Log) {
         let now = self.clock.now();
-        let mut complained = self.complained.lock();
-        let is_recent = |last: BootTime| now.since(last).is_some_and(|age| age < SILENCE);
-        if complained.is_some_and(is_recent) {
+        let mut last_complaint = self.last_complaint.lock();
+        let is_recent =
+            |last: BootTime| now.since(last).is_some_and(|age| age < COMPLAINT_INTERVAL);
+        if last_complaint.is_some_and(is_recent) {
             return;
         }
-        *complained = Some(now);
+        *last_complaint = Some(now);
         let line = match consequence {
-            _ if self.observes => format!("what the host knows cannot be looked up: {trouble}"),
+            _ if self.is_read_only => {
+                format!("what the host knows cannot be last_check up: {trouble}")
+            }
             Consequence::NotShared => format!(
                 "sso: sessions are not shared between processes, and users will be asked \
                  for new tickets: {trouble}"
@@ -386,7 +389,7 @@ impl SessionCache {
         log.write(Level::Error, &line);
     }
 
-    /// Where they are and how many, as configured.
+    /// The location and the size.
     pub fn config(&self) -> &SessionsConfig {
         &self.config
     }

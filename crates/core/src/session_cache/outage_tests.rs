@@ -1,10 +1,10 @@
-//! What is not known while the store cannot be read: an outage, and never a miss.
+//! Tests that an unreadable session cache is an outage, and not a cache miss.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::lmdb::locked_env::PATIENCE;
-use super::tests::{LIFETIMES, Site, alice, begin, site};
+use super::lmdb::locked_env::LOCK_TIMEOUT;
+use super::tests::{CacheEnv, LIFETIMES, alice, begin, cache_env};
 use super::*;
 use crate::error::Reason;
 use crate::state_dir::boot_file;
@@ -13,17 +13,17 @@ use crate::state_dir::sync_file::{Guard, Lock, SyncFile};
 
 const CLIENT: &str = "192.0.2.1";
 
-/// Sessions with one of a ticket, whose key this is.
-fn site_with_ticket(directory: &Path) -> (Site, Key) {
-    let site = site(directory);
-    let access = site.open();
+/// A cache with the session of a ticket, and its key.
+fn site_with_ticket(directory: &Path) -> (CacheEnv, Key) {
+    let env = cache_env(directory);
+    let access = env.open();
     let key = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-1");
     begin(&access, CredentialKind::Ticket, &key);
     drop(access);
-    (site, key)
+    (env, key)
 }
 
-/// Does `what` while another thread has the lock, as a process that was stopped would.
+/// Calls `what` while another thread holds the lock, as a stopped process would.
 fn while_locked(directory: &Path, lock: Lock, what: impl FnOnce()) {
     let file = SyncFile::open(&SyncFile::path(directory).unwrap(), false).unwrap();
     let (locked, done) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
@@ -43,8 +43,8 @@ fn reason<T>(result: Result<T, Failure>) -> Option<Reason> {
     result.err().map(|failure| failure.reason())
 }
 
-/// How many reader slots are taken: those with a process number in LMDB's lock file, where
-/// each has a cache line, and two are before the first (`MDB_reader` in mdb.c).
+/// The number of reader slots in use: those with a process number in LMDB's lock file, where each
+/// has a cache line, after two lines (`MDB_reader` in mdb.c).
 fn slots_in_use(directory: &Path) -> usize {
     let name = boot_file::store_name().unwrap() + "-lock";
     let bytes = std::fs::read(directory.join(name)).unwrap();
@@ -53,13 +53,13 @@ fn slots_in_use(directory: &Path) -> usize {
 }
 
 #[test]
-fn a_lock_that_is_not_released_makes_an_outage_and_no_miss() {
+fn lock_that_is_not_released_is_an_outage() {
     let directory = tempfile::tempdir().unwrap();
-    let (site, key) = site_with_ticket(directory.path());
-    let access = site.open();
+    let (env, key) = site_with_ticket(directory.path());
+    let access = env.open();
     let unreadable = Some(Reason::SessionsUnreadable);
     while_locked(directory.path(), Lock::Readers, || {
-        let known = access.known(CredentialKind::Ticket, &key, &LIFETIMES);
+        let known = access.lookup(CredentialKind::Ticket, &key, &LIFETIMES);
         assert_eq!(reason(known), unreadable);
         assert_eq!(reason(access.origin("CASPT", "imap://m")), unreadable);
         let server = access.breaker("cas");
@@ -68,7 +68,7 @@ fn a_lock_that_is_not_released_makes_an_outage_and_no_miss() {
         assert_eq!(reason(access.check_rate(&limits)), unreadable);
         let permission = access.permission(&server, Duration::from_secs(1));
         assert_eq!(reason(permission), unreadable);
-        let glance = site.sessions.opened(&site.log).unwrap();
+        let glance = env.sessions.opened(&env.log).unwrap();
         let known = glance.try_lookup(CredentialKind::Ticket, &key, &LIFETIMES);
         assert_eq!(reason(known), unreadable);
     });
@@ -76,8 +76,8 @@ fn a_lock_that_is_not_released_makes_an_outage_and_no_miss() {
         .find(CredentialKind::Ticket, &key, &LIFETIMES)
         .unwrap();
     assert_eq!(found, Some((alice(), Source::Host)));
-    // The log says it once.
-    let lines = site.log.lines();
+    // The problem is logged once.
+    let lines = env.log.lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].1.contains("cannot be read"), "{lines:?}");
     assert!(
@@ -87,22 +87,22 @@ fn a_lock_that_is_not_released_makes_an_outage_and_no_miss() {
 }
 
 #[test]
-fn a_store_without_a_free_slot_makes_an_outage_and_no_miss() {
+fn cache_without_a_free_reader_slot_is_an_outage() {
     let directory = tempfile::tempdir().unwrap();
-    let (site, key) = site_with_ticket(directory.path());
-    let access = site.open();
+    let (env, key) = site_with_ticket(directory.path());
+    let access = env.open();
     let host = access.tiers.host.as_ref().unwrap();
     let mut readers = Vec::new();
-    while let Ok(reader) = host.environment().read_txn(PATIENCE) {
+    while let Ok(reader) = host.environment().read_txn(LOCK_TIMEOUT) {
         readers.push(reader);
     }
     assert_eq!(slots_in_use(directory.path()), readers.len());
-    let known = access.known(CredentialKind::Ticket, &key, &LIFETIMES);
+    let known = access.lookup(CredentialKind::Ticket, &key, &LIFETIMES);
     assert_eq!(reason(known), Some(Reason::SessionsUnreadable));
     drop(readers);
     assert!(
         access
-            .known(CredentialKind::Ticket, &key, &LIFETIMES)
+            .lookup(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .is_some()
     );
@@ -111,20 +111,20 @@ fn a_store_without_a_free_slot_makes_an_outage_and_no_miss() {
 #[test]
 fn no_slot_is_kept_after_a_read_or_a_write() {
     let directory = tempfile::tempdir().unwrap();
-    let (site, key) = site_with_ticket(directory.path());
+    let (env, key) = site_with_ticket(directory.path());
     for _ in 0..3 {
-        site.clock.advance(Duration::from_secs(600));
-        let access = site.open();
+        env.clock.advance(Duration::from_secs(600));
+        let access = env.open();
         assert!(
             access
-                .known(CredentialKind::Ticket, &key, &LIFETIMES)
+                .lookup(CredentialKind::Ticket, &key, &LIFETIMES)
                 .unwrap()
                 .is_some()
         );
         let other = access.key(CredentialKind::Ticket, "imap://m", &[0; 32], "PT-2");
         assert!(
             access
-                .known(CredentialKind::Ticket, &other, &LIFETIMES)
+                .lookup(CredentialKind::Ticket, &other, &LIFETIMES)
                 .unwrap()
                 .is_none()
         );
@@ -133,27 +133,21 @@ fn no_slot_is_kept_after_a_read_or_a_write() {
 }
 
 #[test]
-fn a_store_that_is_there_and_cannot_be_opened_now_is_an_outage() {
+fn existing_cache_that_cannot_be_opened_is_an_outage() {
     let directory = tempfile::tempdir().unwrap();
     let (before, key) = site_with_ticket(directory.path());
     drop(before);
-    let site = site(directory.path());
+    let env = cache_env(directory.path());
     while_locked(directory.path(), Lock::Opening, || {
         for _ in 0..3 {
-            let opened = site.sessions.open(&site.log);
+            let opened = env.sessions.open(&env.log);
             assert_eq!(reason(opened), Some(Reason::SessionsUnreadable));
-            // What may do without the host goes on.
-            assert!(
-                !site
-                    .sessions
-                    .open_without_host(&site.log)
-                    .unwrap()
-                    .has_host()
-            );
+            // Tokens do without the host tier.
+            assert!(!env.sessions.open_without_host(&env.log).unwrap().has_host());
         }
     });
-    site.clock.advance(RETRY_AFTER_WAIT);
-    let found = site
+    env.clock.advance(RETRY_INTERVAL_AFTER_WAIT);
+    let found = env
         .open()
         .find(CredentialKind::Ticket, &key, &LIFETIMES)
         .unwrap();
@@ -161,10 +155,10 @@ fn a_store_that_is_there_and_cannot_be_opened_now_is_an_outage() {
 }
 
 #[test]
-fn a_directory_that_takes_no_locks_lets_one_login_of_a_process_validate() {
+fn without_file_locks_one_login_of_a_process_validates() {
     let directory = tempfile::tempdir().unwrap();
-    let (site, key) = site_with_ticket(directory.path());
-    let access = site.open();
+    let (env, key) = site_with_ticket(directory.path());
+    let access = env.open();
     let locks = directory.path().join("locks");
     std::fs::remove_file(&locks).unwrap();
     std::fs::create_dir(&locks).unwrap();
@@ -173,21 +167,21 @@ fn a_directory_that_takes_no_locks_lets_one_login_of_a_process_validate() {
     assert!(access.try_lock_strict(&key).unwrap().is_none());
     drop(claim);
     assert!(access.try_lock_strict(&key).unwrap().is_some());
-    assert_eq!(site.log.lines().len(), 1);
+    assert_eq!(env.log.lines().len(), 1);
 }
 
 #[test]
-fn a_waiter_looks_at_the_lock_a_bounded_number_of_times() {
+fn waiter_polls_the_lock_a_limited_number_of_times() {
     let directory = tempfile::tempdir().unwrap();
-    let (site, key) = site_with_ticket(directory.path());
-    let access = site.open();
+    let (env, key) = site_with_ticket(directory.path());
+    let access = env.open();
     let locks = Locks::new(directory.path().join("locks"));
     let mut looks = 0;
     std::thread::scope(|scope| {
         let claim = access.try_lock_strict(&key).unwrap().unwrap();
         assert!(locks.try_lock(What::Validating(&key)).unwrap().is_none());
         let waiter = scope.spawn(|| {
-            let access = site.open();
+            let access = env.open();
             let mut looks = 0;
             loop {
                 looks += 1;
@@ -202,27 +196,27 @@ fn a_waiter_looks_at_the_lock_a_bounded_number_of_times() {
         drop(claim);
         looks = waiter.join().unwrap();
     });
-    // One before the release and one after it, but for what ends a wait without a cause.
+    // One look before the release and one after it, and a margin for spurious wake-ups.
     assert!(looks <= 10, "{looks}");
 }
 
-/// Lets one process record something about a server in its own memory, because the store took
-/// no write, and then has `host` make the record of all other processes.
+/// One process records something about a server in its memory, because the cache takes no write;
+/// then `host` changes the shared record.
 fn breaker_of_memory_and_host(
     memory: impl Fn(&SessionCacheHandle<'_>, &Key),
     host: impl Fn(&SessionCacheHandle<'_>, &Key),
-    then: impl Fn(&Site, &SessionCacheHandle<'_>, &Key),
+    then: impl Fn(&CacheEnv, &SessionCacheHandle<'_>, &Key),
 ) {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let breaker = access.breaker("https://cas");
     host(&access, &breaker);
     let locks = Locks::new(directory.path().join("locks"));
     let held = locks.try_lock(What::Writing).unwrap().unwrap();
     memory(&access, &breaker);
     drop(held);
-    then(&site, &access, &breaker);
+    then(&env, &access, &breaker);
 }
 
 const OF_TRIAL: Duration = Duration::from_secs(2);
@@ -242,8 +236,8 @@ fn an_open_breaker_of_a_process_alone_is_forgotten_when_the_host_knows_better() 
     let answered = |access: &SessionCacheHandle<'_>, breaker: &Key| {
         access.record_outcome(breaker, access.now(), Outcome::Answered);
     };
-    breaker_of_memory_and_host(open_breaker, answered, |site, access, breaker| {
-        site.clock.advance(Duration::from_secs(5));
+    breaker_of_memory_and_host(open_breaker, answered, |env, access, breaker| {
+        env.clock.advance(Duration::from_secs(5));
         let permission = access.permission(breaker, OF_TRIAL);
         assert_eq!(permission, Ok(Permission::Granted));
         assert!(!access.breaker_record(breaker).unwrap().is_down());
@@ -251,7 +245,7 @@ fn an_open_breaker_of_a_process_alone_is_forgotten_when_the_host_knows_better() 
 }
 
 #[test]
-fn a_closed_breaker_of_a_process_alone_does_not_hide_the_outage_that_others_found() {
+fn breaker_in_memory_does_not_hide_a_shared_outage() {
     let answered = |access: &SessionCacheHandle<'_>, breaker: &Key| {
         access.record_outcome(breaker, access.now(), Outcome::Answered);
     };

@@ -1,4 +1,4 @@
-//! What is charged to a bucket of the rate limit.
+//! The state of a bucket of the rate limit.
 
 #![forbid(unsafe_code)]
 
@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use crate::platform::clock::BootTime;
 
-/// The time in which a bucket is refilled, in microseconds; a full bucket owes as many.
+/// The time in which a bucket is refilled, in microseconds. A full bucket owes this much.
 pub(crate) const MINUTE: u64 = 60_000_000;
 
-/// What a ticket is charged with.
+/// What a ticket is charged as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charge {
-    /// CAS refused it, or answered something that is no answer of CAS.
+    /// CAS refused it, or replied something that is no reply of CAS.
     Refused,
-    /// CAS did not answer, though it had the time to.
+    /// CAS did not answer, although it had enough time.
     Unanswered,
 }
 
-/// What is charged, as the moment in microseconds at which all of it will be refilled.
+/// The debt of a bucket, as the time in microseconds at which it will be refilled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Debt(u64);
 
 impl Debt {
-    /// What is still to be refilled at `now`. More than there is room for was noted by
-    /// another clock, and is not believed.
+    /// The remaining debt at `now`. A debt larger than the bucket was written by another clock, and
+    /// is ignored.
     fn owed(self, now: BootTime) -> u64 {
         let owed = self.0.saturating_sub(micros(now));
         if owed <= MINUTE { owed } else { 0 }
@@ -38,7 +38,7 @@ impl Debt {
 
     fn plus_one(self, limit: u64, now: BootTime) -> Self {
         let owed = self.owed(now) + MINUTE / limit.max(1);
-        // Requests under way together may charge more than there was room for.
+        // Concurrent requests may charge more than there was room for.
         Self(micros(now) + owed.min(MINUTE))
     }
 
@@ -47,17 +47,17 @@ impl Debt {
     }
 }
 
-/// What is charged to a bucket.
+/// The state of a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Account {
+pub(crate) struct BucketState {
     refused: Debt,
     unanswered: Debt,
-    /// How many outages there had been when the last unanswered ticket was charged.
+    /// The number of outages when the last unanswered ticket was charged.
     outages: u32,
 }
 
-impl Account {
-    /// The account after `outages` outages: each of them voids what was left unanswered before.
+impl BucketState {
+    /// The state after `outages` outages: each cancels the charges of earlier unanswered tickets.
     pub(crate) fn after_outages(self, outages: u32) -> Self {
         match self.outages == outages {
             true => self,
@@ -69,8 +69,8 @@ impl Account {
         }
     }
 
-    /// Which charge, if any, leaves no room for one more in this `share` of a bucket that
-    /// takes so many `refused` and `unanswered` tickets a minute.
+    /// The charge, if any, that leaves no room for one more in this `share` of a bucket with these
+    /// limits of `refused` and `unanswered` tickets a minute.
     pub(crate) fn exceeded(
         self,
         (refused, unanswered): (u64, u64),
@@ -86,17 +86,17 @@ impl Account {
         }
     }
 
-    /// Whether all unanswered tickets that were charged are refilled at `now`.
+    /// Whether no unanswered ticket is charged at `now`.
     pub(crate) fn is_answered(self, now: BootTime) -> bool {
         self.unanswered.owed(now) == 0
     }
 
-    /// Whether all refusals that were charged are refilled at `now`.
+    /// Whether no refusal is charged at `now`.
     pub(crate) fn is_free_of_refusals(self, now: BootTime) -> bool {
         self.refused.owed(now) == 0
     }
 
-    /// Whether all that was charged is refilled at `now`.
+    /// Whether nothing is charged at `now`.
     pub(crate) fn is_clear(self, now: BootTime) -> bool {
         self.is_free_of_refusals(now) && self.is_answered(now)
     }
@@ -119,7 +119,7 @@ impl Account {
         }
     }
 
-    /// The account with `more` charged to it, and what was charged in advance given `back`.
+    /// The state with `more` charged, and advance charges given `back`.
     pub(crate) fn changed(
         self,
         more: &[Charge],
@@ -142,7 +142,7 @@ impl Account {
         })
     }
 
-    /// The account after CAS has accepted a ticket.
+    /// The state after CAS has accepted a ticket.
     pub(crate) fn refunded(self, refused: u64) -> Self {
         Self {
             refused: self.refused.minus_one(refused),
@@ -151,7 +151,7 @@ impl Account {
         }
     }
 
-    /// What must hold of any account at `now`.
+    /// Checks the invariants of a state at `now`.
     #[cfg(any(fuzzing, test, feature = "test-support"))]
     pub(crate) fn check(self, now: BootTime) {
         for limit in [1, 3_000, 60_000, u64::MAX] {

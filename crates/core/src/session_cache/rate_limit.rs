@@ -1,39 +1,39 @@
-//! The rate limit of tickets that CAS refuses or leaves unanswered: whoever makes tickets
-//! up costs CAS a bounded number of questions a minute, however many processes, names and
-//! addresses he uses, and no crowd of strangers keeps out who has good tickets.
+//! The rate limit of tickets that CAS refuses or leaves unanswered. Invented tickets cost CAS a
+//! limited number of requests a minute, however many processes, names and addresses they come by,
+//! and no crowd of strangers locks out clients with valid tickets.
 //!
 //! # Policy
 //!
-//! 1. A refused ticket (or one to which CAS does not answer as CAS does) is charged to
-//!    three buckets, each refilled within a minute: that of the *name* (client address, way,
-//!    and the name that the client says), that of the *client* (address and way) and that
-//!    of *all* clients (way). The way is CASPT, or a password's place (PLAIN, the daemon). With
-//!    `caspt_rate_limit` = N the name's bucket holds N refusals, the client's 4 N, that of all 20 N.
-//!    An IPv6 address counts by its /64. Names are compared in lower case, and no name is
-//!    a name of its own. If the host does not tell the address, the client's bucket is as
-//!    large as that of all: it is many clients'.
-//! 2. A ticket is not put to CAS if the name's bucket is full. What the other two allow depends on
-//!    the name: one that has something charged to it may fill them to a quarter, one that has
-//!    nothing charged to one half, and one of which CAS has accepted a ticket within
-//!    [`ACCEPTED_FOR`], from this address and by this way, may use all of them. (For the bucket
-//!    of all an accepted ticket of any name of the client counts.) A ticket speaks for the name
-//!    of its own user alone ([`Claimed`]). So what strangers type into a
-//!    webmail's password form, under whatever names, keeps neither its own tickets waiting,
-//!    which come by CASPT, nor those of known users, but for the names that it is typed under.
-//! 3. A ticket that CAS leaves unanswered is charged in the same way to a second account of
-//!    the same buckets, which holds few ([`UNANSWERED`] a name), for each holds a connection
-//!    to CAS for seconds. As long as the name or its client has such a charge, its tickets are
-//!    charged before CAS is asked; an answer gives that back. These charges lapse when the
-//!    circuit breaker opens: then CAS was down for all. In the same way a ticket of a name that
-//!    has refusals charged to it is charged to the name as refused before CAS is asked. Each
-//!    such charge is checked and made in one step ([`Access::admit`]), so that as many tickets
-//!    at once count as many in a row.
-//! 4. A ticket that CAS accepts takes one refusal back from its three buckets, and all that
-//!    is unanswered. What is known is never charged, and needs no bucket.
+//! 1. A refused ticket (or one to which the reply is none of CAS) is charged to three buckets, each
+//!    refilled within a minute: the bucket of the *name* (client address, channel, and the user
+//!    name that the client sends), of the *client* (address and channel), and of *all* clients
+//!    (channel). The channel is CASPT, or the place of a password (PLAIN, the daemon). With
+//!    `caspt_rate_limit` = N the bucket of the name holds N refusals, that of the client 4 N, that
+//!    of all 20 N. An IPv6 address counts by its /64. Names are compared in lower case, and a
+//!    missing name is a name of its own. If the host does not reveal the address, the bucket of the
+//!    client is as large as that of all, because it belongs to many clients.
+//! 2. A ticket is not sent to CAS if the bucket of the name is full. What the other two allow
+//!    depends on the name: a name with charges may fill them to a quarter; a name without charges,
+//!    to a half; and a name of which CAS has accepted a ticket within [`ACCEPTED_TTL`], from this
+//!    address and by this channel, may use all of them. (For the bucket of all, an accepted ticket
+//!    of any name of the client counts.) A ticket vouches for the name of its own user only
+//!    ([`Claimed`]). So what strangers type into the password form of a webmail, under any names,
+//!    delays neither the webmail's own tickets, which come by CASPT, nor those of known users,
+//!    except under the names that are typed.
+//! 3. A ticket that CAS leaves unanswered is charged to a second state of the same buckets, which
+//!    hold few ([`MAX_UNANSWERED`] for a name), because each such ticket occupies a connection to
+//!    CAS for seconds. While the name or its client has such a charge, its tickets are charged
+//!    before CAS is asked, and an answer gives the charge back. These charges lapse when the
+//!    circuit breaker opens: then CAS was down for all. In the same channel, a ticket of a name with
+//!    refusals is charged to the name as refused before CAS is asked. Each of these charges is
+//!    checked and made in one step ([`SessionCacheHandle::admit`]), so that concurrent tickets
+//!    count as many as consecutive ones.
+//! 4. A ticket that CAS accepts takes one refusal back from its three buckets, and all unanswered
+//!    tickets. Cache hits are never charged.
 //!
-//! Names and addresses are at the client's choice, so they never evict what bounds them: names,
-//! clients and accepted names have tables of their own, and the buckets of all are where
-//! no client makes a record.
+//! Clients choose names and addresses, so these must not evict what limits them: names, clients and
+//! accepted names have tables of their own, and the buckets of all are in a table in which no
+//! client creates a record.
 
 #![forbid(unsafe_code)]
 
@@ -44,37 +44,37 @@ use std::time::Duration;
 use super::backend::{Change, Table};
 use super::cache_key::Key;
 use super::circuit_breaker::BreakerRecord;
-use super::entry::moment;
+use super::entry::boot_time;
 use super::handle::SessionCacheHandle;
-use super::rate_bucket::{Account, Charge, MINUTE};
+use super::rate_bucket::{BucketState, Charge, MINUTE};
 use crate::error::{Failure, Reason};
 
-/// How many times as much as one name a client may have charged.
-const CLIENT: u64 = 4;
+/// The size of a client's bucket, as a multiple of a name's.
+const CLIENT_FACTOR: u64 = 4;
 
-/// How many times as much as one name all clients together may have charged.
-const ALL: u64 = 20;
+/// The size of the bucket of all clients, as a multiple of a name's.
+const ALL_FACTOR: u64 = 20;
 
-/// How many unanswered tickets of one name are taken in a minute.
-const UNANSWERED: u64 = 30;
+/// The number of unanswered tickets of one name in a minute.
+const MAX_UNANSWERED: u64 = 30;
 
-/// How long an accepted ticket speaks for its name.
-const ACCEPTED_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long an accepted ticket vouches for its name.
+const ACCEPTED_TTL: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// How often it is recorded that tickets of a name are accepted.
+/// How often the acceptance of a name's tickets is recorded.
 const ACCEPTED_GRANULARITY: Duration = Duration::from_secs(3_600);
 
-/// How a ticket comes.
+/// How a ticket arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
-    /// By the mechanism that is made for tickets: from a webmail's own code.
+    /// By the mechanism for tickets, from the code of a webmail.
     Caspt,
-    /// Where a password is expected: perhaps typed into a form by a stranger.
+    /// In the place of a password, perhaps typed into a form by a stranger.
     Password,
 }
 
 impl Channel {
-    /// The way of a mechanism, by its name in the log.
+    /// The channel of a mechanism, by its name in the log.
     pub fn of_mechanism(mechanism: &str) -> Self {
         match mechanism {
             "CASPT" => Self::Caspt,
@@ -90,18 +90,18 @@ impl Channel {
     }
 }
 
-/// Who brings a ticket, as far as the rate limit tells clients apart.
+/// The sender of a ticket, as far as the rate limit distinguishes clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requester {
     address: Option<String>,
-    way: Channel,
+    channel: Channel,
     name: Option<String>,
 }
 
 impl Requester {
-    /// `address` may have a port behind it (`192.0.2.1;4711`). With IPv6 its network counts, for
-    /// one client has as many addresses there as it likes.
-    pub fn new(address: Option<&str>, way: Channel, name: Option<&str>) -> Self {
+    /// `address` may be followed by a port (`192.0.2.1;4711`). Of an IPv6 address the network
+    /// counts, because a client can use any number of addresses in it.
+    pub fn new(address: Option<&str>, channel: Channel, name: Option<&str>) -> Self {
         let address = address.and_then(|address| address.split(';').next()?.parse().ok());
         let address = address.map(|address: IpAddr| match address.to_canonical() {
             IpAddr::V4(address) => address.to_string(),
@@ -112,7 +112,7 @@ impl Requester {
         });
         Self {
             address,
-            way,
+            channel,
             name: name.map(str::to_lowercase),
         }
     }
@@ -120,23 +120,23 @@ impl Requester {
 
 impl fmt::Display for Requester {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = self.way.name();
+        let channel = self.channel.name();
         let address = self.address.as_deref().unwrap_or("an unknown address");
         match &self.name {
-            Some(name) => write!(f, "{name} at {address} by {way}"),
-            None => write!(f, "{address} by {way}"),
+            Some(name) => write!(f, "{name} at {address} by {channel}"),
+            None => write!(f, "{address} by {channel}"),
         }
     }
 }
 
-/// A ticket that may be put to CAS, and what is charged for it before CAS is asked.
+/// A ticket that may be sent to CAS, and what is charged for it in advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// Whether it is charged to the name's bucket as [`Charge::Refused`]: the name has refusals
-    /// charged to it.
+    /// Whether the bucket of the name is charged with [`Charge::Refused`], because the name has
+    /// refusals.
     refused: bool,
-    /// Whether it is charged to all buckets as [`Charge::Unanswered`]: the name or the client
-    /// has unanswered tickets charged to it.
+    /// Whether all buckets are charged with [`Charge::Unanswered`], because the name or the client
+    /// has unanswered tickets.
     unanswered: bool,
 }
 
@@ -147,7 +147,7 @@ impl Admission {
         unanswered: false,
     };
 
-    /// What is charged in advance to a bucket, by its place in [`RateLimits::buckets`].
+    /// The advance charges of a bucket, by its index in [`RateLimits::buckets`].
     fn charges(self, bucket: usize) -> Vec<Charge> {
         let refused = (self.refused && bucket == 0).then_some(Charge::Refused);
         let unanswered = self.unanswered.then_some(Charge::Unanswered);
@@ -160,51 +160,52 @@ impl Admission {
     }
 }
 
-/// What the buckets allow a requester at one moment.
+/// What the buckets allow a requester at one point in time.
 struct Allowance {
     admission: Admission,
     /// The share of each bucket that may be filled, in the order of [`RateLimits::buckets`].
     shares: [u64; 3],
-    /// The number of the last outage of the server.
+    /// The number of the server's last outage.
     outages: u32,
 }
 
-/// A bucket: where its account is, and how much it holds.
+/// A bucket: its key, and its size.
 struct Bucket {
     table: Table,
     key: Key,
     whose: &'static str,
-    /// How many refused tickets a minute it takes.
+    /// The number of refused tickets a minute.
     refused: u64,
-    /// How many unanswered ones.
+    /// The number of unanswered tickets a minute.
     unanswered: u64,
 }
 
 /// The buckets of one requester at one server.
 pub struct RateLimits {
     server: Key,
-    /// Whether the client says a name: the name's bucket is one user's then.
+    /// Whether the client sends a name, so that the bucket of the name belongs to one user.
     is_named: bool,
     name: Bucket,
     client: Bucket,
     all: Bucket,
-    /// Under which it is recorded that CAS accepted a ticket of this name.
+    /// The key under which the acceptance of this name is recorded.
     accepted_name: Key,
-    /// The same of the user of whom this is the name with a domain behind it, and that domain.
+    /// If the name has a domain: the key for the name without it, and the domain.
     accepted_alias: Option<(Key, String)>,
-    /// Under which it is recorded that CAS accepted a ticket of this client.
+    /// The key under which the acceptance of this client is recorded.
     accepted_client: Key,
 }
 
-/// How the name that the client said is related to the user of its ticket, which CAS accepted.
+/// The relation of the name that the client has sent to the user of an accepted ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claimed {
-    /// It is the user's name, or the client said none.
+    /// The name is the user's, or the client has sent none.
     Own,
-    /// It is the user's name with a domain behind it, which may be the host's default domain. Of
-    /// such names only the last one is recorded as accepted: there are as many as anybody likes.
+    /// The name is the user's with a domain, which may be the host's default domain. Only the last
+    /// such name is recorded as accepted, because there are any number of them.
     WithDomain,
-    /// It is another name: one ticket would speak for any name that its owner writes.
+    /// The name is another one. It is not recorded: otherwise a ticket would vouch for any name
+    /// that its owner writes.
     Another,
 }
 
@@ -221,24 +222,28 @@ impl Bucket {
 }
 
 impl SessionCacheHandle<'_> {
-    /// The buckets of `requester`, of whose tickets the server of the circuit breaker `server`
-    /// may refuse `budget` a minute under one name.
-    pub fn rate_limits(&self, requester: &Requester, budget: u64, server: &Key) -> RateLimits {
-        let Requester { address, way, name } = requester;
+    /// The buckets of `requester` at the server of the circuit breaker `server`, which may refuse
+    /// `limit` tickets a minute under one name.
+    pub fn rate_limits(&self, requester: &Requester, limit: u64, server: &Key) -> RateLimits {
+        let Requester {
+            address,
+            channel,
+            name,
+        } = requester;
         let text = |text: &Option<String>| match text {
             Some(text) => ["=", text].concat(),
             None => String::new(),
         };
         let (address_part, name_part) = (text(address), text(name));
         let key = |level: &str, parts: [&str; 2]| {
-            let budget = budget.to_be_bytes();
+            let limit = limit.to_be_bytes();
             let [address, name] = parts.map(str::as_bytes);
-            let way = way.name().as_bytes();
+            let channel = channel.name().as_bytes();
             let parts = [
                 level.as_bytes(),
                 server.as_bytes(),
-                &budget,
-                way,
+                &limit,
+                channel,
                 address,
                 name,
             ];
@@ -246,29 +251,35 @@ impl SessionCacheHandle<'_> {
         };
         let accepted = |parts: [&str; 2]| {
             let [address, name] = parts.map(str::as_bytes);
-            let parts = [&b"accepted"[..], way.name().as_bytes(), address, name];
+            let parts = [&b"accepted"[..], channel.name().as_bytes(), address, name];
             self.tiers.secret.key(&parts)
         };
         let of_client = match address {
-            Some(_) => CLIENT,
-            None => ALL,
+            Some(_) => CLIENT_FACTOR,
+            None => ALL_FACTOR,
         };
-        // All of a client's users may come without a name.
+        // All users of a client may come without a name.
         let of_name = if name.is_some() { 1 } else { of_client };
         let bucket = |table, key, whose, refused: u64, unanswered: u64| Bucket {
             table,
             key,
             whose,
-            refused: budget.saturating_mul(refused),
-            unanswered: UNANSWERED * unanswered,
+            refused: limit.saturating_mul(refused),
+            unanswered: MAX_UNANSWERED * unanswered,
         };
         let (of_whom, whose) = ([address_part.as_str(), &name_part], "under this name");
-        let name = bucket(Table::Budgets, key("name", of_whom), whose, 1, of_name);
+        let name = bucket(Table::Names, key("name", of_whom), whose, 1, of_name);
         let (of_whom, whose) = ([address_part.as_str(), ""], "of this client");
         let key_of_client = key("client", of_whom);
         let client = bucket(Table::Clients, key_of_client, whose, of_client, of_client);
         let whose = "of all clients";
-        let all = bucket(Table::Breakers, key("all", [""; 2]), whose, ALL, ALL);
+        let all = bucket(
+            Table::Breakers,
+            key("all", [""; 2]),
+            whose,
+            ALL_FACTOR,
+            ALL_FACTOR,
+        );
         RateLimits {
             server: *server,
             is_named: requester.name.is_some(),
@@ -284,23 +295,23 @@ impl SessionCacheHandle<'_> {
         }
     }
 
-    /// Whether one more ticket may be put to CAS at the expense of these buckets. Nothing is
-    /// charged; [`Access::admit`] decides.
+    /// Requires that these buckets have room for one more ticket. Nothing is charged;
+    /// [`SessionCacheHandle::admit`] decides.
     ///
     /// # Errors
-    /// As [`Access::admit`].
+    /// As [`SessionCacheHandle::admit`].
     pub fn check_rate(&self, limits: &RateLimits) -> Result<(), Failure> {
         self.allowance(limits).map(drop)
     }
 
-    /// Admits one more ticket at the expense of these buckets, and charges it in advance to those
-    /// that call for that. A bucket is checked and charged in one step, so that processes that
-    /// come at the same moment do not all get its last place. [`Access::settle`] or
-    /// [`Access::refund`] must follow; without it the charge is refilled within a minute.
+    /// Admits one more ticket, and charges it in advance where necessary. A bucket is checked and
+    /// charged in one step, so that concurrent processes do not all get its last place.
+    /// [`SessionCacheHandle::settle`] or [`SessionCacheHandle::refund`] must follow; without it the
+    /// charge is refilled within a minute.
     ///
     /// # Errors
-    /// [`Reason::BudgetSpent`]; or [`Reason::SessionsUnreadable`], for CAS would be asked
-    /// without a limit if what was charged cannot be read.
+    /// [`Reason::BudgetSpent`]; or [`Reason::SessionsUnreadable`], because without the buckets CAS
+    /// would be asked without a limit.
     pub fn admit(&self, limits: &RateLimits) -> Result<Admission, Failure> {
         let allowance = self.allowance(limits)?;
         self.charge_in_advance(limits, &allowance)
@@ -325,7 +336,7 @@ impl SessionCacheHandle<'_> {
             }
             let mut full = None;
             self.change(bucket.table, &bucket.key, |before| {
-                let account = before.and_then(Account::decode).unwrap_or_default();
+                let account = before.and_then(BucketState::decode).unwrap_or_default();
                 let account = account.after_outages(outages);
                 full = account.exceeded(bucket.limits(), shares[number], now);
                 match full {
@@ -347,7 +358,7 @@ impl SessionCacheHandle<'_> {
         Ok(admission)
     }
 
-    /// Looks at the buckets.
+    /// Reads the buckets.
     fn allowance(&self, limits: &RateLimits) -> Result<Allowance, Failure> {
         let now = self.now();
         let outages = self.breaker_record(&limits.server)?.outages();
@@ -378,7 +389,7 @@ impl SessionCacheHandle<'_> {
             shares[number] = MINUTE;
         }
         let admission = Admission {
-            // Without a name it would be a crowd's good tickets that count as refused.
+            // Without a name, the valid tickets of a crowd would count as refused.
             refused: limits.is_named && !of_name.is_free_of_refusals(now),
             unanswered: !(of_name.is_answered(now) && of_client.is_answered(now)),
         };
@@ -389,8 +400,8 @@ impl SessionCacheHandle<'_> {
         })
     }
 
-    /// Makes of what was charged in advance what a ticket that CAS did not accept has come to:
-    /// `charge`, or nothing.
+    /// Replaces the advance charges by the result of a ticket that CAS did not accept: `charge`, or
+    /// nothing.
     pub fn settle(&self, limits: &RateLimits, admission: Admission, charge: Option<Charge>) {
         let server = self.breaker_record(&limits.server);
         let server = server.unwrap_or(BreakerRecord::NEW);
@@ -411,22 +422,22 @@ impl SessionCacheHandle<'_> {
         }
     }
 
-    /// Charges a bucket with `more`, and gives `back` what was charged to it.
+    /// Charges a bucket with `more`, and gives `back` earlier charges.
     fn recharge(&self, bucket: &Bucket, more: &[Charge], back: &[Charge], outages: u32) {
         if more.is_empty() && back.is_empty() {
             return;
         }
         let now = self.now();
         self.change(bucket.table, &bucket.key, |before| {
-            let account = before.and_then(Account::decode).unwrap_or_default();
+            let account = before.and_then(BucketState::decode).unwrap_or_default();
             let account = account.after_outages(outages);
             Change::Put(account.changed(more, back, bucket.limits(), now).encode())
         });
     }
 
-    /// Refunds these buckets, for CAS has accepted a ticket, and gives back what was charged
-    /// for it in advance: after a restart of the host a webmail brings each user's old ticket,
-    /// and then a new one. `claimed` says whether the name is accepted as well.
+    /// Refunds the buckets after CAS has accepted a ticket, and gives its advance charges back:
+    /// after a restart of the host, a webmail brings each user's old ticket, and then a new one.
+    /// `claimed` decides whether the name is recorded as accepted.
     pub fn refund(&self, limits: &RateLimits, admission: Admission, claimed: Claimed) {
         let now = self.now();
         for (number, bucket) in limits.buckets().into_iter().enumerate() {
@@ -435,7 +446,7 @@ impl SessionCacheHandle<'_> {
                 continue;
             }
             self.change(bucket.table, &bucket.key, |before| {
-                match before.and_then(Account::decode) {
+                match before.and_then(BucketState::decode) {
                     Some(account) => {
                         let back = admission.charges(number);
                         let account = account.changed(&[], &back, bucket.limits(), now);
@@ -459,9 +470,9 @@ impl SessionCacheHandle<'_> {
         }
     }
 
-    fn account(&self, bucket: &Bucket) -> Result<Account, Failure> {
-        let found = self.look_up(bucket.table, &bucket.key, Account::decode)?;
-        Ok(found.map_or_else(Account::default, |(account, _)| account))
+    fn account(&self, bucket: &Bucket) -> Result<BucketState, Failure> {
+        let found = self.look_up(bucket.table, &bucket.key, BucketState::decode)?;
+        Ok(found.map_or_else(BucketState::default, |(account, _)| account))
     }
 
     fn is_name_accepted(&self, limits: &RateLimits) -> Result<bool, Failure> {
@@ -479,14 +490,13 @@ impl SessionCacheHandle<'_> {
 
     fn is_accepted(&self, key: &Key, domain: &str) -> Result<bool, Failure> {
         let age = self.accepted_age(key, domain)?;
-        Ok(age.is_some_and(|age| age < ACCEPTED_FOR))
+        Ok(age.is_some_and(|age| age < ACCEPTED_TTL))
     }
 
-    /// How long ago it was recorded that CAS accepted a ticket, under a name with this domain
-    /// if the key is that of names with one.
+    /// The time since CAS accepted a ticket of the key; for names with a domain, with this domain.
     fn accepted_age(&self, key: &Key, domain: &str) -> Result<Option<Duration>, Failure> {
         let record = |record: &[u8]| {
-            let (accepted, of) = moment(record)?;
+            let (accepted, of) = boot_time(record)?;
             (of == domain.as_bytes()).then_some(accepted)
         };
         let found = self.look_up(Table::Accepted, key, record)?;

@@ -1,15 +1,15 @@
-//! What the buckets of names, clients and all let through.
+//! Tests of what the buckets of names, clients and all admit.
 
 use super::*;
 use crate::session_cache::circuit_breaker::{Outcome, Permission};
-use crate::session_cache::tests::{Site, site};
+use crate::session_cache::tests::{CacheEnv, cache_env};
 use std::path::Path;
 
-const BUDGET: u64 = 20;
+const LIMIT: u64 = 20;
 
-/// Sessions in memory alone.
-fn in_memory() -> Site {
-    site(Path::new("/dev/null/state"))
+/// A cache in memory only.
+fn memory_env() -> CacheEnv {
+    cache_env(Path::new("/dev/null/state"))
 }
 
 const WEBMAIL: Option<&str> = Some("192.0.2.7;4711");
@@ -21,11 +21,11 @@ fn limits(
     name: Option<&str>,
 ) -> RateLimits {
     let server = access.breaker("https://cas");
-    access.rate_limits(&Requester::new(address, way, name), BUDGET, &server)
+    access.rate_limits(&Requester::new(address, way, name), LIMIT, &server)
 }
 
-/// How many of `count` tickets are put to CAS, and charged, each under the next of the names
-/// that `limits` makes of a number.
+/// The number of `count` tickets that are admitted and charged, each under the next name of
+/// `limits`.
 fn charged(
     access: &SessionCacheHandle<'_>,
     charge: Charge,
@@ -65,16 +65,16 @@ fn requesters_differ_by_address_or_network_by_way_and_by_name() {
 
 #[test]
 fn one_name_costs_its_bucket_and_new_names_that_of_their_client() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let mallory = |name: &str| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
     assert_eq!(charged(&access, Charge::Refused, 100, |_| mallory("x")), 20);
-    // Half of the client's bucket is for names to which nothing was charged.
+    // Half of the client's bucket is for names without charges.
     let new = |number: usize| mallory(&number.to_string());
     assert_eq!(charged(&access, Charge::Refused, 100, new), 20);
     let failure = access.check_rate(&new(100)).unwrap_err();
     assert_eq!(failure.reason(), Reason::BudgetSpent);
-    // Not where it comes from: without an address a client is many.
+    // Without an address, a client stands for many.
     let daemon = |number: usize| {
         let name = number.to_string();
         limits(&access, None, Channel::Password, Some(&name))
@@ -85,8 +85,8 @@ fn one_name_costs_its_bucket_and_new_names_that_of_their_client() {
 }
 
 #[test]
-fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_waiting() {
-    let env = in_memory();
+fn flooded_password_form_delays_neither_caspt_nor_known_users() {
+    let env = memory_env();
     let access = env.open();
     for address in [WEBMAIL, None] {
         let form = |name: &str| limits(&access, address, Channel::Password, Some(name));
@@ -95,7 +95,7 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
             access.refund(&form(user), Admission::TRUSTED, Claimed::Own);
         }
         env.clock.advance(Duration::from_secs(3 * 24 * 3_600));
-        // As many as fit at once, and then as many as are let through.
+        // As many as fit at once, and then as many as are admitted.
         let stranger = |number: usize| form(&format!("stranger{number}"));
         assert!(charged(&access, Charge::Refused, 500, stranger) < 500);
         for round in 0..20 {
@@ -116,8 +116,8 @@ fn a_password_form_flooded_under_new_names_keeps_neither_caspt_nor_known_users_w
 }
 
 #[test]
-fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted() {
-    let env = in_memory();
+fn crowd_of_addresses_does_not_delay_accepted_clients() {
+    let env = memory_env();
     let access = env.open();
     let webmail = |name: &str| limits(&access, WEBMAIL, Channel::Caspt, Some(name));
     access.refund(&webmail("alice"), Admission::TRUSTED, Claimed::Own);
@@ -127,21 +127,21 @@ fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted()
     };
     assert_eq!(charged(&access, Charge::Refused, 1_000, crowd), 200);
     assert!(access.check_rate(&crowd(2_000)).is_err());
-    // Known, and new, but from where others are known.
+    // A known user, and a new one from an address of known users.
     for name in ["alice", "bob"] {
         assert!(access.check_rate(&webmail(name)).is_ok(), "{name}");
     }
-    // Other options, other buckets; nor is it the other way.
+    // Other options have other buckets.
     let server = access.breaker("https://cas");
     let other = Requester::new(Some("203.0.113.1"), Channel::Caspt, None);
     assert!(
         access
-            .check_rate(&access.rate_limits(&other, BUDGET, &server))
+            .check_rate(&access.rate_limits(&other, LIMIT, &server))
             .is_err()
     );
     assert!(
         access
-            .check_rate(&access.rate_limits(&other, BUDGET + 1, &server))
+            .check_rate(&access.rate_limits(&other, LIMIT + 1, &server))
             .is_ok()
     );
     let other = limits(&access, Some("203.0.113.1"), Channel::Password, None);
@@ -150,14 +150,14 @@ fn a_crowd_of_addresses_keeps_no_client_waiting_of_which_tickets_were_accepted()
 
 #[test]
 fn new_names_and_addresses_evict_nothing_that_bounds_them() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let of = |address: &str, name: &str| limits(&access, Some(address), Channel::Caspt, Some(name));
     let new = |number: usize| of("198.51.100.1", &number.to_string());
     charged(&access, Charge::Refused, 100, new);
     assert!(access.check_rate(&new(200)).is_err());
     access.refund(&of("192.0.2.7", "alice"), Admission::TRUSTED, Claimed::Own);
-    // More than there is room for, as if all of them had been let through.
+    // More than there is room for.
     for number in 0..300 {
         access.settle(&new(number), Admission::TRUSTED, Some(Charge::Refused));
     }
@@ -178,17 +178,17 @@ fn new_names_and_addresses_evict_nothing_that_bounds_them() {
 
 #[test]
 fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let mallory = |name| limits(&access, Some("198.51.100.1"), Channel::Caspt, name);
     let charge = Charge::Unanswered;
     assert_eq!(charged(&access, charge, 100, |_| mallory(Some("x"))), 30);
     let failure = access.check_rate(&mallory(Some("x"))).unwrap_err();
     assert!(failure.detail().contains("unanswered"), "{failure}");
-    // Under new names it is one half of the client's bucket, 60 in all.
+    // New names may use one half of the client's bucket, 60 in all.
     let new = |number: usize| mallory(Some(["a", "b", "c", "d"][number % 4]));
     assert!(charged(&access, charge, 400, new) <= 30);
-    // Another client is not concerned, nor the same address by the other way.
+    // Another client is not affected, nor the same address by the other channel.
     let webmail = limits(&access, WEBMAIL, Channel::Caspt, None);
     assert!(access.check_rate(&webmail).is_ok());
     let form = limits(&access, Some("198.51.100.1"), Channel::Password, Some("x"));
@@ -199,7 +199,7 @@ fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
 
 #[test]
 fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let mallory = |name| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
     let in_advance = Admission {
@@ -209,7 +209,7 @@ fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back(
     let nothing = |limits: &RateLimits, admission| access.settle(limits, admission, None);
     assert_eq!(access.admit(&mallory("x")), Ok(Admission::TRUSTED));
     access.settle(&mallory("x"), Admission::TRUSTED, Some(Charge::Unanswered));
-    // Under other names, too.
+    // Other names are affected, too.
     for name in ["x", "y"] {
         let admission = access.admit(&mallory(name));
         assert_eq!(admission, Ok(in_advance));
@@ -217,7 +217,7 @@ fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back(
     }
     let webmail = limits(&access, WEBMAIL, Channel::Caspt, None);
     assert_eq!(access.admit(&webmail), Ok(Admission::TRUSTED));
-    // As many as are under way at once are all that fit.
+    // Concurrent tickets are admitted only as far as they fit.
     let under_way = || (0..100).filter_map(|_| access.admit(&mallory("x")).ok());
     assert_eq!(under_way().count(), 29);
     nothing(&mallory("x"), in_advance);
@@ -228,7 +228,7 @@ fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back(
 
 #[test]
 fn tickets_under_way_at_once_get_no_more_than_the_room_of_a_name_with_refusals() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let mallory = limits(&access, Some("198.51.100.1"), Channel::Caspt, Some("x"));
     access.settle(&mallory, Admission::TRUSTED, Some(Charge::Refused));
@@ -238,23 +238,23 @@ fn tickets_under_way_at_once_get_no_more_than_the_room_of_a_name_with_refusals()
             .collect::<Vec<_>>()
     };
     let admitted = under_way();
-    assert_eq!(admitted.len(), BUDGET as usize - 1);
-    // The first was good, the second was not answered, the third was refused.
+    assert_eq!(admitted.len(), LIMIT as usize - 1);
+    // The first ticket was accepted, the second unanswered, the third refused.
     access.refund(&mallory, admitted[0], Claimed::Own);
     access.settle(&mallory, admitted[1], None);
     access.settle(&mallory, admitted[2], Some(Charge::Refused));
     assert_eq!(under_way().len(), 3);
-    // What nobody settled is refilled.
+    // Charges that nobody settled are refilled.
     env.clock.advance(Duration::from_secs(60));
     assert_eq!(access.admit(&mallory), Ok(Admission::TRUSTED));
 }
 
 #[test]
 fn of_two_that_saw_the_last_place_one_is_admitted_and_the_other_charged_to_no_bucket() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let mallory = |name: &str| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
-    // A half of the client's bucket is for names to which nothing is charged.
+    // A half of the client's bucket is for names without charges.
     for name in 0..59 {
         access.settle(
             &mallory(&name.to_string()),
@@ -273,7 +273,7 @@ fn of_two_that_saw_the_last_place_one_is_admitted_and_the_other_charged_to_no_bu
 
 #[test]
 fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let server = access.breaker("https://cas");
     let webmail = limits(&access, WEBMAIL, Channel::Caspt, Some("alice"));
@@ -290,7 +290,7 @@ fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
     );
     access.end_trial(&server, Some(false));
     assert!(access.check_rate(&webmail).is_ok());
-    // What was under way then is not charged.
+    // Tickets of the outage are not charged.
     for _ in 0..40 {
         access.settle(&webmail, Admission::TRUSTED, Some(Charge::Unanswered));
     }
@@ -299,7 +299,7 @@ fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
 
 #[test]
 fn who_brings_good_tickets_under_names_of_others_has_no_more_of_the_clients_bucket() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let form = |name: &str| limits(&access, WEBMAIL, Channel::Password, Some(name));
     let alice = form("alice");
@@ -316,7 +316,7 @@ fn who_brings_good_tickets_under_names_of_others_has_no_more_of_the_clients_buck
 
 #[test]
 fn an_accepted_user_may_write_his_name_with_one_domain() {
-    let env = in_memory();
+    let env = memory_env();
     let access = env.open();
     let form = |name: &str| limits(&access, WEBMAIL, Channel::Password, Some(name));
     let is_accepted = |name: &str| access.is_name_accepted(&form(name)).unwrap();

@@ -1,10 +1,10 @@
-//! Sessions over both tiers, with a clock that the tests set.
+//! Tests of sessions over both tiers, with a clock that the tests set.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::backend::Table;
-use super::backend::{Change, Tier};
+use super::backend::{Backend, Change};
 use super::entry::Session;
 use super::*;
 use crate::credential::CredentialKind;
@@ -20,32 +20,32 @@ pub(crate) const LIFETIMES: Lifetimes = Lifetimes {
 
 const POLICY: [u8; 32] = [0; 32];
 
-pub(crate) struct Site {
+pub(crate) struct CacheEnv {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) sessions: SessionCache,
     pub(crate) log: Kept,
 }
 
-pub(crate) fn site(state_dir: &Path) -> Site {
+pub(crate) fn cache_env(state_dir: &Path) -> CacheEnv {
     let clock = Arc::new(ManualClock::default());
     let config = SessionsConfig {
         state_dir: state_dir.to_owned(),
         capacity: 100,
     };
-    Site {
+    CacheEnv {
         sessions: SessionCache::new(config, Arc::clone(&clock) as Arc<dyn Clock>),
         clock,
         log: Kept::default(),
     }
 }
 
-impl Site {
+impl CacheEnv {
     pub(crate) fn open(&self) -> SessionCacheHandle<'_> {
         self.sessions.open(&self.log).unwrap()
     }
 }
 
-/// Opens a session of Alice's.
+/// Opens a session of Alice.
 pub(crate) fn begin(access: &SessionCacheHandle<'_>, kind: CredentialKind, key: &Key) {
     let origin = access.origin("CASPT", "imap://m").unwrap();
     access.insert_session(
@@ -63,10 +63,10 @@ pub(crate) fn alice() -> SessionUser {
 }
 
 #[test]
-fn a_session_is_for_one_credential_service_and_policy() {
+fn session_is_bound_to_credential_service_and_policy() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
     begin(&access, CredentialKind::Ticket, &key);
     assert_eq!(
@@ -91,21 +91,20 @@ fn a_session_is_for_one_credential_service_and_policy() {
 }
 
 #[test]
-fn a_session_that_is_not_used_ends() {
+fn unused_session_ends() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let key = Key::of_test(1);
     begin(&access, CredentialKind::Ticket, &key);
-    site.clock
-        .advance(LIFETIMES.idle - Duration::from_millis(1));
+    env.clock.advance(LIFETIMES.idle - Duration::from_millis(1));
     assert!(
         access
             .find(CredentialKind::Ticket, &key, &LIFETIMES)
             .unwrap()
             .is_some()
     );
-    site.clock.advance(LIFETIMES.idle);
+    env.clock.advance(LIFETIMES.idle);
     assert!(
         access
             .find(CredentialKind::Ticket, &key, &LIFETIMES)
@@ -115,17 +114,17 @@ fn a_session_that_is_not_used_ends() {
 }
 
 #[test]
-fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
+fn used_session_ends_after_its_ttl() {
     for shared in [true, false] {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let site = site(if shared { directory.path() } else { &file });
-        let access = site.open();
+        let env = cache_env(if shared { directory.path() } else { &file });
+        let access = env.open();
         let key = Key::of_test(1);
         begin(&access, CredentialKind::Ticket, &key);
         for _ in 0..15 {
-            site.clock.advance(Duration::from_secs(1_800));
+            env.clock.advance(Duration::from_secs(1_800));
             assert!(
                 access
                     .find(CredentialKind::Ticket, &key, &LIFETIMES)
@@ -133,7 +132,7 @@ fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
                     .is_some()
             );
         }
-        site.clock.advance(Duration::from_secs(1_800));
+        env.clock.advance(Duration::from_secs(1_800));
         assert!(
             access
                 .find(CredentialKind::Ticket, &key, &LIFETIMES)
@@ -144,14 +143,14 @@ fn a_session_that_is_used_lives_on_and_ends_all_the_same() {
 }
 
 #[test]
-fn a_record_of_another_secret_is_no_session() {
+fn record_with_another_secret_is_no_session() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let key = Key::of_test(1);
     begin(&access, CredentialKind::Ticket, &key);
     let host = access.tiers.host.as_ref().unwrap();
-    let now = site.clock.now();
+    let now = env.clock.now();
     let origin = access.origin("CASPT", "imap://m").unwrap();
     let forged = Session::new(alice(), now, Validity::UNLIMITED, origin.since).encode(&origin);
     let sealed = Secret::new(&[9; 32]).sealed(&key, forged);
@@ -170,9 +169,9 @@ fn a_record_of_another_secret_is_no_session() {
 #[test]
 fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_once() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(&directory.path().join("missing").join("state"));
+    let env = cache_env(&directory.path().join("missing").join("state"));
     for _ in 0..2 {
-        let access = site.open();
+        let access = env.open();
         let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
         begin(&access, CredentialKind::Ticket, &key);
         assert_eq!(
@@ -187,22 +186,22 @@ fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_on
         drop(claim);
         assert!(access.try_lock(&key).is_some());
     }
-    let lines = site.log.lines();
+    let lines = env.log.lines();
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0].0, Level::Error);
     assert!(lines[0].1.contains("make it"), "{}", lines[0].1);
 }
 
 #[test]
-fn a_process_that_was_alone_finds_the_others_again() {
+fn process_returns_to_the_host_tier() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     std::fs::write(&state, "in the way").unwrap();
-    let site = site(&state);
+    let env = cache_env(&state);
     let key = |access: &SessionCacheHandle<'_>| {
         access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1")
     };
-    let access = site.open();
+    let access = env.open();
     begin(&access, CredentialKind::Ticket, &key(&access));
     std::fs::remove_file(&state).unwrap();
     let found = |access: &SessionCacheHandle<'_>| {
@@ -211,22 +210,22 @@ fn a_process_that_was_alone_finds_the_others_again() {
             .unwrap()
             .map(|found| found.1)
     };
-    assert_eq!(found(&site.open()), Some(Source::Memory));
-    site.clock.advance(RETRY);
-    let access = site.open();
+    assert_eq!(found(&env.open()), Some(Source::Memory));
+    env.clock.advance(RETRY_INTERVAL);
+    let access = env.open();
     assert_eq!(found(&access), None);
     begin(&access, CredentialKind::Ticket, &key(&access));
-    assert_eq!(found(&site.open()), Some(Source::Host));
-    assert_eq!(site.log.lines().len(), 1);
+    assert_eq!(found(&env.open()), Some(Source::Host));
+    assert_eq!(env.log.lines().len(), 1);
 }
 
 #[test]
-fn a_store_that_was_removed_is_let_go_of() {
+fn removed_cache_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
-    let site = site(&state);
+    let env = cache_env(&state);
     let begun = |number: u32| {
-        let access = site.open();
+        let access = env.open();
         let key = access.key(
             CredentialKind::Ticket,
             "imap://m",
@@ -242,10 +241,10 @@ fn a_store_that_was_removed_is_let_go_of() {
     };
     assert_eq!(begun(1), Some(Source::Host));
     std::fs::remove_dir_all(&state).unwrap();
-    // The next login makes the store anew.
+    // The next login creates the cache again.
     assert_eq!(begun(2), Some(Source::Host));
-    // One that is under way can tell neither what is known nor what was flushed.
-    let under_way = site.open();
+    // A login in progress knows neither the sessions nor the flushes.
+    let under_way = env.open();
     std::fs::remove_dir_all(&state).unwrap();
     let key = under_way.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-3");
     let unreadable = Some(Reason::SessionsUnreadable);
@@ -254,10 +253,10 @@ fn a_store_that_was_removed_is_let_go_of() {
     assert_eq!(origin.err().map(reason), unreadable);
     let found = under_way.find(CredentialKind::Ticket, &key, &LIFETIMES);
     assert_eq!(found.err().map(reason), unreadable);
-    assert!(site.sessions.is_outdated());
+    assert!(env.sessions.is_outdated());
     drop(under_way);
     assert_eq!(begun(4), Some(Source::Host));
-    let access = site.open();
+    let access = env.open();
     let first = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
     assert_eq!(
         access
@@ -265,16 +264,16 @@ fn a_store_that_was_removed_is_let_go_of() {
             .unwrap(),
         None
     );
-    assert!(site.log.lines()[0].1.contains("was removed, replaced"));
+    assert!(env.log.lines()[0].1.contains("was removed, replaced"));
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_anew_is_another_trouble_with_another_remedy() {
+fn cache_that_cannot_be_reopened_is_logged_with_its_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
-    let site = site(&state);
+    let env = cache_env(&state);
     let use_it = || {
-        let access = site.open();
+        let access = env.open();
         drop(access.try_lock(&access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1")));
     };
     use_it();
@@ -282,26 +281,26 @@ fn a_store_that_cannot_be_opened_anew_is_another_trouble_with_another_remedy() {
     std::fs::write(&state, "in the way").unwrap();
     for _ in 0..5 {
         use_it();
-        site.clock.advance(RETRY);
+        env.clock.advance(RETRY_INTERVAL);
     }
-    let lines = site.log.lines();
+    let lines = env.log.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].1.contains("was removed, replaced"), "{lines:?}");
     assert!(lines[1].1.contains("remove it"), "{lines:?}");
 }
 
 #[test]
-fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
+fn full_cache_is_logged_and_affects_no_user() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let host = Host::open_with_room(directory.path(), 1_000_000, 256 * 1024).unwrap();
-    site.sessions.opened.lock().tiers = Some(Arc::new(Tiers {
+    let env = cache_env(directory.path());
+    let host = LmdbBackend::open_with_room(directory.path(), 1_000_000, 256 * 1024).unwrap();
+    env.sessions.opened.lock().tiers = Some(Arc::new(Tiers {
         secret: Secret::new(host.secret()),
         host: Some(host),
-        memory: Memory::new(1_000),
+        memory: MemoryBackend::new(1_000),
         fell_back: AtomicBool::new(false),
     }));
-    let access = site.open();
+    let access = env.open();
     let keys: Vec<Key> = (0..1_500)
         .map(|number| {
             access.key(
@@ -325,7 +324,7 @@ fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
     };
     assert!(from(Source::Host) > 100 && from(Source::Memory) > 100);
     assert_eq!(from(Source::Host) + from(Source::Memory), keys.len());
-    let lines = site.log.lines();
+    let lines = env.log.lines();
     assert_eq!(lines.len(), 1);
     assert!(lines[0].1.contains("raise sso_sessions"), "{}", lines[0].1);
 }
@@ -333,26 +332,29 @@ fn a_full_store_is_trouble_for_the_log_and_not_for_the_users() {
 #[test]
 fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let key = Key::of_test(1);
     access.insert_negative(
         CredentialKind::Ticket,
         &key,
         &Failure::new(Reason::ServerTimeout, "late"),
     );
-    assert_eq!(access.refusal(&key).unwrap(), None);
+    assert_eq!(access.negative(&key).unwrap(), None);
     let failure = Failure::new(Reason::TicketRefused, "CAS says INVALID_TICKET: no");
     access.insert_negative(CredentialKind::Ticket, &key, &failure);
-    assert_eq!(access.refusal(&key).unwrap(), Some((failure, Source::Host)));
-    site.clock.advance(Duration::from_secs(30));
-    assert_eq!(access.refusal(&key).unwrap(), None);
+    assert_eq!(
+        access.negative(&key).unwrap(),
+        Some((failure, Source::Host))
+    );
+    env.clock.advance(Duration::from_secs(30));
+    assert_eq!(access.negative(&key).unwrap(), None);
 }
 
 #[test]
 fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
     let directory = tempfile::tempdir().unwrap();
-    let (ours, others) = (site(directory.path()), site(directory.path()));
+    let (ours, others) = (cache_env(directory.path()), cache_env(directory.path()));
     let requester = Requester::new(Some("192.0.2.1"), Channel::Caspt, Some("alice"));
     let timeout = Duration::from_secs(5);
     {
@@ -371,7 +373,7 @@ fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
         );
         access.end_trial(&breaker, Some(false));
     }
-    // A process opens the store once: the other one does when this one has let go of it.
+    // A process opens the cache once: the other one does after this one has closed it.
     drop(ours.sessions);
     let access = others.open();
     let breaker = access.breaker("https://cas");
@@ -400,8 +402,8 @@ fn circuit_breaker_and_rate_limit_are_shared_by_the_processes_of_a_host() {
 #[test]
 fn nothing_of_a_credential_is_in_the_state_directory() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let credential = "PT-1234-this-must-not-be-found";
     let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, credential);
     begin(&access, CredentialKind::Ticket, &key);
@@ -422,8 +424,8 @@ fn nothing_of_a_credential_is_in_the_state_directory() {
 #[test]
 fn tokens_evict_no_tickets() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let ticket = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
     begin(&access, CredentialKind::Ticket, &ticket);
     for number in 0..200 {
@@ -439,16 +441,16 @@ fn tokens_evict_no_tickets() {
 }
 
 #[test]
-fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
+fn used_session_continues_while_the_cache_takes_no_writes() {
     let directory = tempfile::tempdir().unwrap();
-    let site = site(directory.path());
-    let access = site.open();
+    let env = cache_env(directory.path());
+    let access = env.open();
     let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
     begin(&access, CredentialKind::Ticket, &key);
     let locks = Locks::new(directory.path().join("locks"));
     let held = locks.try_lock(What::Writing).unwrap().unwrap();
     for _ in 0..4 {
-        site.clock.advance(Duration::from_secs(1_500));
+        env.clock.advance(Duration::from_secs(1_500));
         assert!(
             access
                 .find(CredentialKind::Ticket, &key, &LIFETIMES)
@@ -457,7 +459,7 @@ fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
         );
     }
     drop(held);
-    // Written again, it is the host's.
+    // The entry is written to the host tier again.
     begin(&access, CredentialKind::Ticket, &key);
     let found = access
         .find(CredentialKind::Ticket, &key, &LIFETIMES)
@@ -468,17 +470,17 @@ fn a_session_that_is_used_goes_on_while_the_store_takes_no_writes() {
 #[test]
 fn what_memory_had_to_take_hides_nothing_that_is_alive() {
     let directory = tempfile::tempdir().unwrap();
-    let (ours, others) = (site(directory.path()), site(directory.path()));
+    let (ours, others) = (cache_env(directory.path()), cache_env(directory.path()));
     let access = ours.open();
     let key = access.key(CredentialKind::Ticket, "imap://m", &POLICY, "PT-1");
     let failure = Failure::new(Reason::TicketRefused, "no");
     let locks = Locks::new(directory.path().join("locks"));
     let held = locks.try_lock(What::Writing).unwrap();
     access.insert_negative(CredentialKind::Ticket, &key, &failure);
-    assert_eq!(access.refusal(&key).unwrap().unwrap().1, Source::Memory);
+    assert_eq!(access.negative(&key).unwrap().unwrap().1, Source::Memory);
     drop(held);
     ours.clock.advance(Duration::from_secs(40));
-    assert!(access.refusal(&key).unwrap().is_none());
+    assert!(access.negative(&key).unwrap().is_none());
     drop(access);
     drop(ours.sessions);
     others.clock.advance(Duration::from_secs(40));
@@ -486,7 +488,7 @@ fn what_memory_had_to_take_hides_nothing_that_is_alive() {
         .open()
         .insert_negative(CredentialKind::Ticket, &key, &failure);
     assert_eq!(
-        others.open().refusal(&key).unwrap().unwrap().1,
+        others.open().negative(&key).unwrap().unwrap().1,
         Source::Host
     );
 }

@@ -1,10 +1,10 @@
-//! Which tier is asked, and which takes what the other does not.
+//! Decides which tier is read, and which is written if the other one cannot be.
 
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::Ordering;
 
-use super::backend::{Change, Table, Tier};
+use super::backend::{Backend, Change, Table};
 use super::cache_key::Key;
 use super::handle::SessionCacheHandle;
 use super::{Consequence, Source};
@@ -13,8 +13,7 @@ use crate::metrics::counters::Counters;
 use crate::state_dir::StoreError;
 
 impl SessionCacheHandle<'_> {
-    /// What `read` makes of the record of `key`, in the first tier of which it makes
-    /// anything.
+    /// Applies `read` to the record of `key`, in the first tier in which it has a result.
     ///
     /// # Errors
     /// [`Reason::SessionsUnreadable`].
@@ -27,17 +26,17 @@ impl SessionCacheHandle<'_> {
         self.find_first(table, key, |record, _| Ok(read(record)))
     }
 
-    /// The same, with the tier that the record is from.
+    /// The same, with the tier of the record.
     ///
     /// # Errors
-    /// [`Reason::SessionsUnreadable`], and what `read` fails with.
+    /// [`Reason::SessionsUnreadable`], and the failures of `read`.
     pub(crate) fn find_first<T>(
         &self,
         table: Table,
         key: &Key,
         read: impl Fn(&[u8], Source) -> Result<Option<T>, Failure>,
     ) -> Result<Option<(T, Source)>, Failure> {
-        // What the host did not take is newer than what it has.
+        // Entries that the host tier did not take are newer than its own.
         let order = if self.tiers.fell_back.load(Ordering::Relaxed) {
             [Source::Memory, Source::Host]
         } else {
@@ -53,8 +52,7 @@ impl SessionCacheHandle<'_> {
         Ok(None)
     }
 
-    /// The record of `key` in one tier, without its seal; one without our seal is
-    /// none.
+    /// The record of `key` in one tier, without its seal; `None` if the seal is wrong.
     ///
     /// # Errors
     /// [`Reason::SessionsUnreadable`].
@@ -64,7 +62,7 @@ impl SessionCacheHandle<'_> {
         table: Table,
         key: &Key,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let tier: &dyn Tier = match (source, &self.tiers.host) {
+        let tier: &dyn Backend = match (source, &self.tiers.host) {
             (Source::Memory, _) => &self.tiers.memory,
             (Source::Host, Some(host)) => host,
             (Source::Host, None) => return Ok(None),
@@ -81,15 +79,15 @@ impl SessionCacheHandle<'_> {
         Ok(Some(sealed))
     }
 
-    /// What it comes to that the host tier, which this process has open, cannot be read.
-    /// That is no miss: another process may know the credential, or be validating it.
+    /// The failure of a login that cannot read the host tier. That is no cache miss: another
+    /// process may have a session for the credential, or be validating it.
     pub(crate) fn unreadable(&self, trouble: &StoreError) -> Failure {
         self.host_failed(trouble, Consequence::Outage);
         Failure::new(Reason::SessionsUnreadable, trouble.line.as_str())
     }
 
-    /// Says what is wrong with the host tier. If it is another one by now, the next login
-    /// opens that.
+    /// Logs a problem of the host tier. If the cache was replaced, the next login opens the new
+    /// one.
     pub(crate) fn host_failed(&self, trouble: &StoreError, consequence: Consequence) {
         self.sessions.complain(trouble, consequence, self.log);
         if self
@@ -111,8 +109,8 @@ impl SessionCacheHandle<'_> {
         self.change_in(Source::Host, table, key, change);
     }
 
-    /// Changes a record in the tier asked for or, if that is the host's and fails,
-    /// in memory; and says in which.
+    /// Changes a record in the requested tier, or in memory if that is the host tier and it fails.
+    /// Returns the tier.
     pub(crate) fn change_in(
         &self,
         source: Source,
@@ -132,21 +130,20 @@ impl SessionCacheHandle<'_> {
                     record,
                     since,
                     names,
-                    ending,
+                    expiry,
                 } => Change::Open {
                     record: secret.sealed(key, record),
                     since,
                     names,
-                    ending,
+                    expiry,
                 },
                 Change::Keep | Change::Remove => change,
             }
         };
-        let mut update = |tier: &dyn Tier| tier.update(table, key, now, &mut sealed_change);
+        let mut update = |tier: &dyn Backend| tier.update(table, key, now, &mut sealed_change);
         let (_, changed) = self.on_tiers(source, &mut update)?;
-        // A session of memory may be all there is. What was noted here of a server, while the
-        // host took nothing, is out of date as soon as the host has decided, though it changed
-        // nothing there.
+        // A session in memory may be the only one. A circuit breaker in memory is outdated as soon
+        // as the host tier has decided, even if nothing changed there.
         let is_decided = is_changed || table == Table::Breakers;
         if let (true, Source::Host, Some(host)) = (is_decided, source, &self.tiers.host) {
             let evicted = host.take_evicted();
@@ -159,7 +156,7 @@ impl SessionCacheHandle<'_> {
                 // Nothing was written if nothing changed.
                 fell_back.fetch_or(is_changed, Ordering::Relaxed);
             } else if fell_back.load(Ordering::Relaxed) {
-                // The host takes it again: what was kept here is out of date.
+                // The host tier takes writes again: the record in memory is outdated.
                 let mut remove = |_: Option<&[u8]>| Change::Remove;
                 let _ = self.tiers.memory.update(table, key, now, &mut remove);
             }
@@ -167,15 +164,15 @@ impl SessionCacheHandle<'_> {
         Some(changed)
     }
 
-    /// Does `what` on the tier asked for or, if that is the host's and fails,
-    /// on the memory tier; and says on which.
+    /// Applies `what` to the requested tier, or to the memory tier if that is the host tier and it
+    /// fails. Returns the tier.
     pub(crate) fn on_tiers<T>(
         &self,
         source: Source,
-        mut what: impl FnMut(&dyn Tier) -> Result<T, StoreError>,
+        mut what: impl FnMut(&dyn Backend) -> Result<T, StoreError>,
     ) -> Option<(T, Source)> {
         if let (Source::Host, Some(host), false) =
-            (source, &self.tiers.host, self.sessions.observes)
+            (source, &self.tiers.host, self.sessions.is_read_only)
         {
             match what(host) {
                 Ok(done) => return Some((done, Source::Host)),

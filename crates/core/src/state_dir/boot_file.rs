@@ -1,4 +1,4 @@
-//! The file of the store: its name, its leftovers, its descriptor.
+//! The files of one boot: their names, their allocation, and the removal of those of earlier boots.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,16 +8,16 @@ use std::path::Path;
 use nix::fcntl::posix_fallocate;
 use nix::libc;
 
-/// The number of the format of the file. Another number is another file.
+/// The version of the cache's file format. Another version has another file name.
 const FORMAT: u32 = 6;
 
-/// The name of the store of this format and this boot.
+/// The name of the cache's file for this format and this boot.
 pub(crate) fn store_name() -> Option<String> {
     Some(format!("sessions-{FORMAT}{}.mdb", boot_suffix()?))
 }
 
-/// What stands for the boot in the names of files. `None` if it cannot be told from
-/// others: what is left of an earlier one must never be read.
+/// The suffix of file names that identifies the boot; `None` if the boot cannot be identified:
+/// files of an earlier boot must never be read.
 pub(crate) fn boot_suffix() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let boot: String = boot
@@ -28,9 +28,10 @@ pub(crate) fn boot_suffix() -> Option<String> {
     (boot.len() == 12).then(|| format!("-{boot}"))
 }
 
-/// Makes a file of ours alone: zeros, with all its blocks. It is for a memory map: on a
-/// file system that is full later, memory without a block would end the process (SIGBUS).
-pub(crate) fn make_whole(path: &Path, length: u64) -> io::Result<()> {
+/// Creates a file for this user only, filled with zeros, with all its blocks allocated. It will be
+/// mapped: on a file system that is full later, touching memory without a block would end the
+/// process (SIGBUS).
+pub(crate) fn create_allocated(path: &Path, length: u64) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -43,32 +44,31 @@ pub(crate) fn make_whole(path: &Path, length: u64) -> io::Result<()> {
     })
 }
 
-/// How long LMDB's lock file is for so many readers, in bytes: each has a cache line, and
-/// two are before the first (`MDB_txninfo` in mdb.c). If it is longer after all, LMDB
-/// appends what is missing, and that is on the last page.
+/// The length of LMDB's lock file for `readers`, in bytes: each reader has a cache line, after two
+/// lines (`MDB_txninfo` in mdb.c). If it must be longer, LMDB appends the rest, which is on the
+/// last page.
 pub(crate) fn lock_file_length(readers: u32) -> u64 {
     const LINE: u64 = 64;
     (u64::from(readers) + 2) * LINE
 }
 
-/// The pages that LMDB says are in the file.
+/// The pages that the file should have according to LMDB.
 pub(crate) struct Pages {
-    /// In bytes.
+    /// The size of a page, in bytes.
     pub(crate) size: u64,
     pub(crate) count: u64,
 }
 
 impl Pages {
-    /// How many pages are looked at.
-    const SAMPLE: u64 = 256;
+    /// The number of pages that are checked.
+    const MAX_CHECKED_PAGES: u64 = 256;
 
-    /// Makes sure that the file is as long as it says, and that its pages are
-    /// LMDB's. LMDB believes what it reads: a page of something else could end
-    /// the process.
+    /// Requires that the file has the length that it claims, and that its pages are LMDB's. LMDB
+    /// trusts what it reads: a page of something else could end the process.
     ///
-    /// Each page begins with its own number, as wide as a pointer (`MDB_page` in
-    /// mdb.c), but for one that was never written and the two that describe the
-    /// store, which LMDB looks at itself. Of a large file, pages at equal distances are taken.
+    /// Each page begins with its own number, as wide as a pointer (`MDB_page` in mdb.c), except
+    /// pages that were never written and the two meta pages, which LMDB checks itself. In a large
+    /// file, pages at equal distances are checked.
     pub(crate) fn check(&self, path: &Path) -> io::Result<()> {
         let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         let file = File::open(path)?;
@@ -80,7 +80,7 @@ impl Pages {
         {
             return wrong("is shorter than it says".to_owned());
         }
-        let stride = self.count.div_ceil(Self::SAMPLE).max(1);
+        let stride = self.count.div_ceil(Self::MAX_CHECKED_PAGES).max(1);
         let sample = (2..self.count).step_by(usize::try_from(stride).unwrap_or(usize::MAX));
         for number in sample.chain(self.count.checked_sub(1).filter(|last| *last >= 2)) {
             let mut head = [0; size_of::<usize>()];
@@ -94,14 +94,14 @@ impl Pages {
     }
 }
 
-/// What tells a file from any other that goes by its name: device and inode.
+/// The device and inode of a file, which distinguish it from any other with the same path.
 pub(crate) fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let metadata = std::fs::metadata(path)?;
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// LMDB opens the file of its records, alone of all its files, so that it stays
-/// open in the programs that the host starts.
+/// Sets the close-on-exec flag of LMDB's data file, the only file that LMDB opens without it:
+/// otherwise it would stay open in the programs that the host starts.
 pub(crate) fn close_on_exec(path: &Path) -> io::Result<()> {
     let ours = identity(path)?;
     for entry in std::fs::read_dir("/proc/self/fd")? {
@@ -111,16 +111,15 @@ pub(crate) fn close_on_exec(path: &Path) -> io::Result<()> {
             continue;
         };
         if open == ours {
-            // SAFETY: the flag changes nothing in this process; the number
-            // belongs to this file, which nothing but this store opens.
+            // SAFETY: the flag changes nothing in this process. The number belongs to this file,
+            // which only this cache opens.
             unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
     Ok(())
 }
 
-/// Removes what earlier boots left, in whatever format. What cannot be removed is
-/// in nobody's way.
+/// Removes files of earlier boots, of any format. Failures are ignored.
 pub(crate) fn remove_other_boots(directory: &Path) {
     let Some(boot) = boot_suffix() else {
         return;
@@ -147,21 +146,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_to_be_mapped_has_all_its_blocks() {
+    fn created_file_has_all_its_blocks() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        make_whole(&path, 1 << 20).unwrap();
+        create_allocated(&path, 1 << 20).unwrap();
         let metadata = std::fs::metadata(path).unwrap();
         assert_eq!(metadata.len(), 1 << 20);
         assert!(metadata.blocks() * 512 >= metadata.len());
     }
 
     #[test]
-    fn a_file_of_ours_replaces_none() {
+    fn created_file_replaces_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        make_whole(&path, 100).unwrap();
-        let error = make_whole(&path, 100).unwrap_err();
+        create_allocated(&path, 100).unwrap();
+        let error = create_allocated(&path, 100).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&path).unwrap(), [0; 100]);
     }

@@ -1,4 +1,4 @@
-//! `sso_state_dir`: made if it is missing, refused if it cannot be trusted.
+//! `sso_state_dir`: it is created if it is missing, and rejected if it cannot be trusted.
 
 #![forbid(unsafe_code)]
 
@@ -13,11 +13,11 @@ use crate::platform::file_permissions;
 use crate::platform::file_permissions::Danger;
 use crate::state_dir::StoreError;
 
-/// Makes sure that `path` is a directory of ours that nobody else can write, or put
-/// another one in the place of.
+/// Requires that `path` is a directory of this user that nobody else can write to or replace. It is
+/// created if it is missing.
 pub(crate) fn prepare(path: &Path) -> Result<(), StoreError> {
-    // Before anything is made: a program of root's must not make a directory where somebody
-    // else leads it to.
+    // This check comes before anything is created: a program of root must not create a directory
+    // where another user has led it.
     check_path_to(path, Some(Uid::effective()))?;
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
@@ -30,30 +30,29 @@ pub(crate) fn prepare(path: &Path) -> Result<(), StoreError> {
     check_itself(path)
 }
 
-/// Makes sure that `path`, which is there, is such a directory.
+/// Requires that `path`, which must exist, is such a directory.
 pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
     check_path_to(path, Some(Uid::effective()))?;
     check_itself(path)
 }
 
-/// The same, the way to it having been looked at.
+/// The same, after the path to the directory was checked.
 fn check_itself(path: &Path) -> Result<(), StoreError> {
     let metadata = fs::symlink_metadata(path)
         .map_err(|error| trouble(path, &error, "make it a readable directory"))?;
     check_rights(path, &metadata, Some(Uid::effective()))
 }
 
-/// What is wrong with the directory for the user whose sessions are to be in it, if
-/// it is known who that is. Nothing is made.
+/// Checks the directory for the user whose sessions will be in it, if known. Nothing is created.
 ///
 /// # Errors
-/// The problem, the remedy behind the last semicolon.
+/// The problem, a semicolon, and the remedy.
 pub fn examine(path: &Path, user: Option<Uid>) -> Result<(), String> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => check_rights(path, &metadata, user)
             .and_then(|()| check_path_to(path, user))
             .map_err(|trouble| trouble.line),
-        // Whether it can be made is seen by its parent.
+        // Its parent decides whether the directory can be created.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(trouble(path, &error, "make it a readable directory").line),
     }
@@ -80,8 +79,7 @@ fn check_rights(path: &Path, metadata: &fs::Metadata, user: Option<Uid>) -> Resu
     Ok(())
 }
 
-/// Makes sure that nobody but `user` and root can put something else in the place of
-/// `path`.
+/// Requires that only `user` and root can replace `path`.
 fn check_path_to(path: &Path, user: Option<Uid>) -> Result<(), StoreError> {
     file_permissions::follow(path.parent().unwrap_or(path), &mut |above, metadata| {
         let metadata = metadata.map_err(|error| match error.kind() {
@@ -102,9 +100,8 @@ fn check_path_to(path: &Path, user: Option<Uid>) -> Result<(), StoreError> {
     })
 }
 
-/// Makes sure that `path`, if there is such a file, is a file of ours that nobody
-/// else can open, by this name or another. Whoever could write the directory
-/// once may have left one.
+/// Requires that `path`, if it exists, is a file of this user that nobody else can open by this
+/// name or another one. Whoever could write to the directory once may have left one.
 pub(crate) fn check_file(path: &Path) -> Result<(), StoreError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -115,7 +112,7 @@ pub(crate) fn check_file(path: &Path) -> Result<(), StoreError> {
     check_opened(&metadata).map_err(|error| trouble(path, &error, remedy))
 }
 
-/// The same of a file that is open.
+/// The same for an open file.
 pub(crate) fn check_opened(metadata: &Metadata) -> io::Result<()> {
     let is_ours = metadata.is_file()
         && metadata.uid() == Uid::effective().as_raw()
@@ -129,7 +126,7 @@ fn owner() -> String {
     format!("uid {}", Uid::effective())
 }
 
-/// What is wrong with a path of the state directory, and the remedy.
+/// The error about a path of the state directory, with the remedy.
 pub(crate) fn trouble(path: &Path, problem: &dyn std::fmt::Display, remedy: &str) -> StoreError {
     StoreError {
         line: format!("{}: {problem}; {remedy}", path.display()),
@@ -143,7 +140,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_missing_directory_is_made_for_us_alone() {
+    fn missing_directory_is_created_for_its_user_only() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("state");
         prepare(&path).unwrap();
@@ -152,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_may_write_is_refused_with_the_remedy() {
+    fn directory_that_others_can_write_to_is_rejected_with_the_remedy() {
         let path = tempfile::tempdir().unwrap();
         fs::set_permissions(path.path(), fs::Permissions::from_mode(0o770)).unwrap();
         let trouble = prepare(path.path()).unwrap_err().to_string();
@@ -160,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_somebody_else_could_have_left_is_refused() {
+    fn file_that_another_user_could_have_left_is_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         check_file(&path).unwrap();
@@ -178,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_somebody_could_replace_is_refused_with_the_remedy() {
+    fn directory_that_others_can_replace_is_rejected_with_the_remedy() {
         let parent = tempfile::tempdir().unwrap();
         let above = parent.path().join("above");
         fs::create_dir(&above).unwrap();
@@ -191,7 +188,7 @@ mod tests {
             assert!(trouble.ends_with("; chmod go-w it"), "{trouble}");
             assert_eq!(examine(&path, None).unwrap_err(), trouble);
         }
-        // As /tmp: what is ours in it is ours.
+        // In a sticky directory such as /tmp, own files are safe.
         set(0o1777);
         prepare(&path).unwrap();
         if Uid::effective().is_root() {
@@ -202,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn no_directory_is_made_where_somebody_else_could_have_led_to() {
+    fn no_directory_is_created_behind_the_link_of_another_user() {
         let parent = tempfile::tempdir().unwrap();
         let at = |name: &str| parent.path().join(name);
         for name in ["open", "theirs", "safe"] {
@@ -225,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_on_the_way_counts_as_what_it_leads_to() {
+    fn links_in_the_path_are_followed() {
         let parent = tempfile::tempdir().unwrap();
         let at = |name: &str| parent.path().join(name);
         for name in ["safe", "open", "open/inside"] {
@@ -244,7 +241,7 @@ mod tests {
         assert!(prepare(&at("round/state")).is_err());
         let turning = check_path_to(&at("round/state"), None).unwrap_err().line;
         assert!(turning.contains("Too many levels"), "{turning}");
-        // Whose a link is, is who can turn it.
+        // The owner of a link can change its target.
         if Uid::effective().is_root() {
             std::os::unix::fs::lchown(at("short"), Some(65_534), None).unwrap();
             assert!(prepare(&at("long/state")).is_err());
@@ -252,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_directory_of_ours_is_refused() {
+    fn file_or_foreign_directory_is_rejected() {
         let parent = tempfile::tempdir().unwrap();
         let link = parent.path().join("link");
         std::os::unix::fs::symlink(parent.path(), &link).unwrap();
         assert!(prepare(&link).unwrap_err().line.contains("not a directory"));
         let orphan = parent.path().join("missing").join("state");
         assert!(prepare(&orphan).unwrap_err().line.contains("make it"));
-        // The root directory belongs to root; root itself cannot be shown this.
+        // The root directory belongs to root, so root itself cannot be tested.
         if !Uid::effective().is_root() {
             assert!(prepare(Path::new("/")).unwrap_err().line.contains("chown"));
         }

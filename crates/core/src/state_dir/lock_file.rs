@@ -1,10 +1,9 @@
-//! Locks between processes that the kernel frees when their holder dies, and
-//! that nobody waits for without a bound.
+//! Locks between processes, which the kernel releases when their holder dies, and for which nobody
+//! waits without a deadline.
 //!
-//! They are ranges of one file, locked by open file description (`F_OFD_SETLK`
-//! of fcntl(2)): each lock has a description of its own, so threads exclude one
-//! another as processes do, and closing one file frees no other's lock. There
-//! is no blocking call among them: a waiter asks again.
+//! A lock is a byte range of one file, locked by open file description (`F_OFD_SETLK` of fcntl(2)).
+//! Each lock has a description of its own, so threads exclude each other as processes do, and
+//! closing one file releases no other's lock. No call blocks: a waiter polls.
 
 #![forbid(unsafe_code)]
 
@@ -20,22 +19,22 @@ use nix::libc;
 
 use crate::session_cache::cache_key::Key;
 
-/// What a lock is on: a byte of the lock file.
+/// What a lock protects: a byte of the lock file.
 #[derive(Clone, Copy)]
 pub(crate) enum What<'k> {
-    /// Making the store.
-    Making,
-    /// Writing to the store.
+    /// The creation of the session cache.
+    Creating,
+    /// Writing to the session cache.
     Writing,
-    /// Validating a credential. Two of them share a byte once in 2^62, or in 2^30
-    /// where offsets have 32 bits; the one then waits for the other.
+    /// The validation of a credential. Two credentials share a byte with a probability of 1 in
+    /// 2^62, or 1 in 2^30 where offsets have 32 bits; then one waits for the other.
     Validating(&'k Key),
 }
 
 impl What<'_> {
     fn byte(self) -> libc::off_t {
         match self {
-            Self::Making => 0,
+            Self::Creating => 0,
             Self::Writing => 1,
             Self::Validating(key) => {
                 let mut head = [0; size_of::<libc::off_t>()];
@@ -50,7 +49,7 @@ impl What<'_> {
 #[derive(Clone)]
 pub(crate) struct Locks(PathBuf);
 
-/// A lock; it ends when this is dropped.
+/// A lock, until it is dropped.
 pub(crate) struct Held {
     _file: File,
 }
@@ -60,7 +59,7 @@ impl Locks {
         Self(path)
     }
 
-    /// Takes the lock if nobody has it.
+    /// Takes the lock if nobody holds it.
     pub(crate) fn try_lock(&self, what: What<'_>) -> io::Result<Option<Held>> {
         let file = OpenOptions::new()
             .read(true)
@@ -84,7 +83,7 @@ impl Locks {
         }
     }
 
-    /// Takes the lock, asking for at most `patience`.
+    /// Takes the lock, polling for at most `patience`.
     pub(crate) fn lock(&self, what: What<'_>, patience: Duration) -> io::Result<Held> {
         let end = Instant::now() + patience;
         let mut pause = Duration::from_micros(20);
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holder_at_a_time_of_each_lock() {
+    fn lock_has_one_holder_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let locks = Locks::new(directory.path().join("locks"));
         let (one, two) = (Key::of_test(1), Key::of_test(2));
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_has_an_end() {
+    fn wait_ends_at_the_deadline() {
         let directory = tempfile::tempdir().unwrap();
         let locks = Locks::new(directory.path().join("locks"));
         let _held = locks.try_lock(What::Writing).unwrap().unwrap();
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_file_is_not_followed() {
+    fn link_in_place_of_the_file_is_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let elsewhere = directory.path().join("elsewhere");
         std::os::unix::fs::symlink(&elsewhere, directory.path().join("locks")).unwrap();

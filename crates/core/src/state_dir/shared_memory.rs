@@ -1,8 +1,8 @@
-//! A small file of numbers that processes share through a memory map.
+//! A small file of counters that processes share through a memory map.
 //!
-//! The module's unsafe code is about what the map is: memory that others change, and
-//! only as we do, by atomic operations. The directory's owner and mode provide that
-//! nobody else can (`state_dir`).
+//! The unsafe code of this module concerns the map: other processes change this memory too, but
+//! only by atomic operations. The owner and the mode of the directory ensure that nobody else can
+//! (`state_dir`).
 
 use std::fs::OpenOptions;
 use std::io;
@@ -15,24 +15,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use memmap2::MmapRaw;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 
-use super::boot_file::make_whole;
+use super::boot_file::create_allocated;
 use super::check_opened;
 
-/// Numbers in a file, all 0 in a new one.
-pub(crate) struct Numbers {
+/// Counters in a file, all 0 in a new one.
+pub(crate) struct SharedCounters {
     map: MmapRaw,
     count: usize,
 }
 
-impl Numbers {
-    /// The `count` numbers of the file `path`, which is made if it is not there.
-    /// Nobody is waited for.
-    pub(crate) fn open_or_make(path: &Path, count: usize) -> io::Result<Self> {
-        Self::open_or_make_with(path, count, |_| Ok(()))
+impl SharedCounters {
+    /// Opens the file `path` with `count` counters, and creates it if it is missing. It waits for
+    /// nobody.
+    pub(crate) fn open_or_create(path: &Path, count: usize) -> io::Result<Self> {
+        Self::open_or_create_with(path, count, |_| Ok(()))
     }
 
-    /// The same; a file that is made goes through `initialize` before it has its name.
-    pub(crate) fn open_or_make_with(
+    /// The same; a new file passes through `initialize` before it gets its name.
+    pub(crate) fn open_or_create_with(
         path: &Path,
         count: usize,
         initialize: impl FnOnce(&Self) -> io::Result<()>,
@@ -46,9 +46,10 @@ impl Numbers {
         }
     }
 
-    /// The same of a file that is there.
+    /// Opens an existing file.
     pub(crate) fn open(path: &Path, count: usize) -> io::Result<Self> {
-        // What somebody may have left there instead of a file is not to be waited for.
+        // Another user may have left something that is no file there, and opening it must not
+        // block.
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let file = OpenOptions::new()
             .read(true)
@@ -66,43 +67,43 @@ impl Numbers {
     }
 }
 
-impl Deref for Numbers {
+impl Deref for SharedCounters {
     type Target = [AtomicU64];
 
     fn deref(&self) -> &[AtomicU64] {
-        // SAFETY: the map is as long as the file was when it was opened, which is
-        // `count` numbers, begins at a page, and lives as long as `self`. Whoever has
-        // it mapped changes it by atomic operations alone. The blocks of the file are
-        // there from the start, and nobody makes it shorter.
+        // SAFETY: the map has the length that the file had when it was opened, which is `count`
+        // numbers, begins at a page, and lives as long as `self`. All processes change it by atomic
+        // operations only. The blocks of the file are allocated from the start, and nobody
+        // truncates it.
         unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().cast(), self.count) }
     }
 }
 
-/// In bytes.
+/// The length in bytes.
 fn length(count: usize) -> io::Result<u64> {
     u64::try_from(count * size_of::<AtomicU64>()).map_err(io::Error::other)
 }
 
-/// Makes the file, whole from the first moment that it goes by its name; if another
-/// process makes it meanwhile, that one stays.
+/// Creates the file, complete before it gets its name. If another process creates it meanwhile,
+/// that one stays.
 fn make(
     path: &Path,
     count: usize,
-    initialize: impl FnOnce(&Numbers) -> io::Result<()>,
+    initialize: impl FnOnce(&SharedCounters) -> io::Result<()>,
 ) -> io::Result<()> {
-    // A name for nobody else: a process is not alone with its threads, nor, in a namespace,
-    // with its number. Random bytes would take milliseconds, which all of imapd would
-    // spend that starts at once.
-    static MADE: AtomicU64 = AtomicU64::new(0);
-    let (pid, made) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    // The name of the temporary file must be unique: among the threads of a process, and in a
+    // namespace, where process numbers are not. Random bytes would take milliseconds in each of the
+    // processes that start at once.
+    static CREATED: AtomicU64 = AtomicU64::new(0);
+    let (pid, made) = (std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let name = format!("new-{pid}-{made}-{}", now.as_nanos());
     let unfinished = path.with_extension(name);
     let made = length(count).and_then(|length| {
-        make_whole(&unfinished, length)?;
-        initialize(&Numbers::open(&unfinished, count)?)?;
+        create_allocated(&unfinished, length)?;
+        initialize(&SharedCounters::open(&unfinished, count)?)?;
         let flags = RenameFlags::RENAME_NOREPLACE;
         match renameat2(AT_FDCWD, &unfinished, AT_FDCWD, path, flags) {
             Ok(()) => Ok(()),
@@ -127,64 +128,64 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     #[test]
-    fn what_one_adds_the_other_sees() {
+    fn additions_are_seen_by_the_other_process() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("numbers");
-        assert!(Numbers::open(&path, 10).is_err());
-        let one = Numbers::open_or_make(&path, 10).unwrap();
-        let other = Numbers::open_or_make(&path, 10).unwrap();
+        assert!(SharedCounters::open(&path, 10).is_err());
+        let one = SharedCounters::open_or_create(&path, 10).unwrap();
+        let other = SharedCounters::open_or_create(&path, 10).unwrap();
         assert!(one.iter().all(|number| number.load(Relaxed) == 0));
         one[9].fetch_add(7, Relaxed);
         assert_eq!(other[9].load(Relaxed), 7);
         drop((one, other));
-        assert_eq!(Numbers::open(&path, 10).unwrap()[9].load(Relaxed), 7);
+        assert_eq!(SharedCounters::open(&path, 10).unwrap()[9].load(Relaxed), 7);
         let names = std::fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(names, 1);
     }
 
     #[test]
-    fn processes_that_make_it_at_once_have_one() {
+    fn concurrent_processes_create_one_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("numbers");
         make(&path, 10, |_| Ok(())).unwrap();
-        Numbers::open(&path, 10).unwrap()[0].fetch_add(1, Relaxed);
+        SharedCounters::open(&path, 10).unwrap()[0].fetch_add(1, Relaxed);
         make(&path, 10, |_| Ok(())).unwrap();
-        assert_eq!(Numbers::open(&path, 10).unwrap()[0].load(Relaxed), 1);
+        assert_eq!(SharedCounters::open(&path, 10).unwrap()[0].load(Relaxed), 1);
     }
 
     #[test]
-    fn threads_that_make_it_at_once_have_one() {
+    fn concurrent_threads_create_one_file() {
         let directory = tempfile::tempdir().unwrap();
         for round in 0..50 {
             let path = &directory.path().join(format!("numbers-{round}"));
             let start = std::sync::Barrier::new(8);
             let add = || {
                 start.wait();
-                Numbers::open_or_make(path, 10).unwrap()[0].fetch_add(1, Relaxed);
+                SharedCounters::open_or_create(path, 10).unwrap()[0].fetch_add(1, Relaxed);
             };
             std::thread::scope(|scope| {
                 for _ in 0..8 {
                     scope.spawn(add);
                 }
             });
-            assert_eq!(Numbers::open(path, 10).unwrap()[0].load(Relaxed), 8);
+            assert_eq!(SharedCounters::open(path, 10).unwrap()[0].load(Relaxed), 8);
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 50);
     }
 
     #[test]
-    fn what_is_no_file_of_ours_is_not_opened() {
+    fn foreign_file_is_not_opened() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name| directory.path().join(name);
         make(&path("numbers"), 10, |_| Ok(())).unwrap();
-        assert!(Numbers::open(&path("numbers"), 11).is_err());
+        assert!(SharedCounters::open(&path("numbers"), 11).is_err());
         std::os::unix::fs::symlink(path("numbers"), path("link")).unwrap();
-        assert!(Numbers::open_or_make(&path("link"), 10).is_err());
+        assert!(SharedCounters::open_or_create(&path("link"), 10).is_err());
         nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(Numbers::open_or_make(&path("fifo"), 10).is_err());
+        assert!(SharedCounters::open_or_create(&path("fifo"), 10).is_err());
         std::fs::create_dir(path("directory")).unwrap();
-        assert!(Numbers::open_or_make(&path("directory"), 10).is_err());
+        assert!(SharedCounters::open_or_create(&path("directory"), 10).is_err());
         std::fs::hard_link(path("numbers"), path("second")).unwrap();
-        assert!(Numbers::open_or_make(&path("numbers"), 10).is_err());
+        assert!(SharedCounters::open_or_create(&path("numbers"), 10).is_err());
     }
 }

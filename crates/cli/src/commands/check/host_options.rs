@@ -93,7 +93,7 @@ fn check_directories(subject: &mut Subject<'_>) {
                 || "set it, such as /var/lib/cyrus".to_owned(),
                 |near| format!("is {near} meant to be it?"),
             );
-            let severity = match subject.conf.is_whole() {
+            let severity = match subject.conf.is_complete() {
                 true => Severity::Fault,
                 // Lines to add to a file are looked at before they are.
                 false => Severity::Note,
@@ -179,7 +179,7 @@ fn check_clear_text(subject: &mut Subject<'_>, offered: &[&'static str]) {
         let what = format!("offers {names} without TLS, and tickets and tokens cross in clear");
         let remedy = "set it to no, unless nothing but this host or TLS in front connects";
         subject.say(Severity::Warning, &option, what, remedy);
-    } else if subject.conf.is_whole() && lacks_certificate(conf) {
+    } else if subject.conf.is_complete() && lacks_certificate(conf) {
         let what = format!("is not set, and without TLS nobody is offered {names}");
         let remedy = "set it and tls_server_key";
         subject.say(Severity::Warning, "tls_server_cert", what, remedy);

@@ -309,7 +309,7 @@ fn offer(subject: &Subject<'_>, context: &Context<'_>, is_refused: bool, is_load
     let listed: Vec<&str> = listed
         .filter(|name| login_paths::is_listed(conf, name))
         .collect();
-    let has_tls = !subject.conf.is_whole() || !host_options::lacks_certificate(conf);
+    let has_tls = !subject.conf.is_complete() || !host_options::lacks_certificate(conf);
     let is_imapds = conf.format() == Format::Imapd;
     let reason = if is_refused {
         " as long as there are faults".to_owned()

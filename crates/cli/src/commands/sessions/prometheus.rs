@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_histogram_grows_to_its_count() {
         let directory = tempfile::tempdir().unwrap();
-        let counters = Counters::open_or_make(directory.path()).unwrap();
+        let counters = Counters::open_or_create(directory.path()).unwrap();
         for millis in [2, 3, 90_000] {
             counters.count_validation(CredentialKind::Ticket, Duration::from_millis(millis));
         }

@@ -14,7 +14,7 @@ use crate::imapd_conf::Place;
 use crate::term::console::Console;
 use sso_core::credential::CredentialKind;
 use sso_core::error::Reason;
-use sso_core::metrics::{CREDENTIALS, Counters, Decider, Durations};
+use sso_core::metrics::{CREDENTIALS, Counters, Decider, DurationHistogram};
 
 /// Counts of all logins since boot, how long validations take, and the store.
 ///
@@ -198,7 +198,7 @@ fn write_validations(console: &mut Console, counters: &Counters) {
     table::write(console, heads, &rows);
 }
 
-fn seconds(durations: &Durations) -> Value {
+fn seconds(durations: &DurationHistogram) -> Value {
     let mut object = json!({
         "count": durations.count(),
         "sum_seconds": durations.sum.as_secs_f64(),

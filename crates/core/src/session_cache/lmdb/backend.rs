@@ -1,4 +1,4 @@
-//! What the host tier does as a tier: it finds, changes and claims.
+//! The host tier as a [`Backend`]: look-ups, updates and validation locks.
 
 #![forbid(unsafe_code)]
 
@@ -6,26 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{Host, busy};
+use super::{LmdbBackend, busy};
 use crate::platform::clock::BootTime;
-use crate::session_cache::backend::{Change, Table, Tier, ValidationLock};
+use crate::session_cache::backend::{Backend, Change, Table, ValidationLock};
 use crate::session_cache::cache_key::{Key, unsealed};
-use crate::session_cache::entry::{Ending, Session, moment};
+use crate::session_cache::entry::{ExpiryContext, Session, boot_time};
 use crate::state_dir::StoreError;
 use crate::state_dir::lock_file::{Held, What};
-use crate::state_dir::sync_file::{SyncFile, announce};
+use crate::state_dir::sync_file::{SyncFile, wake_waiters};
 
-impl Tier for Host {
+impl Backend for LmdbBackend {
     fn find(
         &self,
         table: Table,
         key: &Key,
         patience: Duration,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let records = self.shelf(table).records;
+        let records = self.table_of(table).records;
         self.read_within(patience, Some(key), |transaction| {
             let dated = records.get(transaction, key.as_bytes())?;
-            Ok(dated.and_then(moment).map(|(_, record)| record.to_vec()))
+            Ok(dated.and_then(boot_time).map(|(_, record)| record.to_vec()))
         })
     }
 
@@ -36,7 +36,7 @@ impl Tier for Host {
         now: BootTime,
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), StoreError> {
-        self.alone(Some(key), &mut || self.change(table, key, now, change))
+        self.exclusively(Some(key), &mut || self.change(table, key, now, change))
     }
 
     fn try_lock(&self, key: &Key) -> Result<Option<ValidationLock>, StoreError> {
@@ -59,7 +59,7 @@ impl Tier for Host {
     }
 }
 
-/// The lock on a validation. Those who wait for it are woken when it is released.
+/// A validation lock. Its release wakes the logins that wait for it.
 struct Validating {
     held: Option<Held>,
     sync: Arc<SyncFile>,
@@ -69,12 +69,12 @@ struct Validating {
 impl Drop for Validating {
     fn drop(&mut self) {
         self.held = None;
-        announce(self.sync.releases(&self.key));
+        wake_waiters(self.sync.releases(&self.key));
     }
 }
 
-impl Host {
-    /// One try of [`Tier::update`].
+impl LmdbBackend {
+    /// One attempt of [`Backend::update`].
     fn change(
         &self,
         table: Table,
@@ -82,10 +82,10 @@ impl Host {
         now: BootTime,
         change: &mut dyn FnMut(Option<&[u8]>) -> Change,
     ) -> Result<(), heed::Error> {
-        let shelf = self.shelf(table);
+        let lru = self.table_of(table);
         let mut transaction = self.env.write_txn()?;
-        let before = shelf.records.get(&transaction, key.as_bytes())?;
-        let change = change(before.and_then(moment).map(|(_, record)| record));
+        let before = lru.records.get(&transaction, key.as_bytes())?;
+        let change = change(before.and_then(boot_time).map(|(_, record)| record));
         let mut ends = None;
         let record = match change {
             Change::Keep => return Ok(()),
@@ -95,27 +95,28 @@ impl Host {
                 record,
                 since,
                 names,
-                ending,
+                expiry,
             } => {
-                // In this transaction: either the flush finds what is written here, or
-                // what is to be written here finds the flush.
+                // In one transaction: either the flush finds the record that is written here, or
+                // this transaction finds the flush.
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let is_flushed = self.flushes().has(&transaction, since, key, &names)?;
-                ends = Some(ending);
+                ends = Some(expiry);
                 (!is_flushed).then_some(record)
             }
         };
-        shelf.take_out(&mut transaction, key)?;
+        lru.remove(&mut transaction, key)?;
         let mut evicted = 0;
         if let Some(record) = record {
-            // Only who opens a session can tell, and only that makes room in earnest.
+            // Only the opening of a session knows whether evicted sessions have ended, and only
+            // sessions cause evictions.
             let is_session = |sealed: &[u8]| {
-                let ending = ends.as_ref();
-                ending.is_some_and(|ending| is_session(sealed, now, ending))
+                let expiry = ends.as_ref();
+                expiry.is_some_and(|expiry| is_session(sealed, now, expiry))
             };
             let capacity = self.capacity(table);
-            evicted = shelf.make_room(&mut transaction, capacity, table, now, is_session)?;
-            shelf.put_in(&mut transaction, key, now, &record)?;
+            evicted = lru.make_room(&mut transaction, capacity, table, now, is_session)?;
+            lru.put_in(&mut transaction, key, now, &record)?;
         }
         transaction.commit()?;
         self.evicted.fetch_add(evicted, Ordering::Relaxed);
@@ -123,7 +124,7 @@ impl Host {
     }
 }
 
-/// Whether a record with its seal is that of a session that is still one.
-fn is_session(sealed: &[u8], now: BootTime, ending: &Ending) -> bool {
-    unsealed(sealed).is_some_and(|record| Session::is_alive_in(record, now, ending))
+/// Whether a sealed record is a session that has not ended.
+fn is_session(sealed: &[u8], now: BootTime, expiry: &ExpiryContext) -> bool {
+    unsealed(sealed).is_some_and(|record| Session::is_alive_in(record, now, expiry))
 }

@@ -1,5 +1,5 @@
-//! A store that is not as LMDB left it: cut short, overwritten, or what ends those who
-//! look into it. Its sessions are lost; what is to be saved is who comes next.
+//! A session cache whose file is corrupt: truncated, overwritten, or deadly for the processes that
+//! read it. Its sessions are lost, but later logins must work.
 
 #![forbid(unsafe_code)]
 
@@ -9,41 +9,41 @@ use std::path::{Path, PathBuf};
 
 use heed::MdbError;
 
-use super::Host;
+use super::LmdbBackend;
 use crate::session_cache::cache_key::Key;
-use crate::session_cache::lmdb::crash_guard::Inside;
-use crate::session_cache::lmdb::locked_env::PATIENCE;
+use crate::session_cache::lmdb::crash_guard::ReadGuard;
+use crate::session_cache::lmdb::locked_env::LOCK_TIMEOUT;
 use crate::state_dir::StoreError;
 use crate::state_dir::lock_file::What;
 use crate::state_dir::trouble;
 
-impl Host {
-    /// Whether the file that is mapped still has a name and its whole length: who looks
-    /// behind the end of a file is ended (SIGBUS).
-    pub(crate) fn is_whole(&self) -> bool {
+impl LmdbBackend {
+    /// Whether the mapped file still has a name and its full length. Reading behind the end of a
+    /// file ends the process (SIGBUS).
+    pub(crate) fn is_complete(&self) -> bool {
         let whole = |file: std::fs::Metadata| file.nlink() > 0 && file.len() >= self.room;
         self.file.metadata().is_ok_and(whole)
     }
 
-    /// Whether no other process can have made it larger than this one has mapped.
+    /// Whether no other process can have made the file larger than this process has mapped.
     pub(crate) fn is_no_longer_than_its_map(&self) -> bool {
         let file = self.file.metadata();
         file.is_ok_and(|file| file.len() <= self.room)
     }
 
-    /// Begins a look into the store, for the record of `key` or for something else.
-    pub(crate) fn enter(&self, key: Option<&Key>) -> Result<Option<Inside<'_>>, StoreError> {
+    /// Begins a read of the record of `key`, or of something else.
+    pub(crate) fn enter(&self, key: Option<&Key>) -> Result<Option<ReadGuard<'_>>, StoreError> {
         match &self.crashes {
             Some(crashes) => crashes.enter(key).map_err(|damage| self.condemn(&damage)),
             None => Ok(None),
         }
     }
 
-    /// Takes the store away, if it is still the one by its name: the next login makes
-    /// another. Who only looks on takes nothing away.
+    /// Removes the cache, if its path still leads to it. The next login creates another one. A
+    /// read-only cache removes nothing.
     pub(crate) fn condemn(&self, damage: &dyn std::fmt::Display) -> StoreError {
-        if !self.only_looks
-            && let Ok(_making) = self.locks.lock(What::Making, PATIENCE)
+        if !self.is_read_only
+            && let Ok(_creation_lock) = self.locks.lock(What::Creating, LOCK_TIMEOUT)
             && self.is_current()
             && remove(&self.path).is_ok()
         {
@@ -51,14 +51,14 @@ impl Host {
         }
         let remedy = match self.is_current() {
             false => "nothing need be done: it is made anew",
-            true if self.only_looks => "nothing need be done: the next login makes it anew",
+            true if self.is_read_only => "nothing need be done: the next login makes it anew",
             true => "remove it, which could not be done",
         };
         trouble(&self.path, damage, remedy)
     }
 }
 
-/// Whether an error means that what is in the file is not what LMDB wrote.
+/// Whether an error means that LMDB did not write the contents of the file.
 pub(crate) fn is_damage(error: &heed::Error) -> bool {
     use MdbError::{Corrupted, CursorFull, Invalid, PageFull, PageNotFound, VersionMismatch};
     matches!(
@@ -69,7 +69,7 @@ pub(crate) fn is_damage(error: &heed::Error) -> bool {
     )
 }
 
-/// Removes a store, with the file that LMDB has beside it.
+/// Removes a cache and LMDB's lock file.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     for file in [path, &lock_file(path)] {
         match std::fs::remove_file(file) {
@@ -80,7 +80,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where LMDB has its slots and its own lock.
+/// The path of LMDB's file with reader slots and locks.
 pub(crate) fn lock_file(path: &Path) -> PathBuf {
     path.with_extension("mdb-lock")
 }

@@ -1,6 +1,6 @@
-//! Stores that are not as LMDB left them, and what becomes of who looks into them.
+//! Tests of corrupt session caches, and of the processes that read them.
 
-// What the processes of the tests say to one another.
+// The processes of the tests communicate by standard output.
 #![allow(clippy::print_stdout)]
 
 use std::fs::OpenOptions;
@@ -14,53 +14,56 @@ use std::sync::atomic::AtomicBool;
 use super::corruption::remove;
 use super::tests::{close, has, put};
 use super::*;
-use crate::session_cache::backend::Tier;
+use crate::session_cache::backend::Backend;
 use crate::state_dir::boot_file::store_name;
 
 const PAGE: usize = 4_096;
 
-/// In bytes: so much of a store is spoilt. About as much has a thousand sessions.
-const SPOILT: usize = 100 * PAGE;
+/// The size of the part that is corrupted, in bytes: about that of a thousand sessions.
+const CORRUPT_BYTES: usize = 100 * PAGE;
 
 fn store_in(directory: &Path) -> PathBuf {
     directory.join(store_name().unwrap())
 }
 
-fn filled(directory: &Path, sessions: u32) -> Host {
-    let host = Host::open(directory, 10_000).unwrap();
+fn filled(directory: &Path, sessions: u32) -> LmdbBackend {
+    let host = LmdbBackend::open(directory, 10_000).unwrap();
     for number in 0..sessions {
         put(&host, Table::Tickets, number, 1, &[b'x'; 200]).unwrap();
     }
     host
 }
 
-/// What is said of a store that had to be made anew; it works.
-fn made_anew(directory: &Path) -> String {
-    let host = Host::open(directory, 10_000).unwrap();
-    let said = host.mended().expect("a damaged store").to_string();
+/// The reason why a cache had to be created again. The new cache works.
+fn created_again(directory: &Path) -> String {
+    let host = LmdbBackend::open(directory, 10_000).unwrap();
+    let said = host
+        .replaced_because()
+        .expect("a damaged store")
+        .to_string();
     assert!(said.contains("nothing need be done"), "{said}");
     assert!(!has(&host, 1));
     put(&host, Table::Tickets, 1, 1, b"alice").unwrap();
     close(host);
-    let host = Host::open(directory, 10_000).unwrap();
-    assert!(host.mended().is_none() && has(&host, 1));
+    let host = LmdbBackend::open(directory, 10_000).unwrap();
+    assert!(host.replaced_because().is_none() && has(&host, 1));
     close(host);
     said
 }
 
 #[test]
-fn what_is_no_store_is_made_one() {
+fn file_that_is_no_cache_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = store_in(directory.path());
     for length in [1, PAGE, PAGE + 1, 16 * PAGE] {
         std::fs::write(&path, vec![b'x'; length]).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        made_anew(directory.path());
+        created_again(directory.path());
     }
 }
 
 #[test]
-fn a_store_that_was_cut_short_is_made_anew() {
+fn truncated_cache_is_created_again() {
     let directory = tempfile::tempdir().unwrap();
     for length in [1, PAGE, 2 * PAGE, 4 * PAGE + 1] {
         close(filled(directory.path(), 500));
@@ -68,17 +71,17 @@ fn a_store_that_was_cut_short_is_made_anew() {
             .write(true)
             .open(store_in(directory.path()));
         file.unwrap().set_len(length as u64).unwrap();
-        made_anew(directory.path());
+        created_again(directory.path());
     }
-    // With nothing in it, it is as if it were not there.
+    // An empty file counts as missing.
     close(filled(directory.path(), 500));
     std::fs::write(store_in(directory.path()), "").unwrap();
-    let host = Host::open(directory.path(), 10_000).unwrap();
+    let host = LmdbBackend::open(directory.path(), 10_000).unwrap();
     assert!(!has(&host, 1));
 }
 
 #[test]
-fn of_a_store_that_lost_no_page_nothing_is_lost() {
+fn truncation_of_unused_pages_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     close(filled(directory.path(), 500));
     let file = OpenOptions::new()
@@ -87,13 +90,13 @@ fn of_a_store_that_lost_no_page_nothing_is_lost() {
         .unwrap();
     let length = file.metadata().unwrap().len();
     file.set_len(length - 64 * PAGE as u64).unwrap();
-    let host = Host::open(directory.path(), 10_000).unwrap();
-    assert!(host.mended().is_none() && has(&host, 1));
+    let host = LmdbBackend::open(directory.path(), 10_000).unwrap();
+    assert!(host.replaced_because().is_none() && has(&host, 1));
     assert_eq!(file.metadata().unwrap().len(), length);
 }
 
 #[test]
-fn a_store_that_is_damaged_inside_is_made_anew() {
+fn overwritten_cache_is_created_again() {
     let directory = tempfile::tempdir().unwrap();
     // From a few pages to several hundred.
     for sessions in [10, 500, 3_000] {
@@ -107,27 +110,27 @@ fn a_store_that_is_damaged_inside_is_made_anew() {
         let half = pages / 2 * PAGE;
         file.write_all_at(&vec![0xa5; (pages + 1) * PAGE - half], half as u64)
             .unwrap();
-        let said = made_anew(directory.path());
+        let said = created_again(directory.path());
         assert!(said.contains("damaged at page"), "{said}");
     }
 }
 
 #[test]
-fn a_store_with_something_behind_its_end_is_made_anew() {
+fn cache_with_data_after_its_end_is_created_again() {
     let directory = tempfile::tempdir().unwrap();
     close(filled(directory.path(), 10));
     let file = OpenOptions::new()
         .append(true)
         .open(store_in(directory.path()));
     file.unwrap().write_all(b"x").unwrap();
-    made_anew(directory.path());
+    created_again(directory.path());
 }
 
-/// Where a store says how many pages it has: `mm_last_pg` of both descriptions (`MDB_meta`
-/// in mdb.c), behind the head of the page.
+/// The offset of the number of pages in a cache: `mm_last_pg` of both meta pages (`MDB_meta` in
+/// mdb.c), after the page header.
 #[cfg(target_pointer_width = "64")]
 #[test]
-fn a_store_that_says_it_is_larger_than_it_is_is_made_anew() {
+fn cache_with_too_large_a_page_count_is_created_again() {
     let directory = tempfile::tempdir().unwrap();
     for pages in [100_000_u64, 1 << 40, u64::MAX >> 12, u64::MAX] {
         close(filled(directory.path(), 500));
@@ -138,13 +141,13 @@ fn a_store_that_says_it_is_larger_than_it_is_is_made_anew() {
         for meta in [0, PAGE as u64] {
             file.write_all_at(&pages.to_ne_bytes(), meta + 136).unwrap();
         }
-        made_anew(directory.path());
+        created_again(directory.path());
     }
 }
 
 #[cfg(target_pointer_width = "64")]
 #[test]
-fn who_is_told_of_more_pages_than_there_can_be_has_it_made_anew() {
+fn impossible_page_count_is_detected_by_an_open_cache() {
     let directory = tempfile::tempdir().unwrap();
     let host = filled(directory.path(), 500);
     for meta in [0, PAGE as u64] {
@@ -155,20 +158,20 @@ fn who_is_told_of_more_pages_than_there_can_be_has_it_made_anew() {
     let told = put(&host, Table::Tickets, 1, 1, b"alice").unwrap_err();
     assert!(told.to_string().contains("it is made anew"), "{told}");
     close(host);
-    let host = Host::open(directory.path(), 10_000).unwrap();
+    let host = LmdbBackend::open(directory.path(), 10_000).unwrap();
     put(&host, Table::Tickets, 1, 1, b"alice").unwrap();
     close(host);
 }
 
 #[test]
-fn who_waited_to_write_while_it_was_taken_away_is_told() {
+fn writer_detects_that_the_cache_was_removed_while_it_waited() {
     let directory = tempfile::tempdir().unwrap();
     let host = filled(directory.path(), 10);
-    let writes = host.locks.lock(What::Writing, PATIENCE).unwrap();
+    let writes = host.locks.lock(What::Writing, LOCK_TIMEOUT).unwrap();
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| put(&host, Table::Tickets, 1, 1, b"alice"));
-        // It looks whether the store is there before it waits.
-        std::thread::sleep(PATIENCE / 10);
+        // The writer checks whether the cache exists before it waits.
+        std::thread::sleep(LOCK_TIMEOUT / 10);
         remove(&host.path).unwrap();
         drop(writes);
         let told = waits.join().unwrap().unwrap_err().to_string();
@@ -177,19 +180,19 @@ fn who_waited_to_write_while_it_was_taken_away_is_told() {
 }
 
 #[test]
-fn who_waited_while_it_was_cut_short_is_told_and_not_ended() {
+fn reader_detects_that_the_cache_was_truncated_while_it_waited() {
     let directory = tempfile::tempdir().unwrap();
     let host = filled(directory.path(), 500);
     std::fs::write(store_in(directory.path()), "").unwrap();
     for number in 0..500 {
-        let found = host.find(Table::Tickets, &Key::of_test(number), PATIENCE);
+        let found = host.find(Table::Tickets, &Key::of_test(number), LOCK_TIMEOUT);
         let told = found.err().unwrap().to_string();
         assert!(told.contains("cut short"), "{told}");
     }
 }
 
-/// Whether this process has mapped what is noted as the identity of its store.
-fn is_mapped(host: &Host) -> bool {
+/// Whether this process has mapped the file whose identity was recorded.
+fn is_mapped(host: &LmdbBackend) -> bool {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let inode = host.identity.1.to_string();
     maps.lines()
@@ -197,14 +200,14 @@ fn is_mapped(host: &Host) -> bool {
 }
 
 #[test]
-fn whatever_is_put_in_its_place_meanwhile_the_store_that_is_open_is_the_one_that_is_watched() {
+fn replaced_file_is_detected_while_the_cache_is_opened() {
     let directory = tempfile::tempdir().unwrap();
     let path = store_in(directory.path());
     let others = [(); 200].map(|()| tempfile::tempdir().unwrap());
     for other in others.iter().map(tempfile::TempDir::path) {
-        close(Host::open(other, 100).unwrap());
+        close(LmdbBackend::open(other, 100).unwrap());
     }
-    close(Host::open(directory.path(), 100).unwrap());
+    close(LmdbBackend::open(directory.path(), 100).unwrap());
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -216,7 +219,7 @@ fn whatever_is_put_in_its_place_meanwhile_the_store_that_is_open_is_the_one_that
         });
         let mut opened = 0;
         while !is_over.load(Ordering::Relaxed) || opened == 0 {
-            if let Ok(host) = Host::open(directory.path(), 100) {
+            if let Ok(host) = LmdbBackend::open(directory.path(), 100) {
                 opened += 1;
                 assert!(is_mapped(&host), "after {opened}");
                 close(host);
@@ -226,7 +229,7 @@ fn whatever_is_put_in_its_place_meanwhile_the_store_that_is_open_is_the_one_that
 }
 
 #[test]
-fn who_only_looks_on_takes_nothing_away() {
+fn read_only_cache_removes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     close(filled(directory.path(), 500));
     let path = store_in(directory.path());
@@ -236,7 +239,9 @@ fn who_only_looks_on_takes_nothing_away() {
         .unwrap()
         .set_len(4 * PAGE as u64)
         .unwrap();
-    let said = Host::open_existing(directory.path(), 10_000).err().unwrap();
+    let said = LmdbBackend::open_existing(directory.path(), 10_000)
+        .err()
+        .unwrap();
     assert!(
         said.to_string().contains("the next login makes it anew"),
         "{said}"
@@ -244,14 +249,14 @@ fn who_only_looks_on_takes_nothing_away() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 4 * PAGE as u64);
 }
 
-/// Another process that looks every session up whenever it is told to: as a test of its
-/// own, which does nothing else.
+/// Another process that looks up all sessions whenever it is told to: this test binary, running one
+/// test.
 struct Reader(Child, BufReader<std::process::ChildStdout>);
 
 impl Reader {
     fn start(state: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--nocapture", "who_looks_into_a_damaged_store"])
+            .args(["--nocapture", "corrupt_cache_ends_at_most_three_processes"])
             .env("SSO_TEST_LOOK_INTO", state)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -262,7 +267,7 @@ impl Reader {
         Self(child, output)
     }
 
-    /// Looks once; its end, if that was it.
+    /// Looks up all sessions once. Returns how the process ended, if it did.
     fn look(&mut self) -> Option<String> {
         let told = self.0.stdin.as_mut().unwrap().write_all(b"look\n");
         let mut line = String::new();
@@ -287,16 +292,19 @@ impl Drop for Reader {
     }
 }
 
-/// What a [`Reader`] is. As in `SessionCache`, each look-up is preceded by a look whether
-/// the store is still there, or is to be opened anew.
+/// The body of a [`Reader`]. As in `SessionCache`, each look-up is preceded by a check whether the
+/// cache must be opened again.
 fn look_whenever_told(state: &Path) {
-    let open = || Host::open(state, 10_000).unwrap();
+    let open = || LmdbBackend::open(state, 10_000).unwrap();
     let mut host = Some(open());
     for line in std::io::stdin().lines() {
         line.unwrap();
         for number in 0..1_000 {
-            let current = host.take().filter(Host::is_whole).unwrap_or_else(open);
-            let _ = current.find(Table::Tickets, &Key::of_test(number), PATIENCE);
+            let current = host
+                .take()
+                .filter(LmdbBackend::is_complete)
+                .unwrap_or_else(open);
+            let _ = current.find(Table::Tickets, &Key::of_test(number), LOCK_TIMEOUT);
             host = Some(current);
         }
         println!("looked");
@@ -305,7 +313,7 @@ fn look_whenever_told(state: &Path) {
 }
 
 #[test]
-fn who_looks_into_a_damaged_store_is_ended_three_times_at_most() {
+fn corrupt_cache_ends_at_most_three_processes() {
     if let Ok(state) = std::env::var("SSO_TEST_LOOK_INTO") {
         look_whenever_told(Path::new(&state));
     }
@@ -328,24 +336,24 @@ fn who_looks_into_a_damaged_store_is_ended_three_times_at_most() {
         }
         most = most.max(ended.len());
         drop(reader);
-        // It takes sessions again, or takes them still.
-        let host = Host::open(&state, 10_000).unwrap();
+        // The cache takes sessions again, or still does.
+        let host = LmdbBackend::open(&state, 10_000).unwrap();
         if put(&host, Table::Tickets, 1_000, 3, b"alice").is_err() {
             close(host);
-            let host = Host::open(&state, 10_000).unwrap();
+            let host = LmdbBackend::open(&state, 10_000).unwrap();
             put(&host, Table::Tickets, 1_000, 3, b"alice").unwrap();
         }
     }
-    // It is no test if the damage does none that is not seen when the store is opened.
+    // The test is valid only if some corruption is not detected when the cache is opened.
     assert_eq!(most, 3);
 }
 
-/// Spoils every tenth page or cuts the file short, in one of many ways, while it is
-/// mapped: the same ways in every run.
+/// Corrupts every tenth page or truncates the file, in one of many ways, while it is mapped. The
+/// ways are the same in every run.
 fn damage(path: &Path, round: usize) {
     let mut state = round as u64;
     let mut next = |below: usize| {
-        // Knuth's MMIX.
+        // The constant is that of Knuth's MMIX.
         state = state.wrapping_mul(6_364_136_223_846_793_005);
         state = state.wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
@@ -356,7 +364,10 @@ fn damage(path: &Path, round: usize) {
         .open(path)
         .unwrap();
     let mut bytes = Vec::new();
-    (&file).take(SPOILT as u64).read_to_end(&mut bytes).unwrap();
+    (&file)
+        .take(CORRUPT_BYTES as u64)
+        .read_to_end(&mut bytes)
+        .unwrap();
     let pages = bytes.len() / PAGE;
     for _ in 0..pages / 10 {
         let page = next(pages) * PAGE;
@@ -372,7 +383,7 @@ fn damage(path: &Path, round: usize) {
     file.write_all_at(&bytes, 0).unwrap();
 }
 
-/// Has a record be longer than the store. LMDB writes its length before its key
+/// Makes a record longer than the cache. LMDB writes the length of a record before its key
 /// (`MDB_node` in mdb.c).
 fn lengthen(bytes: &mut [u8], number: u32) {
     let key = Key::of_test(number);

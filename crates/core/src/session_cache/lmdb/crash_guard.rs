@@ -1,13 +1,12 @@
-//! Who ended while he looked into the store.
+//! Counts processes that ended while they read the session cache.
 //!
-//! LMDB believes what is in its file. Where that is not what it wrote, it may end the
-//! process that looks there, and every one after it that has the same to look up: a
-//! client that tries again would end one process after the other, until the host gives
-//! the service up. So each says before it looks that it is at it, and afterwards that it
-//! is through; who comes next sees whether somebody has not come back.
+//! LMDB trusts the contents of its file. A corrupt file may end the process that reads it, and each
+//! later process that reads the same record: a client that retries would end one process after the
+//! other, until the host stops the service. So each process records the beginning and the end of a
+//! read, and the next reader sees whether an earlier one has not finished.
 //!
-//! One death means nothing: processes are killed at any moment. But nobody is killed
-//! three times running within the same microseconds.
+//! One death proves nothing, because processes are killed at any moment. But nobody is killed three
+//! times in a row within the same microseconds.
 
 #![forbid(unsafe_code)]
 
@@ -20,78 +19,78 @@ use nix::unistd::Pid;
 
 use crate::session_cache::cache_key::Key;
 use crate::state_dir::boot_file::boot_suffix;
-use crate::state_dir::shared_memory::Numbers;
+use crate::state_dir::shared_memory::SharedCounters;
 
-/// So many deaths over one key, with nobody coming back in between, are no chance.
-const TOO_MANY: u8 = 3;
+/// The number of consecutive deaths with one key that count as corruption.
+const CORRUPTION_THRESHOLD: u8 = 3;
 
-/// How many keys can be looked up at once and be told from one another.
-const PLACES: usize = 4_096;
+/// The number of slots: so many keys can be distinguished while they are read.
+const MAX_SLOTS: usize = 4_096;
 
-/// Who is at it, in a place that a key shares with few others.
-pub(crate) struct Crashes {
-    places: Numbers,
+/// The readers, each in a slot that its key shares with few others.
+pub(crate) struct CrashGuard {
+    places: SharedCounters,
     pid: u32,
 }
 
-/// A look into the store; it ends when this is dropped.
-pub(crate) struct Inside<'c> {
+/// A read of the cache, until it is dropped.
+pub(crate) struct ReadGuard<'c> {
     place: &'c AtomicU64,
     mark: u64,
 }
 
-/// What is in a place.
+/// The contents of a slot.
 #[derive(Clone, Copy)]
-struct Mark {
-    /// Of whom that is, of those who share the place.
+struct Slot {
+    /// Distinguishes the keys that share the slot.
     tag: [u8; 3],
-    /// How many have not come back before.
+    /// The number of earlier readers that have not finished.
     deaths: u8,
-    /// Who is at it; 0 is nobody.
+    /// The process that reads; 0 means none.
     pid: u32,
 }
 
-impl Crashes {
-    /// Where they are in the state directory.
+impl CrashGuard {
+    /// The path of the file in the state directory.
     pub(crate) fn path(directory: &Path) -> Option<PathBuf> {
         Some(directory.join(format!("crashes-1{}", boot_suffix()?)))
     }
 
-    /// Those of a file, which is made if it is not there. A store can be used without.
+    /// Opens the file, and creates it if it is missing. The cache can be used without it.
     pub(crate) fn open(path: &Path) -> Option<Self> {
         Some(Self {
-            places: Numbers::open_or_make(path, PLACES).ok()?,
+            places: SharedCounters::open_or_create(path, MAX_SLOTS).ok()?,
             pid: std::process::id(),
         })
     }
 
-    /// Begins a look at the record of `key`, or at what is no record.
+    /// Begins a read of the record of `key`, or of something that is no record.
     ///
     /// # Errors
-    /// What is wrong with the store, if too many have not come back.
-    pub(crate) fn enter(&self, key: Option<&Key>) -> Result<Option<Inside<'_>>, String> {
+    /// Too many readers have not finished: the cache is corrupt.
+    pub(crate) fn enter(&self, key: Option<&Key>) -> Result<Option<ReadGuard<'_>>, String> {
         let (place, tag) = key.map_or((0, [0; 3]), place);
         let place = &self.places[place];
-        let before = Mark::read(place.load(Ordering::Relaxed));
+        let before = Slot::read(place.load(Ordering::Relaxed));
         let mut deaths = before.deaths;
         if before.pid != 0 && before.pid != self.pid && is_dead(before.pid) {
             deaths = deaths.saturating_add(1);
         }
         if deaths > 0 && before.tag != tag {
-            // Only who has the same to look up can tell whether it was chance.
+            // Only a reader of the same key can tell whether the death was a coincidence.
             return Ok(None);
         }
-        if deaths >= TOO_MANY {
+        if deaths >= CORRUPTION_THRESHOLD {
             let what = "processes ended while they looked into it";
             return Err(format!("is damaged: {deaths} {what}"));
         }
         let pid = self.pid;
-        let mark = Mark { tag, deaths, pid }.write();
+        let mark = Slot { tag, deaths, pid }.write();
         place.store(mark, Ordering::Release);
-        Ok(Some(Inside { place, mark }))
+        Ok(Some(ReadGuard { place, mark }))
     }
 
-    /// Forgets everything: the store is another one.
+    /// Clears all slots: the cache was replaced.
     pub(crate) fn forget(&self) {
         for place in self.places.iter() {
             place.store(0, Ordering::Relaxed);
@@ -99,15 +98,15 @@ impl Crashes {
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
         let (release, relaxed) = (Ordering::Release, Ordering::Relaxed);
-        // Where there is another mark by now, it is for that one to take away.
+        // Another reader has taken the slot, and clears it.
         let _ = self.place.compare_exchange(self.mark, 0, release, relaxed);
     }
 }
 
-impl Mark {
+impl Slot {
     fn read(number: u64) -> Self {
         let [a, b, c, deaths, pid @ ..] = number.to_be_bytes();
         Self {
@@ -123,11 +122,11 @@ impl Mark {
     }
 }
 
-/// The place of a key, which is any but the first, and what tells it from others there.
+/// The slot of a key, which is never the first one, and the tag of the key in it.
 fn place(key: &Key) -> (usize, [u8; 3]) {
     let [high, low, a, b, c, ..] = *key.as_bytes();
     let place = usize::from(u16::from_be_bytes([high, low]));
-    (1 + place % (PLACES - 1), [a, b, c])
+    (1 + place % (MAX_SLOTS - 1), [a, b, c])
 }
 
 fn is_dead(pid: u32) -> bool {
@@ -138,15 +137,15 @@ fn is_dead(pid: u32) -> bool {
 mod tests {
     use super::*;
 
-    /// Greater than any process' number.
-    const NOBODY: u32 = 0x3fff_ffff;
+    /// Larger than any process number.
+    const UNUSED_PID: u32 = 0x3fff_ffff;
 
-    fn ours(directory: &Path) -> Crashes {
-        Crashes::open(&Crashes::path(directory).unwrap()).unwrap()
+    fn ours(directory: &Path) -> CrashGuard {
+        CrashGuard::open(&CrashGuard::path(directory).unwrap()).unwrap()
     }
 
-    fn of(directory: &Path, pid: u32) -> Crashes {
-        Crashes {
+    fn of(directory: &Path, pid: u32) -> CrashGuard {
+        CrashGuard {
             pid,
             ..ours(directory)
         }
@@ -158,19 +157,19 @@ mod tests {
     }
 
     #[test]
-    fn three_who_do_not_come_back_running_are_damage() {
+    fn three_consecutive_deaths_are_corruption() {
         let directory = tempfile::tempdir().unwrap();
         let (key, neighbour) = (&Key::of_test(1), Some(&Key::of_test(2)));
         let ours = ours(directory.path());
-        for _ in 0..2 * TOO_MANY {
-            // Whoever comes back in between undoes what was before.
+        for _ in 0..2 * CORRUPTION_THRESHOLD {
+            // A reader that finishes clears the count.
             assert!(ours.enter(Some(key)).unwrap().is_some());
-            die_inside(directory.path(), key, NOBODY);
+            die_inside(directory.path(), key, UNUSED_PID);
         }
         assert!(ours.enter(Some(key)).is_ok());
-        for pid in [NOBODY, NOBODY - 1, NOBODY - 2] {
+        for pid in [UNUSED_PID, UNUSED_PID - 1, UNUSED_PID - 2] {
             die_inside(directory.path(), key, pid);
-            // Others undo nothing.
+            // Readers of other keys do not.
             assert!(ours.enter(neighbour).unwrap().is_none());
             assert!(ours.enter(None).unwrap().is_some());
         }
@@ -181,11 +180,11 @@ mod tests {
     }
 
     #[test]
-    fn who_is_still_at_it_has_not_died() {
+    fn running_reader_does_not_count_as_dead() {
         let directory = tempfile::tempdir().unwrap();
         let key = &Key::of_test(1);
         let ours = ours(directory.path());
-        for _ in 0..2 * TOO_MANY {
+        for _ in 0..2 * CORRUPTION_THRESHOLD {
             die_inside(directory.path(), key, 1);
             std::mem::forget(ours.enter(Some(key)).unwrap());
         }

@@ -1,9 +1,7 @@
-//! The place of a store: what is there is opened, and made where nothing is, or nothing
-//! good.
+//! Opens the file of the session cache, and creates it if it is missing or corrupt.
 //!
-//! The module's unsafe calls are about opening the file: a memory map is sound
-//! as long as nobody but LMDB changes what is mapped, which the directory's
-//! owner and mode provide (`state_dir`).
+//! The unsafe calls of this module open the file. A memory map is sound as long as only LMDB
+//! changes the file, which the owner and the mode of the directory ensure (`state_dir`).
 
 use std::fs::OpenOptions;
 use std::io;
@@ -16,51 +14,51 @@ use heed::{EnvFlags, EnvOpenOptions, MdbError};
 use memmap2::MmapOptions;
 
 use super::corruption::{is_damage, lock_file, remove};
-use super::{Host, busy, io_trouble};
-use crate::session_cache::lmdb::crash_guard::Crashes;
-use crate::session_cache::lmdb::locked_env::{Environment, PATIENCE};
-use crate::session_cache::lmdb::tables::{DATABASES, Shelves};
+use super::{LmdbBackend, busy, io_error};
+use crate::session_cache::lmdb::crash_guard::CrashGuard;
+use crate::session_cache::lmdb::locked_env::{Environment, LOCK_TIMEOUT};
+use crate::session_cache::lmdb::tables::{DATABASES, Tables};
 use crate::state_dir;
 use crate::state_dir::StoreError;
 use crate::state_dir::boot_file::{
-    Pages, close_on_exec, identity, lock_file_length, make_whole, remove_other_boots,
+    Pages, close_on_exec, create_allocated, identity, lock_file_length, remove_other_boots,
 };
 use crate::state_dir::lock_file::{Held, Locks, What};
 use crate::state_dir::sync_file::{Lock, SyncFile};
 use crate::state_dir::trouble;
 
-/// How many may read at the same time. However many processes live, few of them do: only
-/// those that are stopped or killed while they read keep a slot for longer than that, and
-/// the slots of the killed are used again.
-pub(crate) const READERS: u32 = if cfg!(test) { 16 } else { 4_096 };
+/// The maximum number of concurrent readers. Few of the living processes read at the same time.
+/// Only processes that are stopped or killed while they read keep a slot longer, and the slots of
+/// killed processes are used again.
+pub(crate) const MAX_READERS: u32 = if cfg!(test) { 16 } else { 4_096 };
 
-/// The least that a system has as a page, in bytes: LMDB writes nothing less.
-const PAGE: u64 = 4_096;
+/// The minimum size of a page of any system, in bytes: LMDB writes at least this much.
+const MIN_PAGE_BYTES: u64 = 4_096;
 
-/// What is to be done about the file system.
-pub(crate) const MAKE_ROOM: &str = "make room in its file system and look to its rights";
+/// The remedy for problems of the file system.
+pub(crate) const MAKE_ROOM_REMEDY: &str = "make room in its file system and look to its rights";
 
-/// What is to be done about readers that keep their slots.
-pub(crate) const READERS_STOPPED: &str =
+/// The remedy for readers that keep their slots.
+pub(crate) const READERS_STOPPED_REMEDY: &str =
     "look for processes that were stopped while they read, and end them";
 
-/// Why a store cannot be opened.
-pub(crate) enum Fault {
+/// Why a cache cannot be opened.
+pub(crate) enum OpenError {
     StoreError(StoreError),
-    /// What is there is no store, or none any more.
+    /// The file is no cache, or a corrupt one.
     Damage(String),
-    /// While it was opened somebody put another one there.
+    /// Another process replaced the file while it was opened.
     Replaced,
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for OpenError {
     fn from(trouble: StoreError) -> Self {
         Self::StoreError(trouble)
     }
 }
 
-impl Fault {
-    /// What it comes to for the store at `path`.
+impl OpenError {
+    /// Converts the reason to the error for the cache at `path`.
     pub(crate) fn of(self, path: &Path) -> StoreError {
         match self {
             Self::StoreError(trouble) => trouble,
@@ -76,42 +74,43 @@ impl Fault {
     }
 }
 
-/// Where a store is to be, and how large.
-pub(crate) struct Place {
+/// The location and the size of a cache.
+pub(crate) struct StoreOpener {
     path: PathBuf,
     locks: Locks,
     capacity: usize,
-    /// In bytes: how much of the file is mapped at least.
+    /// The minimum size of the map, in bytes.
     room: usize,
-    crashes: Option<Arc<Crashes>>,
+    crashes: Option<Arc<CrashGuard>>,
     sync_path: PathBuf,
-    only_looks: bool,
+    is_read_only: bool,
 }
 
-impl Place {
-    /// Where the store is to be that is used: with room for `capacity` sessions, which are
-    /// `room` bytes.
-    pub(crate) fn to_use(
+impl StoreOpener {
+    /// A cache for reading and writing, with room for `capacity` sessions, which is `room` bytes.
+    pub(crate) fn for_use(
         directory: &Path,
         path: PathBuf,
         capacity: usize,
         room: usize,
     ) -> Result<Self, StoreError> {
-        let looking = Self::to_look_at(directory, path, capacity)?;
-        let crashes = Crashes::path(directory);
+        let looking = Self::read_only(directory, path, capacity)?;
+        let crashes = CrashGuard::path(directory);
         if let Some(path) = &crashes {
             state_dir::check_file(path)?;
         }
         Ok(Self {
             room,
-            crashes: crashes.and_then(|path| Crashes::open(&path)).map(Arc::new),
-            only_looks: false,
+            crashes: crashes
+                .and_then(|path| CrashGuard::open(&path))
+                .map(Arc::new),
+            is_read_only: false,
             ..looking
         })
     }
 
-    /// Where a store may be that is only looked at, as long as it is.
-    pub(crate) fn to_look_at(
+    /// A cache for reading only, with its present size.
+    pub(crate) fn read_only(
         directory: &Path,
         path: PathBuf,
         capacity: usize,
@@ -129,21 +128,21 @@ impl Place {
             capacity,
             crashes: None,
             sync_path,
-            only_looks: true,
+            is_read_only: true,
         })
     }
 
-    /// Opens the store, and makes it if nothing is there. For that one process takes
-    /// the lock, and the others wait. Once it is there, in its whole length, nobody
-    /// waits for anybody: all of imapd may start at once.
-    pub(crate) fn open(&self, making: &mut Option<Held>) -> Result<Host, Fault> {
-        if self.only_looks && self.is_empty() {
-            return Err(Fault::Replaced);
+    /// Opens the cache, and creates it if it is missing. One process creates it under the lock
+    /// while the others wait. An existing cache of full length is opened without a lock, because
+    /// all processes of imapd may start at once.
+    pub(crate) fn open(&self, creation_lock: &mut Option<Held>) -> Result<LmdbBackend, OpenError> {
+        if self.is_read_only && self.is_empty() {
+            return Err(OpenError::Replaced);
         }
-        if self.is_short() && making.is_none() {
-            self.lock(making)?;
-            // Meanwhile somebody else may have made it: all others are to go on together.
-            making.take_if(|_| !self.is_short());
+        if self.is_short() && creation_lock.is_none() {
+            self.lock(creation_lock)?;
+            // Another process may have created the cache meanwhile; all others go on together.
+            creation_lock.take_if(|_| !self.is_short());
         }
         if self.is_short() {
             self.prepare()?;
@@ -151,30 +150,30 @@ impl Place {
         let sync = self.sync()?;
         let sync_identity = identity(&self.sync_path).ok();
         let inside = self.crashes.as_ref().map(|crashes| crashes.enter(None));
-        let inside = inside.transpose().map_err(Fault::Damage)?;
-        // LMDB opens several files by their names, one after the other. Who makes a store
-        // holds the lock, without which nobody takes one away.
+        let inside = inside.transpose().map_err(OpenError::Damage)?;
+        // LMDB opens several files by name, one after the other. Whoever creates a cache holds the
+        // lock, without which nobody removes one.
         let before = identity(&self.path).ok();
-        if before.is_none() && making.is_none() {
-            return Err(Fault::Replaced);
+        if before.is_none() && creation_lock.is_none() {
+            return Err(OpenError::Replaced);
         }
-        let (env, shelves, room) = self.environment(sync, making, before)?;
+        let (env, tables, room) = self.environment(sync, creation_lock, before)?;
         drop(inside);
         let file = OpenOptions::new().write(true).open(&self.path);
         let file = file.map_err(|error| self.unusable(&error))?;
         let found = file.metadata().map_err(|error| self.unusable(&error))?;
         let identity = (found.dev(), found.ino());
         if before.is_some_and(|before| before != identity) {
-            return Err(Fault::Replaced);
+            return Err(OpenError::Replaced);
         }
-        if making.is_some() && length(&self.path) < room {
-            // In its whole length from the start, with no blocks there yet: one that
-            // is shorter was cut short, and who looks behind its end is ended.
+        if creation_lock.is_some() && length(&self.path) < room {
+            // The file has its full length from the start, without blocks. A shorter file was
+            // truncated, and reading behind its end would end the process.
             file.set_len(room).map_err(|error| self.unusable(&error))?;
         }
-        Ok(Host {
+        Ok(LmdbBackend {
             env,
-            shelves,
+            tables,
             locks: self.locks.clone(),
             path: self.path.clone(),
             file,
@@ -183,52 +182,54 @@ impl Place {
             room,
             capacity: self.capacity,
             evicted: AtomicU64::new(0),
-            tidied: AtomicUsize::new(0),
+            pages_at_cleanup: AtomicUsize::new(0),
             crashes: self.crashes.clone(),
-            only_looks: self.only_looks,
-            mended: None,
+            is_read_only: self.is_read_only,
+            replaced_because: None,
             pid: std::process::id(),
         })
     }
 
-    /// What processes wait for one another by. It is there before a store is.
+    /// Opens the file by which processes wait for each other. It exists before the cache does.
     fn sync(&self) -> Result<Arc<SyncFile>, StoreError> {
-        let opened = SyncFile::open(&self.sync_path, !self.only_looks);
+        let opened = SyncFile::open(&self.sync_path, !self.is_read_only);
         let remedy = "remove it while the mail server is stopped; it is made anew";
         opened
             .map(Arc::new)
-            .map_err(|error| io_trouble(&self.sync_path, &error, remedy))
+            .map_err(|error| io_error(&self.sync_path, &error, remedy))
     }
 
-    /// Clears the place for a store that is to be made.
+    /// Prepares the location for a new cache.
     fn prepare(&self) -> Result<(), StoreError> {
         remove_other_boots(self.path.parent().unwrap_or(&self.path));
         if !self.is_empty() {
             return Ok(());
         }
-        // LMDB's other file may be of a store that was removed, and is still that of its
-        // users. And of a file that was emptied it would make a new store under those who
-        // have it mapped.
+        // LMDB's lock file may belong to a cache that was removed and is still in use. LMDB would
+        // also create a new cache in an emptied file, which other processes have mapped.
         remove(&self.path).map_err(|error| self.unusable(&error))?;
-        // LMDB maps it, and would leave holes in it.
+        // LMDB maps the file, and would leave holes in it.
         let lock_file = lock_file(&self.path);
-        make_whole(&lock_file, lock_file_length(READERS))
-            .map_err(|error| trouble(&lock_file, &error, MAKE_ROOM))
+        create_allocated(&lock_file, lock_file_length(MAX_READERS))
+            .map_err(|error| trouble(&lock_file, &error, MAKE_ROOM_REMEDY))
     }
 
-    /// Makes a store anew that is damaged.
-    pub(crate) fn mend(&self, mut making: Option<Held>) -> Result<Host, StoreError> {
-        self.lock(&mut making)?;
-        // Somebody else may have done so meanwhile.
-        let damage = match self.open(&mut making) {
-            Err(Fault::Damage(damage)) => damage,
+    /// Replaces a corrupt cache.
+    pub(crate) fn replace_corrupt(
+        &self,
+        mut creation_lock: Option<Held>,
+    ) -> Result<LmdbBackend, StoreError> {
+        self.lock(&mut creation_lock)?;
+        // Another process may have replaced it meanwhile.
+        let damage = match self.open(&mut creation_lock) {
+            Err(OpenError::Damage(damage)) => damage,
             opened => return opened.map_err(|fault| fault.of(&self.path)),
         };
         remove(&self.path).map_err(|error| self.unusable(&error))?;
         self.crashes.iter().for_each(|crashes| crashes.forget());
-        let made = self.open(&mut making);
+        let made = self.open(&mut creation_lock);
         let mut host = made.map_err(|fault| fault.of(&self.path))?;
-        host.mended = Some(trouble(
+        host.replaced_because = Some(trouble(
             &self.path,
             &damage,
             "nothing need be done: it was made anew",
@@ -236,30 +237,29 @@ impl Place {
         Ok(host)
     }
 
-    /// The environment of LMDB, what is in it, and how long its file must be.
+    /// Opens LMDB's environment. Returns also its contents and the required length of the file.
     fn environment(
         &self,
         sync: Arc<SyncFile>,
-        making: &mut Option<Held>,
+        creation_lock: &mut Option<Held>,
         before: Option<(u64, u64)>,
-    ) -> Result<(Environment, Shelves, u64), Fault> {
-        if !length(&self.path).is_multiple_of(PAGE) {
-            return Err(Fault::Damage("is not of whole pages".to_owned()));
+    ) -> Result<(Environment, Tables, u64), OpenError> {
+        if !length(&self.path).is_multiple_of(MIN_PAGE_BYTES) {
+            return Err(OpenError::Damage("is not of whole pages".to_owned()));
         }
         let room = self.mapped();
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options
             .map_size(room)
-            .max_readers(READERS)
+            .max_readers(MAX_READERS)
             .max_dbs(DATABASES);
-        // SAFETY: these flags only leave out flushing to the disk, which the
-        // name of the file makes needless (see above).
+        // SAFETY: these flags only omit flushing to the disk, which is unnecessary because the file
+        // belongs to one boot (see above).
         unsafe { options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_SYNC) };
-        let opening = sync.lock(Lock::Opening, PATIENCE);
+        let opening = sync.lock(Lock::Opening, LOCK_TIMEOUT);
         let opening = opening.map_err(busy(&self.path))?;
-        // SAFETY: LMDB needs a file that nothing but LMDB changes. The
-        // directory is ours and nobody else may write it, and the file's name
-        // is this format's own.
+        // SAFETY: LMDB needs a file that only LMDB changes. Only this user can write to the
+        // directory, and the name of the file belongs to this format.
         let env = unsafe { options.open(&self.path) }.map_err(|error| match error {
             heed::Error::EnvAlreadyOpened => {
                 let remedy = "wait until this process has let go of it";
@@ -277,63 +277,63 @@ impl Place {
         pages
             .check(&self.path)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::InvalidData => Fault::Damage(error.to_string()),
+                io::ErrorKind::InvalidData => OpenError::Damage(error.to_string()),
                 _ => self.unusable(&error).into(),
             })?;
-        let shelves = match Shelves::open(&env).map_err(|error| self.fault(&error))? {
-            Some(shelves) => shelves,
-            None if self.only_looks => {
+        let tables = match Tables::open(&env).map_err(|error| self.fault(&error))? {
+            Some(tables) => tables,
+            None if self.is_read_only => {
                 return Err(trouble(&self.path, &"is being made", "ask again").into());
             }
             None => {
-                // Its maker is at it, or has died of it.
-                self.lock(making)?;
-                // From here on nobody takes it away; somebody may have.
+                // Another process is creating the cache, or died while doing so.
+                self.lock(creation_lock)?;
+                // From here on nobody removes the cache; it may have been removed before.
                 if before.is_some() && before != identity(&self.path).ok() {
-                    return Err(Fault::Replaced);
+                    return Err(OpenError::Replaced);
                 }
-                let writing = self.locks.lock(What::Writing, PATIENCE);
+                let writing = self.locks.lock(What::Writing, LOCK_TIMEOUT);
                 let _writing = writing.map_err(busy(&self.path))?;
-                Shelves::make(&env).map_err(|error| self.fault(&error))?
+                Tables::make(&env).map_err(|error| self.fault(&error))?
             }
         };
-        Ok((env, shelves, room as u64))
+        Ok((env, tables, room as u64))
     }
 
-    /// How much of the file is mapped, in bytes: LMDB opens a store that has outgrown its
-    /// map, and then finds no room to take anything out.
+    /// The size of the map, in bytes. LMDB opens a cache that is larger than its map, and then
+    /// finds no room even to remove something.
     fn mapped(&self) -> usize {
         let length = usize::try_from(length(&self.path)).unwrap_or(0);
         self.room.max(length)
     }
 
-    /// Whether there is no store at all.
+    /// Whether there is no cache.
     pub(crate) fn is_empty(&self) -> bool {
         length(&self.path) == 0
     }
 
-    /// Whether there is no store as long as it must be.
+    /// Whether there is no cache of full length.
     fn is_short(&self) -> bool {
         length(&self.path) < self.room as u64
     }
 
-    /// Takes the lock for making the store, if it is not held yet.
-    fn lock(&self, making: &mut Option<Held>) -> Result<(), StoreError> {
-        if making.is_none() {
-            let held = self.locks.lock(What::Making, PATIENCE);
-            *making = Some(held.map_err(busy(&self.path))?);
+    /// Takes the lock for creating the cache, if it is not held already.
+    fn lock(&self, creation_lock: &mut Option<Held>) -> Result<(), StoreError> {
+        if creation_lock.is_none() {
+            let held = self.locks.lock(What::Creating, LOCK_TIMEOUT);
+            *creation_lock = Some(held.map_err(busy(&self.path))?);
         }
         Ok(())
     }
 
-    fn fault(&self, error: &heed::Error) -> Fault {
+    fn fault(&self, error: &heed::Error) -> OpenError {
         let fault = match error {
-            error if is_damage(error) => return Fault::Damage(error.to_string()),
-            // LMDB maps as much as the store says that it has.
+            error if is_damage(error) => return OpenError::Damage(error.to_string()),
+            // LMDB maps as much as the cache claims to have.
             heed::Error::Io(reason) if is_out_of_memory(reason) && self.could_be_mapped() => {
-                return Fault::Damage("says that it is larger than it is".to_owned());
+                return OpenError::Damage("says that it is larger than it is".to_owned());
             }
-            // Of 32 bits, or under a limit (RLIMIT_AS).
+            // The process has 32 bits, or a limit (RLIMIT_AS).
             heed::Error::Io(reason) if is_out_of_memory(reason) => {
                 let problem = format!("{error}: {} MiB at one place", self.mapped() >> 20);
                 let remedy =
@@ -343,20 +343,20 @@ impl Place {
                     ..trouble(&self.path, &problem, remedy)
                 }
             }
-            heed::Error::Io(error) => io_trouble(&self.path, error, MAKE_ROOM),
+            heed::Error::Io(error) => io_error(&self.path, error, MAKE_ROOM_REMEDY),
             heed::Error::Mdb(MdbError::ReadersFull) => StoreError {
                 is_passing: true,
-                ..trouble(&self.path, error, READERS_STOPPED)
+                ..trouble(&self.path, error, READERS_STOPPED_REMEDY)
             },
             _ => trouble(&self.path, error, "restart the mail server"),
         };
         fault.into()
     }
 
-    /// Whether there is room at one place for as much as LMDB was told to map, and for the
-    /// file that it has beside it. It promises no memory, as a map of a file does not.
+    /// Whether there is address space for the requested map and for LMDB's lock file. The map of a
+    /// file reserves no memory.
     fn could_be_mapped(&self) -> bool {
-        let beside = usize::try_from(lock_file_length(READERS)).unwrap_or(0);
+        let beside = usize::try_from(lock_file_length(MAX_READERS)).unwrap_or(0);
         let mut options = MmapOptions::new();
         options
             .no_reserve_swap()
@@ -365,7 +365,7 @@ impl Place {
     }
 
     fn unusable(&self, error: &io::Error) -> StoreError {
-        io_trouble(&self.path, error, MAKE_ROOM)
+        io_error(&self.path, error, MAKE_ROOM_REMEDY)
     }
 }
 
@@ -373,7 +373,7 @@ fn is_out_of_memory(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::OutOfMemory
 }
 
-/// In bytes; 0 if there is no such file.
+/// The length of a file in bytes; 0 if there is none.
 fn length(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |file| file.len())
 }

@@ -1,18 +1,17 @@
-//! LMDB's environment behind a lock that has a time-out.
+//! LMDB's environment behind a lock with a deadline.
 //!
-//! A reader slot is a read transaction's (`MDB_NOTLS`) and is given back at its end, so
-//! that slots are bounded by how many reads there are at a time, and not by how many
-//! processes live. To take one, LMDB locks a mutex that all processes share, and waits for
-//! it without an end: a process that is stopped (SIGSTOP) while it has that mutex would
-//! stop all others for good. So each call that takes the mutex is made with
-//! [`Lock::Readers`] held, which is waited for no longer than the caller says. These are
-//! (mdb.c): to begin a read transaction; to look for readers that have ended; and to begin
-//! a write transaction, which looks for them where the last writer was killed. To end a
+//! A reader slot belongs to a read transaction (`MDB_NOTLS`) and is returned at its end, so that
+//! the number of slots depends on the number of concurrent reads, and not on the number of
+//! processes. To take a slot, LMDB locks a mutex that all processes share, and waits without a
+//! deadline: a process that is stopped (SIGSTOP) with this mutex would stop all others for good. So
+//! each call that takes the mutex is made with [`Lock::Readers`] held, which has a deadline. These
+//! calls are (mdb.c): beginning a read transaction; looking for readers that have ended; and
+//! beginning a write transaction, which looks for them if the last writer was killed. Ending a
 //! transaction takes no lock.
 //!
-//! Whoever holds LMDB's write mutex holds [`What::Writing`](crate::state_dir::lock_file::What) as well,
-//! so that nobody waits for that mutex with the lock on the readers held. clippy.toml
-//! keeps the rest of the code from calling LMDB past this module.
+//! Whoever holds LMDB's write mutex also holds
+//! [`What::Writing`](crate::state_dir::lock_file::What), so that nobody waits for that mutex with
+//! the lock on the readers held. clippy.toml forbids calls of LMDB that bypass this module.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods)]
@@ -24,11 +23,11 @@ use heed::{Env, MdbError, RoTxn, RwTxn, WithoutTls};
 
 use crate::state_dir::sync_file::{Lock, SyncFile};
 
-/// How long a lock of another process is waited for: thousands of times as long as it is
+/// How long to wait for the lock of another process: thousands of times as long as it is usually
 /// held.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An open store.
+/// An open session cache.
 #[derive(Clone)]
 pub(crate) struct Environment {
     env: Env<WithoutTls>,
@@ -40,22 +39,21 @@ impl Environment {
         Self { env, sync }
     }
 
-    /// LMDB's own, for what needs no lock.
+    /// LMDB's environment, for calls that need no lock.
     pub(crate) fn lmdb(&self) -> &Env<WithoutTls> {
         &self.env
     }
 
-    /// What processes of the host wait for one another by.
+    /// The file by which processes of the host wait for each other.
     pub(crate) fn sync(&self) -> &Arc<SyncFile> {
         &self.sync
     }
 
-    /// Begins a read transaction. If all slots are taken, those of readers that have ended
-    /// are used.
+    /// Begins a read transaction. If all slots are in use, those of readers that have ended are
+    /// released.
     ///
     /// # Errors
-    /// LMDB's, or an I/O error of the kind `TimedOut` if the lock was not free for
-    /// `patience`.
+    /// LMDB's, or an I/O error of the kind `TimedOut` if the lock was not free within `patience`.
     pub(crate) fn read_txn(
         &self,
         patience: Duration,
@@ -70,21 +68,21 @@ impl Environment {
         }
     }
 
-    /// Begins a write transaction. The caller is the only writer.
+    /// Begins a write transaction. The caller must be the only writer.
     ///
     /// # Errors
     /// As [`Environment::read_txn`].
     pub(crate) fn write_txn(&self) -> Result<RwTxn<'_>, heed::Error> {
-        let _readers = self.sync.lock(Lock::Readers, PATIENCE)?;
+        let _readers = self.sync.lock(Lock::Readers, LOCK_TIMEOUT)?;
         self.env.write_txn()
     }
 
-    /// Gives back the slots of processes that have ended; how many there were.
+    /// Releases the slots of processes that have ended, and returns their number.
     ///
     /// # Errors
     /// As [`Environment::read_txn`].
     pub(crate) fn clear_stale_readers(&self) -> Result<usize, heed::Error> {
-        let _readers = self.sync.lock(Lock::Readers, PATIENCE)?;
+        let _readers = self.sync.lock(Lock::Readers, LOCK_TIMEOUT)?;
         self.env.clear_stale_readers()
     }
 }

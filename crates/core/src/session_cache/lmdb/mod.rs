@@ -1,4 +1,8 @@
-//! The host tier: records in LMDB, shared by every process of the host.
+//! The host tier: records in LMDB, which all processes of the host share.
+//!
+//! - `open` and `environment` open or create the file; `locked_env` gives LMDB's locks a deadline.
+//! - `tables` are the contents; `backend` is the interface to the session cache.
+//! - `corruption` and `crash_guard` handle a corrupt file.
 
 mod backend;
 mod corruption;
@@ -21,54 +25,55 @@ use nix::libc;
 
 use super::backend::Table;
 use super::cache_key::{Key, Secret};
-use super::flush_log::{FlushNumber, Flushes};
-use super::lmdb::crash_guard::Crashes;
-use super::lmdb::locked_env::{Environment, PATIENCE};
-use super::lmdb::tables::{Shelf, Shelves};
+use super::flush_log::{FlushLog, FlushNumber};
+use super::lmdb::crash_guard::CrashGuard;
+use super::lmdb::locked_env::{Environment, LOCK_TIMEOUT};
+use super::lmdb::tables::{LruTable, Tables};
 use crate::state_dir::StoreError;
 use crate::state_dir::boot_file::identity;
 use crate::state_dir::lock_file::{Locks, What};
 use crate::state_dir::trouble;
 use corruption::is_damage;
-use environment::{MAKE_ROOM, READERS_STOPPED};
-pub(crate) use open::is_there;
+use environment::{MAKE_ROOM_REMEDY, READERS_STOPPED_REMEDY};
+pub(crate) use open::exists;
 
-/// By so many pages the store grows until those are looked for who were killed while they read.
-const GROWTH: usize = 1_024;
+/// After growing by this number of pages, the cache releases the slots of killed readers.
+const CLEANUP_INTERVAL_PAGES: usize = 1_024;
 
-pub(crate) struct Host {
+pub(crate) struct LmdbBackend {
     env: Environment,
-    shelves: Shelves,
+    tables: Tables,
     locks: Locks,
     path: PathBuf,
     file: File,
     identity: (u64, u64),
-    /// That of the file by which processes wait for one another: those that have another
-    /// one would not.
+    /// The identity of the file by which processes wait for each other. Processes with different
+    /// files would not.
     sync_identity: Option<(u64, u64)>,
-    /// In bytes: how much of the file is mapped, and must be there.
+    /// The size of the map in bytes, which the file must have.
     room: u64,
     capacity: usize,
-    /// Sessions that had to make room for others, and were not yet counted.
+    /// The number of evicted sessions that are not counted yet.
     evicted: AtomicU64,
-    crashes: Option<Arc<Crashes>>,
-    /// Whether nothing is made or taken away by this process.
-    only_looks: bool,
-    /// What was wrong with the store in the place of which this one was made.
-    mended: Option<StoreError>,
-    /// How many pages there were when this process last looked for the dead.
-    tidied: AtomicUsize,
-    /// A child that was forked must not use its parent's map (lmdb.h, caveats).
+    crashes: Option<Arc<CrashGuard>>,
+    /// Whether this process creates and removes nothing.
+    is_read_only: bool,
+    /// Why this cache had to replace another one.
+    replaced_because: Option<StoreError>,
+    /// The number of pages when this process last looked for killed readers.
+    pages_at_cleanup: AtomicUsize,
+    /// The process that opened the cache: a forked child must not use the map of its parent
+    /// (lmdb.h, caveats).
     pid: u32,
 }
 
-impl Host {
-    /// The same store as another process has it: one process opens it once.
+impl LmdbBackend {
+    /// The same cache in another process: a process opens it only once.
     #[cfg(test)]
     pub(crate) fn of_another_process(&self) -> Self {
         Self {
             env: self.env.clone(),
-            shelves: Shelves { ..self.shelves },
+            tables: Tables { ..self.tables },
             locks: self.locks.clone(),
             path: self.path.clone(),
             file: self.file.try_clone().unwrap(),
@@ -78,9 +83,9 @@ impl Host {
             capacity: self.capacity,
             evicted: AtomicU64::new(0),
             crashes: self.crashes.clone(),
-            only_looks: self.only_looks,
-            mended: None,
-            tidied: AtomicUsize::new(0),
+            is_read_only: self.is_read_only,
+            replaced_because: None,
+            pages_at_cleanup: AtomicUsize::new(0),
             pid: self.pid,
         }
     }
@@ -92,18 +97,18 @@ impl Host {
 
     /// The host's secret.
     pub(crate) fn secret(&self) -> &[u8; Secret::LENGTH] {
-        &self.shelves.secret
+        &self.tables.secret
     }
 
-    pub(crate) fn shelf(&self, table: Table) -> Shelf {
-        self.shelves.all[table as usize]
+    pub(crate) fn table_of(&self, table: Table) -> LruTable {
+        self.tables.all[table as usize]
     }
 
-    pub(crate) fn flushes(&self) -> Flushes {
-        self.shelves.flushes
+    pub(crate) fn flushes(&self) -> FlushLog {
+        self.tables.flushes
     }
 
-    /// How many records a table may have.
+    /// The capacity of a table.
     pub(crate) fn capacity(&self, table: Table) -> usize {
         table.capacity(self.capacity)
     }
@@ -113,9 +118,9 @@ impl Host {
         self.env.lmdb().info().map_size
     }
 
-    /// What was wrong with the store in the place of which this one was made.
-    pub(crate) fn mended(&self) -> Option<&StoreError> {
-        self.mended.as_ref()
+    /// Why this cache had to replace another one.
+    pub(crate) fn replaced_because(&self) -> Option<&StoreError> {
+        self.replaced_because.as_ref()
     }
 
     pub(crate) fn check_process(&self) -> Result<(), StoreError> {
@@ -126,11 +131,10 @@ impl Host {
         Err(trouble(&self.path, &"was opened before a fork", remedy))
     }
 
-    /// Whether the store is still the one by this name: somebody may have
-    /// removed it, and another process have made a new one.
+    /// Whether the path still leads to this cache: it may have been removed and created again.
     pub(crate) fn is_current(&self) -> bool {
         let is = |path: &Path, known| identity(path).is_ok_and(|found| Some(found) == known);
-        self.is_whole()
+        self.is_complete()
             && is(&self.path, Some(self.identity))
             && is(self.env.sync().name(), self.sync_identity)
     }
@@ -156,21 +160,21 @@ impl Host {
             heed::Error::Mdb(MdbError::MapFull) => {
                 "raise sso_sessions, or look for a process that was stopped while it read"
             }
-            // It was made with all the room that it may have.
+            // The map was created with its maximum size.
             heed::Error::Mdb(MdbError::MapResized) if self.is_no_longer_than_its_map() => {
                 return self.condemn(error);
             }
             heed::Error::Mdb(MdbError::MapResized) => {
                 "restart the mail server: sso_sessions was changed while it ran"
             }
-            heed::Error::Mdb(MdbError::ReadersFull) => READERS_STOPPED,
-            heed::Error::Io(error) => return io_trouble(&self.path, error, MAKE_ROOM),
+            heed::Error::Mdb(MdbError::ReadersFull) => READERS_STOPPED_REMEDY,
+            heed::Error::Io(error) => return io_error(&self.path, error, MAKE_ROOM_REMEDY),
             _ => "restart the mail server",
         };
         trouble(&self.path, error, remedy)
     }
 
-    /// Sessions that had to make room since this was last asked.
+    /// Takes the number of evicted sessions since the last call.
     pub(crate) fn take_evicted(&self) -> u64 {
         match self.evicted.load(Ordering::Relaxed) {
             0 => 0,
@@ -178,29 +182,29 @@ impl Host {
         }
     }
 
-    /// Does `what` while no other process writes.
-    fn alone<T>(
+    /// Calls `what` while no other process writes.
+    fn exclusively<T>(
         &self,
         key: Option<&Key>,
         what: &mut dyn FnMut() -> Result<T, heed::Error>,
     ) -> Result<T, StoreError> {
         self.check_process()?;
         self.check_identity()?;
-        // LMDB's own lock has no time-out: a process that was stopped (SIGSTOP) while it
-        // writes would stop all of them. It is not waited for until the login's deadline:
-        // each write of a login would wait as long as that; and where CAS took all of that
-        // time, there would be none left to write what it said.
+        // LMDB's own lock has no deadline: a process that was stopped (SIGSTOP) while writing would
+        // stop all others. The wait is shorter than the login's deadline: each write of a login
+        // would wait that long, and after a slow answer of CAS there would be no time left to store
+        // it.
         let _writing = self
             .locks
-            .lock(What::Writing, PATIENCE)
+            .lock(What::Writing, LOCK_TIMEOUT)
             .map_err(busy(&self.path))?;
-        // Whom it waited for may have taken the store away.
+        // The previous holder of the lock may have removed the cache.
         self.check_identity()?;
         let _inside = self.enter(key)?;
-        self.tidy();
+        self.release_killed_readers();
         match what() {
             Err(heed::Error::Mdb(MdbError::MapFull) | heed::Error::Io(_)) => {
-                // There may be room, but for a reader that was killed.
+                // Killed readers may occupy the room.
                 self.env
                     .clear_stale_readers()
                     .and_then(|_| what())
@@ -210,14 +214,13 @@ impl Host {
         }
     }
 
-    /// Takes away the slots of the dead when the store has grown. Who was killed while it read
-    /// pins every page from then on, and the store takes all the room that it may have: in a
-    /// file system that has less than that, it would be full for good.
-    fn tidy(&self) {
+    /// Releases the slots of killed readers when the cache has grown. A reader that was killed pins
+    /// all later pages, so the cache would grow to its maximum, or fill the file system for good.
+    fn release_killed_readers(&self) {
         let pages = self.env.lmdb().info().last_page_number;
-        if pages >= self.tidied.load(Ordering::Relaxed) + GROWTH {
-            self.tidied.store(pages, Ordering::Relaxed);
-            // If this fails, there is room as yet.
+        if pages >= self.pages_at_cleanup.load(Ordering::Relaxed) + CLEANUP_INTERVAL_PAGES {
+            self.pages_at_cleanup.store(pages, Ordering::Relaxed);
+            // A failure does not matter: there is still room.
             let _ = self.env.clear_stale_readers();
         }
     }
@@ -227,7 +230,7 @@ impl Host {
         self.read(None, |transaction| self.flushes().last(transaction))
     }
 
-    /// Whether the session of `key`, for a user of these names, was flushed after `since`.
+    /// Whether the session of `key`, for a user with these names, was flushed after `since`.
     pub(crate) fn is_flushed(
         &self,
         since: FlushNumber,
@@ -238,17 +241,16 @@ impl Host {
         self.read(None, has)
     }
 
-    /// Reads all that `read` reads as it is at one moment: the record of `key`, or
-    /// something else.
+    /// Calls `read` in a read transaction, for the record of `key` or for something else.
     pub(crate) fn read<T>(
         &self,
         key: Option<&Key>,
         read: impl FnOnce(&RoTxn<'_>) -> Result<T, heed::Error>,
     ) -> Result<T, StoreError> {
-        self.read_within(PATIENCE, key, read)
+        self.read_within(LOCK_TIMEOUT, key, read)
     }
 
-    /// The same, but other processes are waited for no longer than `patience`.
+    /// The same, waiting for other processes for at most `patience`.
     fn read_within<T>(
         &self,
         patience: Duration,
@@ -256,8 +258,8 @@ impl Host {
         read: impl FnOnce(&RoTxn<'_>) -> Result<T, heed::Error>,
     ) -> Result<T, StoreError> {
         self.check_process()?;
-        // The login may have waited for CAS since it looked.
-        self.check(self.is_whole())?;
+        // The login may have waited for CAS since the last check.
+        self.check(self.is_complete())?;
         let _inside = self.enter(key)?;
         self.env
             .read_txn(patience)
@@ -265,12 +267,12 @@ impl Host {
             .map_err(|error| self.trouble(&error))
     }
 
-    /// Writes while nobody else does: all that `write` writes, or nothing of it.
+    /// Calls `write` in a write transaction: all of its writes happen, or none.
     pub(crate) fn write<T>(
         &self,
         mut write: impl FnMut(&mut RwTxn<'_>) -> Result<T, heed::Error>,
     ) -> Result<T, StoreError> {
-        self.alone(None, &mut || {
+        self.exclusively(None, &mut || {
             let mut transaction = self.env.write_txn()?;
             let written = write(&mut transaction)?;
             transaction.commit()?;
@@ -279,13 +281,13 @@ impl Host {
     }
 }
 
-/// What a lock that was not to be had comes to.
+/// The error for a lock that was not free in time.
 fn busy(path: &Path) -> impl Fn(io::Error) -> StoreError {
-    move |error| io_trouble(path, &error, "make its directory writable")
+    move |error| io_error(path, &error, "make its directory writable")
 }
 
-/// What an I/O error comes to; `remedy` is that for one that stays.
-fn io_trouble(path: &Path, error: &io::Error, remedy: &str) -> StoreError {
+/// The error for an I/O error; `remedy` is for one that is permanent.
+fn io_error(path: &Path, error: &io::Error, remedy: &str) -> StoreError {
     let is_passing = is_passing(error);
     let remedy = match error.kind() {
         io::ErrorKind::TimedOut => {
@@ -299,8 +301,8 @@ fn io_trouble(path: &Path, error: &io::Error, remedy: &str) -> StoreError {
     }
 }
 
-/// Whether an error may be over soon, and says nothing about the store: a lock that was not
-/// free in time, a device, or too little of what the kernel has to give.
+/// Whether an error may end soon and says nothing about the cache: a lock that was not free in
+/// time, a device error, or a shortage of kernel resources.
 fn is_passing(error: &io::Error) -> bool {
     const PASSING: [libc::c_int; 7] = [
         libc::EAGAIN,

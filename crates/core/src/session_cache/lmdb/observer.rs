@@ -1,4 +1,4 @@
-//! Looking at the store without having it: nothing is made that is not there.
+//! Opens the session cache for reading only. Nothing is created.
 
 #![forbid(unsafe_code)]
 
@@ -9,20 +9,20 @@ use std::path::Path;
 
 use nix::unistd::Uid;
 
-use super::Host;
+use super::LmdbBackend;
 use crate::state_dir::StoreError;
 use crate::state_dir::boot_file::store_name;
 use crate::state_dir::trouble;
 
-/// The store of this boot in `directory`, if there is one.
-pub(crate) fn open(directory: &Path, capacity: usize) -> Result<Option<Host>, StoreError> {
+/// Opens the cache of this boot in `directory`, if there is one.
+pub(crate) fn open(directory: &Path, capacity: usize) -> Result<Option<LmdbBackend>, StoreError> {
     match is_there(directory)? {
-        true => Host::open_existing(directory, capacity),
+        true => LmdbBackend::open_existing(directory, capacity),
         false => Ok(None),
     }
 }
 
-/// Whether there is a store of this boot in `directory`, and it is ours to read.
+/// Whether `directory` contains a cache of this boot that this process may read.
 fn is_there(directory: &Path) -> Result<bool, StoreError> {
     let Some(name) = store_name() else {
         return Ok(false);
@@ -45,12 +45,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_makes_nothing() {
+    fn read_only_open_creates_nothing() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("state");
         assert!(!is_there(&directory).unwrap());
         assert!(!directory.exists());
-        let host = Host::open(&directory, 100).unwrap();
+        let host = LmdbBackend::open(&directory, 100).unwrap();
         assert!(is_there(&directory).unwrap());
         drop(host);
         fs::remove_dir_all(&directory).unwrap();

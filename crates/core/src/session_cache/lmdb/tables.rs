@@ -1,55 +1,54 @@
-//! What is in the store: for each table its records and their order of use, what
-//! was flushed, and the host's secret.
+//! The contents of the session cache: for each table its records and their order of use, the
+//! flushes, and the host's secret.
 
 #![forbid(unsafe_code)]
 
 use heed::types::{Bytes, Unit};
 use heed::{CommitOrAbort, Database, MdbError, RwTxn};
 
-use super::locked_env::{Environment, PATIENCE};
+use super::locked_env::{Environment, LOCK_TIMEOUT};
 use crate::platform::clock::BootTime;
 use crate::session_cache::backend::Table;
 use crate::session_cache::cache_key::{Key, Secret};
-use crate::session_cache::entry::moment;
-use crate::session_cache::flush_log::Flushes;
+use crate::session_cache::entry::boot_time;
+use crate::session_cache::flush_log::FlushLog;
 
-/// How many databases of LMDB that is: two a table, one for what was flushed, and
-/// one for the secret.
+/// The number of LMDB databases: two for each table, one for the flushes, one for the secret.
 pub(crate) const DATABASES: u32 = 2 * Table::ALL.len() as u32 + 2;
 
-/// How many records one write takes out at most, if `sso_sessions` was lowered.
-const AT_ONCE: usize = 64;
+/// The maximum number of records that one write evicts, if `sso_sessions` was lowered.
+const MAX_EVICTIONS_PER_WRITE: usize = 64;
 
-/// Under this key of the table of secrets is the host's.
+/// The key of the host's secret.
 const SECRET: &[u8] = b"secret";
 
 type Records = Database<'static, Bytes, Bytes>;
 type Order = Database<'static, Bytes, Unit>;
 
-/// One table: the records, each behind the moment of its last use, and the keys
-/// in the order of their last use.
+/// One table: the records, each after the time of its last use, and the keys in the order of last
+/// use.
 #[derive(Clone, Copy)]
-pub(crate) struct Shelf {
+pub(crate) struct LruTable {
     pub(crate) records: Records,
     pub(crate) order: Order,
 }
 
-/// Everything that is in the store.
-pub(crate) struct Shelves {
-    pub(crate) all: [Shelf; Table::ALL.len()],
-    /// What was flushed.
-    pub(crate) flushes: Flushes,
+/// All contents.
+pub(crate) struct Tables {
+    pub(crate) all: [LruTable; Table::ALL.len()],
+    /// The flushes.
+    pub(crate) flushes: FlushLog,
     /// The host's secret.
     pub(crate) secret: [u8; Secret::LENGTH],
 }
 
-impl Shelves {
-    /// Opens them; `None` if there are none, or not all of them.
+impl Tables {
+    /// Opens the tables; `None` if some are missing.
     pub(crate) fn open(env: &Environment) -> Result<Option<Self>, heed::Error> {
         let Some((all, flushes, secrets)) = open_tables(env)? else {
             return Ok(None);
         };
-        let flushes = Flushes(flushes);
+        let flushes = FlushLog(flushes);
         let secret = read_secret(env, secrets)?;
         Ok(secret.map(|secret| Self {
             all,
@@ -58,10 +57,10 @@ impl Shelves {
         }))
     }
 
-    /// Makes those that are missing. The caller is the only writer.
+    /// Creates the missing tables. The caller must be the only writer.
     pub(crate) fn make(env: &Environment) -> Result<Self, heed::Error> {
         let (all, flushes, secrets) = create_tables(env)?;
-        let flushes = Flushes(flushes);
+        let flushes = FlushLog(flushes);
         if read_secret(env, secrets)?.is_none() {
             let secret = Secret::random();
             let secret = secret.map_err(|error| heed::Error::Encoding(Box::new(error)))?;
@@ -78,16 +77,16 @@ impl Shelves {
     }
 }
 
-/// The tables, where it is noted what was flushed, and where the secret is.
-type Opened = ([Shelf; Table::ALL.len()], Records, Records);
+/// The tables, the flushes, and the secrets.
+type Opened = ([LruTable; Table::ALL.len()], Records, Records);
 
-impl From<(Records, Order)> for Shelf {
+impl From<(Records, Order)> for LruTable {
     fn from((records, order): (Records, Order)) -> Self {
         Self { records, order }
     }
 }
 
-impl Shelf {
+impl LruTable {
     pub(crate) fn put_in(
         self,
         transaction: &mut RwTxn<'_>,
@@ -102,11 +101,7 @@ impl Shelf {
             .put(transaction, &place(&used, key.as_bytes()), &())
     }
 
-    pub(crate) fn take_out(
-        self,
-        transaction: &mut RwTxn<'_>,
-        key: &Key,
-    ) -> Result<(), heed::Error> {
+    pub(crate) fn remove(self, transaction: &mut RwTxn<'_>, key: &Key) -> Result<(), heed::Error> {
         let Some(dated) = self.records.get(transaction, key.as_bytes())? else {
             return Ok(());
         };
@@ -117,10 +112,9 @@ impl Shelf {
         Ok(())
     }
 
-    /// Takes out the least recently used records until there is room for one
-    /// more, and those that are of no use any more as they come; but not more
-    /// than [`AT_ONCE`], for the others wait meanwhile. How many had to make room that
-    /// were still a session; those that were over are in the store until then.
+    /// Evicts the least recently used records until there is room for one more, and useless ones
+    /// among them, up to [`MAX_EVICTIONS_PER_WRITE`], because other processes wait. Returns the
+    /// number of evicted sessions that had not ended.
     pub(crate) fn make_room(
         self,
         transaction: &mut RwTxn<'_>,
@@ -130,13 +124,13 @@ impl Shelf {
         is_session: impl Fn(&[u8]) -> bool,
     ) -> Result<u64, heed::Error> {
         let mut evicted = 0;
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_EVICTIONS_PER_WRITE {
             let held = usize::try_from(self.records.len(transaction)?).unwrap_or(usize::MAX);
             let Some((place, ())) = self.order.first(transaction)? else {
                 break;
             };
             let outlived = table.keeps().is_some_and(|keeps| {
-                moment(place)
+                boot_time(place)
                     .and_then(|(used, _)| now.since(used))
                     .is_some_and(|age| age > keeps)
             });
@@ -149,7 +143,7 @@ impl Shelf {
                 .filter(|key| key.len() == Key::LENGTH)
                 .ok_or(heed::Error::Mdb(MdbError::Corrupted))?;
             let dated = self.records.get(transaction, key)?;
-            let record = dated.and_then(moment).map(|(_, record)| record);
+            let record = dated.and_then(boot_time).map(|(_, record)| record);
             evicted += u64::from(record.is_some_and(&is_session));
             self.order.delete(transaction, &place)?;
             self.records.delete(transaction, key)?;
@@ -158,7 +152,7 @@ impl Shelf {
     }
 }
 
-/// The key of the order of use: the moment, then the record's key.
+/// The key in the order of use: the time, then the record's key.
 fn place(used: &[u8; 8], key: &[u8; Key::LENGTH]) -> [u8; 8 + Key::LENGTH] {
     let mut place = [0; 8 + Key::LENGTH];
     place[..8].copy_from_slice(used);
@@ -167,18 +161,18 @@ fn place(used: &[u8; 8], key: &[u8; Key::LENGTH]) -> [u8; 8 + Key::LENGTH] {
 }
 
 /// The names of a table's two databases.
-fn shelf_names(table: Table) -> [String; 2] {
+fn database_names(table: Table) -> [String; 2] {
     [table.name().to_owned(), format!("{}-by-use", table.name())]
 }
 
-/// The tables, or `None` if they are still to be made.
+/// Opens the tables, or returns `None` if they must be created.
 fn open_tables(env: &Environment) -> Result<Option<Opened>, heed::Error> {
-    let transaction = env.read_txn(PATIENCE)?;
+    let transaction = env.read_txn(LOCK_TIMEOUT)?;
     let opened = env
         .lmdb()
         .open_databases_and_commit(transaction, |opener, transaction| {
-            let shelf = |table| -> Result<_, heed::Error> {
-                let [records, order] = shelf_names(table);
+            let table = |table| -> Result<_, heed::Error> {
+                let [records, order] = database_names(table);
                 let records = opener.open_database::<Bytes, Bytes>(transaction, Some(&records))?;
                 let order = opener.open_database::<Bytes, Unit>(transaction, Some(&order))?;
                 Ok(records.zip(order))
@@ -192,7 +186,7 @@ fn open_tables(env: &Environment) -> Result<Option<Opened>, heed::Error> {
                 clients,
                 accepted,
                 notes,
-            ] = Table::ALL.map(shelf);
+            ] = Table::ALL.map(table);
             let flushes = opener.open_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
             let secrets = opener.open_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
             let all = (
@@ -214,10 +208,10 @@ fn open_tables(env: &Environment) -> Result<Option<Opened>, heed::Error> {
             Some(flushes),
             Some(secrets),
         ) => {
-            let shelves = [
+            let tables = [
                 tickets, tokens, refusals, breakers, budgets, clients, accepted, notes,
             ];
-            Some((shelves.map(Shelf::from), flushes, secrets))
+            Some((tables.map(LruTable::from), flushes, secrets))
         }
         _ => None,
     }))
@@ -228,8 +222,8 @@ fn create_tables(env: &Environment) -> Result<Opened, heed::Error> {
     let created = env
         .lmdb()
         .create_databases_and_commit(transaction, |opener, transaction| {
-            let shelf = |table| -> Result<_, heed::Error> {
-                let [records, order] = shelf_names(table);
+            let table = |table| -> Result<_, heed::Error> {
+                let [records, order] = database_names(table);
                 let records =
                     opener.create_database::<Bytes, Bytes>(transaction, Some(&records))?;
                 let order = opener.create_database::<Bytes, Unit>(transaction, Some(&order))?;
@@ -244,7 +238,7 @@ fn create_tables(env: &Environment) -> Result<Opened, heed::Error> {
                 clients,
                 accepted,
                 notes,
-            ] = Table::ALL.map(shelf);
+            ] = Table::ALL.map(table);
             let flushes = opener.create_database::<Bytes, Bytes>(transaction, Some("flushes"))?;
             let secrets = opener.create_database::<Bytes, Bytes>(transaction, Some("secrets"))?;
             let all = (
@@ -257,17 +251,17 @@ fn create_tables(env: &Environment) -> Result<Opened, heed::Error> {
         created
             .commit()
             .ok_or(heed::Error::Mdb(MdbError::Problem))?;
-    let shelves = [
+    let tables = [
         tickets, tokens, refusals, breakers, budgets, clients, accepted, notes,
     ];
-    Ok((shelves.map(Shelf::from), flushes, secrets))
+    Ok((tables.map(LruTable::from), flushes, secrets))
 }
 
 fn read_secret(
     env: &Environment,
     secrets: Records,
 ) -> Result<Option<[u8; Secret::LENGTH]>, heed::Error> {
-    let transaction = env.read_txn(PATIENCE)?;
+    let transaction = env.read_txn(LOCK_TIMEOUT)?;
     let bytes = secrets.get(&transaction, SECRET)?;
     Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
 }

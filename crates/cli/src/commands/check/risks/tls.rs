@@ -60,7 +60,7 @@ pub(crate) fn starttls_is_off(examined: &Examined, context: &Context<'_>) -> boo
     let is_on = |name: &str| conf.of_host(name).and_then(is_on) == Some(true);
     let version = context.version;
     conf.format() == Format::Imapd
-        && conf.is_whole()
+        && conf.is_complete()
         && !context.mechanisms.is_empty()
         && WITH_STARTTLS.contains(&examined.of_sasl)
         && !examined.target.is_tls

@@ -1,9 +1,9 @@
-//! The main promise, to clients that can only send a password: tickets and ordinary passwords by
-//! LOGIN, through the daemon, with a real CAS server and a saslauthd of the stock kind behind it.
+//! The main promise for clients that can only send a password: tickets and ordinary passwords by
+//! LOGIN, through the daemon, with a real CAS server and a stock saslauthd as fallback.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// The figures are what the run is for.
+// The run is made for the figures it prints.
 #![allow(clippy::print_stdout)]
 
 use std::thread;
@@ -17,10 +17,11 @@ use test_support::saslauthd::Saslauthd;
 use test_support::scratch::Scratch;
 use test_support::thousand::{LOGINS, USERS, log_in_all, tickets, user};
 
-/// Of the stock saslauthd: each answers one request after the other, and logs in to Cyrus for it.
+/// Number of stock saslauthd processes: each handles one request at a time, and logs in to Cyrus
+/// for it.
 const PROCESSES: u32 = 8;
 
-/// A password that is none of ours, though it looks a little like what is.
+/// An ordinary password that slightly resembles a ticket, a token, or quoted text.
 fn password(number: usize) -> String {
     match number % 3 {
         0 => format!("ST-Pauli {number}"),
@@ -29,7 +30,7 @@ fn password(number: usize) -> String {
     }
 }
 
-/// A Cyrus that knows the passwords, and the saslauthd that asks it.
+/// A Cyrus that stores the passwords, and the saslauthd that checks them against it.
 fn stock(scratch: &Scratch, authority: &Authority) -> (Saslauthd, Cyrus) {
     let cyrus = Cyrus::start(scratch, authority, Options::default());
     for number in 0..USERS {
@@ -38,7 +39,7 @@ fn stock(scratch: &Scratch, authority: &Authority) -> (Saslauthd, Cyrus) {
     (Saslauthd::start_with(scratch, &cyrus, PROCESSES), cyrus)
 }
 
-/// Starts the daemon at `mux`, wherever imapd looks for it.
+/// Starts the daemon at `mux`, which is not the path that imapd connects to.
 fn serve(scratch: &Scratch, cyrus: &Cyrus, mux: &std::path::Path) -> Daemon {
     let mut command = daemon::command(scratch, &cyrus.imapd_conf(), cyrus.log());
     command.arg("--socket").arg(mux);
@@ -46,7 +47,7 @@ fn serve(scratch: &Scratch, cyrus: &Cyrus, mux: &std::path::Path) -> Daemon {
 }
 
 #[test]
-fn of_fifty_users_with_two_tickets_and_a_password_each() {
+fn thousand_logins_with_tickets_and_passwords_succeed_through_the_daemon() {
     let (scratch, other) = (Scratch::new("passwords"), Scratch::new("stock"));
     let authority = Authority::new();
     let cas = CasServer::start(&scratch, &authority);
@@ -58,17 +59,17 @@ fn of_fifty_users_with_two_tickets_and_a_password_each() {
         (tickets.join().expect("the tickets"), stock)
     });
 
-    // imapd, a relay, the daemon, another relay, saslauthd.
+    // The chain is: imapd, a relay, the daemon, another relay, saslauthd.
     let mux = daemon::mux(&scratch);
-    let before = scratch.join("before");
-    let behind = Relay::start(&scratch.join("behind"), saslauthd.mux());
+    let front_relay = scratch.join("before");
+    let back_relay = Relay::start(&scratch.join("behind"), saslauthd.mux());
     let mut lines = test_support::thousand::lines(&scratch, &authority, &cas, &portals);
     for (name, value) in [
         ("sasl_pwcheck_method", "saslauthd"),
-        ("sasl_saslauthd_path", &before.display().to_string()),
+        ("sasl_saslauthd_path", &front_relay.display().to_string()),
         (
             "sasl_sso_fallback_socket",
-            &behind.path().display().to_string(),
+            &back_relay.path().display().to_string(),
         ),
     ] {
         lines.push((name.to_owned(), value.to_owned()));
@@ -80,16 +81,16 @@ fn of_fifty_users_with_two_tickets_and_a_password_each() {
     };
     let cyrus = Cyrus::start(&scratch, &authority, options);
     let _daemon = serve(&scratch, &cyrus, &mux);
-    let before = Relay::start(&before, &mux);
+    let front_relay = Relay::start(&front_relay, &mux);
 
     let passwords = (0..USERS).map(|number| (user(number), password(number)));
-    let all: Vec<(String, String)> = tickets
+    let credentials: Vec<(String, String)> = tickets
         .chunks(portals.len())
         .zip(passwords)
         .flat_map(|(tickets, password)| tickets.iter().cloned().chain([password]))
         .collect();
     let validations = cas.validations();
-    let run = log_in_all(cyrus.imap_port(), &all, |imap, (user, password)| {
+    let run = log_in_all(cyrus.imap_port(), &credentials, |imap, (user, password)| {
         imap.login(user, password)
     });
     let asked = cas.validations() - validations;
@@ -97,23 +98,28 @@ fn of_fifty_users_with_two_tickets_and_a_password_each() {
         "{} of {LOGINS} logins by {} processes, CAS asked {asked} times, saslauthd {} times",
         run.succeeded,
         run.processes.len(),
-        behind.requests().len(),
+        back_relay.requests().len(),
     );
     run.assert_all_in(&cyrus, (asked, USERS * portals.len()));
 
-    // What imapd asked, and what came to saslauthd of it: no ticket, and every password as it was.
-    let holds = |request: &[u8], ticket: &str| {
+    // Compares imapd's requests with those that reach saslauthd: no ticket, and every ordinary
+    // password unchanged.
+    let contains = |request: &[u8], ticket: &str| {
         let mut windows = request.windows(ticket.len());
         windows.any(|window| window == ticket.as_bytes())
     };
-    let is_of_ours = |request: &Vec<u8>| tickets.iter().any(|(_, ticket)| holds(request, ticket));
-    let (of_ours, mut ordinary): (Vec<_>, Vec<_>) =
-        before.requests().into_iter().partition(is_of_ours);
-    assert_eq!(of_ours.len() + ordinary.len(), LOGINS);
+    let has_ticket =
+        |request: &Vec<u8>| tickets.iter().any(|(_, ticket)| contains(request, ticket));
+    let (with_ticket, mut ordinary): (Vec<_>, Vec<_>) =
+        front_relay.requests().into_iter().partition(has_ticket);
+    assert_eq!(with_ticket.len() + ordinary.len(), LOGINS);
     assert_eq!(ordinary.len(), LOGINS / 3);
-    let mut arrived = behind.requests();
-    assert!(!arrived.iter().any(is_of_ours));
+    let mut arrived = back_relay.requests();
+    assert!(!arrived.iter().any(has_ticket));
     ordinary.sort();
     arrived.sort();
-    assert!(ordinary == arrived, "a request is not as imapd sent it");
+    assert!(
+        ordinary == arrived,
+        "a request differs from what imapd sent"
+    );
 }

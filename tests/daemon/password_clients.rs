@@ -1,7 +1,7 @@
-//! Clients that can only send a password, with a ticket of a real CAS or a token in its place, and
-//! with an ordinary one, at the same ports.
+//! Clients that can only send a password: they log in with a ticket of a real CAS, a token, or an
+//! ordinary password, all at the same ports.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use test_support::cyrus::Service;
@@ -11,7 +11,7 @@ use test_support::password_clients::{PasswordClient as Client, Way};
 use test_support::password_site::{IMAP, ONE_SERVICE, PasswordSite, SECRET, TOKEN_HEADER, USERS};
 use test_support::wait::{PATIENCE, wait_until};
 
-/// Who logs in, to what, and how.
+/// The client, the service it logs in to, and how it sends the password.
 const LOGINS: [(Client, Service, Way); 11] = [
     (Client::Curl, Service::Imap, Way::Plain),
     (Client::Curl, Service::Pop3, Way::Plain),
@@ -26,14 +26,14 @@ const LOGINS: [(Client, Service, Way); 11] = [
     (Client::Sieve, Service::Sieve, Way::Plain),
 ];
 
-/// By all that takes a client of a service to ask the password of one login.
-fn times_asked(service: Service) -> usize {
-    // A calendar has no login: it is every request.
+/// How often one login through this service has its password checked.
+fn checks_per_login(service: Service) -> usize {
+    // HTTP has no login: the password is checked with each of the client's two requests.
     if service == Service::Http { 2 } else { 1 }
 }
 
 #[test]
-fn tickets_and_ordinary_passwords_go_by_the_same_ports() {
+fn tickets_and_ordinary_passwords_work_at_the_same_ports() {
     let site = PasswordSite::new("ports", &[ONE_SERVICE]);
     assert!(site.login("alice", SECRET), "{}", site.behind.told());
     let ticket = site.portal.proxy_ticket("alice", IMAP);
@@ -43,28 +43,28 @@ fn tickets_and_ordinary_passwords_go_by_the_same_ports() {
             (ticket.as_str(), true, false),
             (SECRET, true, true),
             ("a-wrong-one", false, true),
-            // What looks like a ticket is never tried as a password.
+            // A password that looks like a ticket is never forwarded to saslauthd.
             ("PT-nobody-issued-it", false, false),
         ] {
             let outcome = site.log_in(by, password);
-            let told = || {
+            let context = || {
                 let log = site.cyrus.log().tail();
                 format!("{by:?} {password}\n{}\n{log}", outcome.transcript)
             };
-            assert_eq!(outcome.logged_in, is_good, "{}", told());
+            assert_eq!(outcome.logged_in, is_good, "{}", context());
             if is_ordinary {
-                asked += times_asked(by.1);
+                asked += checks_per_login(by.1);
             }
         }
     }
     site.behind.assert_asked(asked);
-    // About the ticket, and about the one that nobody issued.
+    // Once about the ticket, and once about the forged one.
     assert_eq!(site.cas.validations(), 2, "{:?}", site.cas.access_log());
     assert!(!site.cyrus.log().contains(&ticket));
 }
 
 #[test]
-fn without_caspt_service_each_protocol_has_tickets_of_its_own() {
+fn without_caspt_service_each_protocol_needs_its_own_tickets() {
     let site = PasswordSite::new("services", &[]);
     assert!(site.login("alice", SECRET), "{}", site.behind.told());
     let services = [
@@ -99,7 +99,7 @@ fn without_caspt_service_each_protocol_has_tickets_of_its_own() {
         }
         assert_eq!(site.cas.validations(), count, "{:?}", site.cas.access_log());
     }
-    // A ticket for the one is none for the other.
+    // A ticket for one service is rejected by another.
     let mark = site.cyrus.log().mark();
     let ticket = site.portal.proxy_ticket("alice", IMAP);
     assert!(
@@ -111,7 +111,7 @@ fn without_caspt_service_each_protocol_has_tickets_of_its_own() {
 }
 
 #[test]
-fn a_token_of_four_kilobytes_is_a_password_that_the_stock_saslauthd_does_not_take() {
+fn four_kilobyte_token_is_accepted_although_stock_saslauthd_rejects_its_length() {
     let site = PasswordSite::new("long", &[]);
     assert!(site.login("alice", SECRET), "{}", site.behind.told());
     let forger = SigningKey::hmac(b"thirty-two bytes of another key.");
@@ -128,7 +128,7 @@ fn a_token_of_four_kilobytes_is_a_password_that_the_stock_saslauthd_does_not_tak
             mark,
             &["mech=saslauthd", "outcome=accepted", "source=validated"],
         );
-        // A forged one is refused, and is nobody's password.
+        // A forged token is rejected, and is not forwarded to saslauthd as a password.
         let forged = forger.token(TOKEN_HEADER, &site.claims("alice", id, 2_900));
         let outcome = site.log_in(by, &forged);
         assert!(!outcome.logged_in, "{by:?}\n{}", outcome.transcript);
@@ -149,7 +149,7 @@ fn a_token_of_four_kilobytes_is_a_password_that_the_stock_saslauthd_does_not_tak
     );
 }
 
-/// saslauthd's cache has one place for each user: there they would be asked for again and again.
+/// saslauthd's cache has one entry per user, so these credentials would evict each other there.
 #[test]
 fn portal_webmail_and_mail_program_of_one_user_do_not_evict_each_other() {
     let site = PasswordSite::new("three", &[ONE_SERVICE]);
@@ -171,19 +171,20 @@ fn portal_webmail_and_mail_program_of_one_user_do_not_evict_each_other() {
             let outcome = site.log_in(by, password);
             assert!(outcome.logged_in, "{by:?}\n{}", outcome.transcript);
         }
-        asked += times_asked(by.1);
+        asked += checks_per_login(by.1);
     }
     assert_eq!(site.cas.validations(), 2, "{:?}", site.cas.access_log());
     site.behind.assert_asked(asked);
-    // Nor is one user's ticket good for another.
+    // A ticket of one user is rejected for another.
     let by = (Client::Imaplib, Service::Imap, Way::Command);
     let mark = site.cyrus.log().mark();
     assert!(!site.log_in_as(USERS[1], by, &portals).logged_in);
     site.logged(mark, &["reason=user_mismatch"]);
 }
 
-/// What clients hear if nobody can decide, and what if they are refused: the table of docs/passwords.md.
-const HEARD: [((Client, Service, Way), &str, &str); 6] = [
+/// The answers that clients get during an outage and after a refusal: the table of
+/// docs/passwords.md.
+const ANSWERS: [((Client, Service, Way), &str, &str); 6] = [
     (
         (Client::Imaplib, Service::Imap, Way::Command),
         "Login failed: generic failure",
@@ -199,7 +200,7 @@ const HEARD: [((Client, Service, Way), &str, &str); 6] = [
         "-ERR [AUTH] authenticating: generic failure",
         "-ERR [AUTH] authenticating: authentication failure",
     ),
-    // pop3d and timsieved tell their clients no difference, whatever checks passwords.
+    // pop3d and timsieved give the same answer for an outage and for a refusal.
     (
         (Client::Poplib, Service::Pop3, Way::Command),
         "-ERR [AUTH] Invalid login",
@@ -218,14 +219,14 @@ const HEARD: [((Client, Service, Way), &str, &str); 6] = [
 ];
 
 #[test]
-fn while_cas_is_down_a_new_ticket_is_not_said_to_be_wrong_and_who_is_in_stays_in() {
+fn while_cas_is_down_a_new_ticket_is_an_outage_and_a_cached_one_is_accepted() {
     let mut site = PasswordSite::new("down", &[ONE_SERVICE]);
-    let known = site.portal.proxy_ticket("alice", IMAP);
-    assert!(site.login("alice", &known), "{}", site.cyrus.log().tail());
+    let cached = site.portal.proxy_ticket("alice", IMAP);
+    assert!(site.login("alice", &cached), "{}", site.cyrus.log().tail());
     let new = site.portal.proxy_ticket("alice", IMAP);
     site.cas.stop();
-    for (by, unavailable, refused) in HEARD {
-        let hears = |password: &str, what: &str| {
+    for (by, unavailable, refused) in ANSWERS {
+        let gets = |password: &str, what: &str| {
             let outcome = site.log_in(by, password);
             assert!(!outcome.logged_in, "{by:?}");
             assert!(
@@ -235,24 +236,24 @@ fn while_cas_is_down_a_new_ticket_is_not_said_to_be_wrong_and_who_is_in_stays_in
             );
         };
         let mark = site.cyrus.log().mark();
-        hears(&new, unavailable);
+        gets(&new, unavailable);
         site.logged(
             mark,
             &["mech=saslauthd", "outcome=unavailable", "reason=server_"],
         );
-        hears("a-wrong-one", refused);
-        for password in [&known, SECRET] {
+        gets("a-wrong-one", refused);
+        for password in [&cached, SECRET] {
             let outcome = site.log_in(by, password);
             assert!(outcome.logged_in, "{by:?}\n{}", outcome.transcript);
         }
     }
-    // It is as new as before when CAS is back.
+    // The ticket was not used up by the outage, so it is accepted when CAS is back.
     site.cas.start_again();
-    let back = wait_until(PATIENCE, || site.log_in(HEARD[0].0, &new).logged_in);
+    let back = wait_until(PATIENCE, || site.log_in(ANSWERS[0].0, &new).logged_in);
     assert!(back, "{}", site.cyrus.log().tail());
-    // The same is heard if the daemon itself is down.
+    // Clients get the same answer while the daemon itself is down.
     site.daemon = None;
-    for (by, unavailable, _) in HEARD {
+    for (by, unavailable, _) in ANSWERS {
         let outcome = site.log_in(by, SECRET);
         assert!(
             outcome.transcript.contains(unavailable),

@@ -1,12 +1,11 @@
-//! What the daemon lives through, and what does not notice that it did not. It stands where every
-//! login of the host passes.
+//! Faults and attacks that the daemon must survive, and deaths of the daemon that its clients must
+//! survive. Every password login of the host depends on the daemon.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// The figures are what some runs are for.
+// Some runs are made for the figures they print.
 #![allow(clippy::print_stdout)]
 
-// One program of them all, because some of them do little but wait.
 mod fallback;
 mod killed;
 mod one_name;

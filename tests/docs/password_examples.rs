@@ -1,7 +1,7 @@
-//! The examples for who can only send a password at work, with nothing changed but the names of a
-//! site. That of Postfix is at work in `postfix_takes_what_imapd_takes.rs`.
+//! The examples for clients that can only send a password, used with only the host names and paths
+//! changed. The example for Postfix is tested in `postfix_takes_what_imapd_takes.rs`.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use serde_json::json;
@@ -17,7 +17,7 @@ use test_support::password_site::{IMAP, Names, PasswordSite, SECRET};
 use test_support::php_webmail::Mailbox;
 use test_support::scratch::Scratch;
 
-/// Logins that go to who checks passwords, each with one question.
+/// Clients of which each login has its password checked once.
 const LOGINS: [(Client, Service, Way); 4] = [
     (Client::Imaplib, Service::Imap, Way::Command),
     (Client::Imaplib, Service::Imap, Way::Plain),
@@ -25,12 +25,12 @@ const LOGINS: [(Client, Service, Way); 4] = [
     (Client::Sieve, Service::Sieve, Way::Plain),
 ];
 
-/// The issuer of the example.
+/// The issuer in the example.
 const KEYCLOAK: &str = "https://sso.univ.example/realms/univ";
 
-/// The lines of an example, with the names of the site.
+/// The options of an example, with the names of the test environment.
 fn lines(example: &str, names: &Names, issuer: &str) -> Vec<(String, String)> {
-    let here = |value: &str| at_home(value, names).replace(KEYCLOAK, issuer);
+    let here = |value: &str| with_local_names(value, names).replace(KEYCLOAK, issuer);
     let mut lines: Vec<_> = examples::lines(example)
         .into_iter()
         .map(|(key, value)| (key, here(&value)))
@@ -39,7 +39,7 @@ fn lines(example: &str, names: &Names, issuer: &str) -> Vec<(String, String)> {
     lines
 }
 
-fn at_home(text: &str, names: &Names) -> String {
+fn with_local_names(text: &str, names: &Names) -> String {
     text.replace("https://cas.univ.example/cas", &names.cas)
         .replace("https://webmail.univ.example/", &names.webmail)
         .replace("mail.univ.example", "localhost")
@@ -48,13 +48,13 @@ fn at_home(text: &str, names: &Names) -> String {
 }
 
 #[test]
-fn passwords_conf_serves_every_client_with_whatever_it_has() {
+fn passwords_conf_accepts_tickets_tokens_and_passwords_of_every_client() {
     let authority = Authority::new();
     let issuer = KeyServer::start(&authority);
     let key = SigningKey::p256();
     issuer.set_keys(&[named(&key, "k1")]);
-    let of_issuer = Scratch::new("issuer");
-    let ca = authority.write_ca(&of_issuer).display().to_string();
+    let issuer_files = Scratch::new("issuer");
+    let ca = authority.write_ca(&issuer_files).display().to_string();
     let site = PasswordSite::start("passwords", |names| {
         let mut lines = lines("passwords.conf", names, &issuer.issuer());
         lines.push(("sasl_jwt_ca_file".to_owned(), ca));
@@ -82,7 +82,8 @@ fn passwords_conf_serves_every_client_with_whatever_it_has() {
         let opened = webmail.open(&Mailbox::of(&site.cyrus, service));
         assert!(opened.opened, "{opened:?}\n{}", site.cyrus.log().tail());
     }
-    // In the process there is no such limit as on the way to the daemon.
+    // The limit of the saslauthd protocol does not apply to mechanisms that check passwords in the
+    // process.
     for (by, in_process) in [
         ((Client::Imaplib, Service::Imap, Way::Command), false),
         ((Client::Imaplib, Service::Imap, Way::Plain), true),
@@ -99,38 +100,38 @@ fn passwords_conf_serves_every_client_with_whatever_it_has() {
             ("a-wrong-one", false),
         ] {
             let outcome = site.log_in(by, password);
-            let told = || {
+            let context = || {
                 format!(
                     "{by:?}\n{}\n{}",
                     outcome.transcript,
                     site.cyrus.log().tail()
                 )
             };
-            assert_eq!(outcome.logged_in, is_good, "{}", told());
+            assert_eq!(outcome.logged_in, is_good, "{}", context());
         }
     }
     assert_eq!(site.cas.validations(), 1, "{:?}", site.cas.access_log());
 }
 
-/// The line that is the way back in the documentation of the migration.
-fn way_back() -> (String, String) {
+/// The option that undoes the migration, from its documentation.
+fn option_that_undoes_the_migration() -> (String, String) {
     let blocks = test_support::documents::page("docs/migration.md")
         .blocks
         .into_iter();
     let wanted = Kind::Conf("way-back".to_owned(), String::new());
     let mut back = blocks.filter(|block| block.kind == wanted);
     let lines = back.next().expect("a way back").settings();
-    assert_eq!(lines.len(), 1, "one line is the way back");
+    assert_eq!(lines.len(), 1, "a single line undoes the migration");
     lines.into_iter().next().expect("a line")
 }
 
 #[test]
-fn from_pam_cas_conf_is_a_way_there_and_a_way_back() {
-    let (mut there, mut back) = (Vec::new(), way_back());
-    // As it was, but for pam_cas: imapd has passwords checked by saslauthd.
+fn from_pam_cas_conf_migrates_and_can_be_undone() {
+    let (mut there, mut back) = (Vec::new(), option_that_undoes_the_migration());
+    // The original configuration without pam_cas: imapd has passwords checked by saslauthd.
     let mut site = PasswordSite::start("pam_cas", |names| {
         there = lines("from-pam_cas.conf", names, "");
-        back.1 = at_home(&back.1, names);
+        back.1 = with_local_names(&back.1, names);
         assert_eq!(back.1, names.behind);
         let method = there.iter().find(|(key, _)| key == "sasl_pwcheck_method");
         vec![method.expect("a method").clone(), back.clone()]
@@ -147,14 +148,14 @@ fn from_pam_cas_conf_is_a_way_there_and_a_way_back() {
         asked += 2 * LOGINS.len() + times;
         site.behind.assert_asked(asked);
     };
-    // Whoever is behind it gets the tickets.
-    let as_it_was = |site: &PasswordSite| {
+    // Without the daemon, tickets are sent to saslauthd, which rejects them.
+    let assert_tickets_are_rejected = |site: &PasswordSite| {
         for by in LOGINS {
             assert!(!site.log_in(by, &ticket).logged_in);
         }
         LOGINS.len()
     };
-    let refused = as_it_was(&site);
+    let refused = assert_tickets_are_rejected(&site);
     passwords_work(&site, refused);
 
     set(&site, &there);
@@ -176,18 +177,18 @@ fn from_pam_cas_conf_is_a_way_there_and_a_way_back() {
     let opened = webmail.service_mail(IMAP, &imap);
     assert!(opened.opened, "{opened:?}");
     assert_eq!(site.cas.validations(), 2, "{:?}", site.cas.access_log());
-    // Step 3: what the log has.
+    // Step 3 of the documentation: the line in the log.
     site.logged(0, &["sso: mech=saslauthd ", " outcome=accepted user=alice"]);
     passwords_work(&site, 0);
 
     set(&site, &[back]);
     site.cyrus.restart();
     site.daemon = None;
-    let refused = as_it_was(&site);
+    let refused = assert_tickets_are_rejected(&site);
     passwords_work(&site, refused);
 }
 
-/// Puts lines into imapd.conf as one does: those with the same name are replaced.
+/// Sets options in imapd.conf, replacing those of the same names.
 fn set(site: &PasswordSite, lines: &[(String, String)]) {
     let path = site.cyrus.imapd_conf();
     let old = std::fs::read_to_string(&path).expect("imapd.conf");
@@ -196,10 +197,10 @@ fn set(site: &PasswordSite, lines: &[(String, String)]) {
             .iter()
             .any(|(key, _)| line.starts_with(&format!("{key}:")))
     };
-    let stays = old
+    let kept = old
         .lines()
         .filter(|line| !is_replaced(line))
         .map(|line| format!("{line}\n"));
     let new = lines.iter().map(|(key, value)| format!("{key}: {value}\n"));
-    std::fs::write(path, stays.chain(new).collect::<String>()).expect("imapd.conf");
+    std::fs::write(path, kept.chain(new).collect::<String>()).expect("imapd.conf");
 }

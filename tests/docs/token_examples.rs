@@ -1,7 +1,8 @@
-//! Each example of `cyrus-conf-examples/` for tokens at work: with nothing changed but the names of
-//! a site, it takes tokens as its issuer writes them, and refuses what that issuer writes too.
+//! The examples for tokens in `cyrus-conf-examples/`, used with only the host names and paths
+//! changed: each accepts access tokens as its issuer writes them, and rejects other tokens of that
+//! issuer.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use test_support::libsasl2::{Answer, Driver, Kit, code};
 use test_support::mint::{SigningKey, now};
 use test_support::scratch::Scratch;
 
-/// The webmail of the example of CAS.
+/// The callback of the webmail in the CAS example.
 const PROXY: &str = "https://webmail.univ.example/callback";
 
 struct Site {
@@ -23,7 +24,7 @@ struct Site {
     /// The issuer's key.
     rsa: SigningKey,
     /// The application's key, and the portal's.
-    own: SigningKey,
+    application_key: SigningKey,
     ca: String,
     kit: Kit,
     scratch: Scratch,
@@ -36,26 +37,26 @@ impl Site {
         let issuer = KeyServer::start(&authority);
         let rsa = SigningKey::rsa();
         issuer.set_keys(&[named(&rsa, "r1")]);
-        let own = SigningKey::p256();
+        let application_key = SigningKey::p256();
         scratch.create_dir("jwt-keys");
-        scratch.write("jwt-keys/application.pem", own.pem());
-        scratch.write("portal.pem", own.pem());
+        scratch.write("jwt-keys/application.pem", application_key.pem());
+        scratch.write("portal.pem", application_key.pem());
         Self {
             ca: authority.write_ca(&scratch).display().to_string(),
             cas: FaultyCas::start(&authority),
             kit: Kit::new(&scratch),
             issuer,
             rsa,
-            own,
+            application_key,
             scratch,
         }
     }
 
-    /// A server configured by an example, whose issuer is called `iss` there.
+    /// A driver configured by an example in which the issuer is called `iss`.
     fn driver(&self, example: &str, iss: &str) -> Driver {
-        let ours = self.issuer_for(iss);
+        let local_issuer = self.issuer_for(iss);
         let mut document = self.issuer.discovery();
-        document["issuer"] = json!(ours);
+        document["issuer"] = json!(local_issuer);
         self.issuer.set_discovery(document);
         let keycloaks = "https://sso.univ.example/realms/univ/protocol/openid-connect/certs";
         let mut options: Vec<(String, String)> = examples::lines(example)
@@ -65,7 +66,7 @@ impl Site {
             .map(|(key, value)| {
                 let value = value
                     .replace(keycloaks, &self.issuer.jwks_uri())
-                    .replace(iss, &ours)
+                    .replace(iss, &local_issuer)
                     .replace("https://cas.univ.example/cas", &self.cas.url())
                     .replace("/etc/cyrus", &self.scratch.join("").display().to_string());
                 (key, value)
@@ -74,9 +75,9 @@ impl Site {
         let state = self.scratch.join("state").display().to_string();
         options.push(("sso_state_dir".to_owned(), state));
         for name in ["jwt_ca_file", "jwt_univ_ca_file", "caspt_ca_file"] {
-            let is_asked =
+            let is_used =
                 name != "jwt_ca_file" || options.iter().all(|(key, _)| key != "jwt_issuers");
-            if is_asked {
+            if is_used {
                 options.push((name.to_owned(), self.ca.clone()));
             }
         }
@@ -87,27 +88,27 @@ impl Site {
         self.kit.driver(&self.scratch, &options)
     }
 
-    /// The issuer of an example, where it is in the test.
+    /// The URL in the test that replaces the issuer of an example.
     fn issuer_for(&self, iss: &str) -> String {
         let path = iss.splitn(4, '/').nth(3).map(|path| format!("/{path}"));
         format!("{}{}", self.issuer.issuer(), path.unwrap_or_default())
     }
 
-    /// A token of the issuer.
+    /// A token signed by the issuer.
     fn token(&self, typ: &str, claims: &Value) -> String {
         let header = json!({"alg": "RS256", "typ": typ, "kid": "r1"});
         self.rsa.token(&header.to_string(), &claims.to_string())
     }
 
-    /// A token by the application's key, or the portal's.
+    /// A token signed by the application's or portal's key.
     fn own_token(&self, claims: &Value) -> String {
         let header = r#"{"alg":"ES256","typ":"JWT"}"#;
-        self.own.token(header, &claims.to_string())
+        self.application_key.token(header, &claims.to_string())
     }
 }
 
 #[track_caller]
-fn accepted(answer: &Answer, user: &str) {
+fn assert_accepted(answer: &Answer, user: &str) {
     assert_eq!(answer.code(), code::OK, "{answer:?}");
     assert_eq!(answer.authid(), user, "{answer:?}");
 }
@@ -120,7 +121,7 @@ fn with(claims: &Value, changes: Value) -> Value {
     claims
 }
 
-/// An access token as Keycloak writes it.
+/// The claims of an access token of Keycloak.
 fn keycloaks(iss: &str) -> Value {
     json!({
         "exp": now() + 300, "iat": now(), "auth_time": now() - 60,
@@ -137,11 +138,11 @@ fn keycloaks(iss: &str) -> Value {
 const KEYCLOAK: &str = "https://sso.univ.example/realms/univ";
 
 #[test]
-fn keycloaks_example_takes_its_access_tokens_and_not_its_id_tokens() {
+fn keycloak_example_accepts_access_tokens_and_rejects_id_tokens() {
     let site = Site::new("keycloak");
     let mut driver = site.driver("keycloak.conf", KEYCLOAK);
     let good = keycloaks(&site.issuer_for(KEYCLOAK));
-    accepted(&driver.token(&site.token("JWT", &good)), "alice");
+    assert_accepted(&driver.token(&site.token("JWT", &good)), "alice");
     let mut reason = |claims: &Value| driver.token(&site.token("JWT", claims)).reason();
     let mut id_token = with(&good, json!({"typ": "ID", "at_hash": "x", "nonce": "y"}));
     assert_eq!(reason(&id_token), "id_token");
@@ -154,7 +155,7 @@ fn keycloaks_example_takes_its_access_tokens_and_not_its_id_tokens() {
 }
 
 #[test]
-fn lemonldaps_example_takes_its_access_tokens_and_its_issuer_ends_with_a_slash() {
+fn lemonldap_example_accepts_access_tokens_of_an_issuer_that_ends_with_a_slash() {
     const LEMONLDAP: &str = "https://auth.univ.example/";
     let site = Site::new("lemonldap");
     let mut driver = site.driver("lemonldap-ng.conf", LEMONLDAP);
@@ -163,14 +164,14 @@ fn lemonldaps_example_takes_its_access_tokens_and_its_issuer_ends_with_a_slash()
         "aud": ["webmail", "imap.univ.example"], "client_id": "webmail", "jti": "5b1c",
         "scope": "openid profile email imap", "sub": "alice", "sid": "abcd",
     });
-    accepted(&driver.token(&site.token("at+JWT", &good)), "alice");
-    // What is not marked as an access token may be an ID token.
+    assert_accepted(&driver.token(&site.token("at+JWT", &good)), "alice");
+    // A token that is not marked as an access token might be an ID token.
     let answer = driver.token(&site.token("JWT", &good));
     assert_eq!(answer.reason(), "type_not_allowed");
 }
 
 #[test]
-fn entras_example_takes_version_2_tokens_of_people() {
+fn entra_example_accepts_version_2_tokens_of_people_only() {
     const ENTRA: &str =
         "https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/v2.0";
     let site = Site::new("entra");
@@ -182,7 +183,7 @@ fn entras_example_takes_version_2_tokens_of_people() {
         "rh": "0.AS", "scp": "IMAP.Access", "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
         "tid": "00000000-0000-0000-0000-000000000000", "uti": "fqiBqXLPj0eQa82S", "ver": "2.0",
     });
-    accepted(&driver.token(&site.token("JWT", &good)), "alice");
+    assert_accepted(&driver.token(&site.token("JWT", &good)), "alice");
     let mut app = with(
         &good,
         json!({"idtyp": "app", "roles": ["IMAP.AccessAsApp"]}),
@@ -195,13 +196,13 @@ fn entras_example_takes_version_2_tokens_of_people() {
 }
 
 #[test]
-fn an_applications_example_takes_what_the_application_signs() {
+fn application_key_example_accepts_tokens_that_the_application_signs() {
     let site = Site::new("application");
     let mut driver = site.driver("application-key.conf", "https://none.example");
     let all = json!({"sub": "alice", "iat": now(), "exp": now() + 60, "role": "mail"});
-    accepted(&driver.token(&site.own_token(&all)), "alice");
+    assert_accepted(&driver.token(&site.own_token(&all)), "alice");
     let bare = json!({"sub": "alice", "iat": now()});
-    accepted(&driver.token(&site.own_token(&bare)), "alice");
+    assert_accepted(&driver.token(&site.own_token(&bare)), "alice");
     let old = json!({"sub": "alice", "iat": now() - 3_700});
     assert_eq!(
         driver.token(&site.own_token(&old)).reason(),
@@ -210,17 +211,17 @@ fn an_applications_example_takes_what_the_application_signs() {
 }
 
 #[test]
-fn the_example_of_two_issuers_takes_each_ones_tokens_by_its_own_rules() {
+fn two_issuers_example_checks_each_token_by_the_rules_of_its_issuer() {
     let site = Site::new("two");
     let mut driver = site.driver("two-issuers.conf", KEYCLOAK);
     let univ = keycloaks(&site.issuer_for(KEYCLOAK));
-    accepted(&driver.token(&site.token("JWT", &univ)), "alice");
+    assert_accepted(&driver.token(&site.token("JWT", &univ)), "alice");
     let portal = json!({
         "iss": "https://portal.univ.example", "aud": "imap.univ.example",
         "sub": "bob", "iat": now(),
     });
-    accepted(&driver.token(&site.own_token(&portal)), "bob");
-    // The portal's key is not the university's, nor the other way round.
+    assert_accepted(&driver.token(&site.own_token(&portal)), "bob");
+    // Neither issuer's key is accepted for the other one.
     let forged = driver.token(&site.own_token(&univ));
     assert_eq!(forged.code(), code::BADAUTH, "{forged:?}");
     let forged = driver.token(&site.token("JWT", &portal));
@@ -228,14 +229,14 @@ fn the_example_of_two_issuers_takes_each_ones_tokens_by_its_own_rules() {
 }
 
 #[test]
-fn the_example_of_cas_and_tokens_takes_both_for_the_same_mailboxes() {
+fn cas_and_jwt_example_accepts_both_for_the_same_mailboxes() {
     let site = Site::new("both");
     let mut driver = site.driver("cas-and-jwt.conf", KEYCLOAK);
     let token = keycloaks(&site.issuer_for(KEYCLOAK));
     let token = with(&token, json!({"preferred_username": "alice@univ.example"}));
-    accepted(&driver.token(&site.token("JWT", &token)), "alice");
+    assert_accepted(&driver.token(&site.token("JWT", &token)), "alice");
     site.cas.arm("PT-1-alice", "alice", &[PROXY]);
-    accepted(&driver.ticket("PT-1-alice"), "alice");
-    accepted(&driver.ticket("PT-1-alice"), "alice");
+    assert_accepted(&driver.ticket("PT-1-alice"), "alice");
+    assert_accepted(&driver.ticket("PT-1-alice"), "alice");
     assert_eq!(site.cas.requests().len(), 1);
 }

@@ -1,9 +1,9 @@
-//! Faults of the state directory and of those who share it: killed processes, full and broken file
-//! systems, clocks that are set. Each test prints its row of the table of faults.
+//! Faults of the state directory and of the processes that share it: killed processes, full and
+//! broken file systems, clocks that are set. Each test prints its row of the table of faults.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// The table is for people.
+// The tests print the table of faults.
 #![allow(clippy::print_stdout)]
 
 mod broken;

@@ -1,7 +1,6 @@
-//! What the fuzzer has found worth keeping, once more: the whole plugin in the real
-//! libsasl2, in this process.
+//! Runs all committed fuzzer inputs through the whole plugin in the real libsasl2, in this process.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 #[path = "../../fuzz/tables/mod.rs"]
@@ -11,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 #[test]
-fn every_committed_input_keeps_the_promises() {
+fn committed_fuzzer_inputs_pass() {
     let directory = tempfile::tempdir().expect("a directory");
     let site = tables::Site::start(directory.path());
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");

@@ -1,5 +1,5 @@
-//! Counting: the driver under callgrind, which writes down what it counted whenever the driver is
-//! asked for its mechanisms.
+//! Runs the driver under callgrind, which writes its counts whenever the driver lists its
+//! mechanisms.
 
 use crate::tokens::Tokens;
 use std::fs;
@@ -9,23 +9,23 @@ use test_support::libsasl2::site::PROXY;
 use test_support::libsasl2::{Driver, Kit};
 use test_support::scratch::Scratch;
 
-/// Logins of which one is the mean.
+/// Number of logins that a figure is the mean of.
 const LOGINS: usize = 40;
-/// Those before: the first of them make the store, the others open it and ask or read keys for the
-/// first time.
-const MAKING: usize = 1;
-const BEFORE: usize = 4;
+/// Number of logins that are not counted: the first ones create the store, the others open it and
+/// fetch or read keys for the first time.
+const LOGINS_THAT_CREATE_THE_STORE: usize = 1;
+const WARM_UP_LOGINS: usize = 4;
 
-/// What is counted, and in which function of libsasl2's.
+/// The functions of libsasl2 in which instructions are counted.
 const LOGIN: &str = "sasl_server_start";
 const END: &str = "sasl_dispose";
 const LOAD: &str = "sasl_server_init";
 const EVERYTHING: &str = "";
 
-/// Figures, by what they are of.
+/// Counts with their names.
 pub type Counts = Vec<(String, u64)>;
 
-/// Where it is counted.
+/// Runs counts in a scratch directory.
 pub struct Counter<'s> {
     scratch: &'s Scratch,
     kit: Kit,
@@ -34,7 +34,7 @@ pub struct Counter<'s> {
 /// A driver under callgrind.
 struct Run {
     driver: Driver,
-    /// The beginning of the names of what callgrind writes.
+    /// The common prefix of the names of callgrind's output files.
     report: PathBuf,
     parts: usize,
 }
@@ -45,25 +45,24 @@ impl<'s> Counter<'s> {
         Self { scratch, kit }
     }
 
-    /// A login with a ticket that CAS is asked about, and with one that is known.
+    /// Counts a login with a ticket that is validated, and with a cached one.
     pub fn tickets(&self) -> Counts {
-        let [new, known] = self.of_tickets("tickets", LOGIN);
+        let [new, known] = self.count_tickets("tickets", LOGIN);
         vec![
             ("known ticket".to_owned(), known),
             ("new ticket".to_owned(), new),
         ]
     }
 
-    /// A ticket that CAS is asked about, in all threads and with its whole connection: another
-    /// thread asks.
-    pub fn asking(&self) -> Counts {
-        let [new, _] = self.of_tickets("asking", EVERYTHING);
+    /// Counts the validation of a ticket in all threads, because another thread connects to CAS.
+    pub fn validation_in_all_threads(&self) -> Counts {
+        let [new, _] = self.count_tickets("asking", EVERYTHING);
         vec![("and the thread that asks".to_owned(), new)]
     }
 
-    fn of_tickets(&self, name: &str, function: &str) -> [u64; 2] {
+    fn count_tickets(&self, name: &str, function: &str) -> [u64; 2] {
         let cas = FaultyCas::start_plain();
-        let tickets: Vec<String> = (0..BEFORE + LOGINS)
+        let tickets: Vec<String> = (0..WARM_UP_LOGINS + LOGINS)
             .map(|number| format!("PT-{number:03}-instructions"))
             .collect();
         for ticket in &tickets {
@@ -76,19 +75,19 @@ impl<'s> Counter<'s> {
         let options = [
             ("caspt_url", cas.url()),
             ("caspt_proxies", PROXY.to_owned()),
-            // Everything takes fifty times as long here.
+            // Everything takes fifty times as long under callgrind.
             ("caspt_timeout", "60".to_owned()),
         ];
-        self.new_and_known(name, function, options.to_vec(), "CASPT", &messages)
+        self.new_and_cached(name, function, options.to_vec(), "CASPT", &messages)
     }
 
-    /// The same with tokens, and the end of the connection that a new one opened.
+    /// Counts logins by new and cached tokens, and the end of a connection that used a new one.
     pub fn tokens(&self, algorithm: &str) -> Counts {
-        let tokens = Tokens::minted(algorithm, BEFORE + LOGINS);
+        let tokens = Tokens::minted(algorithm, WARM_UP_LOGINS + LOGINS);
         let messages = tokens.messages(self.scratch, algorithm, usize::MAX);
         let options = || tokens.options(self.scratch, algorithm);
         let counted = |name: &str, function| {
-            self.new_and_known(name, function, options(), "OAUTHBEARER", &messages)
+            self.new_and_cached(name, function, options(), "OAUTHBEARER", &messages)
         };
         let [new, known] = counted(algorithm, LOGIN);
         let mut counts = vec![(format!("new token, {algorithm}"), new)];
@@ -100,17 +99,18 @@ impl<'s> Counter<'s> {
         counts
     }
 
-    /// Loading it where no option is set: what libsasl2 does more than without.
+    /// Counts loading the unconfigured plugin, as the difference to libsasl2 without plugins.
     pub fn loading(&self) -> Counts {
         let empty = self.scratch.create_dir("empty");
-        let mut with = self.run("loading", LOAD, self.kit.directory(), &[]);
-        let mut without = self.run("idle", LOAD, &empty, &[]);
-        let loading = with.part() - without.part();
+        let mut configured = self.run("loading", LOAD, self.kit.directory(), &[]);
+        let mut baseline = self.run("idle", LOAD, &empty, &[]);
+        let loading = configured.part() - baseline.part();
         vec![("loading, not configured".to_owned(), loading)]
     }
 
-    /// What a login takes with each of these messages when it is new, and when it is known.
-    fn new_and_known(
+    /// Counts a login with each of these messages when it is new, and when it is cached; returns
+    /// the means.
+    fn new_and_cached(
         &self,
         name: &str,
         function: &str,
@@ -125,24 +125,25 @@ impl<'s> Counter<'s> {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let messages = format!("messages {}", messages.display());
-        // To make a store takes random numbers, and a hundred times as long as all the rest.
-        let mut making = self.kit.driver(self.scratch, &options);
-        making.ask("quiet 1");
-        making.ask(&messages);
-        making.median(&format!("walk {mechanism} {MAKING}"));
-        making.end();
+        // Creating a store uses random numbers, and takes a hundred times as long as everything
+        // else.
+        let mut creating = self.kit.driver(self.scratch, &options);
+        creating.ask("quiet 1");
+        creating.ask(&messages);
+        creating.median(&format!("walk {mechanism} {LOGINS_THAT_CREATE_THE_STORE}"));
+        creating.end();
 
         let mut run = self.run(name, function, self.kit.directory(), &options);
         run.driver.ask(&messages);
-        let walk = |driver: &mut Driver, count| {
+        let log_in = |driver: &mut Driver, count| {
             driver.median(&format!("walk {mechanism} {count}"));
         };
-        walk(&mut run.driver, BEFORE);
+        log_in(&mut run.driver, WARM_UP_LOGINS);
         run.part();
-        walk(&mut run.driver, LOGINS);
+        log_in(&mut run.driver, LOGINS);
         let new = run.part();
-        // And from the first on again.
-        walk(&mut run.driver, LOGINS);
+        // The same messages again, which are cached now.
+        log_in(&mut run.driver, LOGINS);
         let known = run.part();
         [new, known].map(|count| count / LOGINS as u64)
     }
@@ -152,7 +153,7 @@ impl<'s> Counter<'s> {
         let mut wrapper = vec![
             "valgrind".to_owned(),
             "--quiet".to_owned(),
-            // Its pipes in /tmp would outlive it.
+            // valgrind's pipes in /tmp would outlive it.
             "--vgdb=no".to_owned(),
             "--tool=callgrind".to_owned(),
             format!("--callgrind-out-file={}", report.display()),
@@ -173,12 +174,12 @@ impl<'s> Counter<'s> {
 }
 
 impl Run {
-    /// What was counted since this was last asked.
+    /// The instructions counted since the last call.
     fn part(&mut self) -> u64 {
         self.driver.ask("list");
         self.parts += 1;
         let part = format!("{}.{}", self.report.display(), self.parts);
-        let text = fs::read_to_string(&part).expect("what callgrind wrote");
+        let text = fs::read_to_string(&part).expect("callgrind's output");
         let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
         let total = total.and_then(|total| total.trim().parse().ok());
         total.unwrap_or_else(|| panic!("no total in {part}"))

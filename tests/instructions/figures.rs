@@ -1,12 +1,12 @@
-//! The figures that are held to, and what they were taken with: with another compiler or C library
-//! they are others, and nobody's fault.
+//! The committed figures and the toolchain with which they were counted: another compiler or C
+//! library yields other figures.
 
 use crate::counting::Counts;
 use std::fmt::Write;
 use test_support::libsasl2::plugin;
 use test_support::scratch::Scratch;
 
-/// So much more, or less, is another figure: one part in so many.
+/// The inverse of the tolerance: a count may differ by one part in this many.
 const TOLERANCE: u64 = 20;
 
 const HEAD: &str = "\
@@ -17,27 +17,28 @@ const HEAD: &str = "\
 
 const RENEW: &str = "have the figures renewed by `make instructions`";
 
-/// Figures, and what they were taken with.
+/// Figures, and the toolchain with which they were counted.
 pub struct Figures {
     toolchain: Toolchain,
     counts: Counts,
 }
 
-/// What figures depend on, beside the sources.
+/// What the figures depend on besides the sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain(String);
 
-/// What comes of comparing.
+/// The result of comparing counts with figures.
 #[derive(Debug)]
-pub enum Judgement {
-    /// Nothing is wrong.
-    Held(String),
-    /// A figure is another one.
-    Broken(String),
+pub enum Comparison {
+    /// All counts are within the tolerance, or cannot be compared.
+    Unchanged(String),
+    /// At least one count is outside of the tolerance.
+    Changed(String),
 }
 
 impl Toolchain {
-    /// What compiled the plugin, the C library, and the processor as far as it makes a difference.
+    /// Describes the compiler of the plugin, the C library, and the relevant features of the
+    /// processor.
     pub fn of_this_machine(scratch: &Scratch) -> Self {
         let binary = std::fs::read(plugin()).expect("the plugin");
         let at = binary
@@ -52,7 +53,7 @@ impl Toolchain {
     }
 }
 
-/// What callgrind lets programs see of it.
+/// The processor's features that callgrind passes on to programs.
 fn processor() -> String {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
@@ -66,10 +67,10 @@ impl Figures {
         Self { toolchain, counts }
     }
 
-    /// Of the text that [`Figures::text`] makes.
+    /// Parses the text that [`Figures::text`] writes.
     pub fn read(text: &str) -> Self {
         let mut lines = text.lines().filter(|line| !line.starts_with('#'));
-        let toolchain = Toolchain(lines.next().expect("what they were taken with").to_owned());
+        let toolchain = Toolchain(lines.next().expect("the toolchain").to_owned());
         let counts = lines.map(|line| {
             let (name, count) = line.rsplit_once(' ').expect("a name and a figure");
             (name.trim().to_owned(), count.parse().expect("a figure"))
@@ -88,10 +89,10 @@ impl Figures {
         text
     }
 
-    /// Holds what was counted to these figures.
-    pub fn judge(&self, toolchain: &Toolchain, counted: &Counts) -> Judgement {
+    /// Compares counts with these figures.
+    pub fn compare(&self, toolchain: &Toolchain, counted: &Counts) -> Comparison {
         let mut report = String::new();
-        let mut others = Vec::new();
+        let mut remedies = Vec::new();
         for (name, count) in counted {
             let before = self.counts.iter().find(|(known, _)| known == name);
             let before = before.map(|(_, count)| *count);
@@ -101,7 +102,7 @@ impl Figures {
                 None => writeln!(report, "{name:<26} {count:>8} new"),
             }
             .expect("text");
-            others.extend(remedy(name, before, *count));
+            remedies.extend(remedy(name, before, *count));
         }
         if *toolchain != self.toolchain {
             writeln!(
@@ -110,19 +111,19 @@ impl Figures {
                 toolchain.0, self.toolchain.0
             )
             .expect("text");
-            return Judgement::Held(report);
+            return Comparison::Unchanged(report);
         }
         if counted.len() != self.counts.len() {
-            others.push(format!("there are {} figures: {RENEW}", self.counts.len()));
+            remedies.push(format!("there are {} figures: {RENEW}", self.counts.len()));
         }
-        match others.is_empty() {
-            true => Judgement::Held(report),
-            false => Judgement::Broken(format!("{}\n{report}", others.join("\n"))),
+        match remedies.is_empty() {
+            true => Comparison::Unchanged(report),
+            false => Comparison::Changed(format!("{}\n{report}", remedies.join("\n"))),
         }
     }
 }
 
-/// What to do about a figure that is another one.
+/// What to do about a count outside of the tolerance.
 fn remedy(name: &str, before: Option<u64>, count: u64) -> Option<String> {
     let before = match before {
         Some(before) => before,
@@ -142,13 +143,13 @@ fn remedy(name: &str, before: Option<u64>, count: u64) -> Option<String> {
 }
 
 #[test]
-fn a_figure_is_held_to_a_twentieth_either_way_where_the_toolchain_is_the_same() {
+fn counts_may_differ_by_a_twentieth_with_the_same_toolchain() {
     let committed = Figures::read("# About it.\nthis compiler\nlogin    1000\nload 50\n");
-    let judge = |compiler: &str, login, load| {
+    let compare = |compiler: &str, login, load| {
         let counted = vec![("login".to_owned(), login), ("load".to_owned(), load)];
-        match committed.judge(&Toolchain(compiler.to_owned()), &counted) {
-            Judgement::Held(report) => (true, report),
-            Judgement::Broken(report) => (false, report),
+        match committed.compare(&Toolchain(compiler.to_owned()), &counted) {
+            Comparison::Unchanged(report) => (true, report),
+            Comparison::Changed(report) => (false, report),
         }
     };
     for (login, holds) in [
@@ -158,16 +159,16 @@ fn a_figure_is_held_to_a_twentieth_either_way_where_the_toolchain_is_the_same() 
         (1051, false),
         (949, false),
     ] {
-        let (held, report) = judge("this compiler", login, 50);
-        assert_eq!(held, holds, "{report}");
+        let (is_unchanged, report) = compare("this compiler", login, 50);
+        assert_eq!(is_unchanged, holds, "{report}");
     }
-    let (held, report) = judge("another compiler", 2000, 50);
-    assert!(held && report.contains("skipped"), "{report}");
-    let (_, report) = judge("this compiler", 2000, 50);
+    let (is_unchanged, report) = compare("another compiler", 2000, 50);
+    assert!(is_unchanged && report.contains("skipped"), "{report}");
+    let (_, report) = compare("this compiler", 2000, 50);
     assert!(
         report.starts_with("login takes 2000 instructions and took 1000"),
         "{report}"
     );
-    let fewer = committed.judge(&Toolchain("this compiler".to_owned()), &vec![]);
-    assert!(matches!(fewer, Judgement::Broken(_)));
+    let fewer = committed.compare(&Toolchain("this compiler".to_owned()), &vec![]);
+    assert!(matches!(fewer, Comparison::Changed(_)));
 }

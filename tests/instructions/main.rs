@@ -1,28 +1,28 @@
-//! What logins and loading cost in instructions, as callgrind counts them: no figure of the machine's
-//! mood, so that a change that costs more than it says is seen at once. `make instructions` writes
-//! the figures anew.
+//! The cost of logins and of loading the plugin in instructions, as callgrind counts them. The
+//! figures do not depend on the load of the machine, so a more expensive change is noticed at once.
+//! `make instructions` renews the figures.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// What was counted is what one wants to know.
+// The counts are printed for people to read.
 #![allow(clippy::print_stdout)]
 
 mod counting;
 mod figures;
-// The benches use the rest of it.
+// Only the benches use the rest of this module.
 #[allow(dead_code)]
 #[path = "../../benches/tokens.rs"]
 mod tokens;
 
 use counting::{Counter, Counts};
-use figures::{Figures, Judgement, Toolchain};
+use figures::{Comparison, Figures, Toolchain};
 use test_support::scratch::Scratch;
 
-/// Where the figures are that are held to.
+/// The committed figures that counts are compared with.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 
 #[test]
-fn logins_and_loading_take_no_more_instructions_than_they_did() {
+fn logins_and_loading_take_as_many_instructions_as_committed() {
     let scratch = Scratch::new("instructions");
     let toolchain = Toolchain::of_this_machine(&scratch);
     let counted = all(&scratch);
@@ -34,9 +34,9 @@ fn logins_and_loading_take_no_more_instructions_than_they_did() {
     }
     let committed = std::fs::read_to_string(COMMITTED).expect("benches/instructions.txt");
     let committed = Figures::read(&committed);
-    match committed.judge(&toolchain, &counted) {
-        Judgement::Held(report) => print!("{report}"),
-        Judgement::Broken(report) => panic!("{report}"),
+    match committed.compare(&toolchain, &counted) {
+        Comparison::Unchanged(report) => print!("{report}"),
+        Comparison::Changed(report) => panic!("{report}"),
     }
 }
 
@@ -44,13 +44,13 @@ fn all(scratch: &Scratch) -> Counts {
     let counter = Counter::new(scratch);
     let parts: [&(dyn Fn() -> Counts + Sync); 6] = [
         &|| counter.tickets(),
-        &|| counter.asking(),
+        &|| counter.validation_in_all_threads(),
         &|| counter.tokens("RS256"),
         &|| counter.tokens("ES256"),
         &|| counter.tokens("EdDSA"),
         &|| counter.loading(),
     ];
-    // All at once: each has a process of its own, and time is not what is measured.
+    // All run concurrently: each has a process of its own, and time is not measured.
     std::thread::scope(|scope| {
         let running = parts.map(|part| scope.spawn(part));
         let counts = running.map(|part| part.join().expect("figures"));

@@ -1,6 +1,6 @@
-//! The shipped plugin in the real imapd: what its users and its administrator see.
+//! The shipped plugin in the real imapd, as its users and its administrator see it.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod facilities;
@@ -23,7 +23,7 @@ use test_support::scratch::Scratch;
 use test_support::syslog::level;
 use test_support::wait::{PATIENCE, wait_until};
 
-/// Options of a Cyrus whose CAS is `cas`; each connection gets a process of its own.
+/// Options of a Cyrus with this CAS server; each connection gets a new process.
 fn options(scratch: &Scratch, authority: &Authority, cas: &FaultyCas) -> Options {
     let lines = [
         ("sasl_caspt_url", cas.url()),
@@ -61,7 +61,7 @@ fn ticket(cyrus: &Cyrus, ticket: &str) -> Reply {
 }
 
 #[test]
-fn sessions_survive_imapds_processes_a_sighup_and_a_restart() {
+fn sessions_survive_process_ends_sighup_and_restart() {
     let scratch = Scratch::new("survive");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -82,7 +82,7 @@ fn sessions_survive_imapds_processes_a_sighup_and_a_restart() {
 }
 
 #[test]
-fn sessions_end_when_they_are_not_used_and_when_their_time_is_over() {
+fn sessions_end_after_the_idle_timeout_and_the_ttl() {
     let scratch = Scratch::new("end");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -100,7 +100,7 @@ fn sessions_end_when_they_are_not_used_and_when_their_time_is_over() {
         assert!(ticket(&cyrus, "PT-2-busy").ok);
         std::thread::sleep(Duration::from_millis(300));
     }
-    // What its client sees is that CAS takes a ticket once.
+    // The ended session is visible because CAS accepts a ticket only once.
     for ended in ["PT-1-idle", "PT-2-busy"] {
         if ended == "PT-2-busy" {
             std::thread::sleep(Duration::from_millis(9_300).saturating_sub(begin.elapsed()));
@@ -113,7 +113,7 @@ fn sessions_end_when_they_are_not_used_and_when_their_time_is_over() {
 }
 
 #[test]
-fn an_outage_is_told_as_one_and_known_sessions_go_on() {
+fn outage_is_reported_as_such_and_cached_sessions_are_accepted() {
     let scratch = Scratch::new("outage");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -146,12 +146,12 @@ fn an_outage_is_told_as_one_and_known_sessions_go_on() {
 }
 
 #[test]
-fn an_imapd_that_waits_for_cas_ends_when_it_is_told_to() {
+fn imapd_that_waits_for_cas_ends_at_sigterm() {
     let scratch = Scratch::new("term");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
-    let patient = [("sasl_caspt_timeout", "30")];
-    let options = with(options(&scratch, &authority, &cas), &patient);
+    let long_timeout = [("sasl_caspt_timeout", "30")];
+    let options = with(options(&scratch, &authority, &cas), &long_timeout);
     let cyrus = Cyrus::start(&scratch, &authority, options);
     cas.set(Behaviour::HangAfterRequest);
     let mut imap = Imap::connect(cyrus.imap_port());
@@ -163,7 +163,7 @@ fn an_imapd_that_waits_for_cas_ends_when_it_is_told_to() {
         kill(Pid::from_raw(*pid as i32), Signal::SIGTERM).expect("SIGTERM to imapd");
     }
     assert!(cyrus.replaced(&children));
-    // And not when CAS had its 30 seconds.
+    // Well before CAS would have timed out after 30 seconds.
     assert!(
         start.elapsed() < Duration::from_secs(15),
         "{:?}",
@@ -176,7 +176,7 @@ fn an_imapd_that_waits_for_cas_ends_when_it_is_told_to() {
 }
 
 #[test]
-fn a_refusal_has_its_reason_in_the_log_and_none_for_the_client() {
+fn reason_of_a_refusal_is_logged_and_not_sent_to_the_client() {
     let scratch = Scratch::new("reason");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -192,14 +192,14 @@ fn a_refusal_has_its_reason_in_the_log_and_none_for_the_client() {
         let mark = cyrus.log().mark();
         let reply = caspt(&cyrus, message);
         assert!(!reply.ok);
-        let told = format!(
+        let answers = format!(
             "{}{}",
             String::from_utf8_lossy(&reply.challenges[0]),
             reply.status_line
         );
-        assert!(told.contains(status), "{told}");
+        assert!(answers.contains(status), "{answers}");
         for secret in [reason, "alice", "evil"] {
-            assert!(!told.contains(secret), "{told}");
+            assert!(!answers.contains(secret), "{answers}");
         }
         let logged = format!("reason={reason} ");
         let line = cyrus
@@ -212,7 +212,7 @@ fn a_refusal_has_its_reason_in_the_log_and_none_for_the_client() {
 }
 
 #[test]
-fn names_are_compared_as_imapd_writes_them_and_acting_as_another_is_imapds_to_allow() {
+fn names_are_canonicalized_by_imapd_which_also_authorizes_proxies() {
     let scratch = Scratch::new("names");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -230,7 +230,7 @@ fn names_are_compared_as_imapd_writes_them_and_acting_as_another_is_imapds_to_al
         .log()
         .wait_for(|line| line.text.contains("bob CASPT"), PATIENCE);
     assert!(acting.is_some(), "{}", cyrus.log().tail());
-    // With virtdomains off imapd lets nobody of another domain in, and some names it cannot take.
+    // With virtdomains off imapd rejects users of other domains, and some names are invalid.
     cas.arm("PT-4-letters", "al*ice", &[PROXY]);
     assert!(!ticket(&cyrus, "PT-3-domain").ok);
     assert!(!ticket(&cyrus, "PT-4-letters").ok);
@@ -244,7 +244,7 @@ fn names_are_compared_as_imapd_writes_them_and_acting_as_another_is_imapds_to_al
 }
 
 #[test]
-fn no_ticket_goes_over_the_wire_in_clear_text_unless_the_administrator_says_so() {
+fn caspt_is_offered_only_under_tls_unless_plaintext_is_allowed() {
     let scratch = Scratch::new("tls");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -262,7 +262,7 @@ fn no_ticket_goes_over_the_wire_in_clear_text_unless_the_administrator_says_so()
     assert!(!imap.authenticate("CASPT", b"\0\0PT-1-alice", &[]).ok);
     imap.starttls(&authority);
     assert!(offers(&mut imap));
-    // Without an initial response as well as with one.
+    // Authentication works without an initial response as well as with one.
     let reply = imap.authenticate_by_challenge("CASPT", &[b"\0\0PT-1-alice"]);
     assert!(reply.ok, "{reply:?}");
     assert_eq!(reply.challenges, [b""]);
@@ -273,9 +273,9 @@ fn no_ticket_goes_over_the_wire_in_clear_text_unless_the_administrator_says_so()
     assert_eq!(cas.requests().len(), 1);
 }
 
-/// One process logs in three times by a state directory that was broken in some way: all three
-/// go well by its own memory, and the log names the remedy once.
-fn degrades(name: &str, remedy: &str, break_it: impl FnOnce(&Cyrus)) {
+/// One process logs in three times after the state directory was broken by `break_it`: all logins
+/// succeed by the memory tier, and the log names the remedy once.
+fn assert_degrades(name: &str, remedy: &str, break_it: impl FnOnce(&Cyrus)) {
     let scratch = Scratch::new(name);
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -299,9 +299,9 @@ fn degrades(name: &str, remedy: &str, break_it: impl FnOnce(&Cyrus)) {
     }
     assert_eq!(cas.requests().len(), 2, "{name}");
     let lines = cyrus.log().since(mark);
-    let troubles = ["sessions are not shared", "all sessions are lost"];
-    let is_trouble = |text: &str| troubles.iter().any(|trouble| text.contains(trouble));
-    let errors: Vec<_> = lines.iter().filter(|line| is_trouble(&line.text)).collect();
+    let faults = ["sessions are not shared", "all sessions are lost"];
+    let is_fault = |text: &str| faults.iter().any(|fault| text.contains(fault));
+    let errors: Vec<_> = lines.iter().filter(|line| is_fault(&line.text)).collect();
     assert_eq!(errors.len(), 1, "{name}: {}", cyrus.log().tail());
     assert_eq!(errors[0].level, level::ERR);
     assert!(
@@ -311,8 +311,8 @@ fn degrades(name: &str, remedy: &str, break_it: impl FnOnce(&Cyrus)) {
     );
 }
 
-/// The file of the sessions.
-fn store(cyrus: &Cyrus) -> std::path::PathBuf {
+/// The path of the session file.
+fn session_file(cyrus: &Cyrus) -> std::path::PathBuf {
     let entries = std::fs::read_dir(cyrus.state_dir()).expect("the state directory");
     let mut paths = entries.map(|entry| entry.expect("an entry").path());
     let store = paths.find(|path| path.extension().is_some_and(|extension| extension == "mdb"));
@@ -320,44 +320,46 @@ fn store(cyrus: &Cyrus) -> std::path::PathBuf {
 }
 
 #[test]
-fn with_a_broken_state_directory_logins_go_on_and_the_log_names_the_remedy() {
-    degrades("gone", "make it, owned by", |cyrus| {
+fn logins_succeed_with_a_broken_state_directory_and_the_log_names_the_remedy() {
+    assert_degrades("gone", "make it, owned by", |cyrus| {
         std::fs::remove_dir_all(cyrus.state_dir()).expect("removing it");
         std::fs::write(cyrus.state_dir(), "").expect("a file in its place");
         let conf = std::fs::read_to_string(cyrus.imapd_conf()).expect("imapd.conf");
         let conf = conf.replace("/state\n", "/state/missing\n");
         std::fs::write(cyrus.imapd_conf(), conf).expect("imapd.conf");
     });
-    degrades("file", "remove it", |cyrus| {
+    assert_degrades("file", "remove it", |cyrus| {
         std::fs::remove_dir_all(cyrus.state_dir()).expect("removing it");
         std::fs::write(cyrus.state_dir(), "").expect("a file in its place");
     });
-    degrades("open", "remove it with all that is in it", |cyrus| {
+    assert_degrades("open", "remove it with all that is in it", |cyrus| {
         test_support::scratch::set_mode(&cyrus.state_dir(), 0o777);
     });
-    degrades("readonly", "make its directory writable", |cyrus| {
+    assert_degrades("readonly", "make its directory writable", |cyrus| {
         std::fs::remove_file(cyrus.state_dir().join("locks")).expect("removing the locks");
         test_support::scratch::set_mode(&cyrus.state_dir(), 0o500);
     });
-    degrades("foreign", "it was made anew", |cyrus| {
-        std::fs::write(store(cyrus), vec![b'x'; 100_000]).expect("another file");
+    assert_degrades("foreign", "it was made anew", |cyrus| {
+        std::fs::write(session_file(cyrus), vec![b'x'; 100_000]).expect("another file");
     });
-    degrades("damaged", "it was made anew", |cyrus| {
-        // All but what describes the store: the first two pages.
-        let store = store(cyrus);
+    assert_degrades("damaged", "it was made anew", |cyrus| {
+        // Overwrites everything after the first two pages, which describe the store.
+        let store = session_file(cyrus);
         let mut bytes = std::fs::read(&store).expect("the file of the sessions");
         bytes[8_192..].fill(0x5a);
         std::fs::write(&store, bytes).expect("the file of the sessions");
     });
-    degrades("short", "it was made anew", |cyrus| {
-        let file = std::fs::OpenOptions::new().write(true).open(store(cyrus));
+    assert_degrades("short", "it was made anew", |cyrus| {
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(session_file(cyrus));
         file.and_then(|file| file.set_len(9_000))
             .expect("cutting it short");
     });
 }
 
 #[test]
-fn a_wrong_configuration_is_logged_as_an_error_and_the_other_mechanisms_go_on() {
+fn invalid_configuration_is_logged_and_other_mechanisms_stay_available() {
     let scratch = Scratch::new("wrong");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -380,7 +382,7 @@ fn a_wrong_configuration_is_logged_as_an_error_and_the_other_mechanisms_go_on() 
 }
 
 #[test]
-fn imtest_prints_what_it_prints_without_the_plugin() {
+fn imtest_output_is_the_same_with_and_without_the_plugin() {
     let scratch = Scratch::new("imtest");
     let authority = Authority::new();
     let imtest = |plugin: Option<std::path::PathBuf>, name: &str| {
@@ -397,14 +399,15 @@ fn imtest_prints_what_it_prints_without_the_plugin() {
             .args([&cyrus.imap_port().to_string(), "localhost"])
             .env("SASL_PATH", cyrus.plugin_dir());
         let printed = scratch.run("imtest", command, ". LOGOUT\n");
-        let told = printed.lines().filter(|line| !line.contains("SESSIONID"));
-        let told = told.map(|line| line.split("server ready").next().unwrap_or(line).to_owned());
+        let answers = printed.lines().filter(|line| !line.contains("SESSIONID"));
+        let answers =
+            answers.map(|line| line.split("server ready").next().unwrap_or(line).to_owned());
         let quiet = cyrus
             .log()
             .lines()
             .iter()
             .all(|line| !line.text.contains("sso"));
-        (told.collect::<Vec<_>>(), quiet)
+        (answers.collect::<Vec<_>>(), quiet)
     };
     let with = imtest(Some(test_support::libsasl2::plugin()), "imtest-with");
     let without = imtest(None, "imtest-without");
@@ -417,7 +420,7 @@ fn imtest_prints_what_it_prints_without_the_plugin() {
 }
 
 #[test]
-fn tokens_are_taken_up_to_what_imapd_takes() {
+fn tokens_up_to_the_limit_of_imapd_are_accepted() {
     let scratch = Scratch::new("long");
     let key = SigningKey::p256();
     let keys = scratch.write("key.pem", key.pem()).display().to_string();
@@ -432,7 +435,7 @@ fn tokens_are_taken_up_to_what_imapd_takes() {
         ..Options::default()
     };
     let cyrus = Cyrus::start(&scratch, &Authority::new(), with(options, &lines));
-    // A message of at most so many bytes.
+    // A message of at most this many bytes.
     let message = |length: usize| {
         let with = |padding: usize| {
             let (iat, pad) = (now(), "x".repeat(padding));

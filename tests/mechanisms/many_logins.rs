@@ -1,7 +1,7 @@
-//! The main promise, on a real Cyrus and a real CAS server: a ticket opens IMAP on every
+//! The main promise, with a real Cyrus and a real CAS server: a ticket opens IMAP on every
 //! reconnect, whichever process answers, and CAS is asked once.
 
-// The figures are what the run is for.
+// The run is made for the figures it prints.
 #![allow(clippy::print_stdout)]
 
 use test_support::authority::Authority;
@@ -42,11 +42,11 @@ fn all_succeed(name: &str, portals: &[&str]) {
 }
 
 #[test]
-fn of_fifty_users_each_with_one_ticket() {
+fn thousand_logins_of_fifty_users_with_one_ticket_each_succeed() {
     all_succeed("webmail", &["webmail"]);
 }
 
 #[test]
-fn of_fifty_users_each_with_a_ticket_of_the_portal_and_one_of_the_webmail() {
+fn thousand_logins_of_fifty_users_with_two_tickets_each_succeed() {
     all_succeed("both", &["portal", "webmail"]);
 }

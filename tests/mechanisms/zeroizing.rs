@@ -1,7 +1,7 @@
-//! After a login, however it ended, nothing is left of its credential in the memory of the process
-//! that took it: whoever finds a core dump finds none.
+//! After a login, whatever its outcome, no trace of the credential is left in the memory of the
+//! process, so that a core dump does not reveal it.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -20,14 +20,14 @@ use test_support::mint::{SigningKey, now};
 use test_support::scratch::Scratch;
 use test_support::wait::wait_until;
 
-/// A text that is nowhere by chance.
+/// A random text, which occurs nowhere else in memory by chance.
 fn random_text() -> String {
     let mut bytes = [0; 30];
     SystemRandom::new().fill(&mut bytes).expect("randomness");
     base64::encode_url(&bytes)
 }
 
-/// An issuer, and all the credentials that were sent.
+/// An issuer, and all credentials sent so far.
 struct Sender {
     issuer: KeyServer,
     key: SigningKey,
@@ -46,14 +46,14 @@ impl Sender {
         }
     }
 
-    /// A new ticket, for what is to become of it.
+    /// Creates a ticket and notes it under this description.
     fn ticket(&mut self, what: &str) -> String {
         let ticket = format!("PT-1-{}", random_text());
         self.note(what, &ticket.as_bytes()[5..]);
         ticket
     }
 
-    /// A new token, good but for these claims.
+    /// Creates a valid token except for these changes to its claims, and notes its parts.
     fn token(&mut self, what: &str, kid: &str, changes: &Value) -> String {
         let unique = random_text();
         let mut claims = json!({
@@ -81,9 +81,9 @@ impl Sender {
         });
     }
 
-    fn is_nowhere_in(&self, pid: u32, place: Where) {
+    fn assert_wiped_from(&self, pid: u32, place: Where) {
         let mut found = Vec::new();
-        // The thread of a request has its answer, and goes a moment later.
+        // The thread that made the request ends shortly after it has delivered the answer.
         let gone = wait_until(Duration::from_secs(3), || {
             found = pieces(pid, place, &self.secrets);
             found.is_empty()
@@ -92,8 +92,8 @@ impl Sender {
     }
 }
 
-/// What CAS says to a ticket that it does not know: it quotes it.
-fn quoting(ticket: &str) -> Behaviour {
+/// A CAS reply that rejects a ticket and quotes it.
+fn rejection_quoting(ticket: &str) -> Behaviour {
     Behaviour::Answer(format!(
         "<cas:serviceResponse xmlns:cas=\"http://www.yale.edu/tp/cas\"><cas:authenticationFailure \
          code=\"INVALID_TICKET\">Ticket '{ticket}' not recognized</cas:authenticationFailure>\
@@ -101,17 +101,17 @@ fn quoting(ticket: &str) -> Behaviour {
     ))
 }
 
-/// Sends a ticket in every way that can end in something else, by `send`, which is told what its
-/// reason must be if it is refused.
+/// Sends tickets through `send` so that each possible outcome occurs once. `send` gets the reason
+/// code that is expected if the ticket is rejected.
 fn send_tickets(
     sender: &mut Sender,
     cas: &FaultyCas,
     mut send: impl FnMut(&Sender, &str, Option<&str>),
 ) {
-    let known = sender.ticket("a ticket that is good");
-    cas.arm(&known, "alice", &[PROXY]);
-    send(sender, &known, None);
-    send(sender, &known, None);
+    let good = sender.ticket("a ticket that is good");
+    cas.arm(&good, "alice", &[PROXY]);
+    send(sender, &good, None);
+    send(sender, &good, None);
     let older = sender.ticket("a ticket for an older CAS");
     cas.arm(&older, "alice", &[PROXY]);
     cas.set(Behaviour::NotFoundOnP3);
@@ -124,16 +124,16 @@ fn send_tickets(
     send(sender, &malformed, Some("ticket_malformed"));
     let long = format!("{}{}", sender.ticket("a long ticket"), "x".repeat(300));
     send(sender, &long, Some("ticket_malformed"));
-    type Play = fn(&str) -> Behaviour;
-    let plays: [(&str, Play, &str); 7] = [
-        ("that is quoted", quoting, "ticket_refused"),
+    type Reply = fn(&str) -> Behaviour;
+    let replies: [(&str, Reply, &str); 7] = [
+        ("quoted in the reply", rejection_quoting, "ticket_refused"),
         (
-            "that a broken reply quotes",
+            "quoted in a malformed reply",
             |ticket| Behaviour::Answer(format!("<a b='{ticket}'>{ticket}")),
             "reply_unusable",
         ),
         (
-            "that a status quotes",
+            "quoted in an error response",
             |ticket| Behaviour::AnswerAs {
                 status: 500,
                 content_type: format!("text/{ticket}"),
@@ -142,36 +142,36 @@ fn send_tickets(
             "reply_unusable",
         ),
         (
-            "that half a reply quotes",
+            "quoted in a truncated reply",
             |ticket| Behaviour::CloseMidReply(format!("{ticket}{}", "x".repeat(400))),
             "reply_unusable",
         ),
         (
-            "that is read and not answered",
+            "that gets no answer",
             |_| Behaviour::CloseAfterRequest,
             "reply_unusable",
         ),
         (
-            "for which there is nobody",
+            "sent to a closed port",
             |_| Behaviour::CloseOnAccept,
             "server_unreachable",
         ),
-        // The last one: after a few of these CAS is left alone.
+        // This is the last one, because repeated time-outs open the circuit breaker.
         (
-            "that is waited for",
+            "that waits until the time-out",
             |_| Behaviour::HangAfterRequest,
             "server_timeout",
         ),
     ];
-    for (what, play, reason) in plays {
+    for (what, reply, reason) in replies {
         let ticket = sender.ticket(&format!("a ticket {what}"));
-        cas.set(play(&ticket));
+        cas.set(reply(&ticket));
         send(sender, &ticket, Some(reason));
     }
     cas.set(Behaviour::Tickets);
 }
 
-/// The same with tokens.
+/// Like [`send_tickets`], with tokens.
 fn send_tokens(sender: &mut Sender, mut send: impl FnMut(&Sender, &str, Option<&str>)) {
     let good = sender.token("a token that is good", "k1", &json!({}));
     send(sender, &good, None);
@@ -193,7 +193,7 @@ fn send_tokens(sender: &mut Sender, mut send: impl FnMut(&Sender, &str, Option<&
 }
 
 #[test]
-fn nothing_of_a_credential_is_left_in_the_memory_of_the_plugins_host() {
+fn credentials_are_wiped_from_the_memory_of_the_host_application() {
     let site = Site::new("wiped");
     let mut sender = Sender::new(&site.authority);
     let issuer = sender.issuer.issuer();
@@ -219,7 +219,7 @@ fn nothing_of_a_credential_is_left_in_the_memory_of_the_plugins_host() {
         send_tickets(&mut sender, &site.cas, |sender, ticket, reason| {
             let message = format!("\0alice\0{ticket}");
             log_in(&mut driver, mechanism, message.as_bytes(), reason);
-            sender.is_nowhere_in(driver.pid(), Where::Writable);
+            sender.assert_wiped_from(driver.pid(), Where::Writable);
         });
     }
     for mechanism in ["OAUTHBEARER", "XOAUTH2", "PLAIN"] {
@@ -230,11 +230,11 @@ fn nothing_of_a_credential_is_left_in_the_memory_of_the_plugins_host() {
                 _ => format!("\0alice\0{token}").into_bytes(),
             };
             log_in(&mut driver, mechanism, &message, reason);
-            sender.is_nowhere_in(driver.pid(), Where::Writable);
+            sender.assert_wiped_from(driver.pid(), Where::Writable);
         });
     }
-    sender.is_nowhere_in(driver.pid(), Where::Anywhere);
-    // Another process, which has no keys and gets none.
+    sender.assert_wiped_from(driver.pid(), Where::Anywhere);
+    // Another process, with an empty cache, whose issuer serves no keys.
     let state = site.scratch.join("without-keys").display().to_string();
     let mut driver = site.driver(&[&options[..], &[("sso_state_dir", &state)]].concat());
     sender.issuer.set(Behaviour::CloseAfterRequest);
@@ -245,11 +245,11 @@ fn nothing_of_a_credential_is_left_in_the_memory_of_the_plugins_host() {
         &oauthbearer(&token),
         Some("reply_unusable"),
     );
-    sender.is_nowhere_in(driver.pid(), Where::Anywhere);
+    sender.assert_wiped_from(driver.pid(), Where::Anywhere);
 }
 
 #[test]
-fn nothing_of_a_credential_or_a_password_is_left_in_the_memory_of_the_daemon() {
+fn credentials_and_passwords_are_wiped_from_the_memory_of_the_daemon() {
     let (issuing, authority) = (Scratch::new("issuer"), Authority::new());
     let mut sender = Sender::new(&authority);
     let issuer = sender.issuer.issuer();
@@ -275,7 +275,7 @@ fn nothing_of_a_credential_or_a_password_is_left_in_the_memory_of_the_daemon() {
                 site.said(mark, &[&format!("reason={reason} ")]);
             }
         }
-        sender.is_nowhere_in(site.daemon.pid(), Where::Writable);
+        sender.assert_wiped_from(site.daemon.pid(), Where::Writable);
     };
     send_tickets(&mut sender, &site.cas, ask);
     send_tokens(&mut sender, ask);
@@ -287,5 +287,5 @@ fn nothing_of_a_credential_or_a_password_is_left_in_the_memory_of_the_daemon() {
         assert!(site.ask("alice", &password).is_some());
         saslauthd.set(Answer::Bytes(b"\0\x02NO".to_vec()));
     }
-    sender.is_nowhere_in(site.daemon.pid(), Where::Anywhere);
+    sender.assert_wiped_from(site.daemon.pid(), Where::Anywhere);
 }

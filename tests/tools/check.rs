@@ -1,7 +1,6 @@
-//! `sasl-sso check` against files that are wrong, each in its own way, and against those that are
-//! right.
+//! Runs `sasl-sso check` on faulty configurations and on correct ones.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod risks;
@@ -17,8 +16,8 @@ use test_support::examples;
 use test_support::mint::SigningKey;
 use test_support::scratch::{Scratch, set_mode};
 
-/// A file as Debian's package has it for a machine on which nothing was configured yet, and
-/// beside it cyrus.conf.
+/// The imapd.conf of Debian's package for an unconfigured host; cyrus.conf is in the same
+/// directory.
 fn stock() -> String {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let path = target.expect("target").join("debian/etc/imapd.conf");
@@ -26,7 +25,7 @@ fn stock() -> String {
     path.display().to_string()
 }
 
-/// `sasl-sso check --json` with these arguments: its exit status and its document.
+/// Runs `sasl-sso check --json` with these arguments and returns its exit status and document.
 fn check(arguments: &[&str]) -> (i32, Value) {
     let plugin = test_support::libsasl2::plugin();
     let output = Command::new(plugin.with_file_name("sasl-sso"))
@@ -40,7 +39,7 @@ fn check(arguments: &[&str]) -> (i32, Value) {
     (output.status.code().expect("an exit status"), document)
 }
 
-/// One finding: severity, file, line (0 for none), option (- for none), and what is said.
+/// A diagnostic: severity, file, line (0 if none), option (- if none), and text.
 type Found = (String, PathBuf, u64, String, String);
 
 fn findings(document: &Value) -> Vec<Found> {
@@ -55,7 +54,7 @@ fn findings(document: &Value) -> Vec<Found> {
     .collect()
 }
 
-/// What a file says of itself; see tests/broken_confs/README.
+/// The diagnostics that a file declares in its own comments; see tests/broken_confs/README.
 fn expected(file: &Path) -> Vec<Found> {
     let bytes = fs::read(file).expect("a file of tests/broken_confs");
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -66,7 +65,7 @@ fn expected(file: &Path) -> Vec<Found> {
             let below = lines[index..]
                 .iter()
                 .position(|line| !line.starts_with("#="));
-            // What a comment swallows is told where it stands.
+            // A diagnostic about a commented-out line is reported at the line of the comment.
             (words, (index + below.expect("a line below") + 1) as u64)
         } else if let Some(words) = line.strip_prefix("#! ") {
             (words, 0)
@@ -80,7 +79,7 @@ fn expected(file: &Path) -> Vec<Found> {
     all
 }
 
-/// A copy of the files, in which they know where they are.
+/// Copies the files to a scratch directory and replaces HERE with its path.
 fn broken_confs(scratch: &Scratch) -> PathBuf {
     let home = scratch.create_dir("confs");
     scratch.create_dir("confs/keys");
@@ -101,7 +100,7 @@ fn broken_confs(scratch: &Scratch) -> PathBuf {
 }
 
 #[test]
-fn every_fault_of_a_broken_file_is_named_and_no_other() {
+fn each_broken_file_yields_exactly_its_declared_faults() {
     let scratch = Scratch::new("broken");
     let home = broken_confs(&scratch);
     let mut files: Vec<PathBuf> = fs::read_dir(&home)
@@ -130,13 +129,13 @@ fn every_fault_of_a_broken_file_is_named_and_no_other() {
         let (status, document) = check(&arguments);
         let found = findings(&document);
         let number = &name[..2];
-        let of_it = files.iter().filter(|path| {
+        let parts = files.iter().filter(|path| {
             *path == file
                 || name_of(path).starts_with(number)
                     && path.extension().is_some_and(|of| of == "inc")
         });
-        let expected: Vec<Found> = of_it.flat_map(|path| expected(path)).collect();
-        assert!(!expected.is_empty(), "{name} says nothing of itself");
+        let expected: Vec<Found> = parts.flat_map(|path| expected(path)).collect();
+        assert!(!expected.is_empty(), "{name} declares no diagnostics");
         let fits = |one: &Found, said: &Found| {
             (&one.0, &one.1, one.2, &one.3) == (&said.0, &said.1, said.2, &said.3)
                 && said.4.contains(&one.4)
@@ -147,9 +146,9 @@ fn every_fault_of_a_broken_file_is_named_and_no_other() {
         }
         for said in found.iter().filter(|said| said.0 == "fault") {
             let known = expected.iter().any(|one| fits(one, said));
-            assert!(known, "{name}: nobody expects {said:?}");
+            assert!(known, "{name}: unexpected {said:?}");
         }
-        // A remedy, or a problem that says what would be right.
+        // A broken file makes the check fail.
         assert_eq!(status, 1, "{name}");
         assert_eq!(document["status"], "faults");
     }
@@ -157,8 +156,8 @@ fn every_fault_of_a_broken_file_is_named_and_no_other() {
 }
 
 #[test]
-fn what_is_told_to_people_is_what_is_told_to_programs() {
-    let scratch = Scratch::new("told");
+fn text_output_and_json_output_report_the_same_diagnostics() {
+    let scratch = Scratch::new("has_warning");
     let home = broken_confs(&scratch);
     let file = home.join("06-mistyped.conf").display().to_string();
     let (_, document) = check(&["--config", &file]);
@@ -181,12 +180,12 @@ fn what_is_told_to_people_is_what_is_told_to_programs() {
         let line = format!("{place}: {severity}: {option}: {what}");
         assert!(said.contains(&line), "{line} is not in {said}");
     }
-    // It went to no terminal.
+    // The output is not a terminal, so it has no colours.
     assert!(!said.contains('\u{1b}'), "{said}");
 }
 
-/// What is right for every machine but the tests' own: files of the tests are temporary, and
-/// this machine has neither a user for a mail server nor its directories where it is not one.
+/// Whether a diagnostic is due to the test machine: the test files are temporary, and a machine
+/// that is not a mail server has neither the mail server's user nor its directories.
 fn is_of_the_machine(found: &Found) -> bool {
     let (severity, _, _, option, said) = found;
     severity == "note"
@@ -196,7 +195,7 @@ fn is_of_the_machine(found: &Found) -> bool {
 }
 
 #[test]
-fn good_examples_pass_alone_and_in_debians_own_file() {
+fn good_examples_pass_alone_and_merged_into_debians_file() {
     let scratch = Scratch::new("good");
     let key = SigningKey::p256().pem();
     let ca = Authority::new().write_ca(&scratch).display().to_string();
@@ -204,7 +203,7 @@ fn good_examples_pass_alone_and_in_debians_own_file() {
     scratch.create_dir("jwt-keys");
     scratch.write("jwt-keys/application.pem", &key);
     let keys = scratch.join("jwt-keys").display().to_string();
-    // The daemon of the examples for passwords.
+    // The daemon socket that the examples for passwords refer to.
     let mux = scratch.join("mux");
     let _listener = UnixListener::bind(&mux).expect("a socket");
     set_mode(&mux, 0o777);
@@ -225,7 +224,7 @@ fn good_examples_pass_alone_and_in_debians_own_file() {
         if path.ends_with("smtpd.conf") {
             continue;
         }
-        // As it is meant: added, in place of what is there of the same name.
+        // The intended use: the example replaces options of the same name in Debian's file.
         let is_replaced = |line: &&str| {
             let name = line.split(':').next().unwrap_or_default();
             example
@@ -238,7 +237,7 @@ fn good_examples_pass_alone_and_in_debians_own_file() {
         let (status, document) = check(&["--config", &whole]);
         let mut found = findings(&document);
         found.retain(|one| !is_of_the_machine(one));
-        // Debian's file has allowplaintext: yes, which is true, and no more.
+        // Debian's file sets allowplaintext: yes, which is worth a warning but no other diagnostic.
         let options: Vec<&str> = found.iter().map(|one| &*one.3).collect();
         assert_eq!(status, 0, "{}: {found:?}", path.display());
         assert_eq!(options, ["allowplaintext"], "{}: {found:?}", path.display());
@@ -247,12 +246,12 @@ fn good_examples_pass_alone_and_in_debians_own_file() {
 }
 
 #[test]
-fn debians_own_file_is_no_reason_for_alarm() {
+fn debians_unchanged_file_has_no_diagnostics() {
     let (status, document) = check(&["--config", &stock(), "--strict"]);
     assert_eq!(status, 0, "{document}");
     assert_eq!(document["status"], "good");
     assert_eq!(document["findings"], Value::Array(Vec::new()), "{document}");
-    // With the services of Debian's own cyrus.conf, which is beside it.
+    // The services are those of Debian's cyrus.conf in the same directory.
     let services: Vec<&Value> = document["offered"]
         .as_array()
         .expect("offers")
@@ -267,23 +266,23 @@ fn debians_own_file_is_no_reason_for_alarm() {
 }
 
 #[test]
-fn the_plugin_that_is_installed_must_be_of_this_build() {
+fn installed_plugin_of_another_build_is_a_warning() {
     let scratch = Scratch::new("stamp");
     let conf = "sasl_caspt_url: https://cas.univ.example/cas\n\
                 sasl_caspt_proxies: https://webmail.univ.example/*\n";
     let conf = scratch.write("imapd.conf", conf).display().to_string();
     let directory = scratch.create_dir("plugins").display().to_string();
-    let told = |what: &str| {
+    let has_warning = |what: &str| {
         let (status, document) = check_in(&directory, &conf);
         assert_eq!(status, 0);
         findings(&document)
             .iter()
             .any(|one| one.0 == "warning" && one.4.contains(what))
     };
-    assert!(told("there is no libsso.so"));
+    assert!(has_warning("there is no libsso.so"));
     let mut plugin = fs::read(test_support::libsasl2::plugin()).expect("the plugin");
     scratch.write("plugins/libsso.so", &plugin);
-    assert!(!told("libsso.so"));
+    assert!(!has_warning("libsso.so"));
     let begin = b"sasl-sso-build:";
     let windows = plugin.windows(begin.len());
     let places: Vec<usize> = windows
@@ -291,17 +290,17 @@ fn the_plugin_that_is_installed_must_be_of_this_build() {
         .filter(|(_, window)| window == begin)
         .map(|(place, _)| place)
         .collect();
-    assert_eq!(places.len(), 1, "the stamp is in the plugin, once");
+    assert_eq!(places.len(), 1, "the build stamp occurs once in the plugin");
     let end = plugin[places[0]..].iter().position(|byte| *byte == b';');
     let last = places[0] + end.expect("the end of the stamp") - 1;
     plugin[last] = if plugin[last] == b'0' { b'1' } else { b'0' };
     scratch.write("plugins/libsso.so", &plugin);
-    assert!(told("is of another build"));
+    assert!(has_warning("is of another build"));
     scratch.write("plugins/libsso.so", b"\x7fELF of something else");
-    assert!(told("is not a plugin of this version"));
+    assert!(has_warning("is not a plugin of this version"));
 }
 
-/// The same with another plugin directory.
+/// Runs `sasl-sso check --json` on this file with another plugin directory.
 fn check_in(directory: &str, conf: &str) -> (i32, Value) {
     let program = test_support::libsasl2::plugin().with_file_name("sasl-sso");
     let output = Command::new(program)
@@ -320,7 +319,7 @@ fn check_in(directory: &str, conf: &str) -> (i32, Value) {
 }
 
 #[test]
-fn the_rights_of_directories_and_keys_are_seen_before_the_first_login() {
+fn wrong_permissions_of_directories_and_keys_are_reported() {
     let scratch = Scratch::new("rights");
     let user = test_support::scratch::cyrus_user();
     let keys = scratch.write("portal.pem", SigningKey::p256().pem());
@@ -332,29 +331,30 @@ fn the_rights_of_directories_and_keys_are_seen_before_the_first_login() {
         state.display()
     );
     let conf = scratch.write("imapd.conf", conf).display().to_string();
-    let said_of = |option: &str| {
+    let messages_about = |option: &str| {
         let (_, document) = check(&["--config", &conf]);
-        let of_option = findings(&document)
+        let about_option = findings(&document)
             .into_iter()
             .filter(|one| one.3 == option);
-        of_option
+        about_option
             .map(|one| format!("{}: {}", one.0, one.4))
             .filter(|line| !line.contains("for temporary files"))
             .collect::<String>()
     };
     scratch.give_to_cyrus(&state);
     set_mode(&state, 0o700);
-    assert_eq!(said_of("sasl_sso_state_dir"), "");
+    assert_eq!(messages_about("sasl_sso_state_dir"), "");
     set_mode(&state, 0o770);
-    let said = said_of("sasl_sso_state_dir");
+    let said = messages_about("sasl_sso_state_dir");
     assert!(
         said.starts_with("warning: ") && said.contains("may be written by others"),
         "{said}"
     );
     let is_missing = |path: &Path| fs::symlink_metadata(path).is_err();
     fs::remove_dir(&state).expect("removing the directory");
-    let said = said_of("sasl_sso_state_dir");
-    // The scratch directory is ours: whether Cyrus can make one in it depends on who we are.
+    let said = messages_about("sasl_sso_state_dir");
+    // The scratch directory is ours, so whether Cyrus can create a directory in it depends on our
+    // user.
     assert_eq!(
         said.contains("cannot be made"),
         nix::unistd::geteuid().is_root(),
@@ -362,11 +362,11 @@ fn the_rights_of_directories_and_keys_are_seen_before_the_first_login() {
     );
     assert!(is_missing(&state), "the check made a directory");
 
-    assert_eq!(said_of("sasl_jwt_keys"), "");
-    // A public key is for everybody to read, and for nobody else to write.
+    assert_eq!(messages_about("sasl_jwt_keys"), "");
+    // Everybody may read a public key, but only its owner may write to it.
     for mode in [0o666, 0o664] {
         set_mode(&keys, mode);
-        let said = said_of("sasl_jwt_keys");
+        let said = messages_about("sasl_jwt_keys");
         assert!(
             said.starts_with("fault: ") && said.contains("may be written by others"),
             "{said}"
@@ -375,16 +375,16 @@ fn the_rights_of_directories_and_keys_are_seen_before_the_first_login() {
     let public = fs::read(&keys).expect("the keys");
     fs::write(&keys, SigningKey::hmac(&[3; 64]).pem()).expect("a secret");
     set_mode(&keys, 0o644);
-    let said = said_of("sasl_jwt_keys");
+    let said = messages_about("sasl_jwt_keys");
     assert!(
         said.starts_with("fault: ") && said.contains("everybody may read the secret"),
         "{said}"
     );
     set_mode(&keys, 0o640);
-    assert!(!said_of("sasl_jwt_keys").contains("everybody"));
+    assert!(!messages_about("sasl_jwt_keys").contains("everybody"));
     fs::write(&keys, public).expect("the keys");
     set_mode(&keys, 0o600);
-    let said = said_of("sasl_jwt_keys");
+    let said = messages_about("sasl_jwt_keys");
     if nix::unistd::geteuid().is_root() {
         assert!(
             said.starts_with("fault: ") && said.contains("may not read"),
@@ -392,5 +392,5 @@ fn the_rights_of_directories_and_keys_are_seen_before_the_first_login() {
         );
         scratch.give_to_cyrus(&keys);
     }
-    assert_eq!(said_of("sasl_jwt_keys"), "");
+    assert_eq!(messages_about("sasl_jwt_keys"), "");
 }

@@ -1,9 +1,10 @@
-//! A good configuration is spoilt at random a thousand times: `sasl-sso check` and the host, which
-//! is Cyrus' own reader of imapd.conf and the plugin in libsasl2, must agree on each.
+//! Mutates a good configuration at random a thousand times. For each mutation, `sasl-sso check`
+//! must agree with the host application: Cyrus' own reader of imapd.conf, and the plugin in
+//! libsasl2.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// The seed is for whoever looks into a failure.
+// The seed is printed so that a failure can be reproduced.
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
@@ -16,13 +17,13 @@ use test_support::mint::{SigningKey, now};
 use test_support::port::Port;
 use test_support::scratch::{Scratch, cyrus_user};
 
-/// Reads imapd.conf by the same code as imapd, and shows what it has read.
+/// Reads imapd.conf with the code that imapd uses, and prints the options.
 const CYR_INFO: &str = "/usr/lib/cyrus/bin/cyr_info";
 
 const MUTATIONS: usize = 1_000;
 
-/// What may be spoilt: one option a line.
-fn good_lines(files: &Path, port: u16, several: bool) -> Vec<String> {
+/// The lines to mutate, with one option per line.
+fn valid_lines(files: &Path, port: u16, several: bool) -> Vec<String> {
     let files = files.display();
     let mut lines = format!(
         "allowplaintext: no\nservername: localhost\nvirtdomains: userid\npopminpoll: 1\n\
@@ -40,26 +41,26 @@ fn good_lines(files: &Path, port: u16, several: bool) -> Vec<String> {
          sasl_jwt_audience: imap.univ.example other\nsasl_jwt_algorithms: ES256 RS256\n\
          sasl_jwt_types: JWT at+jwt\nsasl_jwt_require: scope=imap\nsasl_jwt_leeway: 10\n"
     );
-    let of_portal = one
+    let portal = one
         .replace("jwt_", "jwt_portal_")
         .replace("sso.univ", "portal.univ");
     if several {
         lines += "sasl_jwt_issuers: univ portal\n";
         lines += &one.replace("jwt_", "jwt_univ_");
-        lines += &of_portal;
+        lines += &portal;
     } else {
         lines += &one;
     }
     lines.lines().map(str::to_owned).collect()
 }
 
-/// A spoilt file, and the options of ours that are no longer in it because they were to go.
-struct Spoilt {
+/// A mutated file, and the options that the mutation removed on purpose.
+struct Mutation {
     lines: Vec<Vec<u8>>,
-    taken_out: Vec<String>,
+    removed: Vec<String>,
 }
 
-const LETTERS: &[&[u8]] = &[
+const INSERTED_BYTES: &[&[u8]] = &[
     b"a",
     b"s",
     b"_",
@@ -85,7 +86,7 @@ const LETTERS: &[&[u8]] = &[
     b"X",
 ];
 
-const VALUES: &[&[u8]] = &[
+const INSERTED_VALUES: &[&[u8]] = &[
     b"",
     b"0",
     b"-1",
@@ -104,17 +105,17 @@ const VALUES: &[&[u8]] = &[
     b"HS256",
 ];
 
-fn spoil(good: &[String], dice: &mut Dice) -> Spoilt {
+fn mutate(good: &[String], dice: &mut Dice) -> Mutation {
     let mut lines: Vec<Vec<u8>> = good.iter().map(|line| line.clone().into_bytes()).collect();
     let name = |line: &String| line.split(':').next().unwrap_or_default().to_owned();
-    // What each was before.
+    // The option name of each line before the mutation.
     let mut names: Vec<String> = good.iter().map(name).collect();
-    let mut taken_out = Vec::new();
+    let mut removed = Vec::new();
     for _ in 0..1 + dice.roll(2) {
         let at = dice.roll(lines.len());
         let length = lines[at].len();
         let colon = lines[at].iter().position(|byte| *byte == b':');
-        // Half of the time in the name.
+        // Every second mutation changes the option name.
         let within = match colon {
             Some(colon) if dice.roll(2) == 0 => colon + 1,
             _ => length,
@@ -123,11 +124,11 @@ fn spoil(good: &[String], dice: &mut Dice) -> Spoilt {
         match dice.roll(9) {
             0 if length > 0 => drop(lines[at].remove(place)),
             1 => {
-                let new = dice.pick(LETTERS);
+                let new = dice.pick(INSERTED_BYTES);
                 lines[at].splice(place..place, new.iter().copied());
             }
             2 if length > 0 => {
-                let new = dice.pick(LETTERS);
+                let new = dice.pick(INSERTED_BYTES);
                 lines[at].splice(place..=place, new.iter().copied());
             }
             3 if place + 1 < length => lines[at].swap(place, place + 1),
@@ -136,19 +137,19 @@ fn spoil(good: &[String], dice: &mut Dice) -> Spoilt {
                 let to = dice.roll(lines.len());
                 lines.insert(to, copy);
                 names.insert(to, names[at].clone());
-                // Of two that are the same, one spoilt would leave the other at work.
+                // A line now occurs twice, and mutating one copy would leave the other in effect.
                 break;
             }
             5 => {
                 lines.remove(at);
-                taken_out.push(names.remove(at));
+                removed.push(names.remove(at));
             }
             6 => lines[at].extend(b"\\"),
             7 => {
                 if let Some(colon) = colon {
                     lines[at].truncate(colon + 1);
                     lines[at].push(b' ');
-                    lines[at].extend(*dice.pick(VALUES));
+                    lines[at].extend(*dice.pick(INSERTED_VALUES));
                 }
             }
             _ => {
@@ -157,18 +158,18 @@ fn spoil(good: &[String], dice: &mut Dice) -> Spoilt {
             }
         }
     }
-    // What was made a comment was meant to be none of the file.
+    // A line that became a comment counts as removed on purpose.
     for (name, line) in names.iter().zip(&lines) {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_start_matches([' ', '\t', '\u{b}', '\r']);
         if text.starts_with('#') {
-            taken_out.push(name.clone());
+            removed.push(name.clone());
         }
     }
-    Spoilt { lines, taken_out }
+    Mutation { lines, removed }
 }
 
-/// What Cyrus reads in a file; `None` if it does not take it.
+/// What Cyrus reads from a file; `None` if it rejects the file.
 fn read_by_cyrus(scratch: &Scratch, conf: &Path) -> Option<BTreeMap<String, String>> {
     let output = Command::new(CYR_INFO)
         .env_clear()
@@ -183,21 +184,21 @@ fn read_by_cyrus(scratch: &Scratch, conf: &Path) -> Option<BTreeMap<String, Stri
     if !output.status.success() {
         return None;
     }
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let lines = said.split('\n').filter_map(|line| line.split_once(": "));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = stdout.split('\n').filter_map(|line| line.split_once(": "));
     let pairs = lines.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Some(pairs.collect())
 }
 
-/// Why the host, or whoever logs in, would stumble over a file.
-fn reason(
+/// Why the host application rejects this file, or every login with it.
+fn rejection_reason(
     site: &Site,
     conf: &Path,
     good: &BTreeMap<String, String>,
-    spoilt: &Spoilt,
+    mutation: &Mutation,
 ) -> Option<String> {
     let Some(read) = read_by_cyrus(&site.scratch, conf) else {
-        return Some("Cyrus does not take the file".to_owned());
+        return Some("Cyrus rejects the file".to_owned());
     };
     let ours = |name: &str| {
         let option = name.strip_prefix("sasl_")?;
@@ -207,8 +208,8 @@ fn reason(
         is_one.then(|| option.to_owned())
     };
     for name in good.keys().filter(|name| ours(name).is_some()) {
-        if !read.contains_key(name) && !spoilt.taken_out.contains(name) {
-            return Some(format!("{name} is read no more"));
+        if !read.contains_key(name) && !mutation.removed.contains(name) {
+            return Some(format!("{name} is no longer read"));
         }
     }
     let options: Vec<(String, String)> = read
@@ -229,10 +230,10 @@ fn reason(
     };
     let is_offered = offers(&mut driver, "CASPT") || offers(&mut driver, "OAUTHBEARER");
     if (is_set("caspt_url") || has_tokens) && !is_offered {
-        return Some("the plugin refuses it".to_owned());
+        return Some("the plugin rejects the file".to_owned());
     }
     if !unasked.is_empty() {
-        return Some(format!("nobody asks for {unasked}"));
+        return Some(format!("no code reads {unasked}"));
     }
     if let Some(list) = read.get("sasl_mech_list") {
         let listed = [&given[..], &[("mech_list", list)]].concat();
@@ -242,20 +243,20 @@ fn reason(
         }
         let by_any = offers(&mut driver, "OAUTHBEARER") || offers(&mut driver, "XOAUTH2");
         if has_tokens && !by_any {
-            return Some(format!("{list} keeps tokens from being taken"));
+            return Some(format!("{list} keeps tokens from being accepted"));
         }
     }
-    // No pattern, and so no proxy that is allowed.
+    // Without a pattern, no proxy is allowed.
     let direct = read
         .get("sasl_caspt_allow_direct")
         .map(|value| value.to_ascii_lowercase());
     let is_on = |value: &String| ["yes", "y", "on", "true", "t", "1"].contains(&value.as_str());
     let allows_direct = direct.as_ref().is_some_and(is_on);
     if is_set("caspt_url") && !is_set("caspt_proxies") && !allows_direct {
-        return Some("no ticket can be taken".to_owned());
+        return Some("no ticket can be accepted".to_owned());
     }
-    // What is read with the first credential alone: where sessions are kept is no longer
-    // the file's to say, for it may say anything.
+    // The remaining checks need a login. The state directory is fixed here, because the mutated
+    // file may name any path.
     let state = site.files.join("state").display().to_string();
     let mut options = given;
     options.retain(|(name, _)| *name != "sso_state_dir");
@@ -282,10 +283,10 @@ fn reason(
             let claims = serde_json::json!({"iss": issuer, "iat": now(), "exp": now() + 60});
             let header = r#"{"alg":"ES256","typ":"at+jwt"}"#;
             let token = site.key.token(header, &claims.to_string());
-            // The only key there is, is for this algorithm.
+            // The only configured key is for this algorithm.
             let reason = driver.token(&token).reason();
             if ["keys_unusable", "algorithm_not_allowed"].contains(&&*reason) {
-                return Some(format!("no token can be taken: {reason}"));
+                return Some(format!("no token can be accepted: {reason}"));
             }
         }
     }
@@ -308,7 +309,7 @@ impl Site {
         let key = SigningKey::p256();
         scratch.write("f/ca.pem", Authority::new().ca_pem());
         scratch.write("f/keys.pem", key.pem());
-        // Nobody listens there.
+        // No server listens on this port.
         let port = Port::reserve();
         Self {
             kit: Kit::new(&scratch),
@@ -320,14 +321,15 @@ impl Site {
         }
     }
 
-    /// Spoils so many files and holds check against the host on each.
-    fn agree(&self, several: bool, count: usize, seed: u64) -> [usize; 2] {
+    /// Mutates `count` files and compares the verdicts of the check and the host on each. Returns
+    /// the number of files without and with a fault.
+    fn compare_verdicts(&self, several: bool, count: usize, seed: u64) -> [usize; 2] {
         let head = format!(
             "configdirectory: /var/lib/cyrus\ndefaultpartition: default\n\
              partition-default: /var/spool/cyrus\ncyrus_user: {}\n",
             cyrus_user()
         );
-        let lines = good_lines(&self.files, self.port.number(), several);
+        let lines = valid_lines(&self.files, self.port.number(), several);
         let write = |lines: &[Vec<u8>]| {
             let text = [head.as_bytes(), &lines.join(&b"\n"[..]), b"\n"].concat();
             self.scratch.write("imapd.conf", text)
@@ -340,17 +342,17 @@ impl Site {
         let mut verdicts = [0, 0];
         let mut disagreements = Vec::new();
         for number in 0..count {
-            let spoilt = spoil(&lines, &mut dice);
-            let conf = write(&spoilt.lines);
-            let (status, said) = self.check(&conf);
-            let reason = reason(self, &conf, &read, &spoilt);
+            let mutation = mutate(&lines, &mut dice);
+            let conf = write(&mutation.lines);
+            let (status, stdout) = self.check(&conf);
+            let reason = rejection_reason(self, &conf, &read, &mutation);
             if (status == 1) != reason.is_some() {
-                let is_spoilt = |line: &&Vec<u8>| !good.contains(*line);
-                let lines = spoilt.lines.iter().filter(is_spoilt);
+                let is_mutated = |line: &&Vec<u8>| !good.contains(*line);
+                let lines = mutation.lines.iter().filter(is_mutated);
                 let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
-                let out = &spoilt.taken_out;
+                let out = &mutation.removed;
                 disagreements.push(format!(
-                    "number {number}: the host: {reason:?}; the check: {said:?}; {lines:#?}; {out:?}"
+                    "number {number}: the host: {reason:?}; the check: {stdout:?}; {lines:#?}; {out:?}"
                 ));
             }
             verdicts[usize::from(reason.is_some())] += 1;
@@ -363,7 +365,7 @@ impl Site {
         verdicts
     }
 
-    /// The exit status of the check, and its faults.
+    /// The exit status of the check, and the faults that it reports.
     fn check(&self, conf: &Path) -> (i32, String) {
         let plugin = test_support::libsasl2::plugin();
         let output = Command::new(plugin.with_file_name("sasl-sso"))
@@ -374,37 +376,37 @@ impl Site {
             .current_dir(self.scratch.path())
             .output()
             .expect("sasl-sso: run `make build`");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let faults = said.lines().filter(|line| line.contains(": fault: "));
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let faults = stdout.lines().filter(|line| line.contains(": fault: "));
         let faults = faults.map(|line| format!("{line}\n")).collect();
         (output.status.code().expect("an exit status"), faults)
     }
 }
 
 #[test]
-fn on_a_thousand_spoilt_files_the_check_says_what_the_host_says() {
+fn check_and_host_agree_on_a_thousand_mutated_files() {
     let seed = Dice::seed(20_260_511);
     println!("seed {seed}");
     let sites = [
-        ("spoilt-one", false, seed),
-        ("spoilt-several", true, seed ^ 0xffff_ffff),
+        ("mutation-one", false, seed),
+        ("mutation-several", true, seed ^ 0xffff_ffff),
     ];
     let threads = sites.map(|(name, several, seed)| {
-        std::thread::spawn(move || Site::new(name).agree(several, MUTATIONS / 2, seed))
+        std::thread::spawn(move || Site::new(name).compare_verdicts(several, MUTATIONS / 2, seed))
     });
     let mut all = [0, 0];
     for thread in threads {
-        let verdicts = thread.join().expect("agreement");
+        let verdicts = thread.join().expect("a thread without a panic");
         all = [all[0] + verdicts[0], all[1] + verdicts[1]];
     }
     println!("good: {}, with faults: {}", all[0], all[1]);
     assert_eq!(all[0] + all[1], MUTATIONS);
-    // Neither says the same of all.
+    // Neither verdict may be rare, or the comparison would prove little.
     assert!(all.iter().all(|count| *count > MUTATIONS / 10), "{all:?}");
 }
 
 #[test]
-fn libsasl2_splits_the_list_of_mechanisms_at_white_space_alone() {
+fn libsasl2_splits_mech_list_only_at_white_space() {
     let site = Site::new("commas");
     let options = [
         ("caspt_url", &*site.url),
@@ -430,7 +432,7 @@ fn libsasl2_splits_the_list_of_mechanisms_at_white_space_alone() {
 }
 
 #[test]
-fn cyrus_reads_quotes_as_a_part_of_the_value() {
+fn cyrus_keeps_quotes_as_part_of_the_value() {
     let scratch = Scratch::new("quotes");
     let lines = "configdirectory: /var/lib/cyrus\nsasl_sso_realm: \"univ.example\"\n";
     let conf = scratch.write("imapd.conf", lines);

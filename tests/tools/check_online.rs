@@ -1,6 +1,6 @@
-//! `sasl-sso check --online` against servers that are right, wrong, and not there.
+//! Runs `sasl-sso check --online` against correct, faulty and unreachable servers.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use test_support::scratch::Scratch;
 
 const P3: &str = "/p3/proxyValidate";
 
-/// What the check says of these lines: its exit status and its document.
+/// Checks a configuration with these options; returns the exit status and the document.
 fn check(scratch: &Scratch, lines: &[(&str, &str)]) -> (i32, Value) {
     let text: String = lines
         .iter()
@@ -42,16 +42,16 @@ fn check(scratch: &Scratch, lines: &[(&str, &str)]) -> (i32, Value) {
     (output.status.code().expect("an exit status"), document)
 }
 
-/// The findings of a severity about an option, in one text.
+/// The text of all diagnostics with this severity about this option.
 fn said(document: &Value, severity: &str, option: &str) -> String {
     let all = document["findings"].as_array().expect("findings").iter();
-    let of_it = all.filter(|one| one["severity"] == severity && one["option"] == option);
-    of_it
+    let matching = all.filter(|one| one["severity"] == severity && one["option"] == option);
+    matching
         .map(|one| format!("{}; {}\n", one["problem"], one["remedy"]))
         .collect()
 }
 
-/// A scratch directory, an authority, and where its certificate is.
+/// A scratch directory, a certificate authority, and the path of its certificate.
 fn site(name: &str) -> (Scratch, Authority, String) {
     let scratch = Scratch::new(name);
     let authority = Authority::new();
@@ -60,7 +60,7 @@ fn site(name: &str) -> (Scratch, Authority, String) {
 }
 
 #[test]
-fn a_real_cas_is_asked_once_for_each_service_about_a_ticket_that_cannot_exist() {
+fn check_sends_a_real_cas_one_impossible_ticket_per_service() {
     let (scratch, authority, ca) = site("online-cas");
     let cas = CasServer::start(&scratch, &authority);
     let (status, document) = check(
@@ -88,7 +88,7 @@ fn a_real_cas_is_asked_once_for_each_service_about_a_ticket_that_cannot_exist() 
 }
 
 #[test]
-fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
+fn faulty_cas_server_is_reported_with_its_fault() {
     let (scratch, authority, ca) = site("online-wrong");
     let mut cas = FaultyCas::start(&authority);
     let url = cas.url();
@@ -125,7 +125,7 @@ fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
         assert_eq!(status, 1, "{behaviour:?}");
         assert!(said.contains(what), "{behaviour:?}: {document}");
     }
-    // Who brings no ticket to pop3d has nothing to mend there.
+    // pop3d gets no tickets here, so a fault of its service is only a warning.
     cas.set(Behaviour::Answer(forbidden));
     let pop = ("pop3_sasl_caspt_timeout", "4");
     let (_, document) = check(&scratch, &[lines[0], lines[1], pop]);
@@ -139,12 +139,12 @@ fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
         of("warning").contains("the service pop://mail.example"),
         "{document}"
     );
-    // A server of the protocol's older version is as good.
+    // A server that only supports an older version of the protocol is acceptable.
     cas.set(Behaviour::NotFoundOnP3);
     let (status, document) = check(&scratch, &lines);
     assert_eq!(status, 0, "{document}");
     assert_eq!(document["online"][0]["path"], "/proxyValidate");
-    // By the system's authorities nobody knows it.
+    // The system's trust anchors do not include the test authority.
     let (status, document) = check(&scratch, &lines[..1]);
     assert_eq!(status, 1);
     let fault = said(&document, "fault", "sasl_caspt_url");
@@ -154,7 +154,7 @@ fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
     let (status, document) = check(&scratch, &lines);
     assert_eq!(status, 1);
     assert_eq!(document["online"][0]["reason"], "server_unreachable");
-    // No request ever had a ticket that could have been somebody's.
+    // No request contained a ticket that could have been issued to a user.
     let requests = cas.requests();
     let is_marked = |line: &String| line.contains("ticket=PT-sasl-sso-check-of-the-configuration-");
     assert!(
@@ -164,7 +164,7 @@ fn a_cas_server_that_is_wrong_is_named_with_what_is_wrong() {
 }
 
 #[test]
-fn of_several_cas_servers_each_is_asked() {
+fn each_of_several_cas_servers_is_probed() {
     let (scratch, authority, ca) = site("online-several");
     let cas = FaultyCas::start(&authority);
     let dead = Port::reserve();
@@ -184,7 +184,7 @@ fn of_several_cas_servers_each_is_asked() {
 }
 
 #[test]
-fn a_real_issuer_shows_its_keys_and_must_be_called_by_its_own_name() {
+fn keys_of_a_real_issuer_are_listed_and_its_name_must_match_exactly() {
     let (scratch, authority, ca) = site("online-issuer");
     let provider = OidcProvider::start(&scratch, &authority);
     let lines = |issuer: &str| {
@@ -213,7 +213,7 @@ fn a_real_issuer_shows_its_keys_and_must_be_called_by_its_own_name() {
         document["online"][0]["certificate"]["issuer"],
         "CN=SSO test authority"
     );
-    // To the letter.
+    // The issuer must match exactly.
     let (status, document) = lines(&format!("{}/", provider.issuer()));
     assert_eq!(status, 1);
     let said = said(&document, "fault", "sasl_jwt_keys");
@@ -221,7 +221,7 @@ fn a_real_issuer_shows_its_keys_and_must_be_called_by_its_own_name() {
 }
 
 #[test]
-fn published_keys_with_the_roca_fingerprint_are_named() {
+fn published_keys_with_the_roca_fingerprint_are_reported() {
     let (scratch, authority, ca) = site("online-roca");
     let issuer = KeyServer::start(&authority);
     let uri = issuer.jwks_uri();
@@ -248,7 +248,7 @@ fn published_keys_with_the_roca_fingerprint_are_named() {
 }
 
 #[test]
-fn keys_that_cannot_be_used_are_named_with_the_reason() {
+fn unusable_keys_are_reported_with_the_reason() {
     let (scratch, authority, ca) = site("online-keys");
     let issuer = KeyServer::start(&authority);
     let uri = issuer.jwks_uri();
@@ -262,8 +262,8 @@ fn keys_that_cannot_be_used_are_named_with_the_reason() {
     let mut good = SigningKey::p256().jwk();
     good["kid"] = json!("good");
     let short = json!({"kty": "RSA", "kid": "short", "n": "AQAB", "e": "AQAB"});
-    let of_others = json!({"kty": "EC", "kid": "enc", "use": "enc"});
-    issuer.set_keys(&[good, short.clone(), of_others]);
+    let encryption_key = json!({"kty": "EC", "kid": "enc", "use": "enc"});
+    issuer.set_keys(&[good, short.clone(), encryption_key]);
     let (status, document) = check(&scratch, &lines);
     assert_eq!(status, 0, "{document}");
     let keys = &document["online"][0]["keys"];
@@ -286,7 +286,7 @@ fn keys_that_cannot_be_used_are_named_with_the_reason() {
         warned.contains("the key short") && !warned.contains("the key enc"),
         "{document}"
     );
-    // Not one algorithm in common.
+    // The keys and the configured algorithms have none in common.
     let algorithms = [&lines[..], &[("sasl_jwt_algorithms", "RS256 PS256")]].concat();
     let (status, document) = check(&scratch, &algorithms);
     assert_eq!(status, 1);

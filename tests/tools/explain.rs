@@ -1,7 +1,7 @@
-//! `sasl-sso explain`: it says which step fails and why, as the plugin decides; it changes nothing,
-//! and shows no credential.
+//! `sasl-sso explain` reports which check fails and why, in agreement with the plugin; it changes
+//! nothing on the host and prints no credential.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod mechanisms;
@@ -17,33 +17,33 @@ use test_support::libsasl2::code;
 use test_support::libsasl2::site::{PROXY, Site};
 use test_support::libsasl2::token_site::TokenSite;
 
-/// Has each attack of a table explained: step and reason are those of the table, and the plugin
-/// logs the same.
-fn explained(table: &Table) -> usize {
+/// Explains each attack of a table and compares the failed check, the reason and the detail with
+/// the table and with the plugin's log line. Returns the number of attacks.
+fn assert_agrees_with_plugin(table: &Table) -> usize {
     let conf = table.site.conf(&table.options);
     let mut driver = table.site.driver(&table.options);
     for attack in &table.rows {
-        let said = explain_json(&conf, &attack.token, &[]);
+        let output = explain_json(&conf, &attack.token, &[]);
         let (what, reason) = (&attack.what, attack.reason);
-        assert_eq!(said.field("reason"), reason, "{what}: {said:?}");
-        assert_eq!(said.field("step"), attack.step, "{what}: {said:?}");
-        assert_eq!(said.status, 1, "{what}: {said:?}");
+        assert_eq!(output.field("reason"), reason, "{what}: {output:?}");
+        assert_eq!(output.field("step"), attack.step, "{what}: {output:?}");
+        assert_eq!(output.status, 1, "{what}: {output:?}");
         let answer = driver.token(&attack.token);
         assert_eq!(answer.reason(), reason, "{what}");
-        // But for the seconds.
+        // Times differ by some seconds, so digits are ignored.
         let detail = |text: String| text.replace(|c: char| c.is_ascii_digit(), "");
         let logged = answer.field("detail").expect("a detail");
-        let said = line_field(&said, "detail");
-        assert_eq!(detail(said), detail(logged), "{what}");
+        let output = line_field(&output, "detail");
+        assert_eq!(detail(output), detail(logged), "{what}");
     }
     let good = table.site.token(json!({}));
     assert_eq!(explain_json(&conf, &good, &[]).status, 0);
     table.rows.len()
 }
 
-/// A field of the line that the log would have.
-fn line_field(said: &Explained, name: &str) -> String {
-    let line = said.field("log");
+/// A field of the log line that the plugin would write.
+fn line_field(output: &Explained, name: &str) -> String {
+    let line = output.field("log");
     let value = line.split_once(&format!(" {name}=")).expect("the field").1;
     match value.strip_prefix('"') {
         Some(quoted) => quoted.split('"').next().expect("a text").to_owned(),
@@ -52,9 +52,9 @@ fn line_field(said: &Explained, name: &str) -> String {
 }
 
 #[test]
-fn each_attack_by_a_token_fails_at_its_step_for_the_reason_that_is_logged() {
+fn each_token_attack_fails_at_its_check_with_the_logged_reason() {
     let evil = KeyServer::start_with(None);
-    // Each is made when it is tried: tokens age.
+    // Each table is made immediately before its use, because tokens expire.
     let tables: [&dyn Fn() -> Table; 9] = [
         &test_support::attacks::forged_signatures,
         &|| test_support::attacks::foreign_keys(&evil),
@@ -66,26 +66,29 @@ fn each_attack_by_a_token_fails_at_its_step_for_the_reason_that_is_logged() {
         &test_support::attacks::ambiguous_claims,
         &test_support::attacks::malformed,
     ];
-    let count: usize = tables.iter().map(|table| explained(&table())).sum();
+    let count: usize = tables
+        .iter()
+        .map(|table| assert_agrees_with_plugin(&table()))
+        .sum();
     assert!(count >= 110, "{count}");
     assert_eq!(evil.connections(), 0);
 }
 
 #[test]
-fn each_attack_by_a_reply_fails_at_its_step_for_the_reason_that_is_logged() {
+fn each_reply_attack_fails_at_its_check_with_the_logged_reason() {
     for (body, reason, step) in test_support::attacks::replies::all() {
         let site = Site::new("reply");
         site.cas.set(Behaviour::Answer(body.clone()));
-        let said = explain_json(&site.conf(&[]), "PT-1-attack", &["--yes"]);
-        assert_eq!(said.field("reason"), reason, "{body}: {said:?}");
-        assert_eq!(said.field("step"), step, "{body}: {said:?}");
-        assert_eq!(said.status, 1, "{body}");
+        let output = explain_json(&site.conf(&[]), "PT-1-attack", &["--yes"]);
+        assert_eq!(output.field("reason"), reason, "{body}: {output:?}");
+        assert_eq!(output.field("step"), step, "{body}: {output:?}");
+        assert_eq!(output.status, 1, "{body}");
         assert_eq!(site.driver(&[]).ticket("PT-2-attack").reason(), reason);
     }
 }
 
 #[test]
-fn each_rule_on_tickets_is_shown_with_what_was_found() {
+fn ticket_policy_checks_show_the_actual_values() {
     let site = Site::new("rules");
     let options = [("caspt_require", "role=mail|admin unit=it")];
     let conf = site.conf(&options);
@@ -115,25 +118,25 @@ fn each_rule_on_tickets_is_shown_with_what_was_found() {
         for ticket in &tickets {
             site.cas.arm_with(ticket, "alice", proxies, attributes);
         }
-        let said = explain_json(&conf, &tickets[0], &["--yes"]);
-        assert_eq!(said.field("reason"), reason, "{said:?}");
-        assert_eq!(said.field("step"), step, "{said:?}");
+        let output = explain_json(&conf, &tickets[0], &["--yes"]);
+        assert_eq!(output.field("reason"), reason, "{output:?}");
+        assert_eq!(output.field("step"), step, "{output:?}");
         assert_eq!(driver.ticket(&tickets[1]).reason(), reason);
-        let json = said.json();
+        let json = output.json();
         let steps = json["steps"].as_array().expect("steps");
         let failed = steps.iter().find(|step| step["outcome"] == "fails");
         assert_eq!(failed.expect("a step that fails")["found"], found);
     }
     site.cas.arm_with("PT-3-good", "alice", &[PROXY], &good);
-    let said = explain_json(&conf, "PT-3-good", &["--yes"]);
+    let output = explain_json(&conf, "PT-3-good", &["--yes"]);
     assert_eq!(
-        said.verdict(),
+        output.verdict(),
         ("accepted".into(), "alice".into()),
-        "{said:?}"
+        "{output:?}"
     );
-    assert_eq!(said.step("proxy"), ["ok", PROXY, PROXY]);
-    assert_eq!(said.step("rule"), ["ok", "mail", "role=mail|admin"]);
-    let [_, found, wanted] = said.step("request");
+    assert_eq!(output.step("proxy"), ["ok", PROXY, PROXY]);
+    assert_eq!(output.step("rule"), ["ok", "mail", "role=mail|admin"]);
+    let [_, found, wanted] = output.step("request");
     assert!(found.starts_with("HTTP status 200"), "{found}");
     let url = format!(
         "GET {}/p3/proxyValidate?service=imap%3A%2F%2Flocalhost",
@@ -143,7 +146,7 @@ fn each_rule_on_tickets_is_shown_with_what_was_found() {
 }
 
 #[test]
-fn an_outage_is_named_with_the_server_that_failed_and_decides_nothing() {
+fn outage_is_reported_as_such_and_shows_the_failed_check() {
     let mut site = Site::new("outage");
     let conf = site.conf(&[("caspt_timeout", "3")]);
     let explained = || explain_json(&conf, "PT-1-outage", &["--yes"]);
@@ -154,55 +157,55 @@ fn an_outage_is_named_with_the_server_that_failed_and_decides_nothing() {
         (nonsense, "reply_unusable", "reply"),
     ] {
         site.cas.set(behaviour);
-        let said = explained();
+        let output = explained();
         assert_eq!(
-            said.verdict(),
+            output.verdict(),
             ("unavailable".into(), reason.into()),
-            "{said:?}"
+            "{output:?}"
         );
-        assert_eq!(said.field("step"), step, "{said:?}");
-        assert_eq!(said.status, 2, "{said:?}");
+        assert_eq!(output.field("step"), step, "{output:?}");
+        assert_eq!(output.status, 2, "{output:?}");
     }
-    // The older path is asked if there is no newer, and both are shown.
+    // The older path is requested if the newer one does not exist, and both requests are shown.
     site.cas.set(Behaviour::NotFoundOnP3);
     site.cas.arm("PT-1-outage", "alice", &[PROXY]);
-    let said = explained();
-    assert_eq!(said.status, 0, "{said:?}");
-    assert_eq!(said.out.matches("HTTP status").count(), 2, "{said:?}");
-    assert!(said.out.contains("the ticket is used up"), "{said:?}");
+    let output = explained();
+    assert_eq!(output.status, 0, "{output:?}");
+    assert_eq!(output.out.matches("HTTP status").count(), 2, "{output:?}");
+    assert!(output.out.contains("the ticket is used up"), "{output:?}");
     site.cas.refuse();
-    let said = explained();
-    assert_eq!(said.field("reason"), "server_unreachable");
-    assert!(said.out.contains("it is not used up"), "{said:?}");
+    let output = explained();
+    assert_eq!(output.field("reason"), "server_unreachable");
+    assert!(output.out.contains("it is not used up"), "{output:?}");
 }
 
 #[test]
-fn a_ticket_is_not_used_up_unless_somebody_agreed() {
+fn ticket_is_not_used_up_without_consent() {
     let site = Site::new("consent");
     site.cas.arm("PT-1-alice", "alice", &[PROXY]);
     let conf = site.conf(&[]);
-    let said = explain_json(&conf, "PT-1-alice\n", &[]);
+    let output = explain_json(&conf, "PT-1-alice\n", &[]);
     assert_eq!(
-        (said.field("outcome").as_str(), said.status),
+        (output.field("outcome").as_str(), output.status),
         ("not_asked", 2)
     );
-    assert!(said.out.contains("say --yes"), "{said:?}");
-    assert_eq!(said.step("form")[0], "ok");
-    assert_eq!(said.step("request")[0], "not_reached");
+    assert!(output.out.contains("say --yes"), "{output:?}");
+    assert_eq!(output.step("form")[0], "ok");
+    assert_eq!(output.step("request")[0], "not_reached");
     assert_eq!(site.cas.connections(), 0);
     let text = explain(&conf, b"PT-1-alice\r\n", &[]);
     assert_eq!(text.status, 2);
     assert!(text.out.contains("not_asked"), "{text:?}");
-    // Nor does what was asked about open anything.
+    // Accepting the ticket in explain does not create a session.
     assert_eq!(explain_json(&conf, "PT-1-alice", &["--yes"]).status, 0);
-    let said = explain_json(&conf, "PT-1-alice", &["--yes"]);
-    assert_eq!(said.field("reason"), "ticket_refused");
-    assert!(said.out.contains("is used up"), "{said:?}");
+    let output = explain_json(&conf, "PT-1-alice", &["--yes"]);
+    assert_eq!(output.field("reason"), "ticket_refused");
+    assert!(output.out.contains("is used up"), "{output:?}");
     assert!(!site.scratch.join("state").exists());
 }
 
 #[test]
-fn what_the_host_knows_is_asked_first_and_costs_no_ticket() {
+fn cached_result_is_shown_without_asking_cas() {
     let site = Site::new("known");
     let conf = site.conf(&[]);
     let mut driver = site.driver(&[]);
@@ -211,23 +214,23 @@ fn what_the_host_knows_is_asked_first_and_costs_no_ticket() {
     assert_eq!(answer.code(), code::OK);
     assert_eq!(driver.ticket("PT-2-unknown").reason(), "ticket_refused");
     let asked = site.cas.requests().len();
-    let said = explain_json(&conf, "PT-1-alice", &[]);
+    let output = explain_json(&conf, "PT-1-alice", &[]);
     assert_eq!(
-        said.verdict(),
+        output.verdict(),
         ("accepted".into(), "alice".into()),
-        "{said:?}"
+        "{output:?}"
     );
-    let [outcome, found, _] = said.step("session");
+    let [outcome, found, _] = output.step("session");
     assert_eq!(
         (outcome.as_str(), found.as_str()),
         ("ok", "known (host): taken without asking")
     );
-    assert_eq!(line_field(&said, "source"), "host");
+    assert_eq!(line_field(&output, "source"), "host");
     assert_eq!(
-        line_field(&said, "digest"),
+        line_field(&output, "digest"),
         answer.field("digest").expect("a digest")
     );
-    // A refusal is remembered for some seconds; if they are over CAS is not asked either.
+    // A negative entry lasts for some seconds; without it, CAS is not asked either.
     let refused = explain_json(&conf, "PT-2-unknown", &[]);
     let known =
         refused.step("session")[0] == "fails" && refused.field("reason") == "ticket_refused";
@@ -239,7 +242,7 @@ fn what_the_host_knows_is_asked_first_and_costs_no_ticket() {
 }
 
 #[test]
-fn nothing_on_the_host_is_changed() {
+fn explain_changes_nothing_on_the_host() {
     let site = TokenSite::new("unchanged");
     let conf = site.conf(&[]);
     let state = site.scratch.join("state");
@@ -266,7 +269,7 @@ fn nothing_on_the_host_is_changed() {
     );
 }
 
-/// The files of the state directory, whose they are, and what is in the store.
+/// The files of the state directory with owner, mode, and the content of LMDB's data files.
 fn inventory(directory: &Path) -> Vec<(String, u32, u32, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(directory)
         .expect("the state directory")
@@ -289,7 +292,7 @@ fn inventory(directory: &Path) -> Vec<(String, u32, u32, Vec<u8>)> {
 }
 
 #[test]
-fn no_credential_is_shown_and_none_is_an_argument() {
+fn credential_is_never_printed_and_not_accepted_as_an_argument() {
     let site = Site::new("secrets");
     let conf = site.conf(&[]);
     let ticket = "PT-1-qj7w2mZx9Kd4vT1p";
@@ -299,8 +302,8 @@ fn no_credential_is_shown_and_none_is_an_argument() {
     );
     site.cas.set(Behaviour::Answer(failure));
     for arguments in [&["--yes"][..], &["--yes", "--json"], &[]] {
-        let said = explain(&conf, ticket.as_bytes(), arguments);
-        let all = format!("{}{}", said.out, said.err);
+        let output = explain(&conf, ticket.as_bytes(), arguments);
+        let all = format!("{}{}", output.out, output.err);
         assert!(!all.contains("qj7w2mZx9Kd4vT1p"), "{all}");
         assert!(!all.contains('\u{1b}'), "{all:?}");
     }
@@ -313,25 +316,25 @@ fn no_credential_is_shown_and_none_is_an_argument() {
         format!("Bearer {token}"),
     ] {
         for arguments in [&[][..], &["--json"]] {
-            let said = explain(&conf, text.as_bytes(), arguments);
-            let all = format!("{}{}", said.out, said.err);
+            let output = explain(&conf, text.as_bytes(), arguments);
+            let all = format!("{}{}", output.out, output.err);
             for part in token.split('.') {
                 assert!(!all.contains(part), "{all}");
             }
             let is_hidden = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
             assert!(!all.contains(is_hidden), "{all:?}");
-            assert_eq!(said.status, 1, "{said:?}");
+            assert_eq!(output.status, 1, "{output:?}");
         }
     }
-    let said = explain(&conf, b"", &[&token]);
-    assert_eq!((said.status, said.out.as_str()), (2, ""));
+    let output = explain(&conf, b"", &[&token]);
+    assert_eq!((output.status, output.out.as_str()), (2, ""));
     let signature = token.rsplit('.').next().expect("a signature");
-    assert!(!said.err.contains(signature), "{said:?}");
-    assert!(said.err.contains("is no argument"), "{said:?}");
+    assert!(!output.err.contains(signature), "{output:?}");
+    assert!(output.err.contains("is no argument"), "{output:?}");
 }
 
 #[test]
-fn who_it_is_is_shown_from_the_claim_to_the_mailbox() {
+fn user_name_is_shown_from_the_claim_to_the_mailbox() {
     let site = TokenSite::new("names");
     let options = [
         ("jwt_user_claim", "mail"),
@@ -345,28 +348,31 @@ fn who_it_is_is_shown_from_the_claim_to_the_mailbox() {
     );
     let conf = site.scratch.write("imapd2.conf", with_host);
     let token = site.token(json!({"mail": "Alice@univ.example"}));
-    let said = explain_json(&conf, &token, &["--user", "ALICE"]);
+    let output = explain_json(&conf, &token, &["--user", "ALICE"]);
     assert_eq!(
-        said.verdict(),
+        output.verdict(),
         ("accepted".into(), "alice".into()),
-        "{said:?}"
+        "{output:?}"
     );
-    assert_eq!(said.step("user")[1], "mail=Alice@univ.example");
-    assert_eq!(said.step("principal")[1], "Alice@univ.example");
-    assert_eq!(said.step("mail user")[1], "Alice@example.org");
-    assert_eq!(said.step("host's name")[1], "alice");
-    let said = explain_json(&conf, &token, &["--user", "bob"]);
-    assert_eq!(said.field("reason"), "user_mismatch");
-    assert_eq!(said.field("step"), "claimed");
+    assert_eq!(output.step("user")[1], "mail=Alice@univ.example");
+    assert_eq!(output.step("principal")[1], "Alice@univ.example");
+    assert_eq!(output.step("mail user")[1], "Alice@example.org");
+    assert_eq!(output.step("host's name")[1], "alice");
+    let output = explain_json(&conf, &token, &["--user", "bob"]);
+    assert_eq!(output.field("reason"), "user_mismatch");
+    assert_eq!(output.field("step"), "claimed");
 }
 
 #[test]
-fn what_is_no_credential_of_what_is_configured_is_said_to_be_none() {
+fn unconfigured_credential_and_faulty_configuration_are_reported() {
     let site = TokenSite::new("kinds");
     let conf = site.conf(&[]);
-    let said = explain(&conf, b"PT-1-alice", &[]);
-    assert_eq!(said.status, 2);
-    assert!(said.err.contains("sasl_caspt_url is not set"), "{said:?}");
+    let output = explain(&conf, b"PT-1-alice", &[]);
+    assert_eq!(output.status, 2);
+    assert!(
+        output.err.contains("sasl_caspt_url is not set"),
+        "{output:?}"
+    );
     let nothing = site
         .scratch
         .write("nothing.conf", "configdirectory: /x\ncyrus_user: root\n");
@@ -375,17 +381,17 @@ fn what_is_no_credential_of_what_is_configured_is_said_to_be_none() {
     assert_eq!(missing.status, 2);
     assert!(missing.err.contains("/missing/token: "), "{missing:?}");
     let wrong = site.conf(&[("jwt_leeway", "long"), ("jwt_timeout", "never")]);
-    let said = explain(&wrong, b"x.y.z", &[]);
-    assert_eq!(said.status, 2);
-    assert!(said.err.contains("sasl_jwt_leeway: ") && said.err.contains("sasl_jwt_timeout: "));
+    let output = explain(&wrong, b"x.y.z", &[]);
+    assert_eq!(output.status, 2);
+    assert!(output.err.contains("sasl_jwt_leeway: ") && output.err.contains("sasl_jwt_timeout: "));
 }
 
 #[test]
-fn checks_that_do_not_depend_on_the_one_that_failed_are_made_as_well() {
+fn checks_independent_of_the_failed_one_are_still_made() {
     let site = TokenSite::new("others");
     let token = site.token(json!({"aud": "x", "exp": 1, "sub": 7}));
-    let said = explain_json(&site.conf(&[]), &token, &[]);
-    assert_eq!(said.field("reason"), "audience_not_allowed");
+    let output = explain_json(&site.conf(&[]), &token, &[]);
+    assert_eq!(output.field("reason"), "audience_not_allowed");
     for (step, outcome) in [
         ("signature", "ok"),
         ("aud", "fails"),
@@ -395,7 +401,7 @@ fn checks_that_do_not_depend_on_the_one_that_failed_are_made_as_well() {
         ("user", "fails"),
         ("principal", "not_reached"),
     ] {
-        assert_eq!(said.step(step)[0], outcome, "{step}: {said:?}");
+        assert_eq!(output.step(step)[0], outcome, "{step}: {output:?}");
     }
     let text = explain(&site.conf(&[]), token.as_bytes(), &[]);
     assert!(
@@ -412,7 +418,7 @@ fn checks_that_do_not_depend_on_the_one_that_failed_are_made_as_well() {
 }
 
 #[test]
-fn what_is_known_but_would_be_refused_now_is_said_to_be_both() {
+fn cached_token_that_would_now_be_refused_shows_both_results() {
     let site = TokenSite::new("stale");
     let keys = site.pem_file(&[&site.key]);
     let options = [("jwt_keys", keys.as_str())];
@@ -420,24 +426,25 @@ fn what_is_known_but_would_be_refused_now_is_said_to_be_both() {
     let conf = site.conf(&options);
     let mut driver = site.driver(&options);
     assert_eq!(driver.token(&token).code(), code::OK);
-    // The session is written when the exchange is over, which it is by now.
+    // The deferred write has been made by the time that the driver answers again.
     driver.ask("list");
     let withdrawn = test_support::mint::SigningKey::p256();
     site.pem_file(&[&withdrawn]);
-    let said = explain_json(&conf, &token, &[]);
+    let output = explain_json(&conf, &token, &[]);
     assert_eq!(
-        said.verdict(),
+        output.verdict(),
         ("accepted".into(), "alice".into()),
-        "{said:?}"
+        "{output:?}"
     );
-    assert_eq!(said.step("session")[0], "ok");
-    assert_eq!(said.step("signature")[0], "fails");
+    assert_eq!(output.step("session")[0], "ok");
+    assert_eq!(output.step("signature")[0], "fails");
     assert!(
-        said.out
+        output
+            .out
             .contains("what would be found out now is another thing"),
-        "{said:?}"
+        "{output:?}"
     );
-    let [_, found, wanted] = said.step("keys");
+    let [_, found, wanted] = output.step("keys");
     assert!(
         found.contains(&format!("{keys} (ES256) is tried")),
         "{found}"

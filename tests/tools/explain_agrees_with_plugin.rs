@@ -1,7 +1,7 @@
-//! `sasl-sso explain` and the plugin agree: on good tokens of every algorithm in a real imapd, and
-//! on a thousand random changes of a good one in the real libsasl2.
+//! `sasl-sso explain` must agree with the plugin: on valid tokens of every algorithm in a real
+//! imapd, and on a thousand random mutations of a valid token in the real libsasl2.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use test_support::scratch::Scratch;
 use test_support::wait::{PATIENCE, wait_until};
 
 #[test]
-fn on_good_tokens_of_every_algorithm_it_and_imapd_agree() {
+fn explain_and_imapd_agree_on_valid_tokens_of_every_algorithm() {
     let scratch = Scratch::new("imapd");
     let authority = Authority::new();
     let issuer = KeyServer::start(&authority);
@@ -40,7 +40,7 @@ fn on_good_tokens_of_every_algorithm_it_and_imapd_agree() {
         .map(|(key, algorithms)| named(key, algorithms[0]))
         .collect();
     issuer.set_keys(&published);
-    // Secrets are not published.
+    // HMAC secrets are not published, but read from a file.
     let secret = SigningKey::hmac(&[7; 64]);
     let file = scratch.write("secret.pem", secret.pem());
     keys.push((secret, vec!["HS256", "HS384", "HS512"]));
@@ -79,23 +79,28 @@ fn on_good_tokens_of_every_algorithm_it_and_imapd_agree() {
             });
             let token = key.token(&header, &claims.to_string());
             let accepted = ("accepted".to_owned(), "alice".to_owned());
-            let said = explain_json(&conf, &token, &[]);
-            assert_eq!(said.verdict(), accepted, "{algorithm}: {said:?}");
-            assert_eq!(said.step("session")[0], "noted", "{algorithm}: {said:?}");
+            let output = explain_json(&conf, &token, &[]);
+            assert_eq!(output.verdict(), accepted, "{algorithm}: {output:?}");
+            assert_eq!(
+                output.step("session")[0],
+                "noted",
+                "{algorithm}: {output:?}"
+            );
             let mut imap = Imap::connect(cyrus.imap_port());
             let reply = imap.authenticate("OAUTHBEARER", &oauthbearer(&token), &[b"\x01"]);
             assert!(reply.ok, "{algorithm}: {reply:?}\n{}", cyrus.log().tail());
             imap.logout();
-            // Its session is written when nobody waits.
-            let is_known = wait_until(PATIENCE, || {
-                let said = explain_json(&conf, &token, &[]);
-                assert_eq!(said.verdict(), accepted, "{algorithm}: {said:?}");
-                said.step("session")[0] == "ok"
+            // The session is written after the client has its answer.
+            let is_cached = wait_until(PATIENCE, || {
+                let output = explain_json(&conf, &token, &[]);
+                assert_eq!(output.verdict(), accepted, "{algorithm}: {output:?}");
+                output.step("session")[0] == "ok"
             });
-            assert!(is_known, "{algorithm}");
+            assert!(is_cached, "{algorithm}");
         }
     }
-    // As root it became the user of Cyrus: nothing of the host's is root's now.
+    // When run as root, explain mutated_token to the user of Cyrus: no file of the state directory
+    // belongs to root.
     let owner = std::fs::metadata(cyrus.state_dir())
         .expect("the directory")
         .uid();
@@ -122,7 +127,7 @@ impl Random {
         &values[self.number(values.len())]
     }
 
-    /// A time that is not so near to a limit that two clocks could see it differently.
+    /// A time that is far enough from every limit that two clocks must agree on it.
     fn time(&mut self) -> Value {
         let far = [0, 10, 55, 70, 200, 600, 4_000, 100_000];
         let far = *self.one_of(&far) as f64;
@@ -174,11 +179,11 @@ const CLAIMS: [&str; 26] = [
     "gty",
 ];
 
-/// A good token, changed at random: in its claims, its header or its time, and signed anew by its
-/// key; or in its characters.
-fn changed(site: &TokenSite, usual: &Value, random: &mut Random) -> String {
+/// A valid token with random mutations: of its claims, header or times, and then signed by its key;
+/// or of its characters.
+fn mutated_token(site: &TokenSite, base_claims: &Value, random: &mut Random) -> String {
     let mut header = json!({"alg": "ES256", "kid": "k1", "typ": "at+jwt"});
-    let mut changes = usual.clone();
+    let mut changes = base_claims.clone();
     let kind = random.number(10);
     for _ in 0..=random.number(3) {
         match kind {
@@ -230,19 +235,20 @@ fn changed(site: &TokenSite, usual: &Value, random: &mut Random) -> String {
     let claims = site.claims(changes).to_string();
     match kind {
         7 => {
-            let claims = with_a_character_changed(&claims, random);
+            let claims = with_one_character_mutated(&claims, random);
             site.key.token_by("ES256", &header.to_string(), &claims)
         }
         8..=9 => {
             let token = site.key.token_by("ES256", &header.to_string(), &claims);
-            (0..=random.number(2)).fold(token, |token, _| with_a_character_changed(&token, random))
+            (0..=random.number(2))
+                .fold(token, |token, _| with_one_character_mutated(&token, random))
         }
         _ => site.key.token_by("ES256", &header.to_string(), &claims),
     }
 }
 
-/// One character of visible ASCII becomes another, goes, or comes twice.
-fn with_a_character_changed(text: &str, random: &mut Random) -> String {
+/// Replaces, removes or doubles one character of visible ASCII.
+fn with_one_character_mutated(text: &str, random: &mut Random) -> String {
     let mut characters: Vec<char> = text.chars().collect();
     let place = random.number(characters.len());
     match random.number(4) {
@@ -256,17 +262,17 @@ fn with_a_character_changed(text: &str, random: &mut Random) -> String {
     characters.into_iter().collect()
 }
 
-/// What the plugin decided, in the words of the log.
-fn decided(answer: &Answer) -> (String, String) {
-    let of_log = |name| answer.field(name).unwrap_or_default();
-    (of_log("outcome"), of_log("reason") + &of_log("user"))
+/// The outcome, and the reason or user, from the plugin's log line.
+fn logged_verdict(answer: &Answer) -> (String, String) {
+    let field = |name| answer.field(name).unwrap_or_default();
+    (field("outcome"), field("reason") + &field("user"))
 }
 
 #[test]
-fn on_a_thousand_random_changes_of_a_good_token_it_and_the_plugin_agree() {
-    const EACH: usize = 334;
+fn explain_and_plugin_agree_on_a_thousand_mutated_tokens() {
+    const MUTATIONS_PER_CONFIGURATION: usize = 334;
     let mut random = Random(4711);
-    let mut met: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut outcomes: BTreeMap<(String, String), usize> = BTreeMap::new();
     for options in [
         &[][..],
         &[
@@ -281,28 +287,39 @@ fn on_a_thousand_random_changes_of_a_good_token_it_and_the_plugin_agree() {
         ],
     ] {
         let site = TokenSite::new("changes");
-        // With these most tokens get as far as the rules.
-        let usual = json!({"scope": "imap", "email": "alice@univ.example", "email_verified": true});
+        // With these claims most tokens pass the checks before the rules.
+        let base_claims =
+            json!({"scope": "imap", "email": "alice@univ.example", "email_verified": true});
         let conf = site.conf(options);
         let mut driver = site.driver(options);
-        // From here on the host has the keys, and a thousand programs need not fetch them.
-        let first = driver.token(&site.token(usual.clone()));
+        // After this login the key set is cached on the host, so that explain need not fetch it
+        // each time.
+        let first = driver.token(&site.token(base_claims.clone()));
         assert_eq!(first.code(), code::OK, "{first:?}");
-        for number in 0..EACH {
-            let token = changed(&site, &usual, &mut random);
-            let said = explain_json(&conf, &token, &[]);
-            let decided = decided(&driver.token(&token));
+        for number in 0..MUTATIONS_PER_CONFIGURATION {
+            let token = mutated_token(&site, &base_claims, &mut random);
+            let output = explain_json(&conf, &token, &[]);
+            let logged_verdict = logged_verdict(&driver.token(&token));
             let part = |index: usize| {
                 let part = token.split('.').nth(index).and_then(base64::decode_url);
                 String::from_utf8_lossy(&part.unwrap_or_default()).into_owned()
             };
-            assert_eq!(said.verdict(), decided, "{number}: {} {}", part(0), part(1));
-            let status = i32::from(decided.0 != "accepted");
-            assert_eq!(said.status, status, "{said:?}");
-            *met.entry(decided).or_default() += 1;
+            assert_eq!(
+                output.verdict(),
+                logged_verdict,
+                "{number}: {} {}",
+                part(0),
+                part(1)
+            );
+            let status = i32::from(logged_verdict.0 != "accepted");
+            assert_eq!(output.status, status, "{output:?}");
+            *outcomes.entry(logged_verdict).or_default() += 1;
         }
     }
-    // It would be of no use if all of them failed in one way.
-    let accepted = met.keys().filter(|(outcome, _)| outcome == "accepted");
-    assert!(accepted.count() >= 2 && met.len() >= 20, "{met:?}");
+    // The comparison only means something if there are many different outcomes.
+    let accepted = outcomes.keys().filter(|(outcome, _)| outcome == "accepted");
+    assert!(
+        accepted.count() >= 2 && outcomes.len() >= 20,
+        "{outcomes:?}"
+    );
 }

@@ -1,7 +1,7 @@
-//! What an administrator relies on: the examples, the installation, the check before a restart,
-//! and that no credential is ever left anywhere.
+//! What an administrator relies on: the examples, the installation, the check before a restart, and
+//! that no credential is left in a file or in the log.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `sasl-sso check` of this file, as it is shipped.
+/// Runs the shipped `sasl-sso check` on this file.
 fn check(conf: &str) -> Output {
     let plugin = test_support::libsasl2::plugin();
     Command::new(plugin.with_file_name("sasl-sso"))
@@ -33,7 +33,7 @@ fn check(conf: &str) -> Output {
         .expect("sasl-sso: run `make build`")
 }
 
-/// A site with a real CAS, one portal, and imapd configured by the example.
+/// A test environment with a real CAS, one portal, and imapd configured by the example.
 struct Site {
     cas: CasServer,
     portal: Portal,
@@ -48,7 +48,7 @@ impl Site {
         let cas = CasServer::start(&scratch, &authority);
         let portal = Portal::start(&authority, &cas, "webmail");
         let mut lines = examples::lines("cas.conf");
-        // The names of a site; the rest is as the example has it.
+        // Only the host names are changed.
         for (_, value) in &mut lines {
             *value = value
                 .replace("https://cas.univ.example/cas", &cas.url())
@@ -74,20 +74,20 @@ impl Site {
 }
 
 #[test]
-fn every_example_passes_the_check_and_is_a_configuration() {
+fn every_example_passes_the_check_and_offers_a_mechanism() {
     let scratch = Scratch::new("examples");
     for path in examples::all() {
-        let conf = at_home(
+        let conf = with_existing_files(
             &scratch,
             &std::fs::read_to_string(&path).expect("an example"),
         );
         let conf = scratch.write("imapd.conf", conf).display().to_string();
         let output = check(&conf);
-        let said = String::from_utf8_lossy(&output.stdout);
-        let offer = said.lines().next_back().unwrap_or_default();
+        let report = String::from_utf8_lossy(&output.stdout);
+        let offer = report.lines().next_back().unwrap_or_default();
         let is_offered = offer.contains(" is offered") || offer.contains(" are offered");
         assert!(
-            output.status.success() && is_offered && !said.contains("nothing is offered"),
+            output.status.success() && is_offered && !report.contains("nothing is offered"),
             "{}: {output:?}",
             path.display()
         );
@@ -95,13 +95,13 @@ fn every_example_passes_the_check_and_is_a_configuration() {
     assert!(examples::all().len() >= 10);
 }
 
-/// An example whose files are there.
-fn at_home(scratch: &Scratch, example: &str) -> String {
+/// Replaces the paths in an example by those of existing files.
+fn with_existing_files(scratch: &Scratch, example: &str) -> String {
     let key = SigningKey::p256().pem();
     let ca = Authority::new().write_ca(scratch).display().to_string();
     let portal = scratch.write("portal.pem", &key).display().to_string();
     scratch.create_dir("jwt-keys");
-    // For RS256, which the example allows alone.
+    // For RS256, the only algorithm that the example allows.
     scratch.write("jwt-keys/application.pem", SigningKey::rsa().pem());
     let keys = scratch.join("jwt-keys").display().to_string();
     example
@@ -111,11 +111,11 @@ fn at_home(scratch: &Scratch, example: &str) -> String {
 }
 
 #[test]
-fn what_is_commented_out_in_an_example_is_right_as_well() {
+fn options_commented_out_in_examples_pass_the_check() {
     let scratch = Scratch::new("comments");
     for path in examples::all() {
         let text = std::fs::read_to_string(&path).expect("an example");
-        let text = at_home(&scratch, &examples::with_all_options(&text));
+        let text = with_existing_files(&scratch, &examples::with_all_options(&text));
         let conf = scratch.write("imapd.conf", text).display().to_string();
         let output = check(&conf);
         assert!(output.status.success(), "{}: {output:?}", path.display());
@@ -123,22 +123,22 @@ fn what_is_commented_out_in_an_example_is_right_as_well() {
 }
 
 #[test]
-fn the_check_names_every_fault_before_the_restart() {
+fn check_reports_every_fault_before_a_restart() {
     let scratch = Scratch::new("check");
     let conf = "sasl_caspt_url: http://cas.univ.example/\nsasl_caspt_proxies: https://*\n\
                 sasl_caspt_timout: 3\n";
     let conf = scratch.write("imapd.conf", conf).display().to_string();
     let output = check(&conf);
-    let said = String::from_utf8_lossy(&output.stdout);
+    let report = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1));
     for option in [
         "sasl_caspt_url: ",
         "sasl_caspt_proxies: ",
         "sasl_caspt_timout: ",
     ] {
-        assert!(said.contains(option), "{said}");
+        assert!(report.contains(option), "{report}");
     }
-    // What the plugin reads with the first ticket, and not when it is loaded.
+    // The plugin reads this file with the first ticket, not when it is loaded.
     let conf = "sasl_caspt_url: https://cas.univ.example/\nsasl_caspt_ca_file: /missing.pem\n";
     let conf = scratch.write("imapd.conf", conf).display().to_string();
     let output = check(&conf);
@@ -147,7 +147,7 @@ fn the_check_names_every_fault_before_the_restart() {
 }
 
 #[test]
-fn the_example_opens_imap_to_pythons_imaplib_with_a_real_ticket() {
+fn cas_example_accepts_a_real_ticket_from_python_imaplib() {
     let site = Site::new("imaplib");
     let ticket = site.portal.proxy_ticket("alice", SERVICE);
     let script = r#"
@@ -166,22 +166,22 @@ except imaplib.IMAP4.error as error:
 "#;
     let mut command = site.scratch.command("/usr/bin/python3");
     command.args(["-c", script, &site.cyrus.imap_port().to_string(), &ticket]);
-    let said = site.scratch.run("imaplib", command, "");
-    assert_eq!(said.matches("'OK'").count(), 3, "{said}");
-    assert_eq!(said.matches("\nOK\n").count(), 3, "{said}");
-    assert!(said.ends_with("refused\n"), "{said}");
-    // One for the ticket, one for the forged one.
+    let report = site.scratch.run("imaplib", command, "");
+    assert_eq!(report.matches("'OK'").count(), 3, "{report}");
+    assert_eq!(report.matches("\nOK\n").count(), 3, "{report}");
+    assert!(report.ends_with("refused\n"), "{report}");
+    // One validation of the valid ticket, and one of the forged one.
     assert_eq!(site.cas.validations(), 2);
 }
 
 #[test]
-fn no_credential_is_left_in_a_file_the_log_or_an_answer() {
+fn no_credential_is_left_in_files_log_or_answers() {
     let mut site = Site::new("traces");
     let good = site.portal.proxy_ticket("alice", SERVICE);
     let elsewhere = site.portal.proxy_ticket("alice", "pop://localhost");
     let direct = site.portal.service_ticket("alice", SERVICE);
     let forged = "PT-forged-qj7w2mZx9Kd4vT1p".to_owned();
-    let mut heard = String::new();
+    let mut text = String::new();
     for ticket in [&good, &good, &elsewhere, &direct, &forged] {
         let mut imap = Imap::connect(site.cyrus.imap_port());
         let message = format!("\0\0{ticket}");
@@ -192,8 +192,8 @@ fn no_credential_is_left_in_a_file_the_log_or_an_answer() {
             "{reply:?}\n{}",
             site.cyrus.log().tail()
         );
-        heard += &reply.status_line;
-        heard.extend(
+        text += &reply.status_line;
+        text.extend(
             reply
                 .challenges
                 .iter()
@@ -201,11 +201,12 @@ fn no_credential_is_left_in_a_file_the_log_or_an_answer() {
         );
     }
     for line in site.cyrus.log().lines() {
-        heard += &line.text;
+        text += &line.text;
     }
-    assert!(heard.contains("reason=direct_not_allowed"), "{heard}");
-    let mut found = vec![("an answer or the log".into(), heard.into_bytes())];
-    // Everything that Cyrus and the plugin have written. Stopped, it leaves that in peace.
+    assert!(text.contains("reason=direct_not_allowed"), "{text}");
+    let mut found = vec![("an answer or the log".into(), text.into_bytes())];
+    // Everything that Cyrus and the plugin have written; Cyrus is stopped so that the files do not
+    // change.
     site.cyrus.stop();
     read_all(&site.scratch.join("cyrus"), &mut found);
     assert!(
@@ -214,11 +215,11 @@ fn no_credential_is_left_in_a_file_the_log_or_an_answer() {
             .any(|(path, _)| path.to_string_lossy().ends_with(".mdb"))
     );
     for ticket in [&good, &elsewhere, &direct, &forged] {
-        // The part behind PT- and the server's own counter.
+        // The part after PT- and the server's own counter.
         let secret = &ticket.as_bytes()[ticket.len() - 16..];
         for (path, bytes) in &found {
-            let there = bytes.windows(secret.len()).any(|window| window == secret);
-            assert!(!there, "a ticket is in {}", path.display());
+            let is_found = bytes.windows(secret.len()).any(|window| window == secret);
+            assert!(!is_found, "a ticket was found in {}", path.display());
         }
     }
 }
@@ -237,7 +238,7 @@ fn read_all(directory: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 #[test]
-fn make_install_puts_both_files_in_place_by_rename() {
+fn make_install_replaces_both_files_by_rename() {
     let scratch = Scratch::new("install");
     let destination = scratch.create_dir("root");
     let install = || {
@@ -258,7 +259,7 @@ fn make_install_puts_both_files_in_place_by_rename() {
     let plugin = destination.join("plugins/libsso.so");
     let before = std::fs::File::open(&plugin).expect("the plugin");
     install();
-    // A process that has the old file mapped goes on with it.
+    // A process that has mapped the old file keeps using it.
     use std::os::unix::fs::MetadataExt;
     let after = std::fs::metadata(&plugin).expect("the plugin");
     assert_ne!(

@@ -1,5 +1,5 @@
-//! The other saslauthd fails, in each way that there is: an outage to the client, a line that says what
-//! to look at, and nothing to those who do not need it.
+//! Failures of the fallback: the client gets an outage, the log names the remedy, and logins that
+//! do not need the fallback are unaffected.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -14,8 +14,8 @@ use test_support::syslog::level;
 use test_support::wait::{PATIENCE, wait_until};
 use tokio::net::UnixSocket;
 
-/// How long the daemon waits for it, and then some.
-const LONGEST: Duration = Duration::from_secs(75);
+/// Longer than the daemon waits for an answer of the fallback.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 
 fn site(name: &str) -> Site {
     let socket = ("sasl_sso_fallback_socket", "{scratch}/fallback");
@@ -24,9 +24,9 @@ fn site(name: &str) -> Site {
     site
 }
 
-/// The client hears nothing, and imapd makes a failure of it that is not the password's; the log says
-/// what is wrong.
-fn is_an_outage(site: &Site, what: &str) {
+/// Checks that the daemon closes the connection without an answer, that imapd reports a failure
+/// other than a wrong password, and that the log contains `what`.
+fn assert_outage(site: &Site, what: &str) {
     let mark = site.mark();
     assert_eq!(site.ask("alice", "ordinary s3cr3t"), None, "{what}");
     let words = ["outcome=unavailable", "reason=fallback_unusable", what];
@@ -40,51 +40,51 @@ fn is_an_outage(site: &Site, what: &str) {
 }
 
 #[test]
-fn one_that_is_not_there_is_an_outage() {
+fn missing_fallback_is_an_outage() {
     let site = site("absent");
-    is_an_outage(&site, "No such file");
-    is_an_outage(&site, "look whether saslauthd runs there");
+    assert_outage(&site, "No such file");
+    assert_outage(&site, "look whether saslauthd runs there");
     let listener = UnixListener::bind(site.fallback()).expect("a socket");
     set_mode(&site.fallback(), 0);
-    is_an_outage(&site, "have us in the group that may use it");
+    assert_outage(&site, "have us in the group that may use it");
     set_mode(&site.fallback(), 0o666);
     drop(listener);
-    is_an_outage(&site, "Connection refused");
+    assert_outage(&site, "Connection refused");
     std::fs::remove_file(site.fallback()).expect("the socket");
-    // Nothing is remembered of it.
+    // The daemon does not remember the failure.
     let answer = Answer::Bytes(b"\0\x02OK".to_vec());
     let _saslauthd = FaultySaslauthd::start(&site.fallback(), answer);
     assert_eq!(site.ask("alice", "ordinary").as_deref(), Some("OK"));
 }
 
 #[test]
-fn one_that_answers_nonsense_is_an_outage() {
+fn malformed_answer_of_the_fallback_is_an_outage() {
     let site = site("nonsense");
     let saslauthd = FaultySaslauthd::start(&site.fallback(), Answer::Never);
-    let unwhole = "it ended without a whole answer";
+    let truncated = "it ended without a whole answer";
     let nonsense = "what it answers is no answer of saslauthd's";
     for (bytes, what) in [
-        (&b""[..], unwhole),
-        (b"\0", unwhole),
-        (b"\0\x02O", unwhole),
-        (b"\0\x09NO it", unwhole),
+        (&b""[..], truncated),
+        (b"\0", truncated),
+        (b"\0\x02O", truncated),
+        (b"\0\x09NO it", truncated),
         (b"\0\0", nonsense),
         (b"\0\x01O", nonsense),
         (b"\0\x05MAYBE", nonsense),
         (b"\0\x02OK and more", nonsense),
         (b"HTTP/1.1 200 OK\r\n\r\n", nonsense),
-        (b"\xff\xff", unwhole),
+        (b"\xff\xff", truncated),
         (&[&b"\xff\xffNO"[..], &[b'x'; 5_000]].concat(), nonsense),
     ] {
         saslauthd.set(Answer::Bytes(bytes.to_vec()));
-        is_an_outage(&site, what);
+        assert_outage(&site, what);
     }
-    // And what is an answer goes back as it is, however it comes.
+    // A valid answer is passed on unchanged, in one piece or byte by byte.
     for answer in ["OK", "NO", "OK welcome", "NO account expired"] {
         let length = u8::try_from(answer.len()).expect("a short answer");
         let bytes = [&[0, length], answer.as_bytes()].concat();
-        for told in [Answer::Bytes(bytes.clone()), Answer::Drip(bytes)] {
-            saslauthd.set(told);
+        for behaviour in [Answer::Bytes(bytes.clone()), Answer::Drip(bytes)] {
+            saslauthd.set(behaviour);
             assert_eq!(site.ask("alice", "ordinary").as_deref(), Some(answer));
             let reply = site.login("alice", "ordinary");
             assert_eq!(reply.ok, answer.starts_with("OK"), "{reply:?}");
@@ -92,12 +92,14 @@ fn one_that_answers_nonsense_is_an_outage() {
     }
 }
 
-/// Sends an ordinary password and does not wait.
+/// Sends an ordinary password and does not wait for the answer.
 fn send(site: &Site) -> UnixStream {
     let mut stream = UnixStream::connect(site.daemon.mux()).expect("a socket");
     let bytes = request(&["alice", "ordinary s3cr3t", "imap", ""]);
     stream.write_all(&bytes).expect("a request");
-    stream.set_read_timeout(Some(LONGEST)).expect("a time-out");
+    stream
+        .set_read_timeout(Some(ANSWER_TIMEOUT))
+        .expect("a time-out");
     stream
 }
 
@@ -108,15 +110,15 @@ fn answer(mut stream: UnixStream) -> Vec<u8> {
 }
 
 #[test]
-fn one_that_hangs_keeps_only_those_who_need_it() {
+fn hanging_fallback_delays_only_the_logins_that_need_it() {
     let site = site("hangs");
     let saslauthd = FaultySaslauthd::start(&site.fallback(), Answer::Never);
-    // More than there are workers: none of them is needed to wait.
+    // There are more requests than workers: waiting for the fallback occupies none.
     let waiting: Vec<UnixStream> = (0..100).map(|_| send(&site)).collect();
     assert!(wait_until(PATIENCE, || saslauthd.connections() == 100));
     site.know("PT-2-new", "alice");
     assert!(site.login("alice", "PT-1-known").ok);
-    // Who is quicker to answer is not kept by who is not.
+    // A slow answer does not delay a quick one.
     saslauthd.set(Answer::Bytes(b"\0\x02OK".to_vec()));
     assert_eq!(site.ask("alice", "ordinary").as_deref(), Some("OK"));
     assert_eq!(waiting.len(), 100);
@@ -127,13 +129,13 @@ fn one_that_hangs_keeps_only_those_who_need_it() {
 }
 
 #[test]
-fn one_whose_queue_is_full_is_waited_for() {
+fn fallback_with_a_full_queue_is_waited_for() {
     let site = site("backlog");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
         .expect("a runtime");
-    // One that has room for one, and one more as Linux counts.
+    // A queue of one connection, to which Linux adds one.
     let listener = runtime.block_on(async {
         let socket = UnixSocket::new_stream().expect("a socket");
         socket.bind(site.fallback()).expect("a path");
@@ -151,19 +153,19 @@ fn one_whose_queue_is_full_is_waited_for() {
     assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
     assert_eq!(site.count(mark, "fallback_unusable"), 0);
     for _ in filling {
-        drop(listener.accept().expect("who is in the queue"));
+        drop(listener.accept().expect("a queued connection"));
     }
-    let (mut asked, _) = listener.accept().expect("the daemon");
+    let (mut connection, _) = listener.accept().expect("the daemon");
     let mut request = [0; 64];
-    assert!(asked.read(&mut request).expect("a request") > 20);
-    asked.write_all(b"\0\x02OK").expect("an answer");
-    asked.shutdown(Shutdown::Both).expect("an end");
+    assert!(connection.read(&mut request).expect("a request") > 20);
+    connection.write_all(b"\0\x02OK").expect("an answer");
+    connection.shutdown(Shutdown::Both).expect("an end");
     assert_eq!(answer(waiting), b"\0\x02OK");
 }
 
 #[test]
 #[ignore = "of a minute: make soak"]
-fn one_that_hangs_for_ever_is_an_outage_within_a_minute() {
+fn fallback_that_never_answers_is_an_outage_within_a_minute() {
     let site = site("forever");
     let saslauthd = FaultySaslauthd::start(&site.fallback(), Answer::Never);
     let mark = site.mark();

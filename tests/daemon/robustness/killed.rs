@@ -1,4 +1,5 @@
-//! Killed and started again: sessions are the host's, and imapd's failures are the daemon's alone.
+//! Kills the daemon and starts it again: sessions survive, and the only failures of imapd are
+//! outages while the daemon is down.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use test_support::imap::Imap;
 use test_support::syslog::level;
 use test_support::wait::{PATIENCE, wait_until};
 
-/// A login, and how it went.
+/// A login attempt and its outcome.
 struct Login {
     start: Instant,
     end: Instant,
@@ -16,7 +17,7 @@ struct Login {
     status: String,
 }
 
-/// Those who log in stop when this is dropped, also by a test that fails.
+/// Stops the clients when it is dropped, also when the test panics.
 struct Stop<'s>(&'s AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -25,7 +26,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Logs in again and again.
+/// Logs in repeatedly until `stopped` is set.
 fn keep_logging_in(
     port: u16,
     (user, ticket): &(String, String),
@@ -46,7 +47,7 @@ fn keep_logging_in(
 }
 
 #[test]
-fn killed_under_load_it_takes_no_session_and_no_imapd_with_it() {
+fn daemon_killed_under_load_loses_no_session_and_ends_no_imapd() {
     let mut site = Site::new("killed", &[]);
     let users: Vec<(String, String)> = (0..6)
         .map(|number| (format!("user{number}"), format!("PT-{number}-known")))
@@ -69,8 +70,8 @@ fn killed_under_load_it_takes_no_session_and_no_imapd_with_it() {
                 .count()
         };
         let before = count();
-        let come = wait_until(PATIENCE, || count() >= before + number);
-        assert!(come, "no {number} logins whose success is {ok}");
+        let is_reached = wait_until(PATIENCE, || count() >= before + number);
+        assert!(is_reached, "no {number} logins whose success is {ok}");
     };
     let (killed, back, children, mark) = std::thread::scope(|scope| {
         let _stop = Stop(&stopped);
@@ -90,18 +91,18 @@ fn killed_under_load_it_takes_no_session_and_no_imapd_with_it() {
     });
 
     for login in logins.into_inner().expect("the list") {
-        let was_there = login.end < killed || login.start > back;
-        assert!(login.ok || !was_there, "{}", login.status);
-        // Not that the ticket is wrong: a client would fetch another one.
+        let daemon_was_up = login.end < killed || login.start > back;
+        assert!(login.ok || !daemon_was_up, "{}", login.status);
+        // The failure must not claim that the ticket is wrong, or the client would discard it.
         let is_outage = login.status == "NO Login failed: generic failure";
         assert!(login.ok || is_outage, "{}", login.status);
     }
     assert!(inbox.command("SELECT INBOX").ok && inbox.logout().ok);
     assert_eq!(site.cas.requests().len(), users.len());
     let now = site.cyrus.children();
-    let all_there = children.iter().all(|pid| now.contains(pid));
-    assert!(all_there, "{children:?} {now:?}");
-    // Of libsasl2, and of imapd about it.
+    let all_alive = children.iter().all(|pid| now.contains(pid));
+    assert!(all_alive, "{children:?} {now:?}");
+    // Expected lines of libsasl2, and of imapd, about the missing daemon.
     let expected = [
         "SASL cannot connect to saslauthd server",
         "SASL write failed",

@@ -1,5 +1,6 @@
-//! One name brings more requests than the daemon can validate: new tickets and new tokens of all
-//! other names are validated as usual. With a real CAS, which a relay makes slow.
+//! One user name brings more requests than the daemon can validate, while new tickets and tokens of
+//! all other names must be validated as usual. The CAS server is real, and a relay delays its
+//! answers.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
@@ -18,17 +19,17 @@ use test_support::portal::Portal;
 use test_support::scratch::Scratch;
 use test_support::slow_relay::SlowRelay;
 
-/// How long the relay keeps each question to CAS.
+/// The relay's delay of each request to CAS.
 const DELAY: Duration = Duration::from_millis(700);
 
-/// How many requests come each second from those who attack.
-const CROWD: usize = 800;
+/// Requests per second of the attack.
+const REQUESTS_PER_SECOND: usize = 800;
 
-/// For how many seconds.
-const SECONDS: usize = 4;
+/// Duration of the attack in seconds.
+const ATTACK_SECONDS: usize = 4;
 
-/// The others: each brings one new ticket and four new tokens while the attack lasts.
-const OTHERS: usize = 24;
+/// Number of other users; each logs in with one new ticket and four new tokens during the attack.
+const OTHER_USERS: usize = 24;
 
 struct Site {
     daemon: Daemon,
@@ -101,14 +102,14 @@ impl Site {
         self.daemon.mux()
     }
 
-    /// A ticket for each of the others that nobody has seen.
+    /// Fetches a new ticket for each of the other users.
     fn new_tickets(&self) -> Vec<String> {
         let ticket = |number| {
             let user = user(number);
             move || self.portal.proxy_ticket(&user, "imap://localhost")
         };
         thread::scope(|scope| {
-            let fetching: Vec<_> = (0..OTHERS)
+            let fetching: Vec<_> = (0..OTHER_USERS)
                 .map(|number| scope.spawn(ticket(number)))
                 .collect();
             fetching
@@ -118,7 +119,7 @@ impl Site {
         })
     }
 
-    /// A token that nobody has seen.
+    /// Mints a new token.
     fn new_token(&self, user: &str) -> String {
         let id = self.tokens.fetch_add(1, Ordering::Relaxed);
         let now = now();
@@ -129,23 +130,22 @@ impl Site {
         self.key.token(r#"{"alg":"HS256","typ":"JWT"}"#, &claims)
     }
 
-    /// One login of one of the others.
+    /// One login of one of the other users.
     fn login(&self, user: &str, credential: &str) -> Login {
         let start = Instant::now();
         let answer = ask(self.mux(), &request(&[user, credential, "imap", ""]));
         Login {
-            is_in: answer.as_deref() == Some("OK"),
+            is_accepted: answer.as_deref() == Some("OK"),
             took: start.elapsed(),
         }
     }
 
-    /// The logins of all others, spread over the time that an attack takes, with tickets
-    /// and with tokens.
+    /// The logins of all other users, by ticket and by token, spread over the time of an attack.
     fn others(&self, tickets: &[String]) -> [Vec<Login>; 2] {
-        let pause = Duration::from_secs(1) * (SECONDS as u32 - 1) / 5;
+        let pause = Duration::from_secs(1) * (ATTACK_SECONDS as u32 - 1) / 5;
         let all = |number: usize| {
             let user = user(number);
-            thread::sleep(pause * number as u32 / OTHERS as u32);
+            thread::sleep(pause * number as u32 / OTHER_USERS as u32);
             let mut by_token = Vec::new();
             let mut by_ticket = Vec::new();
             for turn in 0..5 {
@@ -160,7 +160,7 @@ impl Site {
         };
         thread::scope(|scope| {
             let all = &all;
-            let running: Vec<_> = (0..OTHERS)
+            let running: Vec<_> = (0..OTHER_USERS)
                 .map(|number| scope.spawn(move || all(number)))
                 .collect();
             let done = running.into_iter().map(|one| one.join().expect("an end"));
@@ -176,7 +176,7 @@ impl Site {
 
 #[derive(Debug)]
 struct Login {
-    is_in: bool,
+    is_accepted: bool,
     took: Duration,
 }
 
@@ -184,9 +184,9 @@ fn user(number: usize) -> String {
     format!("user{number}")
 }
 
-/// How many are in, and the median and the longest of their times.
+/// The number of accepted logins, and a text with the median and the longest duration.
 fn summary(logins: &[Login]) -> (usize, String) {
-    let count = logins.iter().filter(|login| login.is_in).count();
+    let count = logins.iter().filter(|login| login.is_accepted).count();
     let mut times: Vec<Duration> = logins.iter().map(|login| login.took).collect();
     times.sort();
     let [median, longest] = [times[times.len() / 2], times[times.len() - 1]];
@@ -203,19 +203,19 @@ fn show(logins: &[Vec<Login>; 2]) {
     }
 }
 
-/// Sends [`CROWD`] requests each second, under the name and with the ticket of its number.
-/// Who has no answer after two seconds goes.
+/// Sends [`REQUESTS_PER_SECOND`] requests per second, with the name and the ticket that `request_of` returns for
+/// the number of the request. A client gives up after two seconds.
 fn attack(mux: &Path, stopped: &AtomicBool, request_of: impl Fn(usize) -> [String; 2]) -> usize {
     let mut waiting = [Vec::new(), Vec::new()];
     let mut sent = 0;
     while !stopped.load(Ordering::Relaxed) {
         let second = Instant::now();
         let mut streams = Vec::new();
-        for _ in 0..CROWD {
+        for _ in 0..REQUESTS_PER_SECOND {
             let [name, ticket] = request_of(sent);
             let mut stream = UnixStream::connect(mux).expect("a socket");
             let bytes = request(&[&name, &ticket, "imap", ""]);
-            // It may have been refused already.
+            // The daemon may have closed the connection already.
             let _ = stream.write_all(&bytes);
             streams.push(stream);
             sent += 1;
@@ -229,7 +229,7 @@ fn attack(mux: &Path, stopped: &AtomicBool, request_of: impl Fn(usize) -> [Strin
     sent
 }
 
-/// What the others have while this goes on.
+/// Checks that the other users can log in during the attack.
 #[track_caller]
 fn others_get_in_during(site: &Site, what: &str, request_of: impl Fn(usize) -> [String; 2] + Send) {
     let tickets = site.new_tickets();
@@ -254,7 +254,7 @@ fn other_names_are_validated_while_one_name_floods_the_daemon() {
     let site = Site::new();
     println!("nobody else:");
     show(&site.others(&site.new_tickets()));
-    let second = |number: usize| number / CROWD;
+    let second = |number: usize| number / REQUESTS_PER_SECOND;
     others_get_in_during(&site, "one name, one new ticket a second", |number| {
         ["eve".to_owned(), format!("PT-1-{}-made-up", second(number))]
     });

@@ -1,4 +1,5 @@
-//! More than the daemon can do: who is turned away knows at once, and nobody else waits.
+//! More requests than the daemon can validate: it turns away the excess at once, and delays no
+//! other client.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,17 +12,17 @@ use test_support::faulty_saslauthd::{Answer, FaultySaslauthd};
 use test_support::libsasl2::site::PROXY;
 use test_support::wait::{PATIENCE, wait_until};
 
-/// The daemon's workers, and those who may wait for one.
-const ROOM: usize = 64 + 512;
-/// For whom there is no room.
-const TOO_MANY: usize = 50;
+/// The daemon's workers, and the requests that may wait for one.
+const CAPACITY: usize = 64 + 512;
+/// Requests beyond that.
+const EXCESS: usize = 50;
 
 const FALLBACK: (&str, &str) = ("sasl_sso_fallback_socket", "{scratch}/fallback");
 
-/// Sends so many tickets that nobody knows, each by a connection of its own.
+/// Sends this many unknown tickets, each over a connection of its own.
 fn send_tickets(site: &Site, number: usize) -> Vec<UnixStream> {
     let send = |number| {
-        // A name each, for one name has only its share.
+        // Each request has another user name, because a single name is limited to its share.
         let (name, ticket) = (format!("user{number}"), format!("PT-{number}-nobody-knows"));
         let mut stream = UnixStream::connect(site.daemon.mux()).expect("a socket");
         let bytes = request(&[&name, &ticket, "imap", ""]);
@@ -32,7 +33,8 @@ fn send_tickets(site: &Site, number: usize) -> Vec<UnixStream> {
     (0..number).map(send).collect()
 }
 
-/// The answers that have come by now; an empty one is that nobody could say. Who has one goes.
+/// The answers so far; an empty one stands for an outage. Answered connections are removed from
+/// `streams`.
 fn answers(streams: &mut Vec<UnixStream>) -> Vec<String> {
     let mut answers = Vec::new();
     streams.retain_mut(|stream| {
@@ -47,7 +49,7 @@ fn answers(streams: &mut Vec<UnixStream>) -> Vec<String> {
     answers
 }
 
-/// What needs no CAS is answered, by imapd too.
+/// Checks that logins that do not need CAS are answered, also through imapd.
 fn others_are_answered(site: &Site) {
     assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
     assert_eq!(site.ask("alice", "good password").as_deref(), Some("OK"));
@@ -56,8 +58,8 @@ fn others_are_answered(site: &Site) {
 }
 
 #[test]
-fn a_full_queue_says_so_at_once_and_what_is_known_goes_on() {
-    // Long enough that nothing of this test is due to it, but for the end.
+fn full_queue_is_an_outage_at_once_and_cached_tickets_are_accepted() {
+    // The time-out is long, so that nothing but the last part of the test depends on it.
     let timeout = ("sasl_caspt_timeout", "6");
     let site = Site::new("full", &[FALLBACK, timeout]);
     let answer = Answer::Bytes(b"\0\x02OK".to_vec());
@@ -66,27 +68,27 @@ fn a_full_queue_says_so_at_once_and_what_is_known_goes_on() {
     let before = site.usage();
     site.cas.set(Behaviour::HangAfterRequest);
     let mark = site.mark();
-    let mut streams = send_tickets(&site, ROOM + TOO_MANY);
+    let mut streams = send_tickets(&site, CAPACITY + EXCESS);
     let mut refused = Vec::new();
-    let come = wait_until(Duration::from_secs(5), || {
+    let received = wait_until(Duration::from_secs(5), || {
         refused.extend(answers(&mut streams));
-        refused.len() >= TOO_MANY
+        refused.len() >= EXCESS
     });
-    assert!(come, "{} of {TOO_MANY}", refused.len());
+    assert!(received, "{} of {EXCESS}", refused.len());
     others_are_answered(&site);
-    // That there is no room is no fault of theirs.
-    assert_eq!(refused, vec![""; TOO_MANY]);
+    // A full queue is an outage, not a refusal.
+    assert_eq!(refused, vec![""; EXCESS]);
     assert!(answers(&mut streams).is_empty());
     site.said(mark, &["outcome=unavailable", "reason=busy"]);
-    let is_counted = || site.count(mark, "reason=busy") == TOO_MANY;
+    let is_counted = || site.count(mark, "reason=busy") == EXCESS;
     assert!(wait_until(PATIENCE, is_counted));
 
-    // CAS is back, and so is all the room.
+    // CAS answers again, and the queue drains.
     site.cas.set(Behaviour::Tickets);
     site.said(mark, &["reason=server_timeout"]);
-    let is_over = || site.usage().descriptors <= before.descriptors;
+    let is_drained = || site.usage().descriptors <= before.descriptors;
     drop(streams);
-    assert!(wait_until(PATIENCE, is_over), "{:?}", site.usage());
+    assert!(wait_until(PATIENCE, is_drained), "{:?}", site.usage());
     let mut number = 2;
     let is_back = || {
         number += 1;
@@ -95,12 +97,12 @@ fn a_full_queue_says_so_at_once_and_what_is_known_goes_on() {
         site.ask("alice", &ticket).is_some_and(|said| said == "OK")
     };
     assert!(wait_until(PATIENCE, is_back), "{}", site.cyrus.log().tail());
-    let rest = || site.usage().threads <= before.threads + 1;
-    assert!(wait_until(PATIENCE, rest), "{:?}", site.usage());
+    let is_idle = || site.usage().threads <= before.threads + 1;
+    assert!(wait_until(PATIENCE, is_idle), "{:?}", site.usage());
 }
 
 #[test]
-fn equal_tickets_are_validated_once_and_take_one_worker() {
+fn equal_tickets_are_validated_once_by_one_worker() {
     let site = Site::new("equal", &[]);
     for (ticket, user) in [("PT-1-many", "alice"), ("PT-2-other", "bert")] {
         site.cas.arm(ticket, user, &[PROXY]);
@@ -113,54 +115,57 @@ fn equal_tickets_are_validated_once_and_take_one_worker() {
         stream.set_nonblocking(true).expect("a stream");
         stream
     };
-    // More than there are workers, and one who says that it is somebody else.
+    // There are more requests than workers, and one of them has another user name.
     let mut many: Vec<UnixStream> = (0..200).map(|_| send("alice", "PT-1-many")).collect();
     let mut impostor = vec![send("eve", "PT-1-many")];
     let mut other = vec![send("bert", "PT-2-other")];
     assert!(wait_until(PATIENCE, || site.cas.requests().len() == 2));
-    assert!(answers(&mut many).is_empty(), "the first one was answered");
+    assert!(
+        answers(&mut many).is_empty(),
+        "a request was answered before CAS was"
+    );
     for (streams, number, answer) in [
         (&mut many, 200, "\0\x02OK"),
         (&mut impostor, 1, "\0\x02NO"),
         (&mut other, 1, "\0\x02OK"),
     ] {
-        let mut come = Vec::new();
+        let mut received = Vec::new();
         let all = wait_until(PATIENCE, || {
-            come.extend(answers(streams));
-            come.len() == number
+            received.extend(answers(streams));
+            received.len() == number
         });
-        assert!(all, "{come:?}");
-        assert_eq!(come, vec![answer; number]);
+        assert!(all, "{received:?}");
+        assert_eq!(received, vec![answer; number]);
     }
     assert_eq!(site.cas.requests().len(), 2);
 
-    // And what fails fails for all of them at once.
+    // A failed validation fails all requests that share it.
     site.cas.set(Behaviour::CloseAfterRequest);
     let mark = site.mark();
     let mut failing: Vec<UnixStream> = (0..200).map(|_| send("alice", "PT-3-new")).collect();
-    let mut come = Vec::new();
+    let mut received = Vec::new();
     let all = wait_until(PATIENCE, || {
-        come.extend(answers(&mut failing));
-        come.len() == 200
+        received.extend(answers(&mut failing));
+        received.len() == 200
     });
-    assert!(all && come.iter().all(String::is_empty), "{come:?}");
+    assert!(all && received.iter().all(String::is_empty), "{received:?}");
     site.said(mark, &["outcome=unavailable"]);
 }
 
 #[test]
-fn a_session_whose_use_is_to_be_noted_does_not_wait_for_who_asks_cas() {
-    // Uses more than a second apart are noted.
+fn cached_session_is_used_while_all_workers_wait_for_cas() {
+    // With this idle time-out, uses more than a second apart are written to the cache.
     let idle = ("sasl_caspt_session_idle", "16");
     let timeout = ("sasl_caspt_timeout", "20");
     let mut site = Site::new("noted", &[idle, timeout]);
     site.know("PT-1-known", "alice");
     site.cas.set(Behaviour::HangAfterRequest);
-    let mut streams = send_tickets(&site, ROOM);
+    let mut streams = send_tickets(&site, CAPACITY);
     assert!(wait_until(PATIENCE, || site.cas.requests().len() > 60));
     sleep(Duration::from_millis(1_500));
     assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
-    // Still: it was not their end that made room.
+    // No worker has become free in the meantime.
     assert!(answers(&mut streams).is_empty());
-    // It would finish what is under way.
+    // Killed, because a clean end would wait for the requests in progress.
     site.daemon.kill();
 }

@@ -1,4 +1,4 @@
-//! Started as systemd starts it: the socket is handed over, and is not the daemon's to remove.
+//! The daemon under systemd: it gets its socket passed in, and must not remove it.
 
 use nix::sys::signal::Signal;
 use std::fs;
@@ -11,14 +11,14 @@ use test_support::process::Process;
 use test_support::scratch::{Scratch, set_mode};
 use test_support::wait::PATIENCE;
 
-/// Its standard input becomes the first descriptor that systemd hands over.
+/// The shell's standard input becomes the first descriptor passed by systemd.
 const HAND_OVER: &str = r#"exec 3<&0 </dev/null; LISTEN_PID=$$ exec "$@""#;
 
-/// What systemd is to a daemon.
+/// The part of systemd: it passes the socket and receives notifications.
 struct Manager {
     listener: UnixListener,
     mux: PathBuf,
-    told: UnixDatagram,
+    notifications: UnixDatagram,
     notify: PathBuf,
 }
 
@@ -26,15 +26,17 @@ impl Manager {
     fn new(scratch: &Scratch) -> Self {
         let [mux, notify] = ["given", "notify"].map(|name| scratch.join(name));
         let listener = UnixListener::bind(&mux).expect("a socket");
-        let told = UnixDatagram::bind(&notify).expect("a socket");
-        told.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        let notifications = UnixDatagram::bind(&notify).expect("a socket");
+        notifications
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time-out");
         for path in [&mux, &notify] {
             set_mode(path, 0o666);
         }
         Self {
             listener,
             mux,
-            told,
+            notifications,
             notify,
         }
     }
@@ -43,7 +45,7 @@ impl Manager {
         let shipped = daemon::command(&site.scratch, &site.cyrus.imapd_conf(), site.cyrus.log());
         let mut command = site.scratch.command("/bin/sh");
         command.args(["-c", HAND_OVER, "sh"]);
-        // Behind what the harness puts in front: the program itself.
+        // The program and its arguments, without the wrapper that the harness adds.
         command.args(shipped.get_args().skip(3));
         command
             .env("LISTEN_FDS", "1")
@@ -54,56 +56,70 @@ impl Manager {
         site.scratch.spawn_with_input("sasl-sso", command, stdin)
     }
 
-    /// The next that the daemon says about itself.
-    fn hears(&self) -> String {
+    /// The next notification of the daemon.
+    fn next_notification(&self) -> String {
         let mut text = [0; 1024];
-        let length = self.told.recv(&mut text).expect("a word of the daemon");
+        let length = self
+            .notifications
+            .recv(&mut text)
+            .expect("a notification of the daemon");
         String::from_utf8_lossy(&text[..length])
             .trim_end()
             .to_owned()
     }
 }
 
-fn known(mux: &Path) -> Option<String> {
+fn ask_cached(mux: &Path) -> Option<String> {
     ask(mux, &request(&["alice", "PT-1-known", "imap", ""]))
 }
 
 #[test]
-fn started_by_systemd_it_serves_the_given_socket_and_says_what_it_does() {
+fn daemon_under_systemd_serves_the_passed_socket_and_notifies_its_state() {
     let site = Site::new("systemd", &[]);
     site.know("PT-1-known", "alice");
     let manager = Manager::new(&site.scratch);
     let mut daemon = manager.start(&site);
-    assert_eq!(manager.hears(), "READY=1", "{}", daemon.output());
-    assert_eq!(known(&manager.mux).as_deref(), Some("OK"));
-    // And no other one beside it, which the first daemon of the site would keep it from.
+    assert_eq!(
+        manager.next_notification(),
+        "READY=1",
+        "{}",
+        daemon.output()
+    );
+    assert_eq!(ask_cached(&manager.mux).as_deref(), Some("OK"));
+    // The daemon serves no second socket; the first daemon of the environment would prevent that.
     assert!(daemon.running());
 
     daemon.signal(Signal::SIGHUP);
-    assert_eq!(manager.hears(), "RELOADING=1");
-    assert_eq!(manager.hears(), "READY=1");
-    // What cannot be read is not a failure of the daemon's.
+    assert_eq!(manager.next_notification(), "RELOADING=1");
+    assert_eq!(manager.next_notification(), "READY=1");
+    // An unreadable configuration does not end the daemon.
     let conf = site.cyrus.imapd_conf();
     let before = fs::read(&conf).expect("imapd.conf");
     fs::write(&conf, "sasl_caspt_url: nonsense\n").expect("imapd.conf");
     daemon.signal(Signal::SIGHUP);
-    assert_eq!(manager.hears(), "RELOADING=1");
-    assert_eq!(manager.hears(), "READY=1");
+    assert_eq!(manager.next_notification(), "RELOADING=1");
+    assert_eq!(manager.next_notification(), "READY=1");
     fs::write(&conf, before).expect("imapd.conf");
-    assert_eq!(known(&manager.mux).as_deref(), Some("OK"));
+    assert_eq!(ask_cached(&manager.mux).as_deref(), Some("OK"));
 
     daemon.signal(Signal::SIGTERM);
-    assert_eq!(manager.hears(), "STOPPING=1");
-    let status = daemon.wait(PATIENCE).expect("its end");
+    assert_eq!(manager.next_notification(), "STOPPING=1");
+    let status = daemon.wait(PATIENCE).expect("the end of the daemon");
     assert_eq!(status.code(), Some(0));
     assert!(manager.mux.exists());
 
-    // Who comes meanwhile waits in systemd's queue, and the next one answers.
+    // Meanwhile a new connection waits in the queue of systemd's socket, and the next daemon
+    // answers it.
     let waiting = {
         let mux = manager.mux.clone();
-        std::thread::spawn(move || known(&mux))
+        std::thread::spawn(move || ask_cached(&mux))
     };
     let daemon = manager.start(&site);
-    assert_eq!(manager.hears(), "READY=1", "{}", daemon.output());
+    assert_eq!(
+        manager.next_notification(),
+        "READY=1",
+        "{}",
+        daemon.output()
+    );
     assert_eq!(waiting.join().expect("an answer").as_deref(), Some("OK"));
 }

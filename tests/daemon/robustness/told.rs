@@ -1,5 +1,5 @@
-//! What the administrator does to a daemon that is in use: ends it, has it read its files again,
-//! starts a second one.
+//! Administration of a running daemon: ending it, reloading its configuration, starting a second
+//! one.
 
 use nix::sys::signal::Signal;
 use std::fs;
@@ -17,13 +17,13 @@ use test_support::scratch::Scratch;
 use test_support::syslog::level;
 use test_support::wait::{PATIENCE, wait_until};
 
-/// Waits until CAS has been asked about something that it has not answered.
-fn under_way(cas: &FaultyCas, before: usize) {
+/// Waits until CAS has received a request that it has not answered.
+fn wait_until_asked(cas: &FaultyCas, before: usize) {
     assert!(wait_until(PATIENCE, || cas.requests().len() > before));
 }
 
 #[test]
-fn told_to_end_it_finishes_what_is_under_way_and_leaves_the_rest_to_the_next() {
+fn sigterm_finishes_requests_in_progress_and_frees_the_socket() {
     let mut site = Site::new("sigterm", &[("sasl_caspt_timeout", "10")]);
     let mux = site.daemon.mux().to_owned();
     site.know("PT-1-known", "alice");
@@ -36,10 +36,10 @@ fn told_to_end_it_finishes_what_is_under_way_and_leaves_the_rest_to_the_next() {
             let mux = mux.clone();
             move || ask(&mux, &bytes)
         });
-        under_way(&site.cas, 1);
+        wait_until_asked(&site.cas, 1);
         site.daemon.signal(Signal::SIGTERM);
         site.said(mark, &["finishing what is under way"]);
-        // Who comes now knows at once that nobody is there, or finds the next one.
+        // A client that connects now gets an error at once, or reaches the next daemon.
         assert!(wait_until(PATIENCE, || !mux.exists()));
         let mut next = Daemon::start(&site.scratch, &site.cyrus);
         std::mem::swap(&mut site.daemon, &mut next);
@@ -50,14 +50,15 @@ fn told_to_end_it_finishes_what_is_under_way_and_leaves_the_rest_to_the_next() {
         assert_eq!(next.wait().code(), Some(0));
         assert_eq!(next.output(), "");
     });
-    // It did not take the place of the next one with it; that one takes its own.
+    // The first daemon did not remove the socket of the next one, which removes its own.
     assert_eq!(site.ask("alice", "PT-2-late").as_deref(), Some("OK"));
     site.daemon.signal(Signal::SIGTERM);
     assert_eq!(site.daemon.wait().code(), Some(0));
     assert!(!mux.exists());
 }
 
-/// Changes lines of imapd.conf, or adds them, and has the daemon read it; the place of the log before.
+/// Sets these options in imapd.conf and makes the daemon reload it; returns the end of the log
+/// before that.
 fn set(site: &Site, options: &[(&str, &str)]) -> usize {
     let path = site.cyrus.imapd_conf();
     let mut conf = fs::read_to_string(&path).expect("imapd.conf");
@@ -74,11 +75,11 @@ fn set(site: &Site, options: &[(&str, &str)]) -> usize {
 }
 
 #[test]
-fn told_to_read_again_it_takes_what_is_right_and_loses_no_session() {
+fn sighup_applies_a_valid_configuration_and_keeps_sessions() {
     let site = Site::new("sighup", &[]);
     site.know("PT-1-known", "alice");
 
-    // Each fault is said, and nothing of it is taken, nor of what would be right.
+    // Each fault is logged, and no part of the new configuration takes effect.
     let stays = "sso: the old configuration stays: ";
     let portal = format!("{PROXY} https://portal.example/*");
     let saslauthd = site.fallback().display().to_string();
@@ -112,7 +113,7 @@ fn told_to_read_again_it_takes_what_is_right_and_loses_no_session() {
     site.cas.arm("PT-2-portal", "alice", &chain);
     assert_eq!(site.ask("alice", "PT-2-portal").as_deref(), Some("OK"));
 
-    // Sessions belong to the policy under which they were opened, and are there with it again.
+    // Sessions belong to the policy under which they were created, and are valid again when it is.
     let asked = site.cas.requests().len();
     let mark = set(&site, &[("sasl_caspt_proxies", PROXY)]);
     site.said(mark, &[again]);
@@ -122,13 +123,13 @@ fn told_to_read_again_it_takes_what_is_right_and_loses_no_session() {
 }
 
 #[test]
-fn read_again_while_a_ticket_is_under_way_it_answers_that_as_it_began() {
+fn reload_during_a_validation_keeps_its_old_configuration() {
     let site = Site::new("reread", &[("sasl_caspt_timeout", "10")]);
     site.cas.arm("PT-1-late", "alice", &[PROXY]);
     site.cas.set_delay(Duration::from_millis(500));
     std::thread::scope(|scope| {
         let late = scope.spawn(|| site.ask("alice", "PT-1-late"));
-        under_way(&site.cas, 0);
+        wait_until_asked(&site.cas, 0);
         let mark = set(&site, &[("sasl_caspt_allow_direct", "yes")]);
         site.said(mark, &["sso: the configuration was read again"]);
         let answer = late.join().expect("an answer");
@@ -136,7 +137,7 @@ fn read_again_while_a_ticket_is_under_way_it_answers_that_as_it_began() {
     });
 }
 
-/// `sasl-sso serve`, which is to fail, with these arguments: what it says.
+/// Runs `sasl-sso serve` with these arguments, which must fail; returns its output.
 fn refusal(site: &Site, arguments: &[&str]) -> String {
     let mut command = daemon::command(&site.scratch, &site.cyrus.imapd_conf(), site.cyrus.log());
     command.args(arguments);
@@ -146,7 +147,7 @@ fn refusal(site: &Site, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_second_one_is_refused_and_the_first_goes_on() {
+fn second_daemon_is_refused_and_the_first_keeps_serving() {
     let site = Site::new("second", &[]);
     let mark = site.mark();
     let said = refusal(&site, &[]);
@@ -154,7 +155,7 @@ fn a_second_one_is_refused_and_the_first_goes_on() {
     assert!(said.contains(why), "{said}");
     site.said(mark, &["sso: not serving: ", why]);
     site.know("PT-1-still", "alice");
-    // Nor does it take the place of anything else.
+    // A file that is no socket is not replaced either.
     let file = site.scratch.join("daemon/file");
     fs::write(&file, "kept").expect("a file");
     let said = refusal(&site, &["--socket", &file.display().to_string()]);
@@ -162,12 +163,12 @@ fn a_second_one_is_refused_and_the_first_goes_on() {
     assert_eq!(fs::read(&file).expect("a file"), b"kept");
 }
 
-/// What those see who connect again and again.
-fn watch(mux: &Path, stopped: &AtomicBool) -> Vec<Result<bool, ErrorKind>> {
-    let mut seen = Vec::new();
+/// Connects repeatedly; each result is whether the answer was right, or the error.
+fn connect_repeatedly(mux: &Path, stopped: &AtomicBool) -> Vec<Result<bool, ErrorKind>> {
+    let mut results = Vec::new();
     while !stopped.load(Ordering::Relaxed) {
         let bytes = request(&["alice", "PT-1-known", "imap", ""]);
-        seen.push(match UnixStream::connect(mux) {
+        results.push(match UnixStream::connect(mux) {
             Ok(mut stream) => {
                 let _ = stream.write_all(&bytes);
                 let mut answer = Vec::new();
@@ -177,11 +178,11 @@ fn watch(mux: &Path, stopped: &AtomicBool) -> Vec<Result<bool, ErrorKind>> {
             Err(error) => Err(error.kind()),
         });
     }
-    seen
+    results
 }
 
 #[test]
-fn what_a_killed_one_left_is_replaced_in_one_step() {
+fn socket_of_a_killed_daemon_is_replaced_atomically() {
     let mut site = Site::new("replaced", &[]);
     site.know("PT-1-known", "alice");
     let mux = site.daemon.mux().to_owned();
@@ -189,39 +190,39 @@ fn what_a_killed_one_left_is_replaced_in_one_step() {
     site.daemon.kill();
     assert!(
         fs::symlink_metadata(&mux)
-            .expect("what it left")
+            .expect("the old socket")
             .file_type()
             .is_socket()
     );
-    let left = fs::symlink_metadata(&mux).expect("what it left").ino();
-    let seen = std::thread::scope(|scope| {
-        let watching = scope.spawn(|| watch(&mux, &stopped));
+    let left = fs::symlink_metadata(&mux).expect("the old socket").ino();
+    let results = std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| connect_repeatedly(&mux, &stopped));
         site.start_again();
         std::thread::sleep(Duration::from_millis(300));
         stopped.store(true, Ordering::Relaxed);
-        watching.join().expect("what was seen")
+        connecting.join().expect("the results")
     });
     assert_ne!(fs::symlink_metadata(&mux).expect("a socket").ino(), left);
-    // Nobody, and from one moment on somebody: never that there is no such place, that it may not
-    // be used, or that there is no answer.
-    let first = seen.iter().position(Result::is_ok).expect("an answer");
-    let (before, after) = seen.split_at(first);
+    // First every connection is refused, then every one is answered: the socket always exists and
+    // may always be used.
+    let first = results.iter().position(Result::is_ok).expect("an answer");
+    let (before, after) = results.split_at(first);
     assert!(
         before
             .iter()
-            .all(|seen| *seen == Err(ErrorKind::ConnectionRefused))
+            .all(|results| *results == Err(ErrorKind::ConnectionRefused))
     );
     assert!(!before.is_empty() && after.len() > 10);
-    assert!(after.iter().all(|seen| *seen == Ok(true)));
+    assert!(after.iter().all(|results| *results == Ok(true)));
 }
 
-/// The mode and the group of a socket.
-fn rights(mux: &Path) -> (u32, u32) {
+/// The mode and the group of the socket.
+fn mode_and_group(mux: &Path) -> (u32, u32) {
     let metadata = fs::symlink_metadata(mux).expect("a socket");
     (metadata.permissions().mode() & 0o7777, metadata.gid())
 }
 
-/// Starts one at a path of its own.
+/// Starts a daemon at a socket of this name.
 fn start(scratch: &Scratch, site: &Site, name: &str, arguments: &[&str]) -> Daemon {
     let mux = daemon::mux(scratch).with_file_name(name);
     let mut command = daemon::command(scratch, &site.cyrus.imapd_conf(), site.cyrus.log());
@@ -230,15 +231,15 @@ fn start(scratch: &Scratch, site: &Site, name: &str, arguments: &[&str]) -> Daem
 }
 
 #[test]
-fn the_socket_is_for_whom_the_administrator_says() {
+fn socket_has_the_mode_and_group_that_are_configured() {
     let site = Site::new("rights", &[]);
     let name = test_support::scratch::cyrus_user();
     let user = nix::unistd::User::from_name(&name).ok().flatten();
     let own = user.expect("a user").gid;
     let group = nix::unistd::Group::from_gid(own).ok().flatten();
     let group = group.expect("a group").name;
-    // As Debian has saslauthd's: for the group that may ask it, if the user is in it.
-    let (mode, gid) = rights(site.daemon.mux());
+    // Like Debian's saslauthd: the socket belongs to the group sasl, if the user is a member.
+    let (mode, gid) = mode_and_group(site.daemon.mux());
     let sasl = nix::unistd::Group::from_name("sasl").ok().flatten();
     let is_in_sasl = |sasl: &nix::unistd::Group| sasl.mem.contains(&name);
     let expected = sasl.filter(is_in_sasl).map_or(own, |sasl| sasl.gid);
@@ -249,9 +250,9 @@ fn the_socket_is_for_whom_the_administrator_says() {
         "other",
         &["--mode", "0600", "--group", &group],
     );
-    assert_eq!(rights(other.mux()), (0o600, own.as_raw()));
+    assert_eq!(mode_and_group(other.mux()), (0o600, own.as_raw()));
     let open = start(&site.scratch, &site, "open", &["--mode", "666"]);
-    assert_eq!(rights(open.mux()).0, 0o666);
+    assert_eq!(mode_and_group(open.mux()).0, 0o666);
     for arguments in [
         ["--mode", "0999"],
         ["--mode", "4755"],

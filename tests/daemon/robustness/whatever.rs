@@ -1,5 +1,5 @@
-//! Whatever comes: silence, halves, nonsense. The next honest request has its answer, and what it
-//! cost is given back.
+//! Malformed input: silent clients, incomplete requests, random bytes. The next valid request is
+//! answered, and all resources are released.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::{Read, Write};
@@ -14,20 +14,20 @@ use test_support::faulty_saslauthd::{Answer, FaultySaslauthd};
 use test_support::usage::Usage;
 use test_support::wait::{PATIENCE, wait_until};
 
-/// How many say nothing, and how many say half.
-const MANY: usize = 1_000;
+/// Number of silent clients, and number of clients that send half a request.
+const CROWD_SIZE: usize = 1_000;
 
-/// What the daemon may have used at most when a thousand say nothing and a thousand say half of the
-/// longest request, in kB. They may take 1 kB and 16 kB each, which is 17 MB; the daemon itself takes
-/// 8 MB, what the runtime has for 2,000 connections 5 MB. The rest is for the C library, which lays
-/// memory out differently each time, and keeps what was freed.
-const MEMORY: usize = 40 * 1_024;
+/// Upper bound of the daemon's memory, in kB, with a thousand silent clients and a thousand that
+/// have sent half of the longest request. These may use 1 kB and 16 kB each, which is 17 MB; the
+/// daemon itself uses 8 MB, and the runtime 5 MB for 2,000 connections. The rest is for the C
+/// library, whose memory layout varies and which keeps freed memory.
+const MAX_MEMORY_KB: usize = 40 * 1_024;
 
-/// How long an honest client waits at most, however busy the machine: far less than the five seconds
-/// after which those who say nothing are gone.
-const HONEST: Duration = Duration::from_secs(3);
+/// Upper bound of the time that a valid request takes on a busy machine: far less than the five
+/// seconds after which silent clients are disconnected.
+const MAX_REPLY_TIME: Duration = Duration::from_secs(3);
 
-/// In all that must not be in the log.
+/// Part of every credential, none of which may appear in the log.
 const SECRET: &str = "s3cr3t";
 
 fn site(name: &str) -> (Site, FaultySaslauthd) {
@@ -36,59 +36,59 @@ fn site(name: &str) -> (Site, FaultySaslauthd) {
     let socket = ("sasl_sso_fallback_socket", "{scratch}/fallback");
     let site = Site::new(name, &[socket]);
     let saslauthd = FaultySaslauthd::start(&site.fallback(), Answer::Bytes(b"\0\x02OK".to_vec()));
-    site.know("PT-1-known-s3cr3t", "alice");
+    site.know("PT-1-cached-s3cr3t", "alice");
     (site, saslauthd)
 }
 
-/// A client that is known, and one with an ordinary password.
-fn honest_clients_are_answered(mux: &Path) {
-    for password in ["PT-1-known-s3cr3t", "ordinary s3cr3t"] {
+/// A request with a cached ticket and one with an ordinary password are answered in time.
+fn assert_valid_requests_are_answered(mux: &Path) {
+    for password in ["PT-1-cached-s3cr3t", "ordinary s3cr3t"] {
         let start = Instant::now();
         let answer = ask(mux, &request(&["alice", password, "imap", ""]));
         assert_eq!(answer.as_deref(), Some("OK"));
-        assert!(start.elapsed() < HONEST, "{:?}", start.elapsed());
+        assert!(start.elapsed() < MAX_REPLY_TIME, "{:?}", start.elapsed());
     }
 }
 
-/// No line has a password or a ticket in it.
-fn nothing_is_told(site: &Site) {
+/// Checks that no log line contains a password or a ticket.
+fn assert_no_secret_is_logged(site: &Site) {
     for line in site.cyrus.log().lines() {
         assert!(!line.text.contains(SECRET), "{line:?}");
     }
 }
 
-/// What came with the crowd has gone with it.
-fn all_is_given_back(site: &Site, before: Usage) -> Usage {
-    let is_back = || {
+/// Waits until the descriptors and threads of the crowd are released.
+fn wait_until_released(site: &Site, before: Usage) -> Usage {
+    let is_released = || {
         let now = site.usage();
-        // A worker may still be there for the next who comes.
+        // An idle worker may still wait for further requests.
         now.descriptors <= before.descriptors && now.threads <= before.threads + 2
     };
-    assert!(wait_until(PATIENCE, is_back), "{:?}", site.usage());
+    assert!(wait_until(PATIENCE, is_released), "{:?}", site.usage());
     site.usage()
 }
 
-/// Connections on which this is said, and no more.
+/// Opens connections on which only these bytes are sent.
 fn crowd(mux: &Path, bytes: &[u8]) -> Vec<UnixStream> {
     let connect = |_| {
         let mut stream = UnixStream::connect(mux).expect("a socket");
         stream.write_all(bytes).expect("some bytes");
         stream
     };
-    (0..MANY).map(connect).collect()
+    (0..CROWD_SIZE).map(connect).collect()
 }
 
-/// All that the server still says.
-fn rest(mut stream: UnixStream) -> Vec<u8> {
+/// Everything that the server still sends.
+fn read_to_end(mut stream: UnixStream) -> Vec<u8> {
     let mut answer = Vec::new();
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    // Who sent more than was read may find the connection reset behind the answer.
+    // The connection may be reset after the answer, if the client sent more than the server read.
     let _ = stream.read_to_end(&mut answer);
     answer
 }
 
 #[test]
-fn a_thousand_who_say_nothing_and_a_thousand_who_say_half_keep_nobody_waiting() {
+fn silent_and_incomplete_clients_do_not_delay_valid_requests() {
     let (site, _saslauthd) = site("silent");
     let mux = site.daemon.mux();
     let before = site.usage();
@@ -96,53 +96,61 @@ fn a_thousand_who_say_nothing_and_a_thousand_who_say_half_keep_nobody_waiting() 
     let silent = crowd(mux, b"");
     let longest = [&b"\0\x05alice\x3f\xf0"[..], SECRET.repeat(2_700).as_bytes()].concat();
     let half = crowd(mux, &longest);
-    honest_clients_are_answered(mux);
-    assert!(site.login("alice", "PT-1-known-s3cr3t").ok);
+    assert_valid_requests_are_answered(mux);
+    assert!(site.login("alice", "PT-1-cached-s3cr3t").ok);
     let during = site.usage();
-    assert!(during.descriptors > 2 * MANY, "{during:?}");
+    assert!(during.descriptors > 2 * CROWD_SIZE, "{during:?}");
 
-    // Each is told, and the administrator too.
+    // Each client gets an answer, and each is logged.
     for stream in silent.into_iter().chain(half) {
-        assert_eq!(rest(stream), b"\0\x02NO");
+        assert_eq!(read_to_end(stream), b"\0\x02NO");
     }
     let what = "reason=message_malformed detail=\"the client did not send a whole request";
-    let is_told = || site.count(mark, what) == 2 * MANY;
-    assert!(wait_until(PATIENCE, is_told), "{}", site.count(mark, what));
-    honest_clients_are_answered(mux);
-    // What the C library keeps of it is used again.
+    let is_logged = || site.count(mark, what) == 2 * CROWD_SIZE;
+    assert!(
+        wait_until(PATIENCE, is_logged),
+        "{}",
+        site.count(mark, what)
+    );
+    assert_valid_requests_are_answered(mux);
+    // The C library reuses the memory that it kept.
     drop(crowd(mux, &longest));
-    let after = all_is_given_back(&site, before);
+    let after = wait_until_released(&site, before);
     println!("before: {before:?}\nduring: {during:?}\nafter: {after:?}");
-    assert!(after.peak < MEMORY, "{after:?}");
-    nothing_is_told(&site);
+    assert!(after.peak < MAX_MEMORY_KB, "{after:?}");
+    assert_no_secret_is_logged(&site);
 }
 
 #[test]
-fn what_can_be_no_request_is_refused_at_once_and_what_can_is_understood() {
+fn malformed_requests_are_refused_and_unusual_ones_are_understood() {
     let (site, saslauthd) = site("odd");
     let mux = site.daemon.mux();
-    let known = "PT-1-known-s3cr3t";
+    let cached = "PT-1-cached-s3cr3t";
     let malformed = [
         b"\xff\xff".to_vec(),
         b"\0\x05alice\xff\xff".to_vec(),
         [&b"\0\x05alice\xff\xff"[..], SECRET.repeat(10).as_bytes()].concat(),
-        [&request(&["alice", known, "imap"])[..], b"\xff\xff"].concat(),
-        request(&["", known, "imap", ""]),
-        request(&["al\0ice", known, "imap", ""]),
-        request(&["alice", known, "imap", "\0"]),
-        request(&["alice", known, "im ap", ""]),
-        request(&["alice", known, "", ""]),
-        raw_request(&[b"al\xffice", known.as_bytes(), b"imap", b""]),
-        raw_request(&[b"alice", known.as_bytes(), b"im\xffap", b""]),
+        [&request(&["alice", cached, "imap"])[..], b"\xff\xff"].concat(),
+        request(&["", cached, "imap", ""]),
+        request(&["al\0ice", cached, "imap", ""]),
+        request(&["alice", cached, "imap", "\0"]),
+        request(&["alice", cached, "im ap", ""]),
+        request(&["alice", cached, "", ""]),
+        raw_request(&[b"al\xffice", cached.as_bytes(), b"imap", b""]),
+        raw_request(&[b"alice", cached.as_bytes(), b"im\xffap", b""]),
     ];
     let mark = site.mark();
     for bytes in &malformed {
         assert_eq!(ask(mux, bytes).as_deref(), Some("NO"), "{bytes:?}");
     }
-    let is_told = || site.count(mark, "outcome=malformed") == malformed.len();
-    assert!(wait_until(PATIENCE, is_told), "{}", site.cyrus.log().tail());
+    let is_logged = || site.count(mark, "outcome=malformed") == malformed.len();
+    assert!(
+        wait_until(PATIENCE, is_logged),
+        "{}",
+        site.cyrus.log().tail()
+    );
 
-    // What is none of ours is for saslauthd to judge, whatever it is.
+    // Any other password is for saslauthd to check, whatever it contains.
     let ordinary = [
         request(&["", "", "", ""]),
         request(&["alice", "", "imap", ""]),
@@ -155,27 +163,31 @@ fn what_can_be_no_request_is_refused_at_once_and_what_can_is_understood() {
     }
     assert_eq!(saslauthd.connections(), asked + ordinary.len());
 
-    // However it comes, and with the address of the client or without.
+    // A request may arrive in any number of pieces, with the client's address or without.
     for fields in [4, 5] {
-        let all = ["alice", known, "imap", "", "192.0.2.7"];
+        let all = ["alice", cached, "imap", "", "192.0.2.7"];
         let bytes = request(&all[..fields]);
         assert_eq!(ask(mux, &bytes).as_deref(), Some("OK"));
         for size in [1, 2, 7] {
             let mut stream = UnixStream::connect(mux).expect("a socket");
             for piece in bytes.chunks(size) {
-                // Once it has the first four it has no need of the fifth.
+                // After the fourth field the daemon may answer without reading the fifth.
                 let _ = stream.write_all(piece);
                 std::thread::sleep(Duration::from_millis(2));
             }
-            assert_eq!(rest(stream), b"\0\x02OK", "{fields} fields by {size}");
+            assert_eq!(
+                read_to_end(stream),
+                b"\0\x02OK",
+                "{fields} fields by {size}"
+            );
         }
     }
     site.said(mark, &["outcome=accepted", "client=192.0.2.7"]);
-    honest_clients_are_answered(mux);
-    nothing_is_told(&site);
+    assert_valid_requests_are_answered(mux);
+    assert_no_secret_is_logged(&site);
 }
 
-/// As [`request`], of bytes.
+/// Like [`request`], with fields of any bytes.
 fn raw_request(fields: &[&[u8]]) -> Vec<u8> {
     let field = |bytes: &&[u8]| {
         let length = u16::try_from(bytes.len()).expect("a field that fits");
@@ -184,10 +196,10 @@ fn raw_request(fields: &[&[u8]]) -> Vec<u8> {
     fields.iter().flat_map(field).collect()
 }
 
-/// Numbers that look like chance, the same each time.
-struct Chance(u64);
+/// A pseudo-random generator (xorshift) with a fixed seed.
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -202,7 +214,7 @@ impl Chance {
             .collect()
     }
 
-    /// Anything, or what is nearly a request.
+    /// Random bytes, or a nearly valid request.
     fn garbage(&mut self) -> Vec<u8> {
         match self.below(4) {
             0 => self.bytes(20_000),
@@ -218,15 +230,15 @@ impl Chance {
         }
     }
 
-    /// Sends some, and leaves in one way or another.
-    fn trouble(&mut self, mux: &Path) {
+    /// Sends garbage and closes the connection in one of several ways.
+    fn send_garbage(&mut self, mux: &Path) {
         let mut stream = UnixStream::connect(mux).expect("a socket");
         let _ = stream.write_all(&self.garbage());
         match self.below(3) {
             0 => drop(stream),
             1 => {
                 let _ = stream.shutdown(Shutdown::Write);
-                rest(stream);
+                read_to_end(stream);
             }
             _ => {
                 stream.set_nonblocking(true).expect("a stream");
@@ -243,13 +255,13 @@ fn garbage_for(time: Duration) {
     let end = Instant::now() + time;
     let (mut sent, mut answered) = (0, 0);
     scope(|scope| {
-        let troubles: Vec<_> = (1..4)
+        let senders: Vec<_> = (1..4)
             .map(|seed| {
                 scope.spawn(move || {
-                    let mut chance = Chance(0x9e37_79b9_7f4a_7c15 ^ seed);
+                    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ seed);
                     let mut sent = 0;
                     while Instant::now() < end {
-                        chance.trouble(mux);
+                        random.send_garbage(mux);
                         sent += 1;
                     }
                     sent
@@ -257,31 +269,31 @@ fn garbage_for(time: Duration) {
             })
             .collect();
         while Instant::now() < end {
-            honest_clients_are_answered(mux);
+            assert_valid_requests_are_answered(mux);
             answered += 2;
         }
-        for trouble in troubles {
-            sent += trouble.join().expect("a trouble maker");
+        for sender in senders {
+            sent += sender.join().expect("the number of connections");
         }
     });
-    honest_clients_are_answered(mux);
-    let after = all_is_given_back(&site, before);
+    assert_valid_requests_are_answered(mux);
+    let after = wait_until_released(&site, before);
     println!(
         "{sent} times garbage, {answered} honest answers\nbefore: {before:?}\nafter: {after:?}"
     );
     assert!(sent > 100 && answered > 100);
-    // None of it stays for long, so that it is never much at once.
-    assert!(after.peak < MEMORY / 2, "{after:?}");
-    nothing_is_told(&site);
+    // Garbage is never kept for long, so that its memory never adds up.
+    assert!(after.peak < MAX_MEMORY_KB / 2, "{after:?}");
+    assert_no_secret_is_logged(&site);
 }
 
 #[test]
-fn garbage_keeps_nobody_waiting() {
+fn garbage_does_not_delay_valid_requests() {
     garbage_for(Duration::from_secs(3));
 }
 
 #[test]
 #[ignore = "of a minute: make soak"]
-fn garbage_keeps_nobody_waiting_for_a_minute() {
+fn garbage_does_not_delay_valid_requests_for_a_minute() {
     garbage_for(Duration::from_secs(60));
 }

@@ -1,4 +1,4 @@
-//! The state directory is taken away, replaced, or made somebody else's while processes use it.
+//! Removes the state directory, replaces it, or changes its owner or mode while processes use it.
 
 use crate::state_dir::mounts::Mounts;
 use crate::state_dir::site::{Site, complaints, make_own, print_row, source, uid_of_host};
@@ -9,13 +9,14 @@ use std::path::Path;
 use test_support::libsasl2::{Driver, code};
 use test_support::scratch::set_mode;
 
-/// What is done to a state directory, and how that is mended.
+/// A fault of the state directory, and how it is mended.
 struct Fault {
     name: &'static str,
-    /// What the log must say, and how many of the four processes that log in meanwhile say it: the
-    /// last is a new one, and some faults are only seen by those. Nothing if it mends itself.
+    /// The remedy that the log must name, and how many of the four processes that log in meanwhile
+    /// log it: the last one is new, and some faults are only noticed by new processes. `None` if
+    /// the fault mends itself.
     remedy: Option<(&'static str, usize)>,
-    /// Whether what was in it is gone for good.
+    /// Whether the sessions are lost for good.
     is_removed: bool,
     break_it: fn(&Path, &Mounts),
     mend: fn(&Path, &Mounts),
@@ -123,18 +124,18 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
-/// What was seen while the directory was broken.
+/// Observations while the directory was broken.
 #[derive(Default)]
 struct Seen {
     logins: usize,
     refused: usize,
-    told: Vec<String>,
+    log: Vec<String>,
 }
 
-/// Logs in by new tickets; what the log says meanwhile.
+/// Logs in with new tickets and collects the log lines about faults.
 ///
-/// All are taken, and each is known to the process that took it, but for the one of the login by
-/// which a process finds out that its store is gone.
+/// All new tickets must be accepted, and their sessions must be cached by the process, except for
+/// the one login in which the process notices that its store is gone.
 fn log_in(site: &Site, driver: &mut Driver, seen: &mut Seen) {
     let mut refused = 0;
     for number in 0..5 {
@@ -149,7 +150,7 @@ fn log_in(site: &Site, driver: &mut Driver, seen: &mut Seen) {
             assert_eq!(again.reason(), "ticket_refused", "{again:?}");
             refused += 1;
         }
-        seen.told
+        seen.log
             .extend([&answer, &again].into_iter().flat_map(complaints));
         seen.logins += 2;
     }
@@ -157,38 +158,38 @@ fn log_in(site: &Site, driver: &mut Driver, seen: &mut Seen) {
     seen.refused += refused;
 }
 
-/// Plays a fault on a state directory that three processes use.
-fn play(site: &Site, fault: &Fault, number: usize) {
+/// Applies a fault to a state directory that three processes use, and mends it.
+fn test_fault(site: &Site, fault: &Fault, number: usize) {
     let name = fault.name;
     let state = site.run_dir().join(format!("state-{number}"));
     make_own(&site.scratch, &state);
     let mounts = Mounts::new(site);
     let start = || site.driver_at(&state, &mounts.enter());
-    let known = format!("PT-{number}-known");
-    site.arm(&known, "alice");
+    let cached = format!("PT-{number}-cached");
+    site.arm(&cached, "alice");
     let mut drivers = [start(), start(), start()];
-    assert_eq!(drivers[0].ticket(&known).code(), code::OK);
+    assert_eq!(drivers[0].ticket(&cached).code(), code::OK);
     for driver in &mut drivers {
-        assert_eq!(source(&driver.ticket(&known)), "host", "{name}");
+        assert_eq!(source(&driver.ticket(&cached)), "host", "{name}");
     }
     (fault.break_it)(&state, &mounts);
 
     let mut seen = Seen::default();
     for driver in drivers.iter_mut().chain([&mut start()]) {
         log_in(site, driver, &mut seen);
-        let answer = driver.ticket(&known);
+        let answer = driver.ticket(&cached);
         let is_refused = answer.reason() == "ticket_refused";
         assert!(
             answer.code() == code::OK || is_refused,
             "{name}: {answer:?}"
         );
-        seen.told.extend(complaints(&answer));
+        seen.log.extend(complaints(&answer));
         seen.refused += usize::from(is_refused);
         seen.logins += 1;
     }
-    if let Some((remedy, tellers)) = fault.remedy {
-        let told = seen.told.iter().filter(|line| line.contains(remedy));
-        assert_eq!(told.count(), tellers, "{name}: {:#?}", seen.told);
+    if let Some((remedy, reporters)) = fault.remedy {
+        let log = seen.log.iter().filter(|line| line.contains(remedy));
+        assert_eq!(log.count(), reporters, "{name}: {:#?}", seen.log);
     }
 
     (fault.mend)(&state, &mounts);
@@ -196,15 +197,15 @@ fn play(site: &Site, fault: &Fault, number: usize) {
     let is_shared = site.is_shared(one, other) && site.is_shared(third, one);
     assert!(is_shared, "{name}: {}", site.kit.syslog().tail());
     for driver in drivers.iter_mut().chain([&mut start()]) {
-        let answer = driver.ticket(&known);
-        let is_known = source(&answer) == "host" && answer.code() == code::OK;
-        assert_eq!(is_known, !fault.is_removed, "{name}: {answer:?}");
+        let answer = driver.ticket(&cached);
+        let is_cached = source(&answer) == "host" && answer.code() == code::OK;
+        assert_eq!(is_cached, !fault.is_removed, "{name}: {answer:?}");
     }
     print_row(
         &format!("state directory {name} while in use"),
         seen.logins,
         &format!(
-            "{} logins by a known ticket were asked for a new one",
+            "{} logins by a cached ticket were asked for a new one",
             seen.refused
         ),
         match fault.is_removed {
@@ -215,15 +216,15 @@ fn play(site: &Site, fault: &Fault, number: usize) {
 }
 
 #[test]
-fn whatever_becomes_of_the_state_directory_logins_go_on_and_it_is_found_again() {
+fn logins_succeed_with_a_broken_state_directory_and_it_is_used_again_once_mended() {
     let site = Site::new("broken");
-    // Who is root in a namespace of his own has all rights there, and nobody to give things to.
-    let of_root = ["without rights", "of another owner"];
-    let is_possible = |fault: &&Fault| geteuid().is_root() || !of_root.contains(&fault.name);
+    // Root in a user namespace has all permissions, and no other user to change the owner to.
+    let for_root_only = ["without rights", "of another owner"];
+    let is_possible = |fault: &&Fault| geteuid().is_root() || !for_root_only.contains(&fault.name);
     std::thread::scope(|scope| {
         for (number, fault) in FAULTS.iter().filter(is_possible).enumerate() {
             let site = &site;
-            scope.spawn(move || play(site, fault, number));
+            scope.spawn(move || test_fault(site, fault, number));
         }
     });
 }

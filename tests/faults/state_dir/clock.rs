@@ -1,4 +1,4 @@
-//! The clock is set back and forward while processes use what they know.
+//! Sets the clock back and forward while processes use cached sessions.
 
 use crate::state_dir::site::{Site, complaints, print_row, source};
 use serde_json::json;
@@ -14,7 +14,7 @@ use test_support::syslog::build_preload;
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 8_766 * HOUR;
 
-/// A wall clock that can be set, of the processes that are started under it.
+/// A wall clock that can be set for the processes that are started under it.
 struct WallClock {
     preload: PathBuf,
     file: PathBuf,
@@ -31,14 +31,14 @@ impl WallClock {
         }
     }
 
-    /// From now on it is wrong by so many seconds.
+    /// Makes the clock wrong by this many seconds.
     fn set(&self, seconds: i64) {
-        // In one step: somebody may be reading it.
+        // Replaced by a rename, because a process may be reading the file.
         let next = self.scratch.write("clock.next", seconds.to_string());
         std::fs::rename(next, &self.file).expect("setting the clock");
     }
 
-    /// What a program is started under to go by it.
+    /// The command prefix under which a program uses this clock.
     fn wrapper(&self) -> Vec<String> {
         let syslog = self.scratch.join("syslog_preload.so");
         vec![
@@ -49,15 +49,15 @@ impl WallClock {
     }
 }
 
-/// Whether CAS' word of before was good for this.
-fn is_known(answer: &Answer) -> bool {
+/// Whether the ticket was accepted from the host tier.
+fn is_cached(answer: &Answer) -> bool {
     let none: Vec<String> = Vec::new();
     assert_eq!(complaints(answer), none);
     answer.code() == code::OK && source(answer) == "host"
 }
 
 #[test]
-fn a_clock_that_is_set_ends_no_session_of_a_ticket_and_prolongs_none() {
+fn setting_the_clock_neither_ends_nor_prolongs_a_session_of_a_ticket() {
     let mut site = Site::new("clock");
     site.set("caspt_session_ttl", "6");
     let clock = WallClock::new(&site.scratch);
@@ -70,15 +70,15 @@ fn a_clock_that_is_set_ends_no_session_of_a_ticket_and_prolongs_none() {
         let begun = std::time::Instant::now();
         for seconds in settings {
             clock.set(seconds);
-            assert!(is_known(&one.ticket(ticket)), "by {seconds} s");
+            assert!(is_cached(&one.ticket(ticket)), "by {seconds} s");
         }
-        // Whoever comes by another clock finds it, too.
-        assert!(is_known(&right.ticket(ticket)));
+        // A process with a correct clock finds the session, too.
+        assert!(is_cached(&right.ticket(ticket)));
         clock.set([-YEAR, YEAR][number]);
-        assert!(is_known(
+        assert!(is_cached(
             &site.driver_under(&clock.wrapper()).ticket(ticket)
         ));
-        // And it ends when its time is over, not earlier or later by any clock.
+        // The session ends when its TTL is over, whatever the clocks show.
         std::thread::sleep(Duration::from_secs(6).saturating_sub(begun.elapsed()));
         for seconds in settings {
             clock.set(seconds);
@@ -95,8 +95,8 @@ fn a_clock_that_is_set_ends_no_session_of_a_ticket_and_prolongs_none() {
 }
 
 #[test]
-fn by_the_clock_of_another_boot_there_is_no_session() {
-    // By who cannot have a time namespace it cannot be seen.
+fn session_is_invalid_by_the_clock_of_another_boot() {
+    // This needs a time namespace, which only root can create.
     if !can_as_root() {
         return;
     }
@@ -109,16 +109,16 @@ fn by_the_clock_of_another_boot_there_is_no_session() {
     site.arm(ticket, "alice");
     let mut one = site.driver();
     assert_eq!(one.ticket(ticket).code(), code::OK);
-    // It is not used for an hour, or was opened in the future: CAS is asked.
+    // The session would be idle for an hour, or created in the future, so CAS is asked.
     for seconds in [3_700, -60] {
         let answer = later(seconds).ticket(ticket);
         assert_eq!(answer.reason(), "ticket_refused", "{seconds}: {answer:?}");
     }
-    // To those whose clock is right it was one all the time.
-    assert!(is_known(&one.ticket(ticket)) && is_known(&site.driver().ticket(ticket)));
+    // For processes with the right clock the session is still valid.
+    assert!(is_cached(&one.ticket(ticket)) && is_cached(&site.driver().ticket(ticket)));
 }
 
-/// A login by a token: accepted, or the reason.
+/// Logs in with a token; returns "accepted" or the reason.
 fn outcome(driver: &mut Driver, token: &str) -> String {
     let answer = driver.token(token);
     match answer.code() {
@@ -128,7 +128,7 @@ fn outcome(driver: &mut Driver, token: &str) -> String {
 }
 
 #[test]
-fn a_token_is_good_by_the_clock_of_the_moment_and_its_session_no_longer() {
+fn token_and_its_session_are_valid_by_the_current_clock_only() {
     let site = TokenSite::new("token-clock");
     let clock = WallClock::new(&site.scratch);
     let words = clock.wrapper();
@@ -140,7 +140,7 @@ fn a_token_is_good_by_the_clock_of_the_moment_and_its_session_no_longer() {
     let token = site.token(json!({ "exp": now() + 600 }));
     let other = site.token(json!({ "exp": now() + 600, "jti": "never seen before" }));
     assert_eq!(outcome(&mut one, &token), "accepted");
-    // More than the leeway; what is remembered has none.
+    // All settings exceed the leeway, which does not apply to sessions.
     let settings = [
         (590, "accepted"),
         (700, "token_expired"),
@@ -151,7 +151,7 @@ fn a_token_is_good_by_the_clock_of_the_moment_and_its_session_no_longer() {
     ];
     for (seconds, expected) in settings {
         clock.set(seconds);
-        // Those who come now see what those see who were there.
+        // A new process and an old one must agree.
         assert_eq!(outcome(&mut start(), &token), expected, "by {seconds} s");
         assert_eq!(outcome(&mut one, &token), expected, "by {seconds} s");
     }

@@ -1,6 +1,6 @@
 /*
- * A wall clock that is wrong by as many seconds as the file named by SSO_TEST_CLOCK says, which may
- * change at any time. The other clocks are the kernel's.
+ * A preloaded library whose wall clock is wrong by the number of seconds in the file that
+ * SSO_TEST_CLOCK names. The number may change at any time. Other clocks are the kernel's.
  */
 #define _GNU_SOURCE
 #include <errno.h>

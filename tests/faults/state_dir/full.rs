@@ -1,56 +1,64 @@
-//! No room in the file system of the state directory, which is memory of the machine by default.
+//! A full file system under the state directory, which by default is a tmpfs.
 
 use crate::state_dir::mounts::Mounts;
 use crate::state_dir::site::{Site, complaints, print_row, source};
 use test_support::libsasl2::{Driver, code};
 
-/// More than LMDB has slots on a page of its lock file.
+/// More processes than LMDB has slots on a page of its lock file.
 const PROCESSES: usize = 150;
 
-/// In KiB.
-const ROOM: usize = 1_024;
+/// Size of the file system in KiB.
+const SIZE_KIB: usize = 1_024;
 
-/// Logs in by new tickets until the log says what is wrong, and by some more. All go well.
-fn log_in_until_told(site: &Site, driver: &mut Driver, tickets: &mut Vec<String>) -> String {
-    let mut told = None;
+/// Logs in with new tickets until the log names the fault, and 20 times more. All logins must
+/// succeed.
+fn log_in_until_fault_is_logged(
+    site: &Site,
+    driver: &mut Driver,
+    tickets: &mut Vec<String>,
+) -> String {
+    let mut log_line = None;
     let mut left = 20;
     while left > 0 {
-        assert!(tickets.len() < 500, "the log says nothing");
+        assert!(tickets.len() < 500, "the log does not name the fault");
         let ticket = format!("PT-{}-when-full", tickets.len());
         site.arm(&ticket, "alice");
         let answer = driver.ticket(&ticket);
         assert_eq!(answer.code(), code::OK, "{answer:?}");
         tickets.push(ticket);
-        told = told.or(complaints(&answer).pop());
-        left -= usize::from(told.is_some());
+        log_line = log_line.or(complaints(&answer).pop());
+        left -= usize::from(log_line.is_some());
     }
-    told.expect("what is wrong")
+    log_line.expect("a line in the log")
 }
 
 #[test]
-fn on_a_full_disk_logins_go_on_and_no_process_ends() {
+fn logins_succeed_on_a_full_disk_and_no_process_ends() {
     let site = Site::new("full");
-    let mounts = Mounts::with_memory(&site, ROOM);
+    let mounts = Mounts::with_memory(&site, SIZE_KIB);
     let start = || site.driver_under(&mounts.enter());
-    let known = "PT-1-before";
-    site.arm(known, "alice");
+    let cached = "PT-1-before";
+    site.arm(cached, "alice");
     let (mut one, mut other) = (start(), start());
-    assert_eq!(one.ticket(known).code(), code::OK);
-    assert_eq!(source(&other.ticket(known)), "host");
+    assert_eq!(one.ticket(cached).code(), code::OK);
+    assert_eq!(source(&other.ticket(cached)), "host");
     mounts.fill(&site.run_dir());
 
     let mut tickets = Vec::new();
-    let told = log_in_until_told(&site, &mut one, &mut tickets);
-    assert!(told.contains("make room in its file system"), "{told}");
-    // What is known is known, to those who come now as well: each of them writes to memory that
+    let log_line = log_in_until_fault_is_logged(&site, &mut one, &mut tickets);
+    assert!(
+        log_line.contains("make room in its file system"),
+        "{log_line}"
+    );
+    // Cached tickets are still accepted, also by new processes, each of which writes to memory that
     // it shares with the others.
-    assert_eq!(source(&other.ticket(known)), "host");
-    let mut late: Vec<Driver> = (0..PROCESSES).map(|_| start()).collect();
-    for driver in &mut late {
-        let answer = driver.ticket(known);
+    assert_eq!(source(&other.ticket(cached)), "host");
+    let mut new_drivers: Vec<Driver> = (0..PROCESSES).map(|_| start()).collect();
+    for driver in &mut new_drivers {
+        let answer = driver.ticket(cached);
         assert_eq!(source(&answer), "host", "{answer:?}");
     }
-    // And who was taken by one process alone is known to it.
+    // Tickets that only one process has cached are accepted by that process.
     for ticket in &tickets {
         assert_eq!(one.ticket(ticket).code(), code::OK, "{ticket}");
         assert_eq!(site.asked(ticket), 1, "{ticket}");
@@ -59,9 +67,9 @@ fn on_a_full_disk_logins_go_on_and_no_process_ends() {
     mounts.make_room(&site.run_dir());
     site.arm("PT-2-after", "bob");
     assert_eq!(one.ticket("PT-2-after").code(), code::OK);
-    for driver in [&mut other, &mut late[0], &mut start()] {
+    for driver in [&mut other, &mut new_drivers[0], &mut start()] {
         assert_eq!(source(&driver.ticket("PT-2-after")), "host");
-        assert_eq!(source(&driver.ticket(known)), "host");
+        assert_eq!(source(&driver.ticket(cached)), "host");
     }
     let mut alone = 0;
     for ticket in &tickets {
@@ -78,9 +86,9 @@ fn on_a_full_disk_logins_go_on_and_no_process_ends() {
 }
 
 #[test]
-fn a_disk_that_is_full_before_the_first_login_stops_none() {
+fn logins_succeed_when_the_disk_is_full_before_the_first_login() {
     let site = Site::new("full-at-first");
-    let mounts = Mounts::with_memory(&site, ROOM);
+    let mounts = Mounts::with_memory(&site, SIZE_KIB);
     let start = || site.driver_under(&mounts.enter());
     mounts.fill(&site.run_dir());
     let mut drivers = [start(), start()];
@@ -89,8 +97,11 @@ fn a_disk_that_is_full_before_the_first_login_stops_none() {
         site.arm(&ticket, "alice");
         let answer = driver.ticket(&ticket);
         assert_eq!(answer.code(), code::OK, "{answer:?}");
-        let told = complaints(&answer).concat();
-        assert!(told.contains("make room in its file system"), "{told}");
+        let log_line = complaints(&answer).concat();
+        assert!(
+            log_line.contains("make room in its file system"),
+            "{log_line}"
+        );
         assert_eq!(source(&driver.ticket(&ticket)), "memory");
         assert_eq!(site.asked(&ticket), 1);
     }

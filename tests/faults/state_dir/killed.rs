@@ -1,4 +1,4 @@
-//! Processes that are killed in the middle of a login, with the state directory as the witness.
+//! Kills processes in the middle of a login, and checks the state directory afterwards.
 
 use crate::state_dir::ledger::{Ledger, is_alone, log_in};
 use crate::state_dir::site::{
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use test_support::dice::Dice;
 use test_support::libsasl2::{Driver, code};
 
-/// So many at a time log in.
-const PLAYERS: usize = 6;
+/// Number of processes that log in at the same time.
+const CONCURRENT_LOGINS: usize = 6;
 
-/// After so many kills everything is looked at, and a new state directory begun: killed are also
-/// those who make it.
-const BATCH: usize = 50;
+/// Number of kills after which all sessions are checked and a new state directory is begun, so that
+/// processes are also killed while they create it.
+const KILLS_PER_BATCH: usize = 50;
 
-/// LMDB's slots are so many.
-const SLOTS: usize = 4_096;
+/// Number of reader slots of LMDB.
+const READER_SLOTS: usize = 4_096;
 
-/// What all batches came to.
+/// Sums over all batches.
 #[derive(Default)]
 struct Sums {
     logins: usize,
@@ -30,88 +30,97 @@ struct Sums {
     sessions: usize,
 }
 
-/// Logs in again and again, and is killed in a login out of four.
-fn play(site: &Site, ledger: &Ledger, killed: &AtomicUsize, mut dice: Dice) -> Driver {
+/// Logs in repeatedly; one login out of four is killed.
+fn log_in_until_killed(
+    site: &Site,
+    ledger: &Ledger,
+    killed: &AtomicUsize,
+    mut dice: Dice,
+) -> Driver {
     let mut driver = None;
-    // How long a login takes of a process that runs already, and of one that must be started.
-    let mut usual = [Duration::from_millis(4), Duration::from_millis(40)];
+    // Duration of a login in a running process, and in a process that must be started.
+    let mut usual_duration = [Duration::from_millis(4), Duration::from_millis(40)];
     loop {
-        let is_done = killed.load(Ordering::SeqCst) >= BATCH;
+        let is_done = killed.load(Ordering::SeqCst) >= KILLS_PER_BATCH;
         if is_done && let Some(driver) = driver {
             return driver;
         }
-        let place = ledger.choose(site, &mut dice, 2);
+        let index = ledger.choose(site, &mut dice, 2);
         let is_fresh = usize::from(driver.is_none());
-        let longest = usual[is_fresh].mul_f32(1.2).as_nanos();
+        let longest = usual_duration[is_fresh].mul_f32(1.2).as_nanos();
         let longest = usize::try_from(longest).expect("seconds");
         let is_to_die = !is_done && dice.is_one_of(4);
         let death = is_to_die.then(|| Duration::from_nanos(dice.roll(longest) as u64));
         let start = Instant::now();
         let process = driver.get_or_insert_with(|| site.driver());
-        let end = log_in(process, &ledger.begin(place), death);
+        let end = log_in(process, &ledger.begin(index), death);
         if death.is_some() {
             driver = None;
             killed.fetch_add(1, Ordering::SeqCst);
         } else if end.is_alone() {
             driver = None;
         } else {
-            usual[is_fresh] = (usual[is_fresh] * 3 + start.elapsed()) / 4;
+            usual_duration[is_fresh] = (usual_duration[is_fresh] * 3 + start.elapsed()) / 4;
         }
-        ledger.note(place, &end);
+        ledger.note(index, &end);
     }
 }
 
-/// What is known is what CAS said, and all that was acknowledged, in a process that is new and in
-/// one that was there all the time.
+/// Checks that a session exists only if CAS accepted its ticket, and for every login that was
+/// acknowledged; in a new process and in one that was there all the time. Returns the number of
+/// sessions.
 fn check_sessions(site: &Site, ledger: &Ledger, survivor: &mut Driver) -> usize {
     let fates = ledger.all();
-    let known = listed_users(site);
+    let cached = listed_users(site);
     for fate in &fates {
         let Some(user) = &fate.user else { continue };
-        let is_told = site.is_told_yes(&fate.ticket);
-        let is_there = known.contains(user) || fate.accepted == 0 || fate.alone > 0;
-        assert!(is_there, "lost: {fate:?}");
-        assert!(is_told || !known.contains(user), "false: {fate:?}");
-        // Who had a good ticket was only refused if who had asked could not tell.
+        let is_accepted = site.is_accepted_by_cas(&fate.ticket);
+        let is_cached = cached.contains(user) || fate.accepted == 0 || fate.alone > 0;
+        assert!(is_cached, "lost session: {fate:?}");
+        assert!(
+            is_accepted || !cached.contains(user),
+            "unexpected session: {fate:?}"
+        );
+        // A valid ticket may only be refused if the process that had it validated was interrupted.
         assert!(fate.refused == 0 || fate.is_interrupted(), "{fate:?}");
     }
     let good: HashSet<String> = fates.iter().filter_map(|fate| fate.user.clone()).collect();
-    assert!(known.is_subset(&good), "{known:?}");
+    assert!(cached.is_subset(&good), "{cached:?}");
     for driver in [&mut site.driver(), survivor] {
         for fate in &fates {
             let before = site.asked(&fate.ticket);
             let answer = driver.ticket(&fate.ticket);
             is_alone(&answer);
-            if fate.user.as_ref().is_some_and(|user| known.contains(user)) {
+            if fate.user.as_ref().is_some_and(|user| cached.contains(user)) {
                 assert_eq!(Some(answer.authid()), fate.user.as_deref(), "{fate:?}");
                 assert_eq!(source(&answer), "host", "{fate:?}");
                 assert_eq!(site.asked(&fate.ticket), before, "{fate:?}");
             } else if answer.code() == code::OK {
                 assert_eq!(Some(answer.authid()), fate.user.as_deref(), "{fate:?}");
-                assert!(site.is_told_yes(&fate.ticket), "{fate:?}");
+                assert!(site.is_accepted_by_cas(&fate.ticket), "{fate:?}");
             } else {
                 assert_eq!(answer.reason(), "ticket_refused", "{fate:?}");
             }
         }
     }
-    known.len()
+    cached.len()
 }
 
-fn play_a_batch(site: &Site, seed: u64, sums: &mut Sums) {
-    // Each ticket is another user's.
+fn run_batch(site: &Site, seed: u64, sums: &mut Sums) {
+    // Each ticket belongs to another user.
     let ledger = Ledger::new(&format!("batch-{seed}"), usize::MAX);
     let killed = AtomicUsize::new(0);
     let mut survivors: Vec<Driver> = std::thread::scope(|scope| {
-        let players: Vec<_> = (0..PLAYERS)
+        let threads: Vec<_> = (0..CONCURRENT_LOGINS)
             .map(|who| {
                 let dice = Dice::of(seed, who);
                 let (ledger, killed) = (&ledger, &killed);
-                scope.spawn(move || play(site, ledger, killed, dice))
+                scope.spawn(move || log_in_until_killed(site, ledger, killed, dice))
             })
             .collect();
-        let players = players.into_iter();
-        players
-            .map(|player| player.join().expect("a player"))
+        let threads = threads.into_iter();
+        threads
+            .map(|thread| thread.join().expect("a thread"))
             .collect()
     });
     let killed = killed.into_inner();
@@ -129,16 +138,16 @@ fn play_a_batch(site: &Site, seed: u64, sums: &mut Sums) {
     }
 }
 
-fn kill_so_many(name: &str, count: usize) {
+fn kill_processes(name: &str, count: usize) {
     let seed = Dice::seed(20_260_711);
     println!("seed {seed}");
     let mut site = Site::new(name);
     let mut sums = Sums::default();
-    for batch in 0..count.div_ceil(BATCH) {
+    for batch in 0..count.div_ceil(KILLS_PER_BATCH) {
         site.move_state_to(&format!("state-{batch}"));
-        play_a_batch(&site, seed.wrapping_add(batch as u64 * 1_000), &mut sums);
+        run_batch(&site, seed.wrapping_add(batch as u64 * 1_000), &mut sums);
     }
-    assert!(sums.logins > sums.killed, "hardly anybody logged in");
+    assert!(sums.logins > sums.killed, "fewer logins than kills");
     print_row(
         "SIGKILL at a random moment of a login",
         sums.killed,
@@ -154,27 +163,27 @@ fn kill_so_many(name: &str, count: usize) {
 }
 
 #[test]
-fn killed_at_any_moment_a_process_takes_nothing_with_it() {
-    kill_so_many("kill", 2 * BATCH);
+fn killed_process_loses_no_session_and_leaves_no_lock() {
+    kill_processes("kill", 2 * KILLS_PER_BATCH);
 }
 
 #[test]
 #[ignore = "a thousand kills take minutes: make faults"]
-fn killed_a_thousand_times_processes_take_nothing_with_them() {
-    kill_so_many("kills", 1_000);
+fn thousand_killed_processes_lose_no_session_and_leave_no_lock() {
+    kill_processes("kills", 1_000);
 }
 
 #[test]
 #[ignore = "so many processes take minutes: make faults"]
-fn those_that_were_killed_keep_no_slot() {
-    const TOGETHER: usize = 50;
+fn killed_processes_keep_no_reader_slot() {
+    const DRIVERS_AT_ONCE: usize = 50;
     let site = Site::new("slots");
     site.arm("PT-1-slots", "alice");
     assert_eq!(site.driver().ticket("PT-1-slots").code(), code::OK);
     let mut killed = 0;
-    while killed < SLOTS + 2 * TOGETHER {
-        // Dropped is killed.
-        let mut drivers: Vec<Driver> = (0..TOGETHER).map(|_| site.driver()).collect();
+    while killed < READER_SLOTS + 2 * DRIVERS_AT_ONCE {
+        // Dropping a driver kills it.
+        let mut drivers: Vec<Driver> = (0..DRIVERS_AT_ONCE).map(|_| site.driver()).collect();
         for driver in &mut drivers {
             driver.tell(&test_support::libsasl2::caspt(b"\0\0PT-1-slots"));
         }

@@ -1,4 +1,4 @@
-//! What happened to each ticket, as those who logged in by it saw it, and what must be true of that.
+//! A record of what happened to each ticket, as its clients saw it, with checks of its consistency.
 
 use crate::state_dir::site::{Site, complaints, source};
 use nix::sys::signal::{Signal, kill};
@@ -10,61 +10,61 @@ use std::time::{Duration, Instant};
 use test_support::dice::Dice;
 use test_support::libsasl2::{self, Driver, caspt, code};
 
-/// For so long a refusal is remembered.
-const REMEMBERED: Duration = Duration::from_secs(30);
+/// Lifetime of a negative entry.
+const NEGATIVE_TTL: Duration = Duration::from_secs(30);
 
-/// And no more than so many of them.
-const REFUSALS: usize = 10_000;
+/// Maximum number of negative entries.
+const MAX_NEGATIVE_ENTRIES: usize = 10_000;
 
 /// What happened to one ticket.
 #[derive(Clone, Debug, Default)]
 pub struct Fate {
     /// The ticket.
     pub ticket: String,
-    /// Whose it is; nobody's if it was made up.
+    /// Its user; `None` for a forged ticket.
     pub user: Option<String>,
-    /// When somebody was first to log in by it.
-    pub begun: Option<Instant>,
-    /// How many logins were accepted.
+    /// When the first login with it began.
+    pub first_begun: Option<Instant>,
+    /// Number of accepted logins.
     pub accepted: usize,
-    /// How many were refused.
+    /// Number of refused logins.
     pub refused: usize,
-    /// How many of both were by CAS' word and not by what is known.
+    /// Number of logins of both kinds that were validated by CAS rather than found in the cache.
     pub validated: usize,
-    /// How many ended because their process was killed.
+    /// Number of logins that ended because their process was killed.
     pub killed: usize,
-    /// How many could not be told to the other processes, because the machine was so busy that
-    /// somebody had the store for a second; the log says so.
+    /// Number of logins whose result could not be written to the host tier, because another process
+    /// had held the store's lock for a second on a busy machine; the log reports it.
     pub alone: usize,
 }
 
 impl Fate {
-    /// Whether the others may not know what became of one of its logins.
+    /// Whether other processes may not have learned the result of one of its logins.
     pub fn is_interrupted(&self) -> bool {
         self.killed + self.alone > 0
     }
 }
 
-/// All of them.
+/// The record of all tickets.
 pub struct Ledger {
-    /// What its tickets are called after.
+    /// Part of the name of each ticket.
     name: String,
-    /// Every so many of them are of the same user.
+    /// Number of users that the tickets are distributed over.
     users: usize,
     fates: Mutex<Vec<Fate>>,
-    /// How many logins came to this end, by source and reason.
+    /// Number of logins by source and reason.
     ends: Mutex<BTreeMap<(String, String), u64>>,
 }
 
-/// How a login ended for who waited for it.
+/// How a login ended for its client.
 pub enum End {
     Answered(libsasl2::Answer),
     Killed,
 }
 
 impl End {
-    /// Whether the process could not tell the others. It says so once in ten minutes, so that it is
-    /// of no more use here.
+    /// Whether the process could not write to the host tier. It reports that once in ten minutes,
+    /// so it cannot be observed any longer.
     pub fn is_alone(&self) -> bool {
         match self {
             Self::Answered(answer) => is_alone(answer),
@@ -73,15 +73,16 @@ impl End {
     }
 }
 
-/// Whether a process says that it could not tell the others. It has nothing else to complain of.
+/// Whether a process reports that it could not write to the host tier. No other fault may be
+/// reported.
 pub fn is_alone(answer: &libsasl2::Answer) -> bool {
-    let said = complaints(answer);
+    let lines = complaints(answer);
     let is_busy = |line: &String| line.contains("another process is busy with it");
-    assert!(said.iter().all(is_busy), "{said:?}");
-    !said.is_empty()
+    assert!(lines.iter().all(is_busy), "{lines:?}");
+    !lines.is_empty()
 }
 
-/// Logs in by a ticket; if there is a delay, the process is killed after that.
+/// Logs in with a ticket; with a delay, the process is killed after it.
 pub fn log_in(driver: &mut Driver, ticket: &str, death: Option<Duration>) -> End {
     driver.tell(&caspt(format!("\0\0{ticket}").as_bytes()));
     if let Some(delay) = death {
@@ -91,15 +92,15 @@ pub fn log_in(driver: &mut Driver, ticket: &str, death: Option<Duration>) -> End
     }
     match driver.answer_or_end() {
         Ok(answer) => End::Answered(answer),
-        Err(said) => {
-            assert!(death.is_some(), "it ended by itself: {said:?}");
+        Err(lines) => {
+            assert!(death.is_some(), "the process ended unexpectedly: {lines:?}");
             End::Killed
         }
     }
 }
 
 impl Ledger {
-    /// One without tickets.
+    /// Creates a ledger without tickets.
     pub fn new(name: &str, users: usize) -> Self {
         Self {
             name: name.to_owned(),
@@ -109,12 +110,12 @@ impl Ledger {
         }
     }
 
-    /// The place of a new ticket, which CAS will take if it is good.
+    /// Adds a new ticket, which CAS accepts if `is_good`; returns its index.
     fn add(&self, site: &Site, is_good: bool) -> usize {
         let mut fates = self.fates();
-        let place = fates.len();
-        let ticket = format!("PT-{place}-of-{}", self.name);
-        let user = is_good.then(|| format!("user{}", place % self.users));
+        let index = fates.len();
+        let ticket = format!("PT-{index}-of-{}", self.name);
+        let user = is_good.then(|| format!("user{}", index % self.users));
         if let Some(user) = &user {
             site.arm(&ticket, user);
         }
@@ -123,34 +124,34 @@ impl Ledger {
             user,
             ..Fate::default()
         });
-        place
+        index
     }
 
-    /// The place of a ticket to log in by: an old one so many times out of ten; or one that others
-    /// have just got, one that was made up, or a new one.
+    /// The index of a ticket to log in with: in `old` of ten cases an earlier one, otherwise one of
+    /// the youngest, a forged one, or a new one.
     pub fn choose(&self, site: &Site, dice: &mut Dice, old: usize) -> usize {
-        const YOUNG: usize = 4;
+        const YOUNGEST_TICKETS: usize = 4;
         let count = self.fates().len();
         match dice.roll(10) {
             0 => self.add(site, false),
-            1..=3 if count > YOUNG => count - 1 - dice.roll(YOUNG),
+            1..=3 if count > YOUNGEST_TICKETS => count - 1 - dice.roll(YOUNGEST_TICKETS),
             roll if roll < 4 + old && count > 0 => dice.roll(count),
             _ => self.add(site, true),
         }
     }
 
-    /// The ticket of this place, by which somebody is to log in now.
-    pub fn begin(&self, place: usize) -> String {
-        let fate = &mut self.fates()[place];
-        fate.begun.get_or_insert_with(Instant::now);
+    /// Notes that a login with this ticket begins, and returns the ticket.
+    pub fn begin(&self, index: usize) -> String {
+        let fate = &mut self.fates()[index];
+        fate.first_begun.get_or_insert_with(Instant::now);
         fate.ticket.clone()
     }
 
-    /// Notes how a login ended, and what is known of its ticket then. What no login may come to is a
-    /// failure at once.
-    pub fn note(&self, place: usize, end: &End) -> Fate {
+    /// Notes how a login ended and returns the state of its ticket. Panics if no login may end like
+    /// that.
+    pub fn note(&self, index: usize, end: &End) -> Fate {
         let mut fates = self.fates();
-        let fate = &mut fates[place];
+        let fate = &mut fates[index];
         let End::Answered(answer) = end else {
             fate.killed += 1;
             return fate.clone();
@@ -170,20 +171,21 @@ impl Ledger {
         fate.clone()
     }
 
-    /// What happened to all tickets.
+    /// The fates of all tickets.
     pub fn all(&self) -> Vec<Fate> {
         self.fates().clone()
     }
 
-    /// Checks that CAS was asked about each ticket by those who say so, and by some of those who
-    /// were killed; that it said yes once, and no not again while that is remembered.
+    /// Checks that CAS was asked about each ticket by the logins that report it, and at most by
+    /// those that were killed; that it accepted the ticket at most once; and that it did not reject
+    /// it again while there was a negative entry.
     pub fn check_questions(&self, site: &Site) {
         let mut refused = Vec::new();
         for fate in self.all() {
             let answers = site.cas.answers_about(&fate.ticket);
             let silent = answers.len().checked_sub(fate.validated);
-            let is_told = silent.is_some_and(|silent| silent <= fate.killed);
-            assert!(is_told, "{fate:?} {answers:?}");
+            let is_explained = silent.is_some_and(|silent| silent <= fate.killed);
+            assert!(is_explained, "{fate:?} {answers:?}");
             let yes = answers.iter().filter(|answer| answer.is_yes).count();
             assert!(yes <= usize::from(fate.user.is_some()), "{fate:?}");
             let no = answers.iter().filter(|answer| !answer.is_yes);
@@ -192,22 +194,23 @@ impl Ledger {
         let mut all: Vec<Instant> = refused.iter().flat_map(|(no, _)| no.clone()).collect();
         all.sort_unstable();
         for (no, fate) in refused {
-            let is_forgotten = |pair: &&[Instant]| {
-                let place = |at: Instant| all.partition_point(|other| *other < at);
-                let others = place(pair[1]) - place(pair[0]);
-                pair[1] - pair[0] < REMEMBERED && others < REFUSALS
+            let is_repeated_too_early = |pair: &&[Instant]| {
+                let index = |at: Instant| all.partition_point(|other| *other < at);
+                let others = index(pair[1]) - index(pair[0]);
+                pair[1] - pair[0] < NEGATIVE_TTL && others < MAX_NEGATIVE_ENTRIES
             };
-            let forgotten = no.windows(2).filter(is_forgotten).count();
-            assert!(forgotten <= fate.killed + fate.alone, "{fate:?} {no:?}");
+            let repeated = no.windows(2).filter(is_repeated_too_early).count();
+            assert!(repeated <= fate.killed + fate.alone, "{fate:?} {no:?}");
         }
     }
 
-    /// Whether somebody has failed.
-    pub fn is_spoilt(&self) -> bool {
+    /// Whether a thread has panicked.
+    pub fn has_panicked(&self) -> bool {
         self.fates.is_poisoned()
     }
 
-    /// How many logins could not be told to others. That is no fault, but it is if it is the rule.
+    /// Number of logins that could not be written to the host tier. Some are acceptable, but not
+    /// more than one in twenty.
     pub fn alone(&self) -> usize {
         let (mut alone, mut all) = (0, 0);
         for fate in self.fates().iter() {
@@ -218,7 +221,8 @@ impl Ledger {
         alone
     }
 
-    /// Checks that all that ended is counted, and not more but for the killed.
+    /// Checks that the counters include all logins that ended, and at most the killed ones in
+    /// addition.
     pub fn check_counters(&self, stats: &Value, killed: usize) {
         let mut counted = BTreeMap::<_, u64>::new();
         for row in stats["logins"].as_array().expect("logins") {
@@ -228,8 +232,8 @@ impl Ledger {
         }
         let ends = self.ends.lock().expect("the ends");
         for (end, count) in &*ends {
-            let of_all = counted.get(end).copied().unwrap_or(0);
-            assert!(of_all >= *count, "{end:?}: {counted:?} {ends:?}");
+            let total = counted.get(end).copied().unwrap_or(0);
+            assert!(total >= *count, "{end:?}: {counted:?} {ends:?}");
         }
         let more = counted.values().sum::<u64>() - ends.values().sum::<u64>();
         assert!(more <= killed as u64, "{counted:?} {ends:?}");

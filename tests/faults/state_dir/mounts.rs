@@ -1,4 +1,4 @@
-//! Processes with file systems of their own, which are gone when the last of them is.
+//! Mount namespaces for processes under test, which vanish with their last process.
 
 use crate::state_dir::site::{Site, uid_of_host};
 use nix::unistd::geteuid;
@@ -7,14 +7,14 @@ use test_support::process::Process;
 use test_support::scratch::Scratch;
 use test_support::wait::{PATIENCE, wait_until};
 
-/// A mount namespace. Root makes one; others need one of users beside it.
+/// A mount namespace; a user other than root also needs a user namespace.
 pub struct Mounts {
     keeper: Process,
     scratch: Scratch,
 }
 
 impl Mounts {
-    /// One in which everything is as it is outside.
+    /// Creates a namespace with the same mounts as outside.
     pub fn new(site: &Site) -> Self {
         let mut command = site.scratch.command("unshare");
         if !geteuid().is_root() {
@@ -33,7 +33,7 @@ impl Mounts {
         mounts
     }
 
-    /// One in which the directory of the state directory is in memory, with room for so much.
+    /// Creates a namespace in which the parent of the state directory is a tmpfs of this size.
     pub fn with_memory(site: &Site, kibibytes: usize) -> Self {
         let mounts = Self::new(site);
         let uid = match geteuid().is_root() {
@@ -48,7 +48,7 @@ impl Mounts {
         mounts
     }
 
-    /// What a program is started under to be in it.
+    /// The command prefix under which a program runs in the namespace.
     pub fn enter(&self) -> Vec<String> {
         let pid = self.keeper.pid();
         let mut words = vec![
@@ -63,7 +63,7 @@ impl Mounts {
         words
     }
 
-    /// Does something in it as root.
+    /// Runs a shell script as root in the namespace.
     pub fn run(&self, script: &str) {
         let words = self.enter();
         let mut command = self.scratch.command(&words[0]);
@@ -71,7 +71,7 @@ impl Mounts {
         self.scratch.run("sh", command, "");
     }
 
-    /// Fills the file system of this directory to the last byte, until [`Mounts::make_room`].
+    /// Fills the file system of this directory until [`Mounts::make_room`].
     pub fn fill(&self, directory: &Path) {
         let file = directory.join("fill");
         self.run(&format!(
@@ -80,7 +80,7 @@ impl Mounts {
         ));
     }
 
-    /// Ends [`Mounts::fill`].
+    /// Removes the file of [`Mounts::fill`].
     pub fn make_room(&self, directory: &Path) {
         self.run(&format!("rm {}", directory.join("fill").display()));
     }

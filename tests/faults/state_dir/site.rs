@@ -1,4 +1,5 @@
-//! A site whose host is the user of the mail system, as imapd is, with a CAS that counts.
+//! A test environment whose driver runs as the user of the mail system, like imapd, with a CAS
+//! server that counts requests.
 
 use nix::unistd::{Uid, User, geteuid};
 use serde_json::Value;
@@ -12,8 +13,8 @@ use test_support::lock_file::lock;
 use test_support::scratch::{Scratch, set_mode};
 use test_support::wait::{PATIENCE, wait_until};
 
-/// A scratch directory with a kit and a CAS. Plain http: to ask it takes so little time that the
-/// store is what a login waits for.
+/// A scratch directory with a kit and a CAS server. The server uses plain HTTP, which takes so
+/// little time that logins mostly wait for the store.
 pub struct Site {
     pub kit: Kit,
     pub cas: FaultyCas,
@@ -22,12 +23,13 @@ pub struct Site {
     pub scratch: Scratch,
 }
 
-/// One row of the table of faults: what was done and how often, what users saw, what was lost.
+/// Prints a row of the table of faults: the fault, how often it occurred, what users noticed, what
+/// was lost.
 pub fn print_row(fault: &str, times: usize, seen: &str, lost: &str) {
     println!("| {fault} | {times} | {seen} | {lost} |");
 }
 
-/// What is to be said of logins that could not be told to others, if there were any.
+/// A remark about logins that could not be written to the host tier, if there were any.
 pub fn when_alone(count: usize) -> String {
     match count {
         0 => String::new(),
@@ -35,18 +37,18 @@ pub fn when_alone(count: usize) -> String {
     }
 }
 
-/// The user of the mail system, if we may become that.
+/// The user of the mail system, if we are root and can change to it.
 fn mail_user() -> Option<User> {
     let user = || User::from_name("cyrus").ok().flatten();
     geteuid().is_root().then(|| user().expect("the user cyrus"))
 }
 
-/// As whom the host runs.
+/// The user ID of the driver processes.
 pub fn uid_of_host() -> Uid {
     mail_user().map_or(geteuid(), |user| user.uid)
 }
 
-/// What a program is started under to run as that user.
+/// The command prefix under which a program runs as that user.
 pub fn as_mail_user() -> Vec<String> {
     let Some(user) = mail_user() else {
         return Vec::new();
@@ -61,7 +63,7 @@ pub fn as_mail_user() -> Vec<String> {
 }
 
 impl Site {
-    /// A site of that name with a state directory that is still to be made.
+    /// Creates an environment with this name; its state directory does not exist yet.
     pub fn new(name: &str) -> Self {
         let scratch = Scratch::new(name);
         let run = scratch.create_dir("run");
@@ -86,7 +88,7 @@ impl Site {
         }
     }
 
-    /// The directory in which the state directory is; both are the host's own.
+    /// The parent of the state directory; both belong to the user of the drivers.
     pub fn run_dir(&self) -> PathBuf {
         self.scratch.join("run")
     }
@@ -96,29 +98,29 @@ impl Site {
         self.state.clone()
     }
 
-    /// From now on another one, which is still to be made.
+    /// Uses another state directory, which does not exist yet.
     pub fn move_state_to(&mut self, name: &str) {
         self.state = self.run_dir().join(name);
         self.set("sso_state_dir", &self.state.display().to_string());
     }
 
-    /// Sets an option of the site.
+    /// Sets an option.
     pub fn set(&mut self, option: &str, value: &str) {
         self.options.retain(|(name, _)| name != option);
         self.options.push((option.to_owned(), value.to_owned()));
     }
 
-    /// A process of the host.
+    /// Starts a driver process.
     pub fn driver(&self) -> Driver {
         self.driver_under(&[])
     }
 
-    /// The same, started under another program.
+    /// Starts a driver under this command prefix.
     pub fn driver_under(&self, wrapper: &[String]) -> Driver {
         self.driver_at(&self.state, wrapper)
     }
 
-    /// The same with another state directory.
+    /// Starts a driver under this command prefix with another state directory.
     pub fn driver_at(&self, state: &Path, wrapper: &[String]) -> Driver {
         let words = [wrapper, &as_mail_user()].concat();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -128,7 +130,7 @@ impl Site {
             .driver_of(&self.scratch, &words, &self.options, &options)
     }
 
-    /// Makes a ticket good, once.
+    /// Makes CAS accept a ticket once.
     pub fn arm(&self, ticket: &str, user: &str) {
         self.cas.arm(ticket, user, &[PROXY]);
     }
@@ -138,46 +140,45 @@ impl Site {
         self.cas.answers_about(ticket).len()
     }
 
-    /// Whether CAS said that a ticket is good.
-    pub fn is_told_yes(&self, ticket: &str) -> bool {
+    /// Whether CAS accepted a ticket.
+    pub fn is_accepted_by_cas(&self, ticket: &str) -> bool {
         let answers = self.cas.answers_about(ticket);
         answers.iter().any(|answer| answer.is_yes)
     }
 
-    /// What `sasl-sso sessions` says to this; it must succeed, if need be when others let it.
+    /// The output of `sasl-sso sessions` with these arguments, retried while the store is busy.
     pub fn sessions(&self, arguments: &[&str]) -> String {
         let conf = imapd_conf(&self.scratch, &self.options);
         let conf = conf.display().to_string();
         let arguments = [&["sessions"], arguments, &["--config", &conf]].concat();
         let mut tries = 0;
         loop {
-            let (status, said, complaint) = sasl_sso(&arguments);
+            let (status, output, error) = sasl_sso(&arguments);
             if status == Some(0) {
-                return said;
+                return output;
             }
             tries += 1;
-            let is_busy = complaint.contains("another process is busy with it");
-            assert!(is_busy && tries < 20, "{arguments:?}: {complaint}");
+            let is_busy = error.contains("another process is busy with it");
+            assert!(is_busy && tries < 20, "{arguments:?}: {error}");
         }
     }
 
-    /// The same as JSON.
+    /// The output of a `sasl-sso sessions` command as JSON.
     pub fn sessions_json(&self, command: &str) -> Value {
         serde_json::from_str(&self.sessions(&[command, "--json"])).expect("JSON")
     }
 
-    /// How much the file of the sessions takes, in bytes.
+    /// Disk usage of the session file in bytes.
     pub fn store_size(&self) -> u64 {
         let entries = std::fs::read_dir(&self.state).expect("the state directory");
         let mut paths = entries.map(|entry| entry.expect("an entry").path());
         let store = paths.find(|path| path.extension().is_some_and(|suffix| suffix == "mdb"));
         let store = store.expect("the file of the sessions").metadata();
-        // It is as long as it may become from the start.
+        // The file has its maximum length from the beginning, so blocks are counted.
         store.expect("its size").blocks() * 512
     }
 
-    /// Whether the processes of the host share what they know again, which they find out by
-    /// themselves.
+    /// Waits until the two processes share sessions again, which they notice by themselves.
     pub fn is_shared(&self, one: &mut Driver, other: &mut Driver) -> bool {
         let mut number = 0;
         wait_until(PATIENCE, || {
@@ -192,26 +193,26 @@ impl Site {
     }
 }
 
-/// Where an answer came from, by the line in the log.
+/// The source of a decision, from the log line.
 pub fn source(answer: &Answer) -> String {
     answer.field("source").unwrap_or_default()
 }
 
-/// The lines of the log that are about anything else than the decision on a login.
+/// The log lines of the plugin other than the decisions on logins.
 pub fn complaints(answer: &Answer) -> Vec<String> {
     let texts = answer.log.iter().map(|(_, text)| text);
     let ours = texts.filter(|text| text.starts_with("sso: ") && !text.starts_with("sso: mech="));
     ours.cloned().collect()
 }
 
-/// Makes a directory that is the host's own.
+/// Creates a directory that belongs to the user of the drivers.
 pub fn make_own(scratch: &Scratch, directory: &Path) {
     std::fs::create_dir_all(directory).expect("a directory");
     scratch.give_to_cyrus(directory);
     set_mode(directory, 0o700);
 }
 
-/// Whose sessions are listed.
+/// The users whose sessions are listed.
 pub fn listed_users(site: &Site) -> HashSet<String> {
     let sessions = site.sessions_json("list");
     let sessions = sessions.as_array().expect("an array").iter();
@@ -219,7 +220,7 @@ pub fn listed_users(site: &Site) -> HashSet<String> {
     users.collect()
 }
 
-/// Checks that nobody holds a lock, while nobody has anything to do.
+/// Checks that no process holds a lock. No login may be in progress.
 pub fn check_locks(state: &Path) {
     lock(&state.join("locks"), 0, 0);
 }

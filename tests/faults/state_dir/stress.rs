@@ -1,5 +1,5 @@
-//! The host tier under stress: processes that log in, are refused, flushed and killed at random, and
-//! what must be true of what the log and CAS say of it.
+//! The host tier under stress: random logins, refusals, flushes and kills, checked against the log
+//! and against the requests to CAS.
 
 use crate::state_dir::ledger::{End, Fate, Ledger, log_in};
 use crate::state_dir::site::{Site, check_locks, print_row, source, when_alone};
@@ -11,16 +11,16 @@ use test_support::libsasl2::{Driver, code};
 
 const PROCESSES: usize = 32;
 
-/// The tickets are of so many users.
+/// Number of users that the tickets are distributed over.
 const USERS: usize = 40;
 
-/// Of these the first so many are flushed; the others keep what they have.
-const FLUSHED: usize = 10;
+/// The first of these users have their sessions flushed; the others keep theirs.
+const FLUSHED_USERS: usize = 10;
 
-/// One login out of so many ends with its process.
-const DEATH: usize = 100;
+/// One login out of this many is killed.
+const KILL_INTERVAL: usize = 100;
 
-/// A flush of a user's sessions, from when to when.
+/// A flush of a user's sessions, from its begin to its end.
 #[derive(Clone, Debug)]
 struct Flush {
     user: String,
@@ -28,12 +28,12 @@ struct Flush {
     end: Option<Instant>,
 }
 
-/// What all processes have to do with.
+/// The state that all threads share.
 struct Stress {
     site: Site,
     ledger: Ledger,
     flushes: Mutex<Vec<Flush>>,
-    /// Tickets that were refused though nobody had flushed them: who asked could not tell.
+    /// Tickets that were refused without a flush; allowed only if their validation was interrupted.
     unexplained: Mutex<Vec<usize>>,
     killed: AtomicUsize,
     end: Instant,
@@ -41,21 +41,21 @@ struct Stress {
 
 impl Stress {
     fn is_over(&self) -> bool {
-        Instant::now() >= self.end || self.ledger.is_spoilt()
+        Instant::now() >= self.end || self.ledger.has_panicked()
     }
 
     fn flushes(&self) -> MutexGuard<'_, Vec<Flush>> {
         self.flushes.lock().expect("the flushes")
     }
 
-    /// Logs in again and again; a process that was killed is started again.
-    fn play(&self, mut dice: Dice) {
+    /// Logs in repeatedly, and starts killed processes again.
+    fn log_in_until_end(&self, mut dice: Dice) {
         let mut driver: Option<Driver> = None;
         while !self.is_over() {
-            let place = self.ledger.choose(&self.site, &mut dice, 5);
-            let is_to_die = dice.is_one_of(DEATH);
+            let index = self.ledger.choose(&self.site, &mut dice, 5);
+            let is_to_die = dice.is_one_of(KILL_INTERVAL);
             let death = is_to_die.then(|| Duration::from_micros(dice.roll(20_000) as u64));
-            let ticket = self.ledger.begin(place);
+            let ticket = self.ledger.begin(index);
             let begin = Instant::now();
             let process = driver.get_or_insert_with(|| self.site.driver());
             let end = log_in(process, &ticket, death);
@@ -66,34 +66,37 @@ impl Stress {
             if end.is_alone() {
                 driver = None;
             }
-            let fate = self.ledger.note(place, &end);
-            self.judge(place, &fate, begin, &end);
+            let fate = self.ledger.note(index, &end);
+            self.assert_explained(index, &fate, begin, &end);
         }
     }
 
-    /// What a login came to must be explained by what happened before it.
-    fn judge(&self, place: usize, fate: &Fate, begin: Instant, end: &End) {
+    /// Checks that earlier events explain the result of a login.
+    fn assert_explained(&self, index: usize, fate: &Fate, begin: Instant, end: &End) {
         let (End::Answered(answer), Some(user)) = (end, &fate.user) else {
             return;
         };
-        let of_user: Vec<Flush> = {
+        let user_flushes: Vec<Flush> = {
             let flushes = self.flushes();
-            let of_user = flushes.iter().filter(|flush| flush.user == *user);
-            of_user.cloned().collect()
+            let user_flushes = flushes.iter().filter(|flush| flush.user == *user);
+            user_flushes.cloned().collect()
         };
         if answer.code() != code::OK {
-            // It was flushed after its first login had begun, or is being.
-            let since = fate.begun.expect("a beginning");
+            // The sessions were flushed after the first login had first_begun, or are being flushed.
+            let since = fate.first_begun.expect("a beginning");
             let explains = |flush: &Flush| flush.end.is_none_or(|end| end > since);
-            if !of_user.iter().any(explains) {
-                self.unexplained.lock().expect("the list").push(place);
+            if !user_flushes.iter().any(explains) {
+                self.unexplained.lock().expect("the list").push(index);
             }
         } else if source(answer) != "validated" {
             let answers = self.site.cas.answers_about(&fate.ticket);
             let yes = answers.iter().find(|answer| answer.is_yes);
             let yes = yes.expect("a session that CAS knows of").at;
             let ended = |flush: &&Flush| flush.end.is_some_and(|end| end < begin);
-            let flushed = of_user.iter().filter(ended).find(|flush| yes < flush.begin);
+            let flushed = user_flushes
+                .iter()
+                .filter(ended)
+                .find(|flush| yes < flush.begin);
             assert!(
                 flushed.is_none(),
                 "flushed, and a session: {fate:?} {flushed:?}"
@@ -101,12 +104,12 @@ impl Stress {
         }
     }
 
-    /// Flushes one user after the other.
+    /// Flushes the sessions of random users.
     fn flush(&self, mut dice: Dice) {
         while !self.is_over() {
             std::thread::sleep(Duration::from_millis(50 + dice.roll(400) as u64));
-            let user = format!("user{}", dice.roll(FLUSHED));
-            let place = {
+            let user = format!("user{}", dice.roll(FLUSHED_USERS));
+            let index = {
                 let mut flushes = self.flushes();
                 flushes.push(Flush {
                     user: user.clone(),
@@ -116,11 +119,11 @@ impl Stress {
                 flushes.len() - 1
             };
             self.site.sessions(&["flush", "--user", &user]);
-            self.flushes()[place].end = Some(Instant::now());
+            self.flushes()[index].end = Some(Instant::now());
         }
     }
 
-    /// What must be true when all is still.
+    /// Checks everything after all threads have ended.
     fn check(&self) {
         check_locks(&self.site.state_dir());
         let killed = self.killed.load(Ordering::SeqCst);
@@ -129,11 +132,11 @@ impl Stress {
         assert_eq!(stats["store"]["evicted_sessions"], 0);
         self.ledger.check_questions(&self.site);
         let fates = self.ledger.all();
-        for place in self.unexplained.lock().expect("the list").iter() {
-            assert!(fates[*place].is_interrupted(), "{:?}", fates[*place]);
+        for index in self.unexplained.lock().expect("the list").iter() {
+            assert!(fates[*index].is_interrupted(), "{:?}", fates[*index]);
         }
         let flushed: Vec<String> = self.flushes().iter().map(|f| f.user.clone()).collect();
-        let mut anew = self.site.driver();
+        let mut new_driver = self.site.driver();
         for fate in fates.iter().filter(|fate| fate.accepted > 0) {
             let user = fate.user.as_ref().expect("a user");
             if flushed.contains(user) {
@@ -143,7 +146,7 @@ impl Stress {
                 assert_eq!(self.site.asked(&fate.ticket), 1, "{fate:?}");
             }
             if fate.alone == 0 {
-                let answer = anew.ticket(&fate.ticket);
+                let answer = new_driver.ticket(&fate.ticket);
                 assert_eq!(source(&answer), "host", "{fate:?}: {answer:?}");
                 assert_eq!(answer.authid(), user, "{fate:?}");
             }
@@ -161,7 +164,7 @@ impl Stress {
         let store = self.site.store_size() >> 20;
         print_row(
             &format!(
-                "{PROCESSES} processes for {} s, one login of {DEATH} killed, {flushes} flushes",
+                "{PROCESSES} processes for {} s, one login of {KILL_INTERVAL} killed, {flushes} flushes",
                 duration.as_secs()
             ),
             accepted + refused + killed,
@@ -190,7 +193,7 @@ fn stress(name: &str, duration: Duration) {
         killed: AtomicUsize::new(0),
         end: Instant::now() + duration,
     };
-    // There must be a store before anything can be flushed.
+    // The store must exist before it can be flushed.
     let first = stress
         .ledger
         .begin(stress.ledger.choose(&stress.site, &mut Dice::new(1), 0));
@@ -199,7 +202,7 @@ fn stress(name: &str, duration: Duration) {
     std::thread::scope(|scope| {
         for who in 0..PROCESSES {
             let stress = &stress;
-            scope.spawn(move || stress.play(Dice::of(seed, who)));
+            scope.spawn(move || stress.log_in_until_end(Dice::of(seed, who)));
         }
         scope.spawn(|| stress.flush(Dice::of(seed, PROCESSES)));
     });
@@ -208,13 +211,13 @@ fn stress(name: &str, duration: Duration) {
 }
 
 #[test]
-fn under_stress_every_login_is_as_it_must_be() {
+fn logins_are_correct_under_stress() {
     stress("stress", Duration::from_secs(8));
 }
 
 #[test]
 #[ignore = "it takes SSO_STRESS_SECONDS, or ten minutes: make faults"]
-fn under_stress_for_long_every_login_is_as_it_must_be() {
+fn logins_are_correct_under_long_stress() {
     let seconds = std::env::var("SSO_STRESS_SECONDS").ok();
     let seconds = seconds.map(|text| text.parse().expect("a number of seconds"));
     stress("stress-long", Duration::from_secs(seconds.unwrap_or(600)));

@@ -1,4 +1,4 @@
-//! The syslog facility of the plugin's lines: that of the service which has loaded it.
+//! The syslog facility of the plugin's log lines is that of the service which has loaded it.
 
 use super::{options, with};
 use std::io::{BufRead, BufReader, Write};
@@ -12,29 +12,29 @@ use test_support::scratch::Scratch;
 use test_support::syslog::{Line, facility, level};
 use test_support::wait::PATIENCE;
 
-/// A POP3 session of these commands, each with its answer.
+/// Runs these commands in a POP3 session and returns all answers.
 fn pop3(port: u16, commands: &[&str]) -> String {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("pop3d");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut writer = stream.try_clone().expect("the connection");
     let mut reader = BufReader::new(stream);
-    let mut heard = String::new();
-    reader.read_line(&mut heard).expect("the greeting");
+    let mut answers = String::new();
+    reader.read_line(&mut answers).expect("the greeting");
     for command in commands {
         writer
             .write_all(format!("{command}\r\n").as_bytes())
             .expect("a command");
-        reader.read_line(&mut heard).expect("an answer");
+        reader.read_line(&mut answers).expect("an answer");
     }
-    heard
+    answers
 }
 
-/// Waits for a line of this service with this text.
+/// Waits for a log line of this service that contains this text.
 fn line(cyrus: &Cyrus, service: &str, text: &str) -> Line {
-    let is_it = |line: &Line| line.ident.ends_with(service) && line.text.contains(text);
+    let matches = |line: &Line| line.ident.ends_with(service) && line.text.contains(text);
     cyrus
         .log()
-        .wait_for(is_it, PATIENCE)
+        .wait_for(matches, PATIENCE)
         .unwrap_or_else(|| panic!("{service}: {text}\n{}", cyrus.log().tail()))
 }
 
@@ -82,12 +82,12 @@ fn logins_without_a_log_callback_are_logged_to_the_facility_of_the_service() {
     // NUL NUL PT-1-forged
     let commands = ["AUTH CASPT", "AABQVC0xLWZvcmdlZA==", "AQ==", "QUIT"];
     let cyrus = start(&scratches[0], &[("sasl_log_level", "4")]);
-    let heard = pop3(cyrus.pop3_port(), &commands);
-    assert!(heard.contains("-ERR"), "{heard}");
+    let answers = pop3(cyrus.pop3_port(), &commands);
+    assert!(answers.contains("-ERR"), "{answers}");
     let line = line(&cyrus, "pop3", "sso: mech=CASPT ");
     assert_eq!(line.facility, facility::MAIL, "{line:?}");
     assert_eq!(line.level, level::NOTICE, "{line:?}");
-    // libsasl2's default asks for errors alone.
+    // libsasl2 only requests errors by default.
     let cyrus = start(&scratches[1], &[]);
     let mark = cyrus.log().mark();
     pop3(cyrus.pop3_port(), &commands);

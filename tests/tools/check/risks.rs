@@ -1,5 +1,5 @@
-//! Configurations that are dangerous though valid, or that cannot work, each beside one
-//! of which nothing is said.
+//! Configurations that are valid but dangerous, or that cannot work, each paired with a similar one
+//! without diagnostics.
 
 use super::rows::{self, Row, cas};
 use super::{Found, check, findings, is_of_the_machine};
@@ -12,7 +12,7 @@ use test_support::scratch::{Scratch, cyrus_user, set_mode};
 const WHOLE: &str = "configdirectory: /var/lib/cyrus\npartition-default: /var/spool/cyrus\n\
                      tls_server_cert: /etc/ssl/certs/mail.pem\n";
 
-/// A tag of DER with its length and content.
+/// Encodes a DER element: tag, length, content.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len())
         .expect("a short content")
@@ -35,7 +35,7 @@ fn rsa_pem(modulus: &[u8]) -> String {
     format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
 }
 
-/// The files that the rows name as HERE, and the listener of their socket.
+/// Creates the files that the rows refer to as HERE, and returns the listeners of their sockets.
 fn files(scratch: &Scratch) -> [UnixListener; 2] {
     let modulus = vulnerable_modulus();
     scratch.write("good.pem", SigningKey::p256().pem());
@@ -57,10 +57,10 @@ fn files(scratch: &Scratch) -> [UnixListener; 2] {
     [bind("mux"), bind("saslauthd/mux")]
 }
 
-/// What is found in a configuration, but for what is so of every file of the tests.
+/// The exit status and the diagnostics of a configuration, without those that every test file has.
 fn found(scratch: &Scratch, text: &str, arguments: &[&str]) -> (i32, Vec<Found>) {
-    let here = scratch.path().display().to_string();
-    let conf = scratch.write("imapd.conf", text.replace("HERE", &here));
+    let directory = scratch.path().display().to_string();
+    let conf = scratch.write("imapd.conf", text.replace("HERE", &directory));
     let conf = conf.display().to_string();
     let (status, document) = check(&[&["--config", &*conf], arguments].concat());
     let mut found = findings(&document);
@@ -71,7 +71,7 @@ fn found(scratch: &Scratch, text: &str, arguments: &[&str]) -> (i32, Vec<Found>)
 }
 
 #[test]
-fn each_risk_is_named_and_the_right_configuration_beside_it_is_not() {
+fn each_risk_is_reported_and_its_safe_counterpart_is_not() {
     let scratch = Scratch::new("risks");
     let _listeners = files(&scratch);
     let mut failures = Vec::new();
@@ -84,23 +84,23 @@ fn each_risk_is_named_and_the_right_configuration_beside_it_is_not() {
         right,
     } in &rows
     {
-        let (status, of_it) = found(&scratch, conf, &[]);
+        let (status, diagnostics) = found(&scratch, conf, &[]);
         let fits =
             |one: &&Found| (&*one.0, &*one.3) == (*severity, *option) && one.4.contains(words);
-        if of_it.iter().filter(fits).count() != 1 {
+        if diagnostics.iter().filter(fits).count() != 1 {
             failures.push(format!(
-                "{severity} {option} {words}: not in {conf}\n{of_it:#?}"
+                "{severity} {option} {words}: not in {conf}\n{diagnostics:#?}"
             ));
         }
-        let has_fault = of_it.iter().any(|one| one.0 == "fault");
+        let has_fault = diagnostics.iter().any(|one| one.0 == "fault");
         assert_eq!(status, i32::from(has_fault), "{conf}");
         let (status, _) = found(&scratch, conf, &["--strict"]);
         if status != 1 {
             failures.push(format!("--strict passes {conf}"));
         }
-        let (status, of_it) = found(&scratch, right, &[]);
-        if (status, &of_it[..]) != (0, &[]) {
-            failures.push(format!("right: {right}\n{of_it:#?}"));
+        let (status, diagnostics) = found(&scratch, right, &[]);
+        if (status, &diagnostics[..]) != (0, &[]) {
+            failures.push(format!("right: {right}\n{diagnostics:#?}"));
         }
     }
     let count = rows.len();
@@ -118,7 +118,7 @@ const SERVICES: &str = "SERVICES {\n  imap cmd=\"imapd\" listen=\"imap\"\n\
                         \x20 http cmd=\"httpd\"\n  lmtpunix cmd=\"lmtpd\"\n}\n";
 
 #[test]
-fn service_that_cyrus_conf_does_not_start_is_a_fault() {
+fn service_missing_from_cyrus_conf_is_a_fault() {
     let scratch = Scratch::new("risks-service");
     let cyrus = scratch
         .write("services.conf", SERVICES)
@@ -144,7 +144,7 @@ fn service_that_cyrus_conf_does_not_start_is_a_fault() {
             "{service}"
         );
     }
-    // The options of this file are not read by a service with a file of its own.
+    // A service with a configuration file of its own does not read the options of this file.
     let other = scratch
         .write("other.conf", "configdirectory: /x\n")
         .display()
@@ -152,11 +152,13 @@ fn service_that_cyrus_conf_does_not_start_is_a_fault() {
     let services = format!("SERVICES {{\n  webmail cmd=\"imapd -C {other}\"\n}}\n");
     let own = scratch.write("own.conf", services).display().to_string();
     let arguments = ["--cyrus-conf", &*own, "--service", "webmail"];
-    let (status, of_it) = found(&scratch, &cas(""), &arguments);
+    let (status, diagnostics) = found(&scratch, &cas(""), &arguments);
     assert_eq!(status, 1);
     assert!(
-        of_it[0].4.contains(&format!("check {other} by --config")),
-        "{of_it:?}"
+        diagnostics[0]
+            .4
+            .contains(&format!("check {other} by --config")),
+        "{diagnostics:?}"
     );
     let smtpd = "mech_list: PLAIN\n";
     let (status, found) = found(&scratch, smtpd, &["--service", "smtp"]);
@@ -194,9 +196,14 @@ fn certificate_without_starttls_or_implicit_tls_is_a_fault() {
         let arguments = ["--cyrus-conf", cyrus, "--cyrus-version", version];
         let (status, found) = found(&scratch, conf, &arguments);
         assert_eq!(status, expected, "{version} {conf}\n{found:?}");
-        let is_it = |one: &Found| one.3 == "allowstarttls" && one.4.contains("STARTTLS");
-        assert_eq!(found.iter().any(is_it), expected == 1, "{found:?}");
-    } // Not every service of many need be for single sign-on.
+        let is_starttls_fault =
+            |one: &Found| one.3 == "allowstarttls" && one.4.contains("STARTTLS");
+        assert_eq!(
+            found.iter().any(is_starttls_fault),
+            expected == 1,
+            "{found:?}"
+        );
+    } // Of several services, some may be without single sign-on.
     let several = write(
         "several.conf",
         "SERVICES {\n  imaps cmd=\"imapd -s\"\n  sieve cmd=\"timsieved\"\n}\n",
@@ -213,7 +220,7 @@ fn certificate_without_starttls_or_implicit_tls_is_a_fault() {
         found[0].4.contains("set sieve_allowstarttls: yes"),
         "{found:?}"
     );
-    // imap is none that clients get the mechanism of, although imaps is.
+    // The service imap offers clients no mechanism, although imaps does.
     let conf = scratch.join("imapd.conf").display().to_string();
     let arguments = [
         "--config",
@@ -236,7 +243,7 @@ fn certificate_without_starttls_or_implicit_tls_is_a_fault() {
 }
 
 #[test]
-fn socket_that_the_mail_server_may_not_reach_is_named() {
+fn socket_unreachable_for_the_mail_server_is_reported() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }

@@ -1,12 +1,12 @@
-//! The rows of the table: a configuration, what must be found in it, and a similar one that is
-//! right. HERE stands for the directory of the files that they name.
+//! The rows of the table: a configuration, the diagnostic it must yield, and a similar
+//! configuration without diagnostics. HERE stands for the directory of the referenced files.
 
 const CAS: &str = "sasl_caspt_url: https://cas.univ.example/cas\n";
 const PROXIES: &str = "sasl_caspt_proxies: https://webmail.univ.example/*\n";
 const JWT: &str = "sasl_jwt_issuer: https://sso.univ.example\nsasl_jwt_keys: discovery\n";
 const AUDIENCE: &str = "sasl_jwt_audience: imap.univ.example\n";
 
-/// A configuration, what must be found in it, and a similar one that is right.
+/// A configuration, the diagnostic it must yield, and a similar configuration without diagnostics.
 pub struct Row {
     pub severity: &'static str,
     pub option: &'static str,
@@ -29,22 +29,22 @@ fn row(
     }
 }
 
-/// CAS with these lines.
+/// A CAS configuration with these additional lines.
 pub fn cas(lines: &str) -> String {
     format!("{CAS}{PROXIES}{lines}")
 }
 
-/// One issuer with these lines.
+/// A configuration with one issuer and these additional lines.
 fn jwt(lines: &str) -> String {
     format!("{JWT}{AUDIENCE}{lines}")
 }
 
-/// CAS at this address.
+/// A CAS configuration with this server URL.
 fn cas_at(url: &str) -> String {
     format!("sasl_caspt_url: {url}\n{PROXIES}")
 }
 
-/// An issuer whose options are these.
+/// A configuration of one issuer with these values.
 fn issuer(issuer: &str, keys: &str, audience: &str) -> String {
     format!("sasl_jwt_issuer: {issuer}\nsasl_jwt_keys: {keys}\nsasl_jwt_audience: {audience}\n")
 }
@@ -52,8 +52,8 @@ fn issuer(issuer: &str, keys: &str, audience: &str) -> String {
 fn tokens() -> Vec<Row> {
     let published = "https://sso.univ.example/jwks";
     let sso = "https://sso.univ.example";
-    let of_issuer = ["warning", "sasl_jwt_issuer", "tokens of every issuer"];
-    let of_audience = ["warning", "sasl_jwt_audience", "any application"];
+    let any_issuer = ["warning", "sasl_jwt_issuer", "tokens of every issuer"];
+    let any_audience = ["warning", "sasl_jwt_audience", "any application"];
     let without_tls = ["warning", "sasl_jwt_keys", "take port 8080"];
     let email = ["warning", "sasl_jwt_user_claim", "opens another's mailbox"];
     let several = |audience: &str| {
@@ -65,17 +65,17 @@ fn tokens() -> Vec<Row> {
     };
     vec![
         row(
-            of_issuer,
+            any_issuer,
             issuer("*", published, "x"),
             issuer("*", "HERE/good.pem", "x"),
         ),
         row(
-            of_audience,
+            any_audience,
             issuer(sso, published, "*"),
             issuer(sso, "HERE/good.pem", "*"),
         ),
         row(
-            of_audience,
+            any_audience,
             issuer(sso, "discovery", "*"),
             issuer(sso, "discovery", "x"),
         ),
@@ -276,7 +276,7 @@ fn passwords() -> Vec<Row> {
             asks("sasl_saslauthd_path: HERE/missing\n"),
             asks("sasl_saslauthd_path: HERE/mux\n"),
         ),
-        // The file is there, and the process is not.
+        // The socket file exists, but no process listens on it.
         row(
             ["warning", "sasl_saslauthd_path", silent],
             asks("sasl_saslauthd_path: HERE/dead\n"),
@@ -385,7 +385,7 @@ fn offers() -> Vec<Row> {
             cas("sasl_mech_list: \"PLAIN CASPT\"\n"),
             cas("sasl_mech_list: plain caspt\n"),
         ),
-        // A stock saslauthd takes no ticket.
+        // A stock saslauthd accepts no tickets.
         row(
             lacks("lacks CASPT"),
             cas("sasl_mech_list: PLAIN\nsasl_pwcheck_method: saslauthd\n\
@@ -400,7 +400,7 @@ fn offers() -> Vec<Row> {
             "mech_list: PLAIN XOAUTH2\njwt_issuer: https://a.example\njwt_keys: discovery\n\
              jwt_audience: x\n",
         ),
-        // One service of several.
+        // Only one service of several is affected.
         row(
             ["warning", "sasl_mech_list", "lacks CASPT"],
             cas("sasl_mech_list: PLAIN\nimap_sasl_mech_list: PLAIN CASPT\n\

@@ -1,9 +1,9 @@
-//! Tokens that must not open anything, each with the reason in the log and the step that fails; for
-//! the plugin to refuse, and for `sasl-sso explain` to say why.
+//! Tokens that must be rejected, each with the reason code in the log and the check that fails. The
+//! plugin must reject them, and `sasl-sso explain` must report why.
 
-// Each test binary has all of it and uses a part.
+// Every test binary compiles this module and uses part of it.
 #![allow(dead_code)]
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 pub mod replies;
@@ -16,17 +16,17 @@ use serde_json::{Value, json};
 
 const HEADER: &str = r#"{"alg":"ES256","kid":"k1","typ":"at+jwt"}"#;
 
-/// One attack.
+/// A token to attack the plugin with.
 pub struct Attack {
     pub what: String,
     pub token: String,
-    /// As the log calls it.
+    /// The reason code in the log.
     pub reason: &'static str,
-    /// As `sasl-sso explain` calls the step that fails.
+    /// The check that fails, as `sasl-sso explain` names it.
     pub step: &'static str,
 }
 
-/// Attacks on a site with these options.
+/// Attacks on a test environment that is configured with these options.
 pub struct Table {
     pub site: TokenSite,
     pub options: Vec<(&'static str, &'static str)>,
@@ -51,25 +51,25 @@ impl Table {
         });
     }
 
-    /// The last row fails at this step, which is not the usual one for its reason.
+    /// Sets the check at which the last row fails, if it is not the usual one for its reason.
     fn at(&mut self, step: &'static str) {
         self.rows.last_mut().expect("a row").step = step;
     }
 
-    /// A token that the issuer signed, with these claims.
+    /// Adds a token with these claims, signed by the issuer.
     fn claims(&mut self, what: &str, changes: Value, reason: &'static str) {
         let token = self.site.token(changes);
         self.row(what, token, reason);
     }
 
-    /// A token that the issuer signed, of this text.
+    /// Adds a token with this header and payload text, signed by the issuer.
     fn text(&mut self, what: &str, header: &str, claims: &str, reason: &'static str) {
         let token = self.site.key.token_by("ES256", header, claims);
         self.row(what, token, reason);
     }
 }
 
-/// Where a token of this reason fails, but for those rows that say otherwise.
+/// The check at which a token is rejected for this reason, unless its row names another check.
 fn usual_step(reason: &str) -> &'static str {
     match reason {
         "token_malformed" => "form",
@@ -87,11 +87,11 @@ fn usual_step(reason: &str) -> &'static str {
         "user_claim_unusable" => "user",
         "client_token" => "person",
         "user_unusable" => "principal",
-        _ => panic!("{reason} is no attack's"),
+        _ => panic!("no attack is rejected for {reason}"),
     }
 }
 
-/// Signatures that are none, or not the issuer's, or over something else.
+/// Signatures that are missing, made with another key, or made over other content.
 pub fn forged_signatures() -> Table {
     let mut table = Table::new("forged");
     let claims = table.site.claims(json!({})).to_string();
@@ -110,7 +110,7 @@ pub fn forged_signatures() -> Table {
         table.at("header");
     }
 
-    // The public key, taken for a secret, in each form in which it goes around.
+    // The public key, in each common encoding, used as an HMAC secret.
     for secret in [rsa.pem().into_bytes(), rsa.public_der()] {
         for header in [r#"{"alg":"HS256","kid":"r1"}"#, r#"{"alg":"HS256"}"#] {
             let token = SigningKey::hmac(&secret).token(header, &claims);
@@ -134,7 +134,7 @@ pub fn forged_signatures() -> Table {
     let good = table.site.token(json!({}));
     let (signed, signature) = good.rsplit_once('.').expect("a token");
     table.row("no signature", format!("{signed}."), "signature_wrong");
-    // Whole bytes less, so that it is still base64url as it must be.
+    // Cuts whole groups of characters, so that the rest is still valid base64url.
     let cut = &signature[..signature.len() - 2 - 12];
     table.row(
         "half a signature",
@@ -165,7 +165,7 @@ pub fn forged_signatures() -> Table {
     table
 }
 
-/// Tokens that bring a key or point to one, of `evil`.
+/// Tokens whose header contains a key or refers to one, all of them served by `evil`.
 pub fn foreign_keys(evil: &KeyServer) -> Table {
     let mut table = Table::new("foreign");
     let attacker = SigningKey::p256();
@@ -188,7 +188,7 @@ pub fn foreign_keys(evil: &KeyServer) -> Table {
     table
 }
 
-/// Names of keys that are a path, a query, another case.
+/// Key IDs that are a path, a query, or spelled in another case.
 pub fn names_of_keys() -> Table {
     let mut table = Table::new("kid");
     let claims = table.site.claims(json!({})).to_string();
@@ -205,7 +205,7 @@ pub fn names_of_keys() -> Table {
         &long,
     ] {
         let header = format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#);
-        // With the issuer's own signature too: a name is not a suggestion.
+        // A token signed by the issuer's own key is rejected too: the key ID must match.
         for key in [SigningKey::p256(), table.site.key.clone()] {
             table.row(kid, key.token(&header, &claims), "key_unknown");
         }
@@ -220,7 +220,7 @@ pub fn names_of_keys() -> Table {
     table
 }
 
-/// Tokens of other issuers, and for other audiences.
+/// Tokens of other issuers, and tokens for other audiences.
 pub fn of_others() -> Table {
     let mut table = Table::new("others");
     let issuer = table.site.issuer.issuer();
@@ -249,7 +249,7 @@ pub fn of_others() -> Table {
     table
 }
 
-/// Tokens at the wrong time.
+/// Tokens whose times (`exp`, `nbf`, `iat`) make them invalid.
 pub fn wrong_times() -> Table {
     let mut table = Table::new("times");
     let now = now();
@@ -272,7 +272,7 @@ pub fn wrong_times() -> Table {
     table
 }
 
-/// A token that nothing bounds.
+/// A token without any limit on its lifetime.
 pub fn unbounded() -> Table {
     let mut table = Table::new("unbounded");
     table.claims("no exp", json!({"exp": null}), "claim_missing");
@@ -280,7 +280,7 @@ pub fn unbounded() -> Table {
     table
 }
 
-/// Tokens that are no access tokens of a person, or demand more than that.
+/// Tokens that are not access tokens of a person, or whose header demands an unsupported feature.
 pub fn other_purposes() -> Table {
     let mut table = Table::new("purpose");
     let claims = table.site.claims(json!({})).to_string();
@@ -330,7 +330,7 @@ pub fn other_purposes() -> Table {
     table
 }
 
-/// Claims that could be read in two ways, or name nobody.
+/// Claims that are ambiguous, or that name no user.
 pub fn ambiguous_claims() -> Table {
     let mut table = Table::new("claims");
     let good = table.site.claims(json!({})).to_string();
@@ -344,7 +344,7 @@ pub fn ambiguous_claims() -> Table {
         ("two sub, one escaped", with(r#""\u0073ub":"bob""#)),
         ("two of something inside", with(r#""x":{"a":1,"a":2}"#)),
         ("5,000 levels", deep(5_000)),
-        // Closed, they would be longer than a token may be.
+        // With its brackets closed, the token would exceed the maximum token length.
         (
             "10,000 levels",
             with(&format!(r#""x":{}"#, "[".repeat(10_000))),
@@ -393,7 +393,10 @@ pub fn ambiguous_claims() -> Table {
     );
     table.at("mail user");
     let mut bytes = good.replace("alice", "al??e").into_bytes();
-    let at = bytes.windows(2).position(|two| two == b"??").expect("it");
+    let at = bytes
+        .windows(2)
+        .position(|two| two == b"??")
+        .expect("the marker");
     bytes[at..at + 2].copy_from_slice(b"\xff\xfe");
     let unsigned = compact(HEADER.as_bytes(), &bytes, b"");
     let unsigned = unsigned.trim_end_matches('.');
@@ -403,7 +406,7 @@ pub fn ambiguous_claims() -> Table {
     table
 }
 
-/// What has not the form of a token.
+/// Inputs that do not have the form of a token.
 pub fn malformed() -> Table {
     let mut table = Table::new("form");
     let good = table.site.token(json!({}));
@@ -411,7 +414,7 @@ pub fn malformed() -> Table {
     let [header, claims, signature] = parts[..] else {
         panic!("{good}");
     };
-    // Of 64 bytes the last character has four bits to spare.
+    // The signature has 64 bytes, so the last base64url character has four unused bits.
     let last = signature.chars().last().expect("a signature");
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let place = alphabet.find(last).expect("base64url");

@@ -1,8 +1,8 @@
-//! Replies of a CAS that could mean somebody else.
+//! CAS replies that could be read as naming another user.
 
 use crate::libsasl2::site::PROXY;
 
-/// Each with the reason in the log, and the step that fails.
+/// All replies, each with the reason code in the log and the check that fails.
 pub fn all() -> Vec<(String, &'static str, &'static str)> {
     let long = format!("<cas:user>{}</cas:user>", "a".repeat(81));
     let doctype = format!("<!DOCTYPE x>{}", reply("<cas:user>alice</cas:user>"));

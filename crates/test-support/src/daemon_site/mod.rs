@@ -1,8 +1,9 @@
-//! A Cyrus that asks `sasl-sso serve`, and a CAS that does as it is told.
+//! A Cyrus that has passwords checked by `sasl-sso serve`, and a CAS server that can be made to
+//! fail.
 
-// Each test binary has all of it and uses a part.
+// Every test binary compiles this module and uses part of it.
 #![allow(dead_code)]
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use crate::authority::Authority;
@@ -18,7 +19,7 @@ use crate::usage::Usage;
 use crate::wait::PATIENCE;
 use std::path::PathBuf;
 
-/// Cyrus, its daemon and its CAS.
+/// A running Cyrus with its daemon and its CAS server.
 pub struct Site {
     pub daemon: Daemon,
     pub cyrus: Cyrus,
@@ -27,8 +28,9 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site whose CAS is correct, with patience for a busy machine and these lines of imapd.conf, in which
-    /// `{scratch}` is its directory.
+    /// Starts the environment with these additional lines of imapd.conf, in which `{scratch}`
+    /// stands for the scratch directory. The CAS server behaves correctly, and time-outs are long
+    /// enough for a busy machine.
     pub fn new(name: &str, other: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
@@ -55,7 +57,7 @@ impl Site {
         let options = Options {
             plugin: Some(libsasl2::plugin()),
             imapd_conf: lines.into_iter().map(owned).collect(),
-            // One that ends has ended for a reason.
+            // No process is recycled, so a process that ends has crashed or was killed.
             reuse: 100_000,
             ..Options::default()
         };
@@ -68,56 +70,57 @@ impl Site {
         }
     }
 
-    /// Where `{scratch}/fallback` is, for `sasl_sso_fallback_socket`.
+    /// The path `{scratch}/fallback`, for `sasl_sso_fallback_socket`.
     pub fn fallback(&self) -> PathBuf {
         self.scratch.join("fallback")
     }
 
-    /// Starts the daemon again, of which nothing is left but its socket.
+    /// Starts the daemon again after it was killed and left only its socket.
     pub fn start_again(&mut self) {
         self.daemon = Daemon::start(&self.scratch, &self.cyrus);
     }
 
-    /// A login by a connection of its own.
+    /// Logs in over a new connection.
     pub fn login(&self, user: &str, password: &str) -> Reply {
         Imap::connect(self.cyrus.imap_port()).login(user, password)
     }
 
-    /// What the daemon says to this, without imapd; `None` if it says nothing.
+    /// The daemon's answer to a request without imapd; `None` if it closes the connection without
+    /// one.
     pub fn ask(&self, user: &str, password: &str) -> Option<String> {
         self.daemon.ask(user, password, "imap")
     }
 
-    /// Makes a ticket one that is known.
+    /// Has the daemon validate a ticket, so that its session is cached.
     pub fn know(&self, ticket: &str, user: &str) {
         self.cas.arm(ticket, user, &[PROXY]);
         let answer = self.ask(user, ticket);
         assert_eq!(answer.as_deref(), Some("OK"), "{}", self.cyrus.log().tail());
     }
 
-    /// The place up to which the log has come.
+    /// The current end of the log.
     pub fn mark(&self) -> usize {
         self.cyrus.log().mark()
     }
 
-    /// Waits for a line of the daemon's, after `mark`, that has all these words.
+    /// Waits for a log line of the daemon after `mark` that contains all these words.
     pub fn said(&self, mark: usize, words: &[&str]) -> Line {
         let log = self.cyrus.log();
         let has = |line: &Line| {
             line.ident == "sasl-sso" && words.iter().all(|word| line.text.contains(word))
         };
         let line = log.wait_for_since(mark, has, PATIENCE);
-        line.unwrap_or_else(|| panic!("nothing of {words:?}\n{}", log.tail()))
+        line.unwrap_or_else(|| panic!("no line with {words:?}\n{}", log.tail()))
     }
 
-    /// The daemon's lines after `mark`, by now, that have this in them.
+    /// The number of the daemon's log lines after `mark` that contain this text.
     pub fn count(&self, mark: usize, text: &str) -> usize {
         let lines = self.cyrus.log().since(mark);
         let is = |line: &&Line| line.ident == "sasl-sso" && line.text.contains(text);
         lines.iter().filter(is).count()
     }
 
-    /// What the daemon takes now.
+    /// The resources that the daemon uses now.
     pub fn usage(&self) -> Usage {
         Usage::of(self.daemon.pid())
     }

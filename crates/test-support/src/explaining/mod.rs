@@ -1,8 +1,8 @@
-//! `sasl-sso explain` as it is shipped.
+//! Runs the shipped `sasl-sso explain`.
 
-// Each test binary has all of it and uses a part.
+// Every test binary compiles this module and uses part of it.
 #![allow(dead_code)]
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use crate::libsasl2;
@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What it said.
+/// The exit status and the output of a run.
 #[derive(Debug)]
 pub struct Explained {
     pub status: i32,
@@ -20,17 +20,17 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// The answer in JSON.
+    /// The output as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// A member of the answer in JSON that is a text, or nothing.
+    /// A string member of the JSON output, empty if missing.
     pub fn field(&self, name: &str) -> String {
         self.json()[name].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The first step of this name: what came of it, what was found, and what was wanted.
+    /// The first check of this name: its outcome, the actual value, and the expected value.
     pub fn step(&self, name: &str) -> [String; 3] {
         let json = self.json();
         let steps = json["steps"].as_array().expect("steps");
@@ -39,7 +39,7 @@ impl Explained {
         ["outcome", "found", "wanted"].map(|name| step[name].as_str().expect("a text").to_owned())
     }
 
-    /// What it comes to: the outcome, and the reason or the user.
+    /// The outcome, followed by the reason or the user.
     pub fn verdict(&self) -> (String, String) {
         let reason = self.field("reason");
         let user = self.field("user");
@@ -47,7 +47,7 @@ impl Explained {
     }
 }
 
-/// Has a credential explained, as text.
+/// Explains a credential and prints text.
 pub fn explain(conf: &Path, credential: &[u8], arguments: &[&str]) -> Explained {
     let program = libsasl2::plugin().with_file_name("sasl-sso");
     let mut child = Command::new(program)
@@ -61,11 +61,11 @@ pub fn explain(conf: &Path, credential: &[u8], arguments: &[&str]) -> Explained 
         .stderr(Stdio::piped())
         .spawn()
         .expect("sasl-sso: run `make build`");
-    let mut input = child.stdin.take().expect("its input");
-    // It may not have read it.
+    let mut input = child.stdin.take().expect("the standard input");
+    // The program may exit without reading its input.
     let _ = input.write_all(credential);
     drop(input);
-    let output = child.wait_with_output().expect("its end");
+    let output = child.wait_with_output().expect("the output");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Explained {
         status: output.status.code().expect("an exit status"),
@@ -74,7 +74,7 @@ pub fn explain(conf: &Path, credential: &[u8], arguments: &[&str]) -> Explained 
     }
 }
 
-/// The same as JSON.
+/// Like [`explain`], with JSON output.
 pub fn explain_json(conf: &Path, credential: &str, arguments: &[&str]) -> Explained {
     let arguments = [&["--json"], arguments].concat();
     explain(conf, credential.as_bytes(), &arguments)

@@ -1,7 +1,7 @@
-//! A thousand logins of fifty users at a real Cyrus, forty connections at once, with tickets of a real
-//! CAS server.
+//! A thousand logins of fifty users to a real Cyrus, over forty concurrent connections, with
+//! tickets of a real CAS server.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use crate::authority::Authority;
@@ -18,7 +18,7 @@ pub const LOGINS: usize = 1_000;
 const CONNECTIONS: usize = 40;
 const SERVICE: &str = "imap://localhost";
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Run {
     pub succeeded: usize,
@@ -26,7 +26,7 @@ pub struct Run {
     pub processes: BTreeSet<u32>,
 }
 
-/// The lines of imapd.conf for a Cyrus that trusts these portals of a CAS.
+/// The lines of imapd.conf for a Cyrus that accepts tickets of these portals.
 pub fn lines(
     scratch: &Scratch,
     authority: &Authority,
@@ -51,7 +51,8 @@ pub fn user(number: usize) -> String {
     format!("user{number}")
 }
 
-/// Gets a ticket of each portal for each user, several at a time; each goes with its user's name.
+/// Fetches a ticket of each portal for each user, several at a time, and returns each with its
+/// user's name.
 pub fn tickets(portals: &[&Portal]) -> Vec<(String, String)> {
     let wanted = (0..USERS).flat_map(|user| portals.iter().map(move |portal| (user, *portal)));
     let wanted = Mutex::new(wanted.collect::<VecDeque<_>>());
@@ -74,7 +75,7 @@ pub fn tickets(portals: &[&Portal]) -> Vec<(String, String)> {
     tickets.into_inner().expect("the list")
 }
 
-/// Each one as often as every other, in an order that is shuffled the same way each time.
+/// Repeats all elements equally often up to [`LOGINS`], in an order that is the same in every run.
 fn shuffled<T>(all: &[T]) -> VecDeque<&T> {
     let mut order: Vec<&T> = all.iter().cycle().take(LOGINS).collect();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -90,7 +91,7 @@ fn shuffled<T>(all: &[T]) -> VecDeque<&T> {
     order.into()
 }
 
-/// Logs in a thousand times, each time by a connection of its own.
+/// Logs in a thousand times, each time over a new connection.
 pub fn log_in_all<T: Sync>(
     port: u16,
     all: &[T],
@@ -124,7 +125,8 @@ pub fn log_in_all<T: Sync>(
 }
 
 impl Run {
-    /// Says what it came to: all are in, by many processes, and CAS was asked so often.
+    /// Checks that all logins succeeded, by many processes, and that CAS was asked as often as
+    /// expected.
     #[track_caller]
     pub fn assert_all_in(&self, cyrus: &Cyrus, (asked, expected): (usize, usize)) {
         assert_eq!(
@@ -135,7 +137,7 @@ impl Run {
             cyrus.log().tail()
         );
         assert_eq!(asked, expected);
-        // One process alone could have done it from memory.
+        // A single process could have answered from its memory tier.
         assert!(self.processes.len() > 10, "{:?}", self.processes);
     }
 }

@@ -1,9 +1,9 @@
-# The targets that people use. Everything a Debian machine needs is installed by
-# the targets themselves, from debian-packages, and for the tests from npm.
+# The targets install what they need: Debian packages as listed in debian-packages, and for
+# the tests also packages from npm and PyPI, below target/.
 
 PLUGINDIR ?= /usr/lib/$(shell gcc -dumpmachine)/sasl2
 PREFIX ?= /usr/local
-# Where Debian's packages have their units.
+# The directory in which Debian's packages install units.
 UNITDIR ?= /lib/systemd/system
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/sasl-sso
@@ -12,14 +12,13 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 DESTDIR ?=
 
-# Wherever else cargo was told to build: the tests look for what was built there.
+# Overrides any other setting, because the tests look for the built files there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 PLUGIN := target/release/libsso.so
 PROGRAM := target/release/sasl-sso
 
-# Only the order of what is to be done, never two things at once: cargo itself
-# uses all processors.
+# Runs one target at a time, because cargo itself uses all processors.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
@@ -57,7 +56,7 @@ demo: packages-demo compile
 	cargo build --locked --example demo
 	SSO_PLUGIN=$(PLUGIN) target/debug/examples/demo
 
-# By Debian's own tools, from debian/.
+# Builds the Debian packages with debhelper.
 deb: packages-deb compile
 	rm -rf target/deb
 	mkdir -p target/deb
@@ -65,48 +64,49 @@ deb: packages-deb compile
 	DEBDIR=target/deb debian/rules binary
 	debian/rules clean
 
-# Everything, with the plugin as it is shipped.
+# Runs all tests that are not marked #[ignore], with the release build of the plugin.
 test: build deb packages-test
 	cargo test --locked --workspace
 
-# The packages' whole life, beside a Cyrus in a Debian of its own: as root, and with
-# what debootstrap fetches. SSO_DEBIAN=trixie, say, is another release than this machine's.
+# Installs, upgrades and removes the packages beside Cyrus in a separate Debian system that
+# debootstrap creates. Needs root. SSO_DEBIAN selects a release, such as trixie, other than this
+# machine's.
 test-package: build deb packages-test
 	@scripts/install-packages package-test
 	cargo test --locked --test packages lifecycle:: -- --ignored --nocapture
 
-# The oldest libsasl2 and the newest: as root, with what debootstrap fetches, and with an
-# hour for the first time. PORTABILITY=i386 and arm64 are beginnings: 32 bits, and another
-# processor.
+# Tests the oldest and the newest supported libsasl2, in Debian systems that debootstrap creates.
+# Needs root, and about an hour for the first run. PORTABILITY=i386 and arm64 are experimental.
 PORTABILITY ?= oldest newest
 test-portability: build
 	@scripts/install-packages portability
 	@scripts/test-portability $(PORTABILITY)
 
-# What takes too long for every change: minutes of silence and of nonsense.
+# Connects silent, slow and garbled clients to the daemon for several minutes.
 soak: build packages-test
 	cargo test --locked --test daemon robustness:: -- --ignored --nocapture
 
-# Ten thousand living processes that have each had a login, and what the next login costs.
+# Measures a login while ten thousand other processes are alive that have each had one.
 crowds: build packages-test
 	cargo test --locked --test faults ten_thousand -- --ignored --nocapture
 
-# The same of faults: a thousand kills, minutes of stress. SSO_STRESS_SECONDS says of how many.
+# Kills a thousand processes in the middle of a login, then runs a stress test for
+# SSO_STRESS_SECONDS.
 faults: build packages-test
 	cargo test --locked --test faults -- --ignored --nocapture state_dir:: host::
 
-# Whose mailbox each user name opens: a table of principals in all configurations, and random
-# names, of which SSO_NAMES is the number (3000) and SSO_TEST_SEED the seed.
+# Checks whose mailbox each user name opens: a table of principals in all configurations, and
+# SSO_NAMES (3000) random names from the seed SSO_TEST_SEED.
 names: build packages-test
 	cargo test --locked --test user_names -- --ignored --nocapture
 
-# What the unit of the daemon promises, tried from inside: as root, under a systemd in
-# namespaces of its own.
+# Tests the sandbox of the daemon's unit from inside, under a systemd in separate namespaces.
+# Needs root.
 sandbox: build packages-test
 	cargo test --locked --test daemon sandbox:: -- --ignored --nocapture
 
-# The C border by a plugin and a host that watch themselves, LMDB and all other C code in
-# it included. rustc has the flag, and wants to be told that one knows that it may change.
+# Tests the C interface with AddressSanitizer in the plugin, in its C libraries such as LMDB, and
+# in the host application. The flag of rustc is unstable, hence RUSTC_BOOTSTRAP.
 RUST_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 asan: build packages-test
 	@find "$$(rustc --print sysroot)/lib/rustlib/$(RUST_HOST)/lib" -name '*rt.asan.a' | grep -q . || \
@@ -122,29 +122,29 @@ asan: build packages-test
 		-- --nocapture --test-threads 2 $(ASAN_SKIPS) plugin:: tokens:: host::
 	@! grep -H . target/asan/report.* 2>/dev/null
 
-# Other tools, limits that the sanitizer itself does not fit into, and how fast it all is.
+# Tests that use other tools, measure time, or set limits that the sanitizer itself exceeds.
 ASAN_SKIPS := --skip valgrind --skip exported --skip saslpluginviewer --skip memory:: \
 	--skip growth:: --skip reloads:: --skip slow:: --skip dns:: --skip descriptors::
 
-# An hour of forty connections while all servers are stopped, killed and started again;
-# SSO_SOAK_SECONDS is for less, SSO_TEST_SEED for another order.
+# Runs forty connections for an hour while all servers are stopped, killed and restarted.
+# SSO_SOAK_SECONDS sets another duration, SSO_TEST_SEED another order of events.
 soak-hour: build packages-test
 	cargo test --locked --test faults soak:: -- --ignored --nocapture
 
-# Whether the time of a refusal tells anything: on a machine with nothing else to do.
+# Tests whether the time of a refusal reveals anything. Run it on an idle machine.
 timing: build packages-test
 	cargo test --locked --test mechanisms timing:: -- --ignored --nocapture
 
-# Each fuzz target for FUZZ_SECONDS (60), and a table of what came of it.
+# Runs each fuzz target for FUZZ_SECONDS (60), and prints a table of the results.
 fuzz: packages-fuzz
 	@scripts/fuzz
 
-# What threads of one process share, in many orders by shuttle; SSO_RACES is so many times
-# as many.
+# Tests the data that threads of one process share, in many interleavings chosen by shuttle.
+# SSO_RACES multiplies their number.
 races: packages-build
 	cd races && cargo test --locked -- --nocapture
 
-# What a change must pass before it is looked at.
+# The checks that a change must pass before its review.
 lint: packages-lint
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
@@ -153,17 +153,17 @@ lint: packages-lint
 	cd races && cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
-# In the profile of the tests: what is measured is the plugin as it is shipped,
-# and building benches for release would not leave it alone.
+# Builds the benchmarks in the profile of the tests. They measure the release build of the plugin,
+# which building them in the release profile would replace.
 bench: build packages-test
 	cargo bench --locked --profile dev --bench benches
 
-# What logins and loading cost in instructions, which the tests hold to: written anew.
+# Updates the committed instruction counts of logins and loading, which a test compares.
 instructions: build packages-test
 	SSO_RENEW_INSTRUCTIONS=1 cargo test --locked --test instructions -- --nocapture
 
-# By rename: a process that has the old plugin mapped goes on with it.
-# No dependency on build: one builds as oneself and installs as root.
+# Replaces files by rename, so that a process that has mapped the old plugin keeps it.
+# Does not depend on build, because you build as a user and install as root.
 install:
 	install -d "$(DESTDIR)$(PLUGINDIR)" "$(DESTDIR)$(PREFIX)/sbin"
 	install -m 644 $(PLUGIN) "$(DESTDIR)$(PLUGINDIR)/.libsso.new"
@@ -188,8 +188,7 @@ install:
 	install -m 644 docs/decisions/*.md "$(DESTDIR)$(DOCDIR)/docs/decisions"
 	install -m 644 cyrus-conf-examples/* "$(DESTDIR)$(DOCDIR)/examples"
 
-# What install brought, and nothing else: options, sessions and what systemd was told
-# to enable are not among it.
+# Removes the files that install creates. Does not change options, sessions or enabled units.
 uninstall:
 	rm -f "$(DESTDIR)$(PLUGINDIR)/libsso.so" "$(DESTDIR)$(PREFIX)/sbin/sasl-sso" \
 		"$(DESTDIR)$(UNITDIR)/sasl-sso.socket" "$(DESTDIR)$(UNITDIR)/sasl-sso.service" \

@@ -1,8 +1,8 @@
-//! What an outage costs: nothing but the logins that need CAS, and those not for long.
+//! Tests of outages of CAS: they affect only logins that need CAS, and only for a short time.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// The figures are what some runs are for.
+// Some runs print figures.
 #![allow(clippy::print_stdout)]
 
 mod crowd;
@@ -16,8 +16,8 @@ const HURRIED: [(&str, &str); 1] = [("caspt_timeout", "2")];
 
 const GARBAGE: &str = "\u{1}\u{2}<<<&&&>>>]]>";
 
-/// A new ticket fails as by an outage, without a challenge and within the time-out of two seconds;
-/// then CAS is back and the same ticket opens the door. A known session never notices.
+/// A new ticket fails with an outage, without a challenge and within the time-out of two seconds.
+/// When CAS answers again, the same ticket is accepted. A cached session is not affected.
 fn costs_one_login(name: &str, behaviour: Behaviour, reason: &str) {
     let mut site = Site::new("outage");
     let mut driver = site.driver(&HURRIED);
@@ -39,7 +39,7 @@ fn costs_one_login(name: &str, behaviour: Behaviour, reason: &str) {
         "{name}"
     );
     assert_eq!(answer.steps, [(code::UNAVAIL, String::new())], "{name}");
-    // It is not tried twice; the rest is a busy machine.
+    // The request is not repeated; the margin is for a busy machine.
     assert!(took < Duration::from_millis(3_900), "{name}: {took:?}");
     assert_eq!(driver.ticket("PT-1-known").code(), code::OK, "{name}");
 
@@ -52,13 +52,13 @@ fn costs_one_login(name: &str, behaviour: Behaviour, reason: &str) {
 }
 
 #[test]
-fn a_stopped_cas_is_an_outage() {
+fn stopped_cas_is_an_outage() {
     let refuse = Behaviour::Answer("refuse connections".to_owned());
     costs_one_login("refused", refuse, "server_unreachable");
 }
 
 #[test]
-fn a_hanging_cas_is_an_outage() {
+fn hanging_cas_is_an_outage() {
     costs_one_login("no handshake", Behaviour::HangOnAccept, "server_timeout");
     costs_one_login("no answer", Behaviour::HangAfterRequest, "server_timeout");
     costs_one_login(
@@ -69,7 +69,7 @@ fn a_hanging_cas_is_an_outage() {
 }
 
 #[test]
-fn a_cas_that_closes_is_an_outage() {
+fn closed_connection_is_an_outage() {
     costs_one_login("at once", Behaviour::CloseOnAccept, "server_unreachable");
     costs_one_login(
         "after the request",
@@ -84,7 +84,7 @@ fn a_cas_that_closes_is_an_outage() {
 }
 
 #[test]
-fn a_cas_that_answers_nonsense_is_an_outage() {
+fn unusable_reply_is_an_outage() {
     let answer = |status, body: &str| Behaviour::AnswerAs {
         status,
         content_type: "text/html".to_owned(),
@@ -111,7 +111,7 @@ fn success(user: &str) -> String {
 }
 
 #[test]
-fn a_redirect_is_not_followed() {
+fn redirect_is_not_followed() {
     let elsewhere = FaultyCas::start_plain();
     elsewhere.set(Behaviour::Answer(success("root")));
     let redirect = Behaviour::Redirect(format!("{}/p3/proxyValidate", elsewhere.url()));
@@ -120,7 +120,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn a_server_that_cannot_prove_who_it_is_gets_no_ticket() {
+fn untrusted_server_receives_no_ticket() {
     let site = Site::new("trust");
     let servers = [
         FaultyCas::start_expired(&site.authority),
@@ -136,7 +136,7 @@ fn a_server_that_cannot_prove_who_it_is_gets_no_ticket() {
         assert_eq!(answer.reason(), "server_untrusted", "{answer:?}");
         assert_eq!(server.requests(), Vec::<String>::new());
     }
-    // The site's own CAS is signed by a CA that the system does not know.
+    // The CA of this CAS is not among the system's.
     let answer = site.driver(&[("caspt_ca_file", "")]).ticket("PT-1-secret");
     assert_eq!(answer.reason(), "server_untrusted", "{answer:?}");
     let bundle = "/etc/ssl/certs/ca-certificates.crt";
@@ -152,7 +152,7 @@ fn a_server_that_cannot_prove_who_it_is_gets_no_ticket() {
 }
 
 #[test]
-fn the_next_server_is_asked_only_while_nothing_was_written() {
+fn next_server_is_asked_only_if_nothing_was_written() {
     let site = Site::new("failover");
     let mut second = FaultyCas::start(&site.authority);
     let urls = format!("{} {}", site.cas.url(), second.url());
@@ -186,7 +186,7 @@ fn the_next_server_is_asked_only_while_nothing_was_written() {
 }
 
 #[test]
-fn a_cas_of_the_second_version_is_asked_by_its_own_path() {
+fn cas_protocol_2_is_asked_at_its_own_endpoint() {
     let site = Site::new("version");
     site.cas.set(Behaviour::NotFoundOnP3);
     site.cas.arm("PT-1-alice", "alice", &[PROXY]);
@@ -212,7 +212,7 @@ fn open_circuit_breaker_fails_logins_at_once_and_closes_within_ten_seconds() {
             "server_timeout"
         );
     }
-    // Another process knows, too.
+    // Another process knows that the breaker is open, too.
     for number in 3..20 {
         let answer = other.ticket(&format!("PT-{number}-silent"));
         assert_eq!(
@@ -220,7 +220,7 @@ fn open_circuit_breaker_fails_logins_at_once_and_closes_within_ten_seconds() {
             (code::UNAVAIL, "server_avoided")
         );
     }
-    // No client's ticket was the trial that showed it; the next trial is five seconds later.
+    // No ticket of a client was the trial. The next trial is five seconds later.
     let asked = site.cas.requests();
     let is_trial = |line: &&String| line.contains("ticket=PT-sasl-sso-does-CAS-answer-again-");
     let trials = asked.iter().filter(is_trial).count();
@@ -236,7 +236,7 @@ fn open_circuit_breaker_fails_logins_at_once_and_closes_within_ten_seconds() {
 }
 
 #[test]
-fn replies_of_any_kind_close_nothing() {
+fn replies_of_any_kind_keep_the_breaker_closed() {
     let site = Site::new("replies");
     let mut driver = site.driver(&[]);
     for number in 0..6 {

@@ -1,7 +1,7 @@
-//! One credential is validated once, however many processes want to know at the same time, and
-//! whatever happens to the one that asks.
+//! Tests that a credential is validated once, however many processes present it at the same time,
+//! and whatever happens to the process that validates it.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use nix::sys::signal::{Signal, kill};
@@ -21,7 +21,7 @@ fn tell_all(drivers: &mut [Driver], ticket: &str) {
 }
 
 #[test]
-fn eight_first_logins_at_once_are_one_question_to_cas() {
+fn eight_concurrent_first_logins_cause_one_request_to_cas() {
     let site = Site::new("flight");
     site.cas.set_delay(Duration::from_millis(50));
     let options = [("caspt_timeout", "5")];
@@ -40,7 +40,7 @@ fn eight_first_logins_at_once_are_one_question_to_cas() {
 }
 
 #[test]
-fn processes_that_write_at_the_same_time_lose_nothing() {
+fn concurrent_writers_lose_no_session() {
     let site = Site::new("writers");
     let mut drivers: Vec<Driver> = (0..TOGETHER).map(|_| site.driver(&[])).collect();
     let ticket = |process: usize, number: usize| format!("PT-{process}-{number}-writer");
@@ -71,7 +71,7 @@ fn processes_that_write_at_the_same_time_lose_nothing() {
 }
 
 #[test]
-fn all_of_imapd_may_start_at_once() {
+fn many_processes_can_start_at_once() {
     let site = Site::new("stampede");
     site.cas.arm("PT-1-alice", "alice", &[PROXY]);
     assert_eq!(site.driver(&[]).ticket("PT-1-alice").code(), code::OK);
@@ -85,7 +85,7 @@ fn all_of_imapd_may_start_at_once() {
             "{answer:?}"
         );
     }
-    // And with nothing there yet: one makes the store, the others find it.
+    // There is no cache yet: one process creates it, and the others find it.
     std::fs::remove_dir_all(site.scratch.join("state")).expect("the state directory");
     site.cas.arm("PT-2-bob", "bob", &[PROXY]);
     let mut drivers: Vec<Driver> = (0..50).map(|_| site.driver(&[])).collect();
@@ -97,7 +97,7 @@ fn all_of_imapd_may_start_at_once() {
 }
 
 #[test]
-fn a_refusal_is_shared_as_a_success_is() {
+fn refusal_is_shared_like_a_success() {
     let site = Site::new("refused");
     site.cas.set_delay(Duration::from_millis(50));
     let mut drivers: Vec<Driver> = (0..TOGETHER).map(|_| site.driver(&[])).collect();
@@ -109,7 +109,7 @@ fn a_refusal_is_shared_as_a_success_is() {
 }
 
 #[test]
-fn if_the_one_that_asks_is_killed_the_others_end_in_time() {
+fn waiters_end_in_time_if_the_validating_process_is_killed() {
     for round in 0..5 {
         let site = Site::new("killed");
         site.cas.set_delay(Duration::from_millis(400));
@@ -117,7 +117,7 @@ fn if_the_one_that_asks_is_killed_the_others_end_in_time() {
         let mut drivers: Vec<Driver> = (0..TOGETHER).map(|_| site.driver(&options)).collect();
         let ticket = format!("PT-{round}-killed");
         site.cas.arm(&ticket, "alice", &[PROXY]);
-        // The first one has the lock for certain before the others come.
+        // The first process holds the lock before the others start.
         tell_all(&mut drivers[..1], &ticket);
         assert!(wait_until(PATIENCE, || site.cas.requests().len() == 1));
         let start = Instant::now();
@@ -127,7 +127,7 @@ fn if_the_one_that_asks_is_killed_the_others_end_in_time() {
         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("killing the holder");
         for driver in &mut drivers {
             let answer = driver.answer();
-            // The ticket is used up: one of them asked again and heard so.
+            // The ticket is used up: another process asked again, and CAS refused it.
             assert_eq!(answer.reason(), "ticket_refused", "{answer:?}");
         }
         assert!(
@@ -140,14 +140,14 @@ fn if_the_one_that_asks_is_killed_the_others_end_in_time() {
 }
 
 #[test]
-fn those_that_wait_for_another_wait_no_longer_than_the_timeout() {
+fn waiters_wait_no_longer_than_the_timeout() {
     let site = Site::new("stopped");
     site.cas
         .set(test_support::faulty_cas::Behaviour::HangAfterRequest);
     let mut patient = site.driver(&[("caspt_timeout", "8")]);
     patient.tell(&caspt(b"\0\0PT-1-stopped"));
     assert!(wait_until(PATIENCE, || site.cas.requests().len() == 1));
-    // Stopped in the middle of it, lock and all.
+    // The process is stopped during the request, with the lock held.
     let pid = Pid::from_raw(i32::try_from(patient.pid()).expect("a process id"));
     kill(pid, Signal::SIGSTOP).expect("stopping the holder");
     let start = Instant::now();
@@ -158,13 +158,13 @@ fn those_that_wait_for_another_wait_no_longer_than_the_timeout() {
         (answer.code(), answer.reason().as_str()),
         (code::UNAVAIL, "server_timeout")
     );
-    // The other one has eight.
+    // The other process has a time-out of eight seconds.
     assert!(
         start.elapsed() < Duration::from_secs(5),
         "{:?}",
         start.elapsed()
     );
-    // Other tickets are not held up.
+    // Other tickets are not delayed.
     site.cas.set(test_support::faulty_cas::Behaviour::Tickets);
     site.cas.arm("PT-2-other", "alice", &[PROXY]);
     assert_eq!(site.driver(&[]).ticket("PT-2-other").code(), code::OK);

@@ -1,6 +1,6 @@
-//! What is done to the store under those who use it costs sessions, and locks nobody out.
+//! Tests that a corrupt session cache costs sessions, and locks nobody out.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use std::fs::OpenOptions;
@@ -11,7 +11,7 @@ use test_support::libsasl2::{Answer, Driver, code};
 
 const PROCESSES: usize = 4;
 
-/// The store that the plugin has made.
+/// The session cache that the plugin has created.
 fn store(site: &Site) -> PathBuf {
     let entries = std::fs::read_dir(site.scratch.join("state")).expect("the state directory");
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -19,7 +19,7 @@ fn store(site: &Site) -> PathBuf {
     paths.into_iter().find(is_store).expect("a store")
 }
 
-/// A new ticket is taken by the first, and known to all others.
+/// Has the first process validate a new ticket, and all others accept it from the cache.
 fn all_know(site: &Site, drivers: &mut [Driver], ticket: &str) -> Vec<Answer> {
     site.cas.arm(ticket, "alice", &[PROXY]);
     let answers: Vec<Answer> = drivers
@@ -38,7 +38,7 @@ fn is_said(answers: &[Answer], what: &str) -> bool {
 }
 
 #[test]
-fn a_store_that_is_cut_short_under_its_users_ends_none_of_them_and_is_made_anew() {
+fn truncated_cache_ends_no_process_and_is_created_again() {
     let site = Site::new("cut-short");
     let mut drivers: Vec<Driver> = (0..PROCESSES).map(|_| site.driver(&[])).collect();
     all_know(&site, &mut drivers, "PT-0-before");
@@ -48,16 +48,16 @@ fn a_store_that_is_cut_short_under_its_users_ends_none_of_them_and_is_made_anew(
         let ticket = format!("PT-{round}-after");
         let answers = all_know(&site, &mut drivers, &ticket);
         let is_lost = is_said(&answers, "sso: all sessions are lost");
-        // An empty file is as good as none, and none was ever there.
+        // An empty file counts as a missing one.
         assert_eq!(is_lost, length > 0, "{length}: {answers:?}");
     }
-    // What CAS has said once it says no more, and nobody takes it for granted.
+    // A ticket that CAS has accepted once is refused, and not accepted without asking.
     let lost = drivers[0].ticket("PT-0-before");
     assert_eq!(lost.reason(), "ticket_refused", "{lost:?}");
 }
 
 #[test]
-fn a_store_that_is_overwritten_is_made_anew_by_those_who_come_after() {
+fn overwritten_cache_is_created_again_by_later_logins() {
     let site = Site::new("overwritten");
     let mut drivers = [site.driver(&[])];
     all_know(&site, &mut drivers, "PT-0-before");
@@ -78,7 +78,7 @@ fn a_store_that_is_overwritten_is_made_anew_by_those_who_come_after() {
 }
 
 #[test]
-fn where_files_may_not_be_as_long_as_the_store_nobody_is_ended_for_it() {
+fn file_size_limit_ends_no_process() {
     let site = Site::new("short-files");
     let limited = ["prlimit", "--fsize=1000000"];
     let mut drivers = [site.driver_under(&limited, &[])];

@@ -1,6 +1,6 @@
-//! Who is flushed is out: at the very next login, in every process, whatever is under way.
+//! Tests that a flush ends sessions at the next login, in every process, even during a validation.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use serde_json::Value;
@@ -17,7 +17,7 @@ use test_support::wait::{PATIENCE, wait_until};
 const ROUNDS: usize = 100;
 const PROCESSES: usize = 4;
 
-/// Has sessions flushed; what is said of it.
+/// Flushes sessions, and returns the output.
 fn flush(conf: &Path, whose: &[&str]) -> String {
     let conf = conf.display().to_string();
     let arguments = [&["sessions", "flush", "--config", &conf], whose].concat();
@@ -26,7 +26,7 @@ fn flush(conf: &Path, whose: &[&str]) -> String {
     said
 }
 
-/// The sessions as they are listed.
+/// The listed sessions.
 fn list(conf: &Path, other: &[&str]) -> Vec<Value> {
     let conf = conf.display().to_string();
     let arguments = [&["sessions", "list", "--json", "--config", &conf], other].concat();
@@ -35,8 +35,8 @@ fn list(conf: &Path, other: &[&str]) -> Vec<Value> {
     serde_json::from_str(&said).expect("an array")
 }
 
-/// Logs in without a pause. Before the flush has ended a login may be taken or not; the first one
-/// that begins after it is the last of the round.
+/// Logs in without a pause. During the flush a login may be accepted or not. The first login that
+/// begins after the flush ends the round.
 fn hammer(driver: &mut Driver, ticket: &str, taken: &AtomicUsize, is_flushed: &AtomicBool) {
     loop {
         let was_flushed = is_flushed.load(Ordering::SeqCst);
@@ -54,7 +54,7 @@ fn hammer(driver: &mut Driver, ticket: &str, taken: &AtomicUsize, is_flushed: &A
 }
 
 #[test]
-fn what_is_flushed_is_refused_by_cas_at_the_very_next_login_of_every_process() {
+fn flushed_ticket_is_refused_at_the_next_login_of_every_process() {
     let site = Site::new("flushed");
     let conf = site.imapd_conf();
     let mut drivers: Vec<Driver> = (0..PROCESSES).map(|_| site.driver(&[])).collect();
@@ -74,17 +74,17 @@ fn what_is_flushed_is_refused_by_cas_at_the_very_next_login_of_every_process() {
             assert!(said.starts_with("flushed 1 session of tickets"), "{said}");
         });
     }
-    // Each ticket was good once, and CAS was asked about it once more.
+    // CAS accepted each ticket once, and was asked about it once more.
     assert_eq!(site.cas.requests().len(), 2 * ROUNDS);
 }
 
 #[test]
-fn a_login_that_is_under_way_opens_no_session_and_neither_do_those_that_wait_for_it() {
+fn logins_in_progress_open_no_session_after_a_flush() {
     let site = Site::new("under-way");
     let conf = site.imapd_conf();
     let options = [("caspt_timeout", "5")];
     let mut drivers: Vec<Driver> = (0..PROCESSES).map(|_| site.driver(&options)).collect();
-    // The store is there.
+    // The cache exists.
     site.cas.arm("PT-0-before", "bob", &[PROXY]);
     assert_eq!(drivers[0].ticket("PT-0-before").code(), code::OK);
     site.cas.set_delay(Duration::from_millis(500));
@@ -102,7 +102,7 @@ fn a_login_that_is_under_way_opens_no_session_and_neither_do_those_that_wait_for
             driver.tell(&command);
         }
         flush(&conf, whose);
-        // It had begun: CAS said yes to this one login.
+        // The login had begun before: CAS accepted it once.
         assert_eq!(drivers[0].answer().code(), code::OK);
         for driver in &mut drivers[1..] {
             let answer = driver.answer();
@@ -114,7 +114,7 @@ fn a_login_that_is_under_way_opens_no_session_and_neither_do_those_that_wait_for
 }
 
 #[test]
-fn a_token_is_verified_anew_and_listed_without_what_is_in_it() {
+fn flushed_token_is_verified_again_and_listed_without_claims() {
     let site = TokenSite::new("flushed-token");
     let conf = site.imapd_conf();
     let mut driver = site.driver(&[]);
@@ -147,7 +147,7 @@ fn a_token_is_verified_anew_and_listed_without_what_is_in_it() {
 }
 
 #[test]
-fn imapd_and_the_daemon_are_listed_and_hear_of_it() {
+fn sessions_of_imapd_and_the_daemon_are_listed_and_flushed() {
     let site = test_support::daemon_site::Site::new("flushed-imapd", &[]);
     let (ours, daemons) = ("PT-1-by-caspt", "PT-2-by-the-daemon");
     for ticket in [ours, daemons] {
@@ -178,7 +178,7 @@ fn imapd_and_the_daemon_are_listed_and_hear_of_it() {
     assert!(said.starts_with("flushed 2 sessions of tickets"), "{said}");
     assert_eq!(log_in(), [false; 2], "{}", site.cyrus.log().tail());
     assert!(list(&conf, &[]).is_empty());
-    // Whoever ran it, the files are of who logs in.
+    // The files belong to the mail server's user, whoever ran the command.
     let owner = std::fs::metadata(site.cyrus.state_dir())
         .expect("the directory")
         .uid();

@@ -1,8 +1,8 @@
-//! The state directory where another user of the host has been before, and while he goes on: nothing
-//! of his is opened, nothing is written where he points to, nobody waits for him, and who has a good
-//! token logs in all the same.
+//! Tests of a state directory to which another user of the host has access, before and during
+//! logins: no file of that user is opened, nothing is written where its links lead, nobody waits
+//! for it, and valid tokens are accepted all the same.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -19,31 +19,31 @@ use test_support::libsasl2::{Answer, Driver, code};
 use test_support::root_only::can_as_root;
 use test_support::scratch::set_mode;
 
-/// The user nobody.
+/// The uid of the other user, nobody.
 const STRANGER: u32 = 65_534;
 
-/// How often the stranger and we are at it at the same time.
-fn tries() -> usize {
+/// The number of concurrent attempts of the other user and of the plugin.
+fn attempts() -> usize {
     let asked = std::env::var("SSO_TRIES").ok();
     asked.map_or(1_000, |asked| asked.parse().expect("SSO_TRIES"))
 }
 
-/// A server that makes its state directory where everybody may make something, and what a stranger
-/// and we have beside it.
-struct Place {
+/// A server whose state directory is in a directory that everybody can write to, with files of the
+/// other user and of the mail server beside it.
+struct SharedDirEnv {
     driver: Driver,
     _site: TokenSite,
     token: String,
     state: PathBuf,
-    /// A private directory with a file.
+    /// A private directory of the mail server, with a file.
     ours: PathBuf,
-    /// The stranger's, with a store that he made.
+    /// A directory of the other user, with a session cache that it has created.
     his: PathBuf,
-    /// What was in both at the beginning.
+    /// The contents of both at the start.
     before: Vec<(PathBuf, u32, Vec<u8>)>,
 }
 
-impl Place {
+impl SharedDirEnv {
     fn new(name: &str, mode: u32, wrapper: &[&str]) -> Self {
         let site = TokenSite::new(name);
         let [parent, ours, his] =
@@ -66,7 +66,7 @@ impl Place {
         give(&store);
         give(&his);
         let state = parent.join("state");
-        // What hangs ends, and the test with it.
+        // A process that hangs is ended, and the test fails.
         let wrapper = [&["timeout", "300"], wrapper].concat();
         Self {
             driver: driver(&state, &wrapper),
@@ -79,7 +79,7 @@ impl Place {
         }
     }
 
-    /// A login of a server that has just begun.
+    /// Logs in with a new server process.
     fn log_in(&mut self) -> Answer {
         assert_eq!(self.driver.ask("reload").code(), 0);
         let answer = self.driver.token(&self.token);
@@ -87,15 +87,15 @@ impl Place {
         answer
     }
 
-    /// What is ours and what is his is as it was.
-    fn nothing_was_touched(&self) {
+    /// Asserts that the files of both are unchanged.
+    fn assert_unchanged(&self) {
         let store = self.his.join("store");
         let now = [contents(&self.ours), contents(&self.his), contents(&store)].concat();
         assert!(now == self.before, "{now:?}");
     }
 }
 
-/// All that is in a directory: whose, and what is in it.
+/// All files in a directory: path, owner and contents.
 fn contents(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
     let entries = fs::read_dir(directory).expect("a directory");
     let mut paths: Vec<PathBuf> = entries
@@ -118,22 +118,22 @@ fn give(path: &Path) {
     chown(path, Some(STRANGER), Some(STRANGER)).expect("giving away");
 }
 
-/// Ends what the stranger does, also if the test has failed.
-struct Over<'f>(&'f AtomicBool);
+/// Stops the other user's actions, even if the test fails.
+struct StopOnDrop<'f>(&'f AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// From here on this thread does in the file system what the stranger may do.
+/// From here on, this thread has the permissions of the other user in the file system.
 fn become_the_stranger() {
     setfsgid(Gid::from_raw(STRANGER));
     setfsuid(Uid::from_raw(STRANGER));
 }
 
-/// What the server said about the directory, if it did; always what to do, too.
+/// The server's log line about the directory, if there is one. It must name a remedy.
 fn trouble(answer: &Answer) -> Option<String> {
     let mut lines = answer.log.iter().map(|(_, text)| text);
     let is_trouble = |text: &str| text.starts_with("sso: ") && !text.starts_with("sso: mech=");
@@ -146,8 +146,8 @@ fn trouble(answer: &Answer) -> Option<String> {
     Some(line.clone())
 }
 
-/// What a stranger, or we ourselves long ago, may have left at a path.
-fn plant(what: &str, path: &Path, place: &Place) {
+/// Creates what another user, or an earlier version, may have left at a path.
+fn plant(what: &str, path: &Path, place: &SharedDirEnv) {
     match what {
         "a link to ours" => symlink(place.ours.join("file"), path).expect("a link"),
         "a link to nothing" => symlink(place.ours.join("new"), path).expect("a link"),
@@ -170,7 +170,7 @@ fn plant(what: &str, path: &Path, place: &Place) {
     }
 }
 
-/// Takes away what is at a path, whatever it is.
+/// Removes whatever is at a path.
 fn clear(path: &Path) {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path).expect("removing"),
@@ -180,11 +180,11 @@ fn clear(path: &Path) {
 }
 
 #[test]
-fn what_is_in_the_place_of_the_directory_is_left_alone() {
+fn foreign_object_in_place_of_the_directory_is_not_used() {
     if !can_as_root() {
         return;
     }
-    let mut place = Place::new("instead", 0o1777, &[]);
+    let mut place = SharedDirEnv::new("instead", 0o1777, &[]);
     for what in [
         "a link to ours",
         "a link to nothing",
@@ -200,7 +200,7 @@ fn what_is_in_the_place_of_the_directory_is_left_alone() {
         plant(what, &state, &place);
         let answer = place.log_in();
         assert!(trouble(&answer).is_some(), "{what}: {answer:?}");
-        place.nothing_was_touched();
+        place.assert_unchanged();
         if what == "his directory" {
             assert_eq!(contents(&state), []);
         }
@@ -210,11 +210,11 @@ fn what_is_in_the_place_of_the_directory_is_left_alone() {
 }
 
 #[test]
-fn what_is_in_the_place_of_a_file_is_left_alone() {
+fn foreign_object_in_place_of_a_file_is_not_used() {
     if !can_as_root() {
         return;
     }
-    let mut place = Place::new("within", 0o1777, &[]);
+    let mut place = SharedDirEnv::new("within", 0o1777, &[]);
     place.log_in();
     let state = place.state.clone();
     let files: Vec<PathBuf> = contents(&state)
@@ -242,22 +242,22 @@ fn what_is_in_the_place_of_a_file_is_left_alone() {
                 trouble(&answer).is_some(),
                 "{what} for {place_of}: {answer:?}"
             );
-            // It is in the way of nobody but us.
+            // Only the mail server itself is affected.
             if what == "another name of ours" {
                 clear(&file);
             }
-            place.nothing_was_touched();
+            place.assert_unchanged();
         }
     }
 }
 
 #[test]
-fn whatever_the_umask_nobody_else_can_open_what_is_made() {
+fn created_files_are_private_with_any_umask() {
     if !can_as_root() {
         return;
     }
     let wrapper = ["sh", "-c", "umask 0; exec \"$@\"", "sh"];
-    let mut place = Place::new("umask", 0o1777, &wrapper);
+    let mut place = SharedDirEnv::new("umask", 0o1777, &wrapper);
     assert_eq!(trouble(&place.log_in()), None);
     let mode = |path: &Path| fs::symlink_metadata(path).expect("an entry").mode() & 0o7777;
     assert_eq!(mode(&place.state), 0o700);
@@ -267,11 +267,11 @@ fn whatever_the_umask_nobody_else_can_open_what_is_made() {
 }
 
 #[test]
-fn where_everybody_may_make_it_first_only_ours_is_opened() {
+fn directory_created_first_by_another_user_is_not_opened() {
     if !can_as_root() {
         return;
     }
-    let mut place = Place::new("first", 0o1777, &[]);
+    let mut place = SharedDirEnv::new("first", 0o1777, &[]);
     let (state, ours, his) = (place.state.clone(), place.ours.clone(), place.his.clone());
     let is_over = AtomicBool::new(false);
     let (mut opened, mut refused) = (0, 0);
@@ -288,28 +288,28 @@ fn where_everybody_may_make_it_first_only_ours_is_opened() {
             }
             let _ = fs::rename(&state, &store);
         });
-        let _over = Over(&is_over);
-        while opened + refused < tries() || opened == 0 || refused == 0 {
+        let _over = StopOnDrop(&is_over);
+        while opened + refused < attempts() || opened == 0 || refused == 0 {
             match trouble(&place.log_in()) {
                 None => opened += 1,
                 Some(_) => refused += 1,
             }
-            // Only we can take away what is ours.
+            // Only the owner can remove it.
             let found = fs::symlink_metadata(&state);
             if found.is_ok_and(|found| found.uid() == geteuid().as_raw()) {
                 clear(&state);
             }
         }
     });
-    place.nothing_was_touched();
+    place.assert_unchanged();
 }
 
 #[test]
-fn where_everybody_could_replace_it_nothing_is_opened() {
+fn directory_that_everybody_can_replace_is_not_opened() {
     if !can_as_root() {
         return;
     }
-    let mut place = Place::new("replaced", 0o777, &[]);
+    let mut place = SharedDirEnv::new("replaced", 0o777, &[]);
     let (state, his) = (place.state.clone(), place.his.clone());
     fs::create_dir(&state).expect("a directory");
     set_mode(&state, 0o700);
@@ -326,12 +326,12 @@ fn where_everybody_could_replace_it_nothing_is_opened() {
             }
             fs::rename(&store, his.join("store")).expect("a directory of his");
         });
-        let _over = Over(&is_over);
-        for _ in 0..tries() {
+        let _over = StopOnDrop(&is_over);
+        for _ in 0..attempts() {
             let answer = place.log_in();
             assert!(trouble(&answer).is_some(), "{answer:?}");
         }
     });
-    place.nothing_was_touched();
+    place.assert_unchanged();
     assert_eq!(contents(&state), []);
 }

@@ -1,6 +1,6 @@
-//! Every login is counted once, whichever process it is of and however that ends.
+//! Tests that each login is counted once, in any process and however the process ends.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use nix::sys::signal::{Signal, kill};
@@ -12,7 +12,7 @@ use test_support::libsasl2::site::{PROXY, Site};
 use test_support::libsasl2::{Driver, code, sasl_sso};
 use test_support::scratch::{Scratch, set_mode};
 
-/// What `sessions stats` says.
+/// The output of `sessions stats`.
 fn stats(conf: &Path, form: &[&str]) -> (Option<i32>, String, String) {
     let conf = conf.display().to_string();
     sasl_sso(&[&["sessions", "stats", "--config", &conf], form].concat())
@@ -24,7 +24,7 @@ fn json(conf: &Path) -> Value {
     serde_json::from_str(&said).expect("an object")
 }
 
-/// How many logins of tickets were decided on in this way.
+/// The number of logins with tickets that have this result.
 fn logins(stats: &Value, source: &str, reason: Option<&str>) -> u64 {
     let all = stats["logins"].as_array().expect("logins").iter();
     let is_it = |row: &&Value| {
@@ -36,7 +36,7 @@ fn logins(stats: &Value, source: &str, reason: Option<&str>) -> u64 {
 }
 
 #[test]
-fn the_counts_of_all_processes_add_up_also_of_those_that_were_killed() {
+fn counts_of_all_processes_add_up_including_killed_ones() {
     const PROCESSES: usize = 6;
     const LOGINS: u64 = 3_000;
     let site = Site::new("counted");
@@ -81,7 +81,7 @@ fn stats_text(conf: &Path) -> (Option<i32>, String, String) {
     stats(conf, &[])
 }
 
-/// One sample of Prometheus' text format: its name, labels and value.
+/// Parses a sample of Prometheus' text format: its name, labels and value.
 fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
     let (series, value) = line.rsplit_once(' ').expect("a value");
     let value = value.parse().expect("a number");
@@ -103,7 +103,7 @@ fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
 }
 
 #[test]
-fn prometheus_reads_the_counts() {
+fn counts_are_valid_in_prometheus_format() {
     let site = Site::new("prometheus");
     site.cas.arm("PT-1-counted", "alice", &[PROXY]);
     let mut driver = site.driver(&[]);
@@ -161,7 +161,7 @@ fn prometheus_reads_the_counts() {
         value("sasl_sso_store_records", &[("table", "tickets")]),
         1.0
     );
-    // The buckets grow, and the last one has all.
+    // The buckets are cumulative, and the last one contains all.
     let buckets = samples.iter().filter(|((name, labels), _)| {
         name == "sasl_sso_validation_seconds_bucket" && labels["credential"] == "ticket"
     });
@@ -174,7 +174,7 @@ fn prometheus_reads_the_counts() {
 }
 
 #[test]
-fn where_there_is_nothing_that_is_said_and_nothing_is_made() {
+fn missing_counters_are_reported_and_nothing_is_created() {
     let scratch = Scratch::new("nothing");
     let state = scratch.join("state");
     let conf = format!(
@@ -196,12 +196,12 @@ fn where_there_is_nothing_that_is_said_and_nothing_is_made() {
     set_mode(&state, 0o700);
     assert!(ask(&["list"]).contains("there is nothing"));
     assert_eq!(std::fs::read_dir(&state).expect("the directory").count(), 0);
-    // What somebody else has put there is not followed, and not waited for.
+    // A link or pipe of another user is not followed and does not block.
     let aside = scratch.join("aside");
     std::fs::rename(&state, &aside).expect("out of the way");
     std::os::unix::fs::symlink(&aside, &state).expect("a link");
     assert!(ask(&["list"]).contains("is not a directory"));
-    // Exactly one of the three.
+    // Each of the three is counted once.
     for wrong in [
         &["flush"][..],
         &["flush", "--all", "--user", "x"],
@@ -212,7 +212,7 @@ fn where_there_is_nothing_that_is_said_and_nothing_is_made() {
 }
 
 #[test]
-fn what_somebody_left_in_the_place_of_a_file_is_refused() {
+fn foreign_object_in_place_of_the_counters_is_rejected() {
     let site = Site::new("left");
     let conf = site.imapd_conf();
     site.cas.arm("PT-1-left", "alice", &[PROXY]);
@@ -245,7 +245,7 @@ fn what_somebody_left_in_the_place_of_a_file_is_refused() {
     let (status, _, complaint) = sasl_sso(&["sessions", "list", "--config", &conf]);
     assert_eq!(status, Some(2));
     assert!(complaint.contains("is not a private file"), "{complaint}");
-    // Logins go on, and the log says why they are not shared.
+    // Logins continue, and the log says why they are not shared.
     site.cas.arm("PT-2-left", "alice", &[PROXY]);
     assert_eq!(site.driver(&[]).ticket("PT-2-left").code(), code::OK);
 }

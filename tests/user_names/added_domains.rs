@@ -1,21 +1,21 @@
-//! What the host adds to a name, or removes from it: a domain of the interface, what follows a
-//! `+`.
+//! Tests of what the host adds to a name or removes from it: the domain of the interface, and what
+//! follows a `+`.
 
-use super::mail_site::{MailSite, Presented, WAYS, Way};
+use super::mail_env::{MailEnv, Presented, WAYS, Way};
 use test_support::cyrus::Service;
 use test_support::syslog::Line;
 use test_support::wait::PATIENCE;
 
-/// The lines of imapd.conf for a host whose interface is `mail.b.example`.
+/// The options of a host whose interface is `mail.b.example`.
 const VIRTUAL: [(&str, &str); 2] = [("virtdomains", "on"), ("defaultdomain", "univ.fr")];
 
-fn site(name: &str, lines: &[(&str, &str)]) -> MailSite {
+fn site(name: &str, lines: &[(&str, &str)]) -> MailEnv {
     let lines = [&VIRTUAL, lines].concat();
-    MailSite::with(name, &lines, &[Service::Imap], "mail.b.example")
+    MailEnv::with(name, &lines, &[Service::Imap], "mail.b.example")
 }
 
-/// The user whose mailbox a login opens, whose INBOX must name `owner`.
-fn opened(site: &MailSite, way: Way, names: (&str, Option<&str>), owner: &str) -> Option<String> {
+/// The user whose mailbox a login opens. Its INBOX must name `owner`.
+fn opened(site: &MailEnv, way: Way, names: (&str, Option<&str>), owner: &str) -> Option<String> {
     let presented = Presented {
         principal: names.0,
         authcid: names.1,
@@ -27,7 +27,7 @@ fn opened(site: &MailSite, way: Way, names: (&str, Option<&str>), owner: &str) -
 }
 
 #[test]
-fn a_domain_that_the_interface_adds_is_refused_by_default() {
+fn added_domain_of_the_interface_is_refused_by_default() {
     let site = site("interface-same", &[]);
     site.mark_inboxes(&["alice@b.example"]);
     for way in [Way::Caspt, Way::Plain, Way::OAuthBearer] {
@@ -49,14 +49,14 @@ fn a_domain_that_the_interface_adds_is_refused_by_default() {
 }
 
 #[test]
-fn a_domain_that_the_interface_adds_is_accepted_with_sso_host_names_domain() {
+fn added_domain_is_accepted_with_sso_host_names_domain() {
     let site = site("interface-domain", &[("sasl_sso_host_names", "domain")]);
     site.mark_inboxes(&["alice@b.example", "alice@other.fr"]);
     for way in [Way::Caspt, Way::Plain, Way::OAuthBearer] {
         let user = opened(&site, way, ("alice", None), "alice@b.example");
         assert_eq!(user.as_deref(), Some("alice@b.example"), "{way:?}");
     }
-    // A domain that the client types is not one that the host adds.
+    // A domain that the client sends was not added by the host.
     for way in [Way::Caspt, Way::Plain, Way::Login] {
         let typed = ("alice", Some("alice@other.fr"));
         assert_eq!(opened(&site, way, typed, "nobody"), None, "{way:?}");
@@ -64,11 +64,11 @@ fn a_domain_that_the_interface_adds_is_accepted_with_sso_host_names_domain() {
     site.assert_no_process_aborted(0);
 }
 
-/// imapd of `imapmagicplus` removes what follows a `+`, and timsieved does not.
+/// With `imapmagicplus` imapd removes what follows a `+`; timsieved does not.
 #[test]
-fn a_plus_that_imapd_removes_opens_no_other_mailbox_and_explain_agrees() {
+fn removed_plus_opens_no_other_mailbox_and_explain_agrees() {
     let lines = [("imapmagicplus", "yes"), ("popsubfolders", "yes")];
-    let site = MailSite::new("magic-plus", &lines);
+    let site = MailEnv::new("magic-plus", &lines);
     site.mark_inboxes(&["alice"]);
     for principal in ["alice+", "alice+x", "+", "+x"] {
         let explained = site.explain(principal, &[]);
@@ -84,7 +84,7 @@ fn a_plus_that_imapd_removes_opens_no_other_mailbox_and_explain_agrees() {
         let of_sieve = site.explain(principal, &["--sasl-service", "sieve"]);
         assert_eq!(of_sieve.field("user"), principal, "{of_sieve:?}");
     }
-    // The user's own mailbox by a name with a +, which imapd understands.
+    // imapd accepts the user's own name with a +.
     for way in [Way::Caspt, Way::Plain, Way::Login] {
         let user = opened(&site, way, ("alice", Some("alice+")), "alice");
         assert!(

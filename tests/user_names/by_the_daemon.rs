@@ -1,5 +1,5 @@
-//! imapd opens the mailbox of whom the client names, and asks the daemon only whether it may: the
-//! name must be the mail user's own.
+//! Tests of the daemon: imapd opens the mailbox of the name that the client sends, and asks the
+//! daemon whether it may. So that name must be the mail user's.
 
 use test_support::authority::Authority;
 use test_support::cyrus::{Cyrus, Options};
@@ -9,15 +9,15 @@ use test_support::mint::{SigningKey, now};
 use test_support::scratch::Scratch;
 use test_support::wait::PATIENCE;
 
-/// A Cyrus that takes tokens of `key` by LOGIN and by PLAIN in the process, and a daemon.
-struct Site {
-    // Ended before whom it serves.
+/// A Cyrus that accepts tokens of `key` by LOGIN and, in the process, by PLAIN, and a daemon.
+struct DaemonNamesEnv {
+    // Dropped before the Cyrus that it serves.
     _daemon: Daemon,
     cyrus: Cyrus,
     key: SigningKey,
 }
 
-impl Site {
+impl DaemonNamesEnv {
     fn new(lines: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new("names");
         let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
@@ -52,7 +52,7 @@ impl Site {
         self.key.token(r#"{"alg":"HS256","typ":"JWT"}"#, &claims)
     }
 
-    /// Logs in by LOGIN, and then by PLAIN in the process: the mail users whom imapd lets in.
+    /// Logs in by LOGIN, and then by PLAIN in the process. Returns the mail users of both logins.
     fn logs_in(&self, name: &str, token: &str) -> [Option<String>; 2] {
         let port = self.cyrus.imap_port();
         let plain = format!("\0{name}\0{token}");
@@ -80,10 +80,10 @@ impl Site {
     }
 }
 
-/// bob of the students is bob@students.example. bob to imapd is bob@univ.example, somebody else.
+/// The student bob is bob@students.example. For imapd, bob is bob@univ.example, another user.
 #[test]
-fn a_realm_that_is_added_makes_nobody_a_namesake_in_the_default_domain() {
-    let site = Site::new(&[
+fn added_realm_does_not_match_a_name_in_the_default_domain() {
+    let site = DaemonNamesEnv::new(&[
         ("virtdomains", "userid"),
         ("defaultdomain", "univ.example"),
         ("loginrealms", "students.example"),
@@ -91,27 +91,27 @@ fn a_realm_that_is_added_makes_nobody_a_namesake_in_the_default_domain() {
     ]);
     let students = Some("bob@students.example");
     let token = site.token("bob");
-    // In the process it is the plugin that tells imapd who this is.
+    // In the process, the plugin tells imapd the user.
     site.expect("bob", &token, None, students);
     site.expect("bob@univ.example", &token, None, None);
     site.expect("Bob@students.example", &token, students, students);
 }
 
 #[test]
-fn a_domain_that_is_cut_off_is_not_cut_off_what_imapd_goes_on_with() {
-    let site = Site::new(&[
+fn stripped_domain_is_compared_with_the_name_of_imapd() {
+    let site = DaemonNamesEnv::new(&[
         ("loginrealms", "univ.example"),
         ("sasl_sso_strip_domain", "univ.example"),
     ]);
     let token = site.token("alice@univ.example");
-    // Without virtdomains she would be a user of her own.
+    // Without virtdomains this would be another user.
     site.expect("alice@univ.example", &token, None, Some("alice"));
     site.expect("alice", &token, Some("alice"), Some("alice"));
 }
 
 #[test]
-fn names_that_are_one_to_imapd_are_one_to_the_daemon() {
-    let site = Site::new(&[("virtdomains", "userid"), ("defaultdomain", "univ.example")]);
+fn names_that_imapd_treats_as_equal_are_equal_to_the_daemon() {
+    let site = DaemonNamesEnv::new(&[("virtdomains", "userid"), ("defaultdomain", "univ.example")]);
     for user in ["alice", "alice@univ.example"] {
         let token = site.token(user);
         for name in ["alice", "ALICE", "alice@univ.example", "Alice@Univ.Example"] {
@@ -122,11 +122,11 @@ fn names_that_are_one_to_imapd_are_one_to_the_daemon() {
 }
 
 /// imapd adds the domain of the interface to a name without one. The daemon cannot tell whether the
-/// client typed a domain, so it accepts none.
+/// client sent a domain, so it accepts none.
 #[test]
-fn a_domain_that_the_client_types_is_refused_whatever_sso_host_names_says() {
+fn domain_sent_by_the_client_is_refused_with_any_sso_host_names() {
     for policy in ["domain", "any"] {
-        let site = Site::new(&[
+        let site = DaemonNamesEnv::new(&[
             ("virtdomains", "userid"),
             ("defaultdomain", "univ.example"),
             ("sasl_sso_host_names", policy),
@@ -139,14 +139,14 @@ fn a_domain_that_the_client_types_is_refused_whatever_sso_host_names_says() {
 
 /// With imapmagicplus imapd removes what follows a `+`; other services do not.
 #[test]
-fn a_plus_makes_no_user_another_one_to_the_daemon() {
-    let site = Site::new(&[("imapmagicplus", "yes")]);
+fn plus_does_not_change_the_user_of_the_daemon() {
+    let site = DaemonNamesEnv::new(&[("imapmagicplus", "yes")]);
     let (alice, alice_plus) = (site.token("alice"), site.token("alice+x"));
     let ask = |name: &str, token: &str| site._daemon.ask(name, token, "pop");
     assert_eq!(ask("alice", &alice_plus).as_deref(), Some("NO"));
     assert_eq!(ask("alice+x", &alice).as_deref(), Some("NO"));
     assert_eq!(ask("alice", &alice).as_deref(), Some("OK"));
-    // imapd's own name of alice+ is alice.
+    // imapd's name of alice+ is alice.
     let users = site.logs_in("alice+", &alice);
     assert_eq!(
         users[0].as_deref().map(|user| user.trim_end_matches('+')),

@@ -1,10 +1,10 @@
-//! Names of every kind of byte, by a token, in the real imapd.
+//! Tests of random names with all kinds of bytes, with tokens and the real imapd.
 
-use super::mail_site::{MailSite, Presented, Way};
-use super::spelled::{Mapping, Names, VirtualDomains};
+use super::mail_env::{MailEnv, Presented, Way};
+use super::oracle::{Mapping, Names, VirtualDomains};
 use test_support::dice::Dice;
 
-/// The configurations that take turns.
+/// The configurations, used in turn.
 const CONFIGURATIONS: [Names; 3] = [
     Names {
         virtual_domains: VirtualDomains::UserId,
@@ -20,7 +20,7 @@ const CONFIGURATIONS: [Names; 3] = [
     },
 ];
 
-/// Names of others, and words that imapd reserves, of which most names are made.
+/// Names of other users, and words that imapd reserves, of which most names consist.
 const WORDS: [&str; 16] = [
     "alice",
     "bob@other.fr",
@@ -40,21 +40,21 @@ const WORDS: [&str; 16] = [
     "@guests.fr",
 ];
 
-/// Characters with a meaning to imapd, to SASL, to IMAP or to the plugin.
+/// Characters with a meaning for imapd, SASL, IMAP or the plugin.
 const SPECIAL: &[u8] = b"%@!^+-.\\/:*?&\"'(){}[]<>|;,=~#$_`";
 
-/// How many names are tried: `SSO_NAMES`, or this number.
+/// The number of names: `SSO_NAMES`, or `default`.
 fn count(usual: usize) -> usize {
     let given = std::env::var("SSO_NAMES").ok();
     given.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// A name of at least one character that a principal may have, and a few that it may not.
+/// A name of at least one character. Most characters are allowed in a principal, a few are not.
 fn name(dice: &mut Dice) -> String {
     let mut name: Vec<char> = match dice.roll(8) {
-        // Any characters.
+        // Arbitrary characters.
         0 => (0..=dice.roll(12)).map(|_| character(dice)).collect(),
-        // As long as imapd takes it, or one longer.
+        // The maximum length for imapd, or one more.
         1 => vec!['a'; 79 + dice.roll(3)],
         // Two words.
         2 | 3 => [*dice.pick(&WORDS), *dice.pick(&WORDS)]
@@ -91,7 +91,7 @@ fn names_open_what_they_spell(total: usize) {
     let (mut opened, mut refused) = (0, 0);
     for (turn, names) in CONFIGURATIONS.into_iter().enumerate() {
         let mut dice = Dice::of(seed, turn);
-        let site = MailSite::new(&format!("every-byte-{turn}"), &names.lines());
+        let site = MailEnv::new(&format!("every-byte-{turn}"), &names.lines());
         site.mark_inboxes(&names.victims());
         for number in 0..total.div_ceil(CONFIGURATIONS.len()) {
             let principal = name(&mut dice);
@@ -131,12 +131,12 @@ fn names_open_what_they_spell(total: usize) {
 }
 
 #[test]
-fn two_hundred_random_names_open_what_they_spell_or_nothing() {
+fn two_hundred_random_names_open_only_their_own_mailbox() {
     names_open_what_they_spell(200);
 }
 
 #[test]
 #[ignore = "make names: thousands of names"]
-fn thousands_of_random_names_open_what_they_spell_or_nothing() {
+fn thousands_of_random_names_open_only_their_own_mailbox() {
     names_open_what_they_spell(count(3_000));
 }

@@ -1,19 +1,19 @@
-//! Whose mailbox a user name opens: the one that it spells, or nobody's.
+//! Tests that a user name opens its own mailbox, or none.
 //!
-//! Each test logs in to a real Cyrus by the ways of this plugin and its daemon, and tells the owner
-//! of a mailbox by the mail in it.
+//! Each test logs in to a real Cyrus through the plugin and the daemon, and identifies the owner of
+//! a mailbox by the mail in it.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// `make names` shows how many names it tried.
+// `make names` prints the number of names.
 #![allow(clippy::print_stdout)]
 
 mod added_domains;
 mod by_the_daemon;
 mod every_byte;
-mod mail_site;
+mod mail_env;
+mod oracle;
 mod other_protocols;
 mod principals;
 mod sessions;
-mod spelled;
 mod table;

@@ -1,6 +1,6 @@
-//! The same promise in POP3, ManageSieve and SMTP.
+//! Tests of user names in POP3, ManageSieve and SMTP.
 
-use super::mail_site::MailSite;
+use super::mail_env::MailEnv;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -18,7 +18,7 @@ use test_support::scratch::Scratch;
 use test_support::smtp::{Sender, SmtpClient, SmtpClients};
 use test_support::wait::PATIENCE;
 
-/// Principals, and the owner of the mailbox that opens, if one does.
+/// Principals, and the owner of the mailbox that each opens, if any.
 const PRINCIPALS: [(&str, Option<&str>); 16] = [
     ("alice", Some("alice")),
     ("ALICE", Some("alice")),
@@ -38,8 +38,8 @@ const PRINCIPALS: [(&str, Option<&str>); 16] = [
     ("other.fr!user.bob", None),
 ];
 
-/// The site of these tests, whose users alice and bob@other.fr have mail.
-fn site(name: &str) -> MailSite {
+/// The environment of these tests, in which alice and bob@other.fr have mail.
+fn site(name: &str) -> MailEnv {
     let lines = [
         ("virtdomains", "userid"),
         ("defaultdomain", "univ.fr"),
@@ -48,12 +48,12 @@ fn site(name: &str) -> MailSite {
         ("imapmagicplus", "yes"),
     ];
     let services = [Service::Imap, Service::Pop3, Service::Sieve];
-    let site = MailSite::with(name, &lines, &services, "localhost");
+    let site = MailEnv::with(name, &lines, &services, "localhost");
     site.mark_inboxes(&["alice", "bob@other.fr"]);
     site
 }
 
-/// A connection of a protocol of lines.
+/// A connection of a line-based protocol.
 struct Lines(BufReader<TcpStream>);
 
 impl Lines {
@@ -63,7 +63,7 @@ impl Lines {
         Self(BufReader::new(stream))
     }
 
-    /// Sends a line and reads up to a line that begins with one of `ends`.
+    /// Sends a line, and reads up to a line that begins with one of `ends`.
     fn command(&mut self, line: &str, ends: &[&str]) -> Vec<String> {
         let stream = self.0.get_mut();
         stream
@@ -92,7 +92,7 @@ const POP3: [&str; 3] = ["+OK", "-ERR", "+ "];
 const SIEVE: [&str; 3] = ["OK", "NO", "BYE"];
 
 /// The owner of the mailbox that opens by AUTH, or by USER and PASS with a name.
-fn pop3(site: &MailSite, principal: &str, name: Option<&str>) -> Option<String> {
+fn pop3(site: &MailEnv, principal: &str, name: Option<&str>) -> Option<String> {
     let mut pop3 = Lines::connect(site.cyrus.pop3_port());
     pop3.until(&POP3);
     let token = site.token(principal);
@@ -100,7 +100,7 @@ fn pop3(site: &MailSite, principal: &str, name: Option<&str>) -> Option<String> 
         None => {
             let message = base64::encode(&oauthbearer(&token));
             let reply = pop3.command(&format!("AUTH OAUTHBEARER {message}"), &POP3);
-            // A refusal comes as a challenge first.
+            // A refusal begins with a challenge.
             match reply[0].starts_with("+ ") {
                 true => pop3.command("AQ==", &POP3),
                 false => reply,
@@ -123,7 +123,7 @@ fn pop3(site: &MailSite, principal: &str, name: Option<&str>) -> Option<String> 
 }
 
 #[test]
-fn pop3_opens_the_mailbox_that_a_name_spells() {
+fn pop3_opens_only_the_mailbox_of_the_name() {
     let site = site("names-pop3");
     for (principal, owner) in PRINCIPALS {
         assert_eq!(
@@ -133,7 +133,7 @@ fn pop3_opens_the_mailbox_that_a_name_spells() {
         );
         let by_password = pop3(&site, principal, Some(principal));
         assert_eq!(by_password.as_deref(), owner, "{principal}");
-        // The name of another beside a token of one's own.
+        // The name of another user with an own token.
         let victim = if owner == Some("alice") {
             "bob@other.fr"
         } else {
@@ -153,8 +153,8 @@ fn pop3_opens_the_mailbox_that_a_name_spells() {
     site.assert_no_process_aborted(0);
 }
 
-/// The names of the scripts that a user sees, after a new one that names `owner`.
-fn sieve(site: &MailSite, (mechanism, message): (&str, &[u8]), owner: &str) -> Option<Vec<String>> {
+/// The names of the scripts that a user sees, after uploading one that names `owner`.
+fn sieve(site: &MailEnv, (mechanism, message): (&str, &[u8]), owner: &str) -> Option<Vec<String>> {
     let mut sieve = Lines::connect(site.cyrus.sieve_port());
     sieve.until(&SIEVE);
     let message = base64::encode(message);
@@ -162,7 +162,7 @@ fn sieve(site: &MailSite, (mechanism, message): (&str, &[u8]), owner: &str) -> O
         "AUTHENTICATE \"{mechanism}\" {{{}+}}\r\n{message}",
         message.len()
     );
-    // A refusal comes as a challenge first.
+    // A refusal begins with a challenge.
     let reply = sieve.command(&command, &["OK", "NO", "BYE", "{", "\""]);
     if reply[0].starts_with(['{', '"']) {
         sieve.command("\"AQ==\"", &SIEVE);
@@ -186,7 +186,7 @@ fn sieve(site: &MailSite, (mechanism, message): (&str, &[u8]), owner: &str) -> O
 }
 
 #[test]
-fn managesieve_shows_the_scripts_of_the_user_that_a_name_spells() {
+fn managesieve_shows_only_the_scripts_of_the_name() {
     let site = site("names-sieve");
     for (principal, owner) in PRINCIPALS {
         let owners = owner.map(|owner| vec![owner.to_owned()]);
@@ -208,7 +208,7 @@ fn managesieve_shows_the_scripts_of_the_user_that_a_name_spells() {
     site.assert_no_process_aborted(0);
 }
 
-/// Whether smtpd of univ.fr takes a token of alice's who says that she is `user`.
+/// Whether smtpd of univ.fr accepts a token of alice with the name `user`.
 struct Smtp {
     postfix: Postfix,
     clients: SmtpClients,
@@ -253,7 +253,7 @@ impl Smtp {
         }
     }
 
-    /// The user that smtpd logs, if it takes the token: PLAIN goes through the daemon.
+    /// The user that smtpd logs, if it accepts the token. PLAIN goes through the daemon.
     fn sends(&self, mechanism: &str, principal: &str, user: &str) -> Option<String> {
         let claims = json!({"sub": principal, "iat": now(), "exp": now() + 600}).to_string();
         let token = self.key.token(r#"{"alg":"HS256","typ":"JWT"}"#, &claims);
@@ -277,7 +277,7 @@ impl Smtp {
 }
 
 #[test]
-fn a_local_domain_of_postfix_is_accepted_with_sso_host_names_domain_alone() {
+fn local_domain_of_postfix_needs_sso_host_names_domain() {
     let smtp = Smtp::new(&[]);
     for mechanism in ["XOAUTH2", "PLAIN"] {
         assert_eq!(smtp.sends(mechanism, "alice", "alice"), None, "{mechanism}");
@@ -291,7 +291,7 @@ fn a_local_domain_of_postfix_is_accepted_with_sso_host_names_domain_alone() {
         let typed = smtp.sends(mechanism, "alice", "alice@other.fr");
         assert_eq!(typed, None, "{mechanism}");
     }
-    // The daemon cannot tell an added domain from a typed one.
+    // The daemon cannot distinguish an added domain from one that was sent.
     assert_eq!(smtp.sends("PLAIN", "alice", "alice"), None);
     let smtp = Smtp::new(&[("sso_realm", "univ.fr")]);
     for mechanism in ["XOAUTH2", "PLAIN"] {

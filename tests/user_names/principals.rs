@@ -2,14 +2,14 @@
 
 use Expected::{Open, Refuse, Spelled};
 
-/// What must come of the login of a principal.
+/// The expected result of a principal's login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// It opens the mailbox that it spells, in every configuration.
+    /// The principal opens its own mailbox in every configuration.
     Open,
-    /// It opens none, in any configuration.
+    /// The principal opens no mailbox in any configuration.
     Refuse,
-    /// It opens the mailbox that it spells, or none, by the configuration.
+    /// The principal opens its own mailbox or none, depending on the configuration.
     Spelled,
 }
 
@@ -21,7 +21,7 @@ const EIGHTY_WITH_DOMAIN: &str =
     "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb@other.fr";
 
 pub const PRINCIPALS: &[(&str, Expected)] = &[
-    // Names that are nothing but names.
+    // Ordinary names.
     ("alice", Open),
     ("bob", Open),
     ("Alice", Open),
@@ -69,7 +69,7 @@ pub const PRINCIPALS: &[(&str, Expected)] = &[
     ("group", Open),
     ("cyrus2", Open),
     ("cyrus@other.fr", Open),
-    // The mapping leaves no name of another, and the host may refuse the rest.
+    // The mapping removes the domain, and the host may refuse the rest.
     (EIGHTY, Spelled),
     (EIGHTY_WITH_DOMAIN, Open),
     ("cyrus@univ.fr", Spelled),
@@ -79,7 +79,7 @@ pub const PRINCIPALS: &[(&str, Expected)] = &[
     ("GUESTS\\cyrus", Spelled),
     ("GUESTS\\bob@other.fr", Spelled),
     ("UNIV\\bob@guests.fr", Spelled),
-    // What imapd rewrites into the name of another user.
+    // Names that imapd rewrites into the name of another user.
     ("bob%other.fr", Refuse),
     ("alice%univ.fr", Refuse),
     ("cyrus%univ.fr", Refuse),
@@ -114,7 +114,7 @@ pub const PRINCIPALS: &[(&str, Expected)] = &[
     ("-alice", Refuse),
     ("-alice@other.fr", Refuse),
     ("-alice@guests.fr", Refuse),
-    // Parts of imapd's own names of mailboxes.
+    // Separators in imapd's internal mailbox names.
     ("a!b", Refuse),
     ("x!user.alice", Refuse),
     ("other.fr!user.bob", Refuse),
@@ -128,7 +128,7 @@ pub const PRINCIPALS: &[(&str, Expected)] = &[
     ("alice@univ.fr.", Refuse),
     ("alice@sub.univ.fr", Refuse),
     ("alice@..", Refuse),
-    // Letters that imapd does not allow, or that nobody sees.
+    // Characters that imapd does not allow, or that are invisible.
     (EIGHTY_ONE, Refuse),
     ("\u{e4}lice", Refuse),
     ("alice\u{301}", Refuse),
@@ -145,7 +145,7 @@ pub const PRINCIPALS: &[(&str, Expected)] = &[
     ("alice\u{200b}", Refuse),
 ];
 
-/// Clients that say another name than their credential's: the principal, and what it says.
+/// Clients that send another name than their credential's: the principal, and the name.
 pub const CLAIMS: &[(&str, &str)] = &[
     ("mallory", "alice"),
     ("mallory", "bob@other.fr"),

@@ -1,12 +1,12 @@
-//! `sasl-sso sessions` finds a session by the name that the mail server gives its user.
+//! Tests that `sasl-sso sessions` finds a session by the mail server's name of its user.
 
-use super::mail_site::{MailSite, Presented, WAYS};
+use super::mail_env::{MailEnv, Presented, WAYS};
 use serde_json::Value;
 use test_support::libsasl2::site::{PROXY, Site};
 use test_support::libsasl2::{code, sasl_sso};
 use test_support::wait::{PATIENCE, wait_until};
 
-fn sessions(site: &MailSite, command: &[&str]) -> String {
+fn sessions(site: &MailEnv, command: &[&str]) -> String {
     let conf = site.cyrus.imapd_conf().display().to_string();
     let arguments = [&["sessions"], command, &["--config", &conf]].concat();
     let (status, said, complaint) = sasl_sso(&arguments);
@@ -15,7 +15,7 @@ fn sessions(site: &MailSite, command: &[&str]) -> String {
 }
 
 /// The users of the listed sessions.
-fn listed(site: &MailSite, user: &str) -> Vec<String> {
+fn listed(site: &MailEnv, user: &str) -> Vec<String> {
     let said = sessions(site, &["list", "--json", "--user", user]);
     let listed: Vec<Value> = serde_json::from_str(&said).expect("an array");
     let user = |session: &Value| session["user"].as_str().expect("a user").to_owned();
@@ -29,8 +29,8 @@ fn sessions_are_listed_and_flushed_by_the_name_of_the_host() {
         ("defaultdomain", "univ.fr"),
         ("sasl_sso_strip_domain", "guests.fr"),
     ];
-    let site = MailSite::new("names-sessions", &lines);
-    // The principal, the mail user, and the host's name for it.
+    let site = MailEnv::new("names-sessions", &lines);
+    // The principal, the mail user, and the host's name of it.
     let users = [
         ("Bob@Other.fr", "Bob@Other.fr", "bob@other.fr"),
         ("alice@guests.fr", "alice", "alice"),
@@ -47,7 +47,7 @@ fn sessions_are_listed_and_flushed_by_the_name_of_the_host() {
                 let opened = site.log_in(way, presented, host_name);
                 assert_eq!(opened.expect("a login").user, host_name, "{way:?}");
             }
-            // The session of a token is written after its connection.
+            // The session of a token is written after its connection has ended.
             let is_listed = || listed(&site, host_name).len() == 4;
             assert!(wait_until(PATIENCE, is_listed), "{host_name}");
             for name in [principal, mail_user, host_name] {
@@ -65,7 +65,7 @@ fn sessions_are_listed_and_flushed_by_the_name_of_the_host() {
 }
 
 #[test]
-fn a_session_is_not_used_under_another_mapping_and_a_denied_user_is_refused_at_once() {
+fn session_of_another_mapping_is_not_used_and_denied_users_are_refused() {
     let site = Site::new("names-mapping");
     let log_in = |options: &[(&str, &str)], ticket: &str| {
         let answer = site.driver(options).ticket(ticket);
@@ -85,7 +85,7 @@ fn a_session_is_not_used_under_another_mapping_and_a_denied_user_is_refused_at_o
     ] {
         assert_eq!(log_in(other, "PT-1-mapping"), "ticket_refused", "{other:?}");
     }
-    // The session is still one of the first mapping.
+    // The session belongs to the first mapping.
     assert_eq!(log_in(&strip, "PT-1-mapping"), "alice");
     let denied = [strip[0], ("sso_denied_users", "Alice")];
     assert_eq!(log_in(&denied, "PT-1-mapping"), "user_denied");

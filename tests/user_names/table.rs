@@ -1,10 +1,10 @@
-//! Every principal, in every configuration, by every way of logging in.
+//! Tests of all principals in all configurations, by all ways of logging in.
 
-use super::mail_site::{MailSite, Presented, WAYS, Way};
+use super::mail_env::{MailEnv, Presented, WAYS, Way};
+use super::oracle::{MAPPINGS, Mapping, Names, VIRTUAL_DOMAINS, VirtualDomains};
 use super::principals::{CLAIMS, Expected, PRINCIPALS};
-use super::spelled::{MAPPINGS, Mapping, Names, VIRTUAL_DOMAINS, VirtualDomains};
 
-/// What was tried and what opened.
+/// The number of attempts and of opened mailboxes.
 #[derive(Debug, Default)]
 struct Count {
     logins: usize,
@@ -13,15 +13,15 @@ struct Count {
 }
 
 /// Logs in all principals by all ways in one configuration.
-fn log_in_everybody(names: Names) -> Count {
+fn log_in_all(names: Names) -> Count {
     let name = format!("names-{:?}-{:?}", names.virtual_domains, names.mapping);
-    let site = MailSite::new(&name.to_lowercase(), &names.lines());
+    let site = MailEnv::new(&name.to_lowercase(), &names.lines());
     let mut count = Count::default();
     site.mark_inboxes(&names.victims());
     for (principal, expected) in PRINCIPALS {
         let mut by_token = None;
         for way in WAYS {
-            // LOGIN opens the mailbox of the name that the client says.
+            // LOGIN opens the mailbox of the name that the client sends.
             let mail_user = names.mail_user(principal);
             let said = [Some(mail_user.as_str()), Some(*principal)];
             let said = match way {
@@ -82,10 +82,9 @@ fn log_in_everybody(names: Names) -> Count {
     count
 }
 
-/// Logs in once. Whatever opens must be the mailbox that the principal spells: the user whom it was
-/// opened for.
+/// Logs in once, and asserts that the opened mailbox is the principal's own. Returns the user.
 fn judge(
-    site: &MailSite,
+    site: &MailEnv,
     names: Names,
     way: Way,
     presented: Presented<'_>,
@@ -112,9 +111,9 @@ fn judge(
 }
 
 #[test]
-fn every_principal_opens_the_mailbox_that_it_spells_or_none() {
-    // `make names` has all configurations.
-    let count = log_in_everybody(Names {
+fn principals_open_only_their_own_mailbox() {
+    // `make names` runs all configurations.
+    let count = log_in_all(Names {
         virtual_domains: VirtualDomains::UserId,
         mapping: Mapping::Strip,
     });
@@ -123,14 +122,14 @@ fn every_principal_opens_the_mailbox_that_it_spells_or_none() {
 
 #[test]
 #[ignore = "make names: all configurations"]
-fn in_every_configuration_every_principal_opens_the_mailbox_that_it_spells_or_none() {
+fn principals_open_only_their_own_mailbox_in_all_configurations() {
     for virtual_domains in VIRTUAL_DOMAINS {
         for mapping in MAPPINGS {
             let names = Names {
                 virtual_domains,
                 mapping,
             };
-            let count = log_in_everybody(names);
+            let count = log_in_all(names);
             println!("{names:?}: {count:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! What one client's tickets cost the others, at a real CAS: those that CAS leaves unanswered,
-//! and those that somebody types into a webmail's password form.
+//! Tests of what one client's tickets cost other clients, with a real CAS: tickets that CAS leaves
+//! unanswered, and tickets that strangers type into the password form of a webmail.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -23,19 +23,19 @@ const USERS: usize = 20;
 const LOGINS: usize = 120;
 const ATTACKERS: usize = 8;
 
-/// What CAS gets to answer; how long an attacker's ticket holds a connection.
+/// The time-out of CAS in seconds, for which an attacker's ticket occupies a connection.
 const TIMEOUT: &str = "3";
 
-/// A CAS that leaves chosen tickets unanswered, and a portal whose users log in.
-struct TestSite {
+/// A CAS that leaves chosen tickets unanswered, and a portal with users.
+struct CrowdEnv {
     portal: Portal,
     front: SelectiveCas,
-    // Dropped after the server before it.
+    // Dropped after the relay before it.
     _cas: CasServer,
     site: Site,
 }
 
-/// Where a client comes from, by which way, and under which names.
+/// The address of a client, its mechanism, and its user names.
 #[derive(Clone, Copy, Debug)]
 struct From {
     address: &'static str,
@@ -51,7 +51,7 @@ fn from(address: &'static str, mechanism: &'static str, is_named: bool) -> From 
     }
 }
 
-impl TestSite {
+impl CrowdEnv {
     fn new(name: &str) -> Self {
         let site = Site::new(name);
         let cas = CasServer::start(&site.scratch, &site.authority);
@@ -63,13 +63,13 @@ impl TestSite {
         }
     }
 
-    /// A server of which a client at this address asks; `state` is the host's memory.
+    /// A server for a client at this address; `state` is the host's state directory.
     fn driver(&self, address: &str, state: &str, other: &[(&str, &str)]) -> Driver {
         let remote = format!("SSO_TEST_REMOTE={address}");
         let state = self.site.scratch.join(state).display().to_string();
         let (url, proxies) = (self.front.url(), self.portal.pgt_url());
         let mut options = other.to_vec();
-        // The first one counts.
+        // The first value of an option counts.
         options.extend([
             ("caspt_url", url.as_str()),
             ("caspt_proxies", &proxies),
@@ -80,7 +80,7 @@ impl TestSite {
         self.site.driver_under(&["env", &remote], &options)
     }
 
-    /// `sasl-sso serve`, which is told no addresses.
+    /// `sasl-sso serve`, which receives no addresses.
     fn daemon(&self) -> Daemon {
         let scratch = &self.site.scratch;
         let state = scratch.create_dir("daemon-state");
@@ -98,7 +98,7 @@ impl TestSite {
         Daemon::start_with(scratch, &mux, command)
     }
 
-    /// Good tickets of all users in turn, with their names.
+    /// Valid tickets of all users in turn, with their names.
     fn tickets(&self, count: usize) -> Vec<(String, String)> {
         let ticket = |number: usize| {
             let user = format!("user{}", number % USERS);
@@ -127,7 +127,7 @@ fn log_in(driver: &mut Driver, from: From, name: &str, ticket: &str) -> Answer {
     }
 }
 
-/// How the logins of the portal's users went.
+/// The results of the logins of the portal's users.
 #[derive(Default)]
 struct Report {
     times: Vec<Duration>,
@@ -135,8 +135,8 @@ struct Report {
 }
 
 impl Report {
-    /// Logs in with all these tickets, by three processes at once, with pauses.
-    fn of(site: &TestSite, from: From, state: &str, tickets: &[(String, String)]) -> Self {
+    /// Logs in with all these tickets, from three processes at once, with pauses.
+    fn of(site: &CrowdEnv, from: From, state: &str, tickets: &[(String, String)]) -> Self {
         let part = |first: usize| {
             let mut driver = site.driver(from.address, state, &[]);
             let mut report = Self::default();
@@ -164,7 +164,7 @@ impl Report {
         sum
     }
 
-    /// The figures, for people.
+    /// The figures as text.
     fn text(&self) -> String {
         let at = |share: usize| self.times[(self.times.len() - 1) * share / 100];
         format!(
@@ -178,7 +178,7 @@ impl Report {
     }
 }
 
-/// Does something when it is dropped.
+/// Calls a function when it is dropped.
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
@@ -187,19 +187,19 @@ impl<F: Fn()> Drop for OnDrop<F> {
     }
 }
 
-/// Eight threads that bring bad tickets without a pause.
+/// Eight threads that send bad tickets without a pause.
 #[derive(Clone, Copy)]
 struct Attack<'a> {
     from: From,
-    /// The one name of all of them, if they do not take a new one for each ticket.
+    /// The name of all tickets; without one, each ticket has a new name.
     name: Option<&'a str>,
-    /// What the tickets end in.
+    /// The end of each ticket.
     suffix: &'a str,
     state: &'a str,
     options: &'a [(&'a str, &'a str)],
 }
 
-/// How many tickets of an attack ended in each reason.
+/// The number of tickets of an attack for each reason.
 type Ends = Mutex<HashMap<String, usize>>;
 
 fn count(ends: &Ends, reason: &str) -> usize {
@@ -218,8 +218,8 @@ impl<'a> Attack<'a> {
         }
     }
 
-    /// Goes on while `what` is done, which sees how it goes.
-    fn during<T>(self, site: &TestSite, what: impl FnOnce(&Ends) -> T) -> (T, Ends) {
+    /// Attacks while `what` runs, which receives the results so far.
+    fn during<T>(self, site: &CrowdEnv, what: impl FnOnce(&Ends) -> T) -> (T, Ends) {
         let (has_ended, ends) = (AtomicBool::new(false), Ends::default());
         let attack = |number: usize| {
             let mut driver = site.driver(self.from.address, self.state, self.options);
@@ -232,7 +232,7 @@ impl<'a> Attack<'a> {
                 let name = self.name.unwrap_or(&new);
                 let reason = log_in(&mut driver, self.from, name, &ticket).reason();
                 if !["server_timeout", "ticket_refused"].contains(&reason.as_str()) {
-                    // CAS was not asked: that takes no time.
+                    // A login fails at once if CAS is not asked.
                     thread::sleep(Duration::from_millis(20));
                 }
                 *ends.lock().expect("the ends").entry(reason).or_default() += 1;
@@ -243,7 +243,7 @@ impl<'a> Attack<'a> {
                 let attack = &attack;
                 scope.spawn(move || attack(number));
             }
-            // However `what` ends, so does the attack.
+            // The attack ends with `what`, even if that panics.
             let _end = OnDrop(|| has_ended.store(true, Ordering::SeqCst));
             what(&ends)
         });
@@ -254,18 +254,18 @@ impl<'a> Attack<'a> {
 
 #[test]
 fn unanswered_tickets_of_one_client_cost_others_no_login() {
-    let site = TestSite::new("crowd");
+    let site = CrowdEnv::new("crowd");
     let webmail = from(WEBMAIL, "CASPT", true);
     let baseline = Report::of(&site, webmail, "usual", &site.tickets(LOGINS));
     println!("without an attack: {}", baseline.text());
     assert_eq!(baseline.failures, [""; 0]);
     for (number, (attacker, users)) in [
         (from(ATTACKER, "CASPT", false), webmail),
-        // A new name for each connection.
+        // Each connection has a new name.
         (from(ATTACKER, "CASPT", true), webmail),
         (from(WEBMAIL, "CASPT", true), webmail),
         (from(WEBMAIL, "PLAIN", true), from(WEBMAIL, "PLAIN", true)),
-        // No difference between them but the tickets.
+        // Attacker and victims differ only in their tickets.
         (from(WEBMAIL, "CASPT", false), from(WEBMAIL, "CASPT", false)),
     ]
     .into_iter()
@@ -288,7 +288,7 @@ fn unanswered_tickets_of_one_client_cost_others_no_login() {
 
 #[test]
 fn unanswered_tickets_at_the_daemon_cost_others_no_login() {
-    let site = TestSite::new("daemon");
+    let site = CrowdEnv::new("daemon");
     let daemon = site.daemon();
     let users = site.tickets(LOGINS);
     let ask = |name: &str, ticket: &str| daemon.ask(name, ticket, "imap");
@@ -298,7 +298,7 @@ fn unanswered_tickets_at_the_daemon_cost_others_no_login() {
             if has_ended.load(Ordering::SeqCst) {
                 break;
             }
-            // A new name for each: addresses are not told here.
+            // Each ticket has a new name, because the daemon receives no address.
             let name = format!("stranger-{number}-{round}");
             let ticket = format!("PT-{number}-{round}-{UNANSWERED}");
             assert_eq!(ask(&name, &ticket), None);
@@ -321,9 +321,9 @@ fn unanswered_tickets_at_the_daemon_cost_others_no_login() {
 }
 
 #[test]
-fn a_login_succeeds_after_an_attacker_was_alone_with_cas() {
-    let site = TestSite::new("alone");
-    // No difference between them but the tickets, and nobody else's answers.
+fn login_succeeds_after_an_attacker_was_the_only_client() {
+    let site = CrowdEnv::new("alone");
+    // Attacker and victims differ only in their tickets, and there are no answers for others.
     let everybody = from(WEBMAIL, "CASPT", true);
     let tickets = site.tickets(8);
     let mut driver = site.driver(WEBMAIL, "state", &[]);
@@ -345,8 +345,8 @@ fn a_login_succeeds_after_an_attacker_was_alone_with_cas() {
 }
 
 #[test]
-fn who_brings_nothing_but_unanswered_tickets_is_cut_off() {
-    let site = TestSite::new("cut");
+fn client_with_unanswered_tickets_only_is_cut_off() {
+    let site = CrowdEnv::new("cut");
     let attack = Attack {
         name: Some("mallory"),
         options: &[("caspt_timeout", "1")],
@@ -357,23 +357,23 @@ fn who_brings_nothing_but_unanswered_tickets_is_cut_off() {
     let ((), ends) = attack.during(&site, |ends| {
         let is_cut_off = || count(ends, "budget_spent") > 0;
         assert!(wait_until(PATIENCE, is_cut_off), "{ends:?}");
-        // It is no fault of CAS.
+        // The time-out is not the fault of CAS.
         let mut driver = site.driver(WEBMAIL, "state", &[("caspt_timeout", "1")]);
         let (user, ticket) = &tickets[0];
         let answer = log_in(&mut driver, from(WEBMAIL, "CASPT", true), user, ticket);
         assert_eq!(answer.code(), code::OK, "{answer:?}");
-        // Whoever is cut off stays so, though all of the threads try at once.
+        // The attacker stays cut off although all threads try at once.
         thread::sleep(Duration::from_secs(8));
     });
-    // What the name's bucket holds, what was under way, and what was refilled meanwhile.
+    // The size of the name's bucket, concurrent tickets, and what was refilled meanwhile.
     let refilled = usize::try_from(start.elapsed().as_secs() / 2).expect("seconds") + 1;
     let unanswered = count(&ends, "server_timeout");
     assert!(unanswered <= 30 + ATTACKERS + refilled, "{unanswered}");
 }
 
 #[test]
-fn made_up_tickets_in_a_password_form_keep_no_good_ticket_waiting() {
-    let site = TestSite::new("form");
+fn invented_tickets_in_a_password_form_delay_no_valid_ticket() {
+    let site = CrowdEnv::new("form");
     let options = [("caspt_rate_limit", "60"), ("caspt_timeout", "20")];
     let mut webmail = site.driver(WEBMAIL, "state", &options);
     let mut failures = |mechanism, what: &str| {
@@ -395,7 +395,7 @@ fn made_up_tickets_in_a_password_form_keep_no_good_ticket_waiting() {
     attack.during(&site, |ends| {
         let is_limited = || count(ends, "budget_spent") > ATTACKERS;
         assert!(wait_until(PATIENCE, is_limited), "{ends:?}");
-        // Under the users' own names, too.
+        // The attacker also uses the users' own names.
         assert_eq!(failures("PLAIN", "-made-up").len(), USERS);
         assert_eq!(failures("CASPT", ""), [""; 0]);
         assert_eq!(failures("PLAIN", ""), [""; 0]);
@@ -403,8 +403,8 @@ fn made_up_tickets_in_a_password_form_keep_no_good_ticket_waiting() {
 }
 
 #[test]
-fn the_only_client_gets_in_again_when_cas_answers_again() {
-    let site = TestSite::new("only");
+fn only_client_logs_in_again_when_cas_answers_again() {
+    let site = CrowdEnv::new("only");
     let webmail = from(WEBMAIL, "CASPT", false);
     let tickets = site.tickets(4);
     let mut driver = site.driver(WEBMAIL, "state", &[]);
@@ -417,14 +417,14 @@ fn the_only_client_gets_in_again_when_cas_answers_again() {
     for _ in 0..3 {
         assert_eq!(log_in(1).reason(), "server_timeout");
     }
-    // The trial, and then nobody waits.
+    // The trial fails, and afterwards nobody waits.
     assert_eq!(log_in(1).reason(), "server_avoided");
     let asked = site.front.connections();
     for _ in 0..20 {
         assert_eq!(log_in(1).reason(), "server_avoided");
     }
     assert!(site.front.connections() <= asked + 1);
-    // What is known goes on.
+    // Cached sessions are not affected.
     assert_eq!(log_in(0).code(), code::OK);
     site.front.set_answers(true);
     let is_back = || log_in(2).code() == code::OK;

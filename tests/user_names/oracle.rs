@@ -1,6 +1,6 @@
-//! The oracle: which user a principal spells, written without the code that it judges.
+//! The oracle: the user that a principal means, computed without the code under test.
 
-/// The mapping of principals to mail users that a site is configured with.
+/// The mapping of principals to mail users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mapping {
     None,
@@ -10,7 +10,7 @@ pub enum Mapping {
     Realm,
 }
 
-/// `virtdomains` of the site, whose default domain is univ.fr.
+/// `virtdomains` of the host, whose default domain is univ.fr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VirtualDomains {
     Off,
@@ -34,7 +34,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Its lines of imapd.conf.
+    /// The lines of imapd.conf.
     pub fn lines(self) -> Vec<(&'static str, &'static str)> {
         let virtual_domains = match self.virtual_domains {
             VirtualDomains::Off => "off",
@@ -58,7 +58,7 @@ impl Names {
         lines
     }
 
-    /// Users who have an INBOX before anybody else logs in. Without virtdomains imapd 3.6.1 makes
+    /// Users who have an INBOX before anybody else logs in. Without virtdomains imapd 3.6.1 creates
     /// none for a name with a domain.
     pub fn victims(self) -> Vec<&'static str> {
         let users = [
@@ -75,7 +75,7 @@ impl Names {
         users.into_iter().filter(has_inbox).collect()
     }
 
-    /// The mail user whose name a principal spells.
+    /// The mail user of a principal.
     pub fn mail_user(self, principal: &str) -> String {
         let lower = principal.to_ascii_lowercase();
         match self.mapping {
@@ -90,8 +90,8 @@ impl Names {
         }
     }
 
-    /// The person that a mail user's name means: letters in either case are one, and so are a name
-    /// with the default domain and without it where domains are part of names.
+    /// The person that a mail user's name means. Upper and lower case are equal, and so are a name
+    /// with and without the default domain where domains are part of names.
     pub fn person(self, mail_user: &str) -> String {
         let name = mail_user.to_ascii_lowercase();
         match (self.virtual_domains, name.strip_suffix("@univ.fr")) {

@@ -29,29 +29,29 @@ pub enum Way {
 
 pub const WAYS: [Way; 4] = [Way::Caspt, Way::Plain, Way::Login, Way::OAuthBearer];
 
-/// Which credential is presented, and the names that the client says beside it.
+/// The principal of a credential, and the names that the client sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
     /// The name that the SSO server vouches for.
     pub principal: &'a str,
-    /// The client's own name for itself: authcid of CASPT and PLAIN, the name of LOGIN.
+    /// The authentication identity: of CASPT and PLAIN, or the name of LOGIN.
     pub authcid: Option<&'a str>,
-    /// Whom the client wants to act as: authzid of CASPT, PLAIN and OAUTHBEARER.
+    /// The authorization identity of CASPT, PLAIN and OAUTHBEARER.
     pub authzid: Option<&'a str>,
 }
 
-/// What a login opened.
+/// The result of a successful login.
 #[derive(Debug)]
 pub struct Opened {
-    /// The user in imapd's own line of the log.
+    /// The user in imapd's log line.
     pub user: String,
     /// The owners that the messages in the INBOX name.
     pub owners: Vec<String>,
 }
 
-/// Cyrus, its daemon, a CAS and a key of tokens.
-pub struct MailSite {
-    // Ended before Cyrus.
+/// Cyrus, the daemon, a CAS, and a key for tokens.
+pub struct MailEnv {
+    // Dropped before Cyrus.
     _daemon: Daemon,
     pub cyrus: Cyrus,
     cas: FaultyCas,
@@ -60,13 +60,13 @@ pub struct MailSite {
     count: AtomicUsize,
 }
 
-impl MailSite {
-    /// A site of imapd alone with these lines of imapd.conf on top.
+impl MailEnv {
+    /// Starts imapd with these additional lines of imapd.conf.
     pub fn new(name: &str, lines: &[(&str, &str)]) -> Self {
         Self::with(name, lines, &[Service::Imap], "localhost")
     }
 
-    /// A site of these services, where all addresses have this name.
+    /// Starts these services. All addresses resolve to this name.
     pub fn with(
         name: &str,
         lines: &[(&str, &str)],
@@ -96,7 +96,7 @@ impl MailSite {
             ("sasl_caspt_proxies", PROXY),
             ("sasl_caspt_timeout", "20"),
             ("sasl_caspt_rate_limit", "60000"),
-            // The services other than imapd leave the log to libsasl2.
+            // Services other than imapd log through libsasl2.
             ("sasl_log_level", "7"),
         ];
         all.extend(lines);
@@ -119,7 +119,7 @@ impl MailSite {
         }
     }
 
-    /// A token for a principal, never the same twice.
+    /// A token for a principal, different each time.
     pub fn token(&self, principal: &str) -> String {
         let (now, id) = (now(), self.count.fetch_add(1, Ordering::Relaxed));
         let claims = json!({"sub": principal, "iat": now, "exp": now + 600, "jti": id});
@@ -127,7 +127,7 @@ impl MailSite {
         self.key.token(header, &claims.to_string())
     }
 
-    /// A ticket for a principal, which the CAS accepts once.
+    /// A ticket for a principal, which CAS accepts once.
     pub fn ticket(&self, principal: &str) -> String {
         let id = self.count.fetch_add(1, Ordering::Relaxed);
         let ticket = format!("PT-{id}-names");
@@ -135,7 +135,7 @@ impl MailSite {
         ticket
     }
 
-    /// Logs in: the connection and the reply.
+    /// Logs in, and returns the connection and the reply.
     pub fn authenticate(&self, way: Way, presented: Presented<'_>) -> (Imap, Reply) {
         let Presented {
             principal,
@@ -171,7 +171,7 @@ impl MailSite {
         (imap, reply)
     }
 
-    /// Logs in, reads the INBOX and looks around. A new INBOX gets a message that names `owner`.
+    /// Logs in and reads the INBOX. A new INBOX gets a message that names `owner`.
     pub fn log_in(&self, way: Way, presented: Presented<'_>, owner: &str) -> Option<Opened> {
         let mark = self.cyrus.log().mark();
         let (mut imap, reply) = self.authenticate(way, presented);
@@ -181,7 +181,7 @@ impl MailSite {
         let user = self.logged_in(mark, &reply);
         let has_inbox = imap.command("SELECT INBOX").ok;
         let mut owners = owners(&mut imap);
-        // There are names that imapd lets in, but makes no INBOX for.
+        // imapd accepts some names for which it creates no INBOX.
         if has_inbox && owners.is_empty() {
             append(&mut imap, owner);
             owners = self::owners(&mut imap);
@@ -198,7 +198,7 @@ impl MailSite {
         Some(Opened { user, owners })
     }
 
-    /// The user in imapd's own line about the login of this reply.
+    /// The user in imapd's log line about the login of this reply.
     pub fn logged_in(&self, mark: usize, reply: &Reply) -> String {
         const LOGGED_IN: &str = " User logged in";
         let is_ours =
@@ -212,7 +212,7 @@ impl MailSite {
         user.expect("a user in the log").to_owned()
     }
 
-    /// Gives these users an INBOX with a message that names them, by tokens of their own.
+    /// Gives each of these users an INBOX with a message that names them, with tokens of their own.
     pub fn mark_inboxes(&self, users: &[&str]) {
         for user in users {
             let presented = Presented {
@@ -229,12 +229,12 @@ impl MailSite {
         }
     }
 
-    /// What `sasl-sso explain` says of a new token of a principal.
+    /// The output of `sasl-sso explain` for a new token of a principal.
     pub fn explain(&self, principal: &str, arguments: &[&str]) -> Explained {
         explain_json(&self.cyrus.imapd_conf(), &self.token(principal), arguments)
     }
 
-    /// Asserts that no process of Cyrus was ended by a signal or by itself.
+    /// Asserts that no process of Cyrus was ended by a signal or aborted.
     #[track_caller]
     pub fn assert_no_process_aborted(&self, mark: usize) {
         let signs = [

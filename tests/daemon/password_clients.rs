@@ -8,7 +8,7 @@ use test_support::cyrus::Service;
 use test_support::daemon::{self, Daemon};
 use test_support::mint::SigningKey;
 use test_support::password_clients::{PasswordClient as Client, Way};
-use test_support::password_site::{IMAP, ONE_SERVICE, PasswordSite, SECRET, TOKEN_HEADER, USERS};
+use test_support::password_site::{IMAP, ONE_SERVICE, PasswordEnv, SECRET, TOKEN_HEADER, USERS};
 use test_support::wait::{PATIENCE, wait_until};
 
 /// The client, the service it logs in to, and how it sends the password.
@@ -34,9 +34,9 @@ fn checks_per_login(service: Service) -> usize {
 
 #[test]
 fn tickets_and_ordinary_passwords_work_at_the_same_ports() {
-    let site = PasswordSite::new("ports", &[ONE_SERVICE]);
-    assert!(site.login("alice", SECRET), "{}", site.behind.told());
-    let ticket = site.portal.proxy_ticket("alice", IMAP);
+    let env = PasswordEnv::new("ports", &[ONE_SERVICE]);
+    assert!(env.login("alice", SECRET), "{}", env.fallback.output());
+    let ticket = env.portal.proxy_ticket("alice", IMAP);
     let mut asked = 1;
     for by in LOGINS {
         for (password, is_good, is_ordinary) in [
@@ -46,9 +46,9 @@ fn tickets_and_ordinary_passwords_work_at_the_same_ports() {
             // A password that looks like a ticket is never forwarded to saslauthd.
             ("PT-nobody-issued-it", false, false),
         ] {
-            let outcome = site.log_in(by, password);
+            let outcome = env.log_in(by, password);
             let context = || {
-                let log = site.cyrus.log().tail();
+                let log = env.cyrus.log().tail();
                 format!("{by:?} {password}\n{}\n{log}", outcome.transcript)
             };
             assert_eq!(outcome.logged_in, is_good, "{}", context());
@@ -57,16 +57,16 @@ fn tickets_and_ordinary_passwords_work_at_the_same_ports() {
             }
         }
     }
-    site.behind.assert_asked(asked);
+    env.fallback.assert_asked(asked);
     // Once about the ticket, and once about the forged one.
-    assert_eq!(site.cas.validations(), 2, "{:?}", site.cas.access_log());
-    assert!(!site.cyrus.log().contains(&ticket));
+    assert_eq!(env.cas.validations(), 2, "{:?}", env.cas.access_log());
+    assert!(!env.cyrus.log().contains(&ticket));
 }
 
 #[test]
 fn without_caspt_service_each_protocol_needs_its_own_tickets() {
-    let site = PasswordSite::new("services", &[]);
-    assert!(site.login("alice", SECRET), "{}", site.behind.told());
+    let env = PasswordEnv::new("services", &[]);
+    assert!(env.login("alice", SECRET), "{}", env.fallback.output());
     let services = [
         ((Client::Imaplib, Service::Imap, Way::Command), IMAP),
         (
@@ -83,12 +83,12 @@ fn without_caspt_service_each_protocol_needs_its_own_tickets() {
         ),
     ];
     for (count, (by, service)) in (1..).zip(services) {
-        let ticket = site.portal.proxy_ticket("alice", service);
+        let ticket = env.portal.proxy_ticket("alice", service);
         for _ in 0..2 {
-            let mark = site.cyrus.log().mark();
-            let outcome = site.log_in(by, &ticket);
+            let mark = env.cyrus.log().mark();
+            let outcome = env.log_in(by, &ticket);
             assert!(outcome.logged_in, "{service}\n{}", outcome.transcript);
-            site.logged(
+            env.logged(
                 mark,
                 &[
                     "mech=saslauthd",
@@ -97,54 +97,53 @@ fn without_caspt_service_each_protocol_needs_its_own_tickets() {
                 ],
             );
         }
-        assert_eq!(site.cas.validations(), count, "{:?}", site.cas.access_log());
+        assert_eq!(env.cas.validations(), count, "{:?}", env.cas.access_log());
     }
     // A ticket for one service is rejected by another.
-    let mark = site.cyrus.log().mark();
-    let ticket = site.portal.proxy_ticket("alice", IMAP);
+    let mark = env.cyrus.log().mark();
+    let ticket = env.portal.proxy_ticket("alice", IMAP);
     assert!(
-        !site
-            .log_in((Client::Curl, Service::Http, Way::Command), &ticket)
+        !env.log_in((Client::Curl, Service::Http, Way::Command), &ticket)
             .logged_in
     );
-    site.logged(mark, &["service=http://localhost", "reason=ticket_refused"]);
+    env.logged(mark, &["service=http://localhost", "reason=ticket_refused"]);
 }
 
 #[test]
 fn four_kilobyte_token_is_accepted_although_stock_saslauthd_rejects_its_length() {
-    let site = PasswordSite::new("long", &[]);
-    assert!(site.login("alice", SECRET), "{}", site.behind.told());
+    let env = PasswordEnv::new("long", &[]);
+    assert!(env.login("alice", SECRET), "{}", env.fallback.output());
     let forger = SigningKey::hmac(b"thirty-two bytes of another key.");
     for (id, by) in LOGINS.into_iter().enumerate() {
         if by.0 == Client::CyrusTest {
             continue;
         }
-        let token = site.token("alice", id, 2_900);
+        let token = env.token("alice", id, 2_900);
         assert!(token.len() >= 4_000);
-        let mark = site.cyrus.log().mark();
-        let outcome = site.log_in(by, &token);
+        let mark = env.cyrus.log().mark();
+        let outcome = env.log_in(by, &token);
         assert!(outcome.logged_in, "{by:?}\n{}", outcome.transcript);
-        site.logged(
+        env.logged(
             mark,
             &["mech=saslauthd", "outcome=accepted", "source=validated"],
         );
         // A forged token is rejected, and is not forwarded to saslauthd as a password.
-        let forged = forger.token(TOKEN_HEADER, &site.claims("alice", id, 2_900));
-        let outcome = site.log_in(by, &forged);
+        let forged = forger.token(TOKEN_HEADER, &env.claims("alice", id, 2_900));
+        let outcome = env.log_in(by, &forged);
         assert!(!outcome.logged_in, "{by:?}\n{}", outcome.transcript);
-        site.logged(mark, &["mech=saslauthd", "reason=signature_wrong"]);
+        env.logged(mark, &["mech=saslauthd", "reason=signature_wrong"]);
     }
-    site.behind.assert_asked(1);
+    env.fallback.assert_asked(1);
 
-    let token = site.token("alice", 0, 2_900);
+    let token = env.token("alice", 0, 2_900);
     let request = daemon::request(&["alice", &token, "imap", ""]);
-    let ours = site.daemon.as_ref().map(Daemon::mux).expect("a daemon");
+    let ours = env.daemon.as_ref().map(Daemon::mux).expect("a daemon");
     assert_eq!(daemon::ask(ours, &request).as_deref(), Some("OK"));
-    let stock = daemon::ask(site.behind.mux(), &request).expect("an answer");
+    let stock = daemon::ask(env.fallback.mux(), &request).expect("an answer");
     assert!(stock.starts_with("NO"), "{stock}");
     assert!(
-        site.behind
-            .told()
+        env.fallback
+            .output()
             .contains("password exceeded MAX_REQ_LEN: 256")
     );
 }
@@ -152,10 +151,10 @@ fn four_kilobyte_token_is_accepted_although_stock_saslauthd_rejects_its_length()
 /// saslauthd's cache has one entry per user, so these credentials would evict each other there.
 #[test]
 fn portal_webmail_and_mail_program_of_one_user_do_not_evict_each_other() {
-    let site = PasswordSite::new("three", &[ONE_SERVICE]);
-    let webmail = site.webmail.log_in("alice");
+    let env = PasswordEnv::new("three", &[ONE_SERVICE]);
+    let webmail = env.webmail.log_in("alice");
     let (portals, webmails) = (
-        site.portal.proxy_ticket("alice", IMAP),
+        env.portal.proxy_ticket("alice", IMAP),
         webmail.fetch_ticket(IMAP),
     );
     let rounds = [
@@ -168,18 +167,18 @@ fn portal_webmail_and_mail_program_of_one_user_do_not_evict_each_other() {
     let mut asked = 0;
     for by in rounds {
         for password in [&portals, SECRET, &webmails, &portals] {
-            let outcome = site.log_in(by, password);
+            let outcome = env.log_in(by, password);
             assert!(outcome.logged_in, "{by:?}\n{}", outcome.transcript);
         }
         asked += checks_per_login(by.1);
     }
-    assert_eq!(site.cas.validations(), 2, "{:?}", site.cas.access_log());
-    site.behind.assert_asked(asked);
+    assert_eq!(env.cas.validations(), 2, "{:?}", env.cas.access_log());
+    env.fallback.assert_asked(asked);
     // A ticket of one user is rejected for another.
     let by = (Client::Imaplib, Service::Imap, Way::Command);
-    let mark = site.cyrus.log().mark();
-    assert!(!site.log_in_as(USERS[1], by, &portals).logged_in);
-    site.logged(mark, &["reason=user_mismatch"]);
+    let mark = env.cyrus.log().mark();
+    assert!(!env.log_in_as(USERS[1], by, &portals).logged_in);
+    env.logged(mark, &["reason=user_mismatch"]);
 }
 
 /// The answers that clients get during an outage and after a refusal: the table of
@@ -220,14 +219,14 @@ const ANSWERS: [((Client, Service, Way), &str, &str); 6] = [
 
 #[test]
 fn while_cas_is_down_a_new_ticket_is_an_outage_and_a_cached_one_is_accepted() {
-    let mut site = PasswordSite::new("down", &[ONE_SERVICE]);
-    let cached = site.portal.proxy_ticket("alice", IMAP);
-    assert!(site.login("alice", &cached), "{}", site.cyrus.log().tail());
-    let new = site.portal.proxy_ticket("alice", IMAP);
-    site.cas.stop();
+    let mut env = PasswordEnv::new("down", &[ONE_SERVICE]);
+    let cached = env.portal.proxy_ticket("alice", IMAP);
+    assert!(env.login("alice", &cached), "{}", env.cyrus.log().tail());
+    let new = env.portal.proxy_ticket("alice", IMAP);
+    env.cas.stop();
     for (by, unavailable, refused) in ANSWERS {
         let gets = |password: &str, what: &str| {
-            let outcome = site.log_in(by, password);
+            let outcome = env.log_in(by, password);
             assert!(!outcome.logged_in, "{by:?}");
             assert!(
                 outcome.transcript.contains(what),
@@ -235,26 +234,26 @@ fn while_cas_is_down_a_new_ticket_is_an_outage_and_a_cached_one_is_accepted() {
                 outcome.transcript
             );
         };
-        let mark = site.cyrus.log().mark();
+        let mark = env.cyrus.log().mark();
         gets(&new, unavailable);
-        site.logged(
+        env.logged(
             mark,
             &["mech=saslauthd", "outcome=unavailable", "reason=server_"],
         );
         gets("a-wrong-one", refused);
         for password in [&cached, SECRET] {
-            let outcome = site.log_in(by, password);
+            let outcome = env.log_in(by, password);
             assert!(outcome.logged_in, "{by:?}\n{}", outcome.transcript);
         }
     }
     // The ticket was not used up by the outage, so it is accepted when CAS is back.
-    site.cas.start_again();
-    let back = wait_until(PATIENCE, || site.log_in(ANSWERS[0].0, &new).logged_in);
-    assert!(back, "{}", site.cyrus.log().tail());
+    env.cas.start_again();
+    let back = wait_until(PATIENCE, || env.log_in(ANSWERS[0].0, &new).logged_in);
+    assert!(back, "{}", env.cyrus.log().tail());
     // Clients get the same answer while the daemon itself is down.
-    site.daemon = None;
+    env.daemon = None;
     for (by, unavailable, _) in ANSWERS {
-        let outcome = site.log_in(by, SECRET);
+        let outcome = env.log_in(by, SECRET);
         assert!(
             outcome.transcript.contains(unavailable),
             "{by:?}\n{}",

@@ -1,49 +1,48 @@
-//! `sasl-sso serve` with a real Cyrus: a ticket where the password would be, and ordinary passwords
-//! beside it.
+//! `sasl-sso serve` with a real Cyrus: tickets in place of the password, and ordinary passwords.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 mod services;
 mod trusted_fallback;
 
-use test_support::daemon_site::Site;
+use test_support::daemon_site::DaemonEnv;
 use test_support::imap::Imap;
 use test_support::libsasl2::site::PROXY;
 
 #[test]
-fn a_ticket_that_came_by_login_is_a_session_for_caspt_and_the_other_way_round() {
-    let site = Site::new("shared", &[]);
-    site.cas.arm("PT-1-login", "alice", &[PROXY]);
-    site.cas.arm("PT-2-caspt", "alice", &[PROXY]);
-    let port = site.cyrus.imap_port();
+fn login_and_caspt_share_the_session_of_a_ticket() {
+    let env = DaemonEnv::new("shared", &[]);
+    env.cas.arm("PT-1-login", "alice", &[PROXY]);
+    env.cas.arm("PT-2-caspt", "alice", &[PROXY]);
+    let port = env.cyrus.imap_port();
     let caspt = |ticket: &str| {
         let message = format!("\0\0{ticket}");
         Imap::connect(port).authenticate("CASPT", message.as_bytes(), &[b"\x01"])
     };
     let login = |ticket: &str| Imap::connect(port).login("alice", ticket);
-    assert!(login("PT-1-login").ok, "{}", site.cyrus.log().tail());
+    assert!(login("PT-1-login").ok, "{}", env.cyrus.log().tail());
     assert!(caspt("PT-1-login").ok);
     assert!(caspt("PT-2-caspt").ok);
     assert!(login("PT-2-caspt").ok);
-    assert_eq!(site.cas.requests().len(), 2);
+    assert_eq!(env.cas.requests().len(), 2);
 }
 
 #[test]
-fn the_mailbox_that_the_host_will_open_is_the_one_that_the_credential_is_for() {
+fn user_name_must_match_the_mailbox_of_the_principal() {
     let mapped = [
         ("sasl_sso_strip_domain", "old.fr older.fr"),
         ("sasl_sso_realm", "univ.fr"),
         ("loginrealms", "univ.fr"),
     ];
-    let site = Site::new("mapped", &mapped);
-    site.cas.arm("PT-1-mapped", "alice@old.fr", &[PROXY]);
-    let ask = |user: &str| site.ask(user, "PT-1-mapped");
-    // imapd lower-cases what a client says, but not what CAS says.
+    let env = DaemonEnv::new("mapped", &mapped);
+    env.cas.arm("PT-1-mapped", "alice@old.fr", &[PROXY]);
+    let ask = |user: &str| env.ask(user, "PT-1-mapped");
+    // imapd converts the name from the client to lower case, but not the name from CAS.
     for user in ["alice@univ.fr", "Alice@univ.fr"] {
         assert_eq!(ask(user).as_deref(), Some("OK"), "{user}");
     }
-    // These are other mailboxes, even if the single sign-on knows alice by such a name.
+    // These names are other mailboxes, even if alice has such a name at the SSO server.
     for user in [
         "alice",
         "alice@old.fr",
@@ -52,9 +51,9 @@ fn the_mailbox_that_the_host_will_open_is_the_one_that_the_credential_is_for() {
         "@univ.fr",
         "alice@univ.fr@x",
     ] {
-        let mark = site.mark();
+        let mark = env.mark();
         assert_eq!(ask(user).as_deref(), Some("NO"), "{user}");
-        site.said(mark, &["reason=user_mismatch"]);
+        env.wait_for_log(mark, &["reason=user_mismatch"]);
     }
-    assert_eq!(site.cas.requests().len(), 1);
+    assert_eq!(env.cas.requests().len(), 1);
 }

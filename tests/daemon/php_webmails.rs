@@ -5,7 +5,7 @@
 #![allow(clippy::expect_used)]
 
 use test_support::cyrus::Service;
-use test_support::password_site::{IMAP, ONE_SERVICE, PasswordSite, SECRET};
+use test_support::password_site::{IMAP, ONE_SERVICE, PasswordEnv, SECRET};
 use test_support::php_webmail::{Mailbox, Opened};
 use test_support::wait::{PATIENCE, wait_until};
 
@@ -17,31 +17,31 @@ const LOGIN_ATTEMPTS: usize = 3;
 #[test]
 fn plain_ticket_is_accepted_in_the_process() {
     // Ordinary passwords are in the sasldb of Cyrus.
-    let site = PasswordSite::without_daemon("php", &[ONE_SERVICE, ("sasl_sso_plain", "yes")]);
-    check_mailboxes_open(&site, "PLAIN", "mech=PLAIN");
+    let env = PasswordEnv::without_daemon("php", &[ONE_SERVICE, ("sasl_sso_plain", "yes")]);
+    check_mailboxes_open(&env, "PLAIN", "mech=PLAIN");
 }
 
 #[test]
 fn plain_ticket_is_accepted_by_the_daemon() {
-    let site = PasswordSite::new("php", &[ONE_SERVICE, ("sasl_mech_list", "PLAIN")]);
-    check_mailboxes_open(&site, "PLAIN", "mech=saslauthd");
+    let env = PasswordEnv::new("php", &[ONE_SERVICE, ("sasl_mech_list", "PLAIN")]);
+    check_mailboxes_open(&env, "PLAIN", "mech=saslauthd");
 }
 
 #[test]
 fn ticket_by_login_or_pass_is_accepted_by_the_daemon() {
-    let site = PasswordSite::new("php", &[ONE_SERVICE, ("sasl_mech_list", "CASPT")]);
-    check_mailboxes_open(&site, "plaintext", "mech=saslauthd");
+    let env = PasswordEnv::new("php", &[ONE_SERVICE, ("sasl_mech_list", "CASPT")]);
+    check_mailboxes_open(&env, "plaintext", "mech=saslauthd");
 }
 
 /// Opens mailboxes with a ticket. `login` is the name of the login method in the log of Cyrus, and
 /// `mech` the one in the log of the plugin or the daemon.
-fn check_mailboxes_open(site: &PasswordSite, login: &str, mech: &str) {
-    let alice = site.webmail.log_in("alice");
-    let context = |opened: &Opened| format!("{opened:?}\n{}", site.cyrus.log().tail());
+fn check_mailboxes_open(env: &PasswordEnv, login: &str, mech: &str) {
+    let alice = env.webmail.log_in("alice");
+    let context = |opened: &Opened| format!("{opened:?}\n{}", env.cyrus.log().tail());
     let assert_validations =
-        |times: usize| assert_eq!(site.cas.validations(), times, "{:?}", site.cas.access_log());
+        |times: usize| assert_eq!(env.cas.validations(), times, "{:?}", env.cas.access_log());
     let count_log_lines = |words: &str| {
-        let lines = site.cyrus.log().lines();
+        let lines = env.cyrus.log().lines();
         let plugin_lines = lines
             .iter()
             .filter(|line| line.text.contains(&format!("sso: {mech} ")));
@@ -53,14 +53,14 @@ fn check_mailboxes_open(site: &PasswordSite, login: &str, mech: &str) {
     alice.fetch_ticket(IMAP);
     // A webmail connects for every page.
     for service in [SERVICES, SERVICES].concat() {
-        let mark = site.cyrus.log().mark();
-        let opened = alice.open(&Mailbox::of(&site.cyrus, service));
+        let mark = env.cyrus.log().mark();
+        let opened = alice.open(&Mailbox::of(&env.cyrus, service));
         assert!(opened.opened, "{}", context(&opened));
         assert_eq!(opened.messages, Some(0), "{}", context(&opened));
-        site.logged(mark, &[&format!(" alice {login}"), "User logged in"]);
+        env.logged(mark, &[&format!(" alice {login}"), "User logged in"]);
     }
     assert_validations(1);
-    let imap = Mailbox::of(&site.cyrus, Service::Imap);
+    let imap = Mailbox::of(&env.cyrus, Service::Imap);
     let opened = alice.service_mail(IMAP, &imap);
     assert!(opened.opened, "{}", context(&opened));
     assert_validations(2);
@@ -78,7 +78,7 @@ fn check_mailboxes_open(site: &PasswordSite, login: &str, mech: &str) {
     let before = count_log_lines("outcome=refused");
     alice.spoil_ticket();
     for (turn, service) in (1..).zip(SERVICES) {
-        let opened = alice.open(&Mailbox::of(&site.cyrus, service));
+        let opened = alice.open(&Mailbox::of(&env.cyrus, service));
         assert!(!opened.opened, "{}", context(&opened));
         let tried = || count_log_lines("reason=ticket_refused") >= LOGIN_ATTEMPTS * turn;
         assert!(wait_until(PATIENCE, tried), "{}", context(&opened));
@@ -89,9 +89,9 @@ fn check_mailboxes_open(site: &PasswordSite, login: &str, mech: &str) {
         before + LOGIN_ATTEMPTS * SERVICES.len()
     );
     assert_validations(3);
-    site.behind.assert_asked(0);
-    if site.daemon.is_some() {
-        assert!(site.login("alice", SECRET));
-        site.behind.assert_asked(1);
+    env.fallback.assert_asked(0);
+    if env.daemon.is_some() {
+        assert!(env.login("alice", SECRET));
+        env.fallback.assert_asked(1);
     }
 }

@@ -1,11 +1,12 @@
-//! What the unit of the daemon promises, tried by who is inside: under a systemd of its own, as the
-//! daemon is started, and by the same unit.
+//! The sandbox of the daemon's systemd unit, tested from inside: a separate systemd starts the
+//! daemon, and a probe with the same unit.
 //!
-//! `make sandbox`, as root: namespaces are made, in which the machine's own files are not touched.
+//! `make sandbox`, as root. The test runs in namespaces and does not touch the files of the
+//! machine.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// The table is what the test is for.
+// Prints the results of the probe.
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
@@ -22,8 +23,9 @@ use test_support::wait::{PATIENCE, wait_until};
 /// The proxy that may present users.
 const PROXY: &str = "https://webmail.example/callback";
 
-/// What is refused inside; and whether the same user may do it outside, so that it is the sandbox
-/// that refuses it. What is root's anyway comes without contrast.
+/// The attempts that fail inside the sandbox, and whether the same user succeeds outside of it,
+/// which shows that the sandbox is the cause. Attempts that only root may make have no such
+/// contrast.
 const REFUSED: &[(&str, bool)] = &[
     ("write_programs", false),
     ("write_state_of_imapd", true),
@@ -67,14 +69,14 @@ const REFUSED: &[(&str, bool)] = &[
     ("a_thousand_processes", true),
 ];
 
-/// What is not refused: the user is imapd's own. (The last is harmless.)
-const REMAINS: &[&str] = &["signal_a_process", "page_faults"];
+/// The attempts that succeed, because the user is that of imapd. (The last one is harmless.)
+const POSSIBLE_AS_USER: &[&str] = &["signal_a_process", "page_faults"];
 
-/// What the daemon needs, and a program in its place has as well.
+/// The attempts that succeed because the daemon needs them.
 const GRANTED: &[&str] = &["write_sessions", "read_certificates", "ask_a_server"];
 
-/// A saslauthd that likes every password: at the socket that systemd hands over (`held`),
-/// or at one of its own.
+/// A saslauthd that accepts every password, at a socket from systemd (`held`) or at one that it
+/// creates.
 const SASLAUTHD: &str = "\
 import os, socket, sys
 if sys.argv[1] == 'held':
@@ -92,10 +94,14 @@ while True:
     client.close()
 ";
 
-/// The unit of the daemon, by which another program is run.
-fn unit_of(service: &str, program: &str, output: &str) -> String {
-    let (_, settings) = service.split_once("[Service]").expect("the service");
-    let (settings, _) = settings.split_once("[Install]").expect("the service");
+/// Returns the unit of the daemon, changed to run another program.
+fn probe_unit(service: &str, program: &str, output: &str) -> String {
+    let (_, settings) = service
+        .split_once("[Service]")
+        .expect("the unit lacks a section");
+    let (settings, _) = settings
+        .split_once("[Install]")
+        .expect("the unit lacks a section");
     format!(
         "[Unit]\nAfter=outside.service\n[Service]{settings}ExecStart=\nExecStart={program}\n\
          ExecReload=\nType=oneshot\nRestart=no\nTimeoutStartSec=60s\n\
@@ -103,19 +109,19 @@ fn unit_of(service: &str, program: &str, output: &str) -> String {
     )
 }
 
-/// What was tried, and what came of it.
+/// Reads the attempts of the probe and their results.
 fn results(file: &Path) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(file).expect("what the probe says");
+    let text = fs::read_to_string(file).expect("the probe wrote no results");
     let lines = text.lines().map(|line| {
-        let (what, result) = line.split_once(' ').expect("a result");
-        (what.to_owned(), result.to_owned())
+        let (attempt, result) = line.split_once(' ').expect("the attempt has no result");
+        (attempt.to_owned(), result.to_owned())
     });
     lines.collect()
 }
 
 #[test]
 #[ignore = "needs root, and namespaces with a systemd in them: make sandbox"]
-fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
+fn sandboxed_process_can_only_use_sessions_certificates_and_network() {
     let scratch = Scratch::new("sandbox");
     let authority = Authority::new();
     let cas = FaultyCas::start(&authority);
@@ -130,8 +136,8 @@ fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
     compile.arg(site.join("probe"));
     compile.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox/probe.c"));
     scratch.run("cc", compile, "");
-    fs::copy(program(), site.join("sbin/sasl-sso")).expect("the program");
-    fs::copy(&ca, site.join("ca.pem")).expect("the CA");
+    fs::copy(program(), site.join("sbin/sasl-sso")).expect("cannot copy the program");
+    fs::copy(&ca, site.join("ca.pem")).expect("cannot copy the CA certificate");
     write(
         "imapd.conf",
         &format!(
@@ -143,18 +149,21 @@ fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
     );
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
     let unit = |name: &str| {
-        let text = fs::read_to_string(root.join(name)).expect("a unit");
+        let text = fs::read_to_string(root.join(name)).expect("cannot read the unit");
         text.replace("@SBINDIR@", "/usr/local/sbin")
     };
     let service = unit("sasl-sso.service");
-    // Nothing of the machine's own is started.
+    // Starts none of the usual units of the machine.
     let alone = "[Unit]\nDefaultDependencies=no\n";
     write("units/service.d/alone.conf", alone);
     write("units/socket.d/alone.conf", alone);
     write("units/sasl-sso.service", &service);
     write("units/sasl-sso.socket", &unit("sasl-sso.socket"));
     let probe = "/mnt/site/probe /mnt/site/other.pid";
-    write("units/inside.service", &unit_of(&service, probe, "inside"));
+    write(
+        "units/inside.service",
+        &probe_unit(&service, probe, "inside"),
+    );
     write(
         "units/outside.service",
         &format!(
@@ -179,7 +188,7 @@ fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
          ExecStart=/bin/sh -c 'while sleep 0.1; do [ ! -e /mnt/site/reload ] || \
          { systemctl reload sasl-sso.service shown.service && mv /mnt/site/reload /mnt/site/reloaded; }; done'\n",
     );
-    // The same daemon, in a unit that shows it the other users.
+    // The same daemon in a unit without a private user namespace.
     let shown = service
         .replace("sasl-sso.socket", "shown.socket")
         .replace("PrivateUsers=yes", "PrivateUsers=no");
@@ -187,7 +196,7 @@ fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
     let socket = unit("sasl-sso.socket").replace("/run/sasl-sso/", "/run/shown/");
     write("units/shown.socket", &socket);
     write("saslauthd.py", SASLAUTHD);
-    // One whose socket systemd holds, and one that makes its own.
+    // systemd holds the socket of the first saslauthd, and the second one creates its own.
     write(
         "units/held.socket",
         "[Socket]\nListenStream=/run/held.mux\nSocketMode=0666\n",
@@ -208,70 +217,81 @@ fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
          shown.socket shown.service\n",
     );
     let console = write("console", "");
-    let said = || fs::read_to_string(&console).expect("what systemd says");
+    let console_text = || fs::read_to_string(&console).expect("cannot read the console");
     let mut enter = scratch.command("unshare");
     enter.args(["-mpfiuC", "--kill-child", "--mount-proc", "sh"]);
     enter.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox/enter.sh"));
     enter.arg(&site);
     let systemd = scratch.spawn("systemd", enter);
     let up = wait_until(Duration::from_secs(60), || {
-        let last = |name: &str| fs::read_to_string(site.join(name)).unwrap_or_default();
-        last("inside").contains("ask_a_server") && last("outside").contains("ask_a_server")
+        let result = |name: &str| fs::read_to_string(site.join(name)).unwrap_or_default();
+        result("inside").contains("ask_a_server") && result("outside").contains("ask_a_server")
     });
-    assert!(up, "{}{}", systemd.output(), said());
+    assert!(up, "{}{}", systemd.output(), console_text());
 
     let (inside, outside) = (
         results(&site.join("inside")),
         results(&site.join("outside")),
     );
-    for (what, result) in &inside {
-        println!("{what:<26} outside: {:<14} inside: {result}", outside[what]);
+    for (attempt, result) in &inside {
+        println!(
+            "{attempt:<26} outside: {:<14} inside: {result}",
+            outside[attempt]
+        );
     }
-    for (what, has_contrast) in REFUSED {
-        assert_ne!(inside[*what], "done", "{what}");
-        assert!(outside[*what] == "done" || !has_contrast, "{what}");
+    for (attempt, has_contrast) in REFUSED {
+        assert_ne!(inside[*attempt], "done", "{attempt}");
+        assert!(outside[*attempt] == "done" || !has_contrast, "{attempt}");
     }
-    for what in GRANTED {
-        assert_eq!(inside[*what], "done", "{what}");
+    for attempt in GRANTED {
+        assert_eq!(inside[*attempt], "done", "{attempt}");
     }
-    assert_eq!(inside.len(), REFUSED.len() + GRANTED.len() + REMAINS.len());
-    for what in REMAINS {
-        assert_eq!(inside[*what], "done", "{what}");
+    assert_eq!(
+        inside.len(),
+        REFUSED.len() + GRANTED.len() + POSSIBLE_AS_USER.len()
+    );
+    for attempt in POSSIBLE_AS_USER {
+        assert_eq!(inside[*attempt], "done", "{attempt}");
     }
 
-    // And the daemon itself, in the same sandbox, does what it is for.
+    // The daemon works in the sandbox.
     let [first] = children(systemd.pid())[..] else {
-        panic!("{}", said());
+        panic!("{}", console_text());
     };
     let mux = PathBuf::from(format!("/proc/{first}/root/run/sasl-sso/mux"));
-    let logs_in = |ticket: &str| {
+    let log_in = |ticket: &str| {
         cas.arm(ticket, "alice", &[PROXY]);
         let answer = ask(&mux, &request(&["alice", ticket, "imap", ""]));
-        assert_eq!(answer.as_deref(), Some("OK"), "{}", said());
+        assert_eq!(answer.as_deref(), Some("OK"), "{}", console_text());
     };
-    logs_in("PT-1-sandboxed");
-    let conf = fs::read_to_string(site.join("imapd.conf")).expect("imapd.conf");
+    log_in("PT-1-sandboxed");
+    let conf = fs::read_to_string(site.join("imapd.conf")).expect("cannot read imapd.conf");
     let reload = |lines: &str| {
         write("imapd.conf", &format!("{conf}{lines}"));
         let reloaded = site.join("reloaded");
         let _ = fs::remove_file(&reloaded);
         write("reload", "");
-        assert!(wait_until(PATIENCE, || reloaded.exists()), "{}", said());
+        assert!(
+            wait_until(PATIENCE, || reloaded.exists()),
+            "{}",
+            console_text()
+        );
     };
     reload("");
-    logs_in("PT-1-sandboxed");
-    logs_in("PT-2-sandboxed");
+    log_in("PT-1-sandboxed");
+    log_in("PT-2-sandboxed");
     assert_eq!(cas.requests().len(), 2);
 
-    // It knows who listens where ordinary passwords go: root, and, if the unit shows them,
-    // other users.
+    // The daemon recognizes root as the user that listens at the fallback socket, and other users
+    // only if its unit has no private user namespace.
     let shown = mux.parent().and_then(Path::parent).expect("/run");
     let shown = shown.join("shown/mux");
     let held = "sasl_sso_fallback_socket: /run/held.mux\n";
     let own = "sasl_sso_fallback_socket: /run/own/mux\n";
     let [user, other] =
         ["daemon", "mail"].map(|user| format!("{own}sasl_sso_fallback_user: {user}\n"));
-    // Each time another answer than before, for they read it again when they come to it.
+    // Each answer differs from the previous one, because the configuration is read again with a
+    // delay.
     for (lines, by_default, by_shown) in [
         (held, Some("OK"), Some("OK")),
         (own, None, None),
@@ -283,7 +303,7 @@ fn who_is_inside_reads_writes_his_sessions_and_connects_and_nothing_else() {
         for (mux, expected) in [(&shown, by_shown), (&mux, by_default)] {
             let password = request(&["alice", "ordinary", "imap", ""]);
             let is_answer = || ask(mux, &password).as_deref() == expected;
-            assert!(wait_until(PATIENCE, is_answer), "{lines}{}", said());
+            assert!(wait_until(PATIENCE, is_answer), "{lines}{}", console_text());
         }
     }
 }

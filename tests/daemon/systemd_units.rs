@@ -1,19 +1,19 @@
-//! The units of the daemon, as `make install` leaves them: systemd understands all that they say,
-//! the sandbox stays as tight as it was made, and nobody waits for ever for a daemon that does not
-//! start.
+//! The installed units of the daemon: systemd accepts all their lines, the sandbox has its exposure
+//! level, and clients do not wait for a daemon that cannot start.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use test_support::scratch::Scratch;
 
-/// What `systemd-analyze security` of Debian 12 says, in tenths: 0 is a process that can do nothing,
-/// 100 one of root's that can do all. Most of what is left is the network, which CAS needs.
-const EXPOSURE: &str = "11";
+/// Maximum exposure level according to `systemd-analyze security` of Debian 12, in tenths: 0 for a
+/// process that can do nothing, 100 for an unconfined process of root. Most of the rest is the
+/// network, which the daemon needs for CAS.
+const MAX_EXPOSURE: &str = "11";
 
-/// `make install` with these variables.
+/// Runs `make install` with these variables.
 fn install(scratch: &Scratch, variables: &[(&str, &Path)]) {
     let mut make = scratch.command("make");
     make.arg("-C").arg(env!("CARGO_MANIFEST_DIR"));
@@ -24,7 +24,8 @@ fn install(scratch: &Scratch, variables: &[(&str, &Path)]) {
     scratch.run("make", make, "");
 }
 
-/// Units whose program is where they say, below the scratch directory.
+/// Installs the units and their program below the scratch directory. Returns the directory of the
+/// units.
 fn installed(scratch: &Scratch) -> PathBuf {
     let [prefix, plugins, units] = ["usr", "plugins", "units"].map(|name| scratch.join(name));
     let variables = [
@@ -36,17 +37,17 @@ fn installed(scratch: &Scratch) -> PathBuf {
     units
 }
 
-/// What systemd-analyze says about it: whether that is good, and the words.
+/// Runs systemd-analyze. Returns whether it succeeded, and its output.
 fn analyze(scratch: &Scratch, units: &Path, arguments: &[&str]) -> (bool, String) {
     let mut command = scratch.command("systemd-analyze");
     command.arg("--no-pager").args(arguments);
-    // At its end, a colon: and all of the host's.
+    // The colon at the end adds the unit directories of the host.
     command.env("SYSTEMD_UNIT_PATH", format!("{}:", units.display()));
     scratch.attempt("systemd-analyze", command, "")
 }
 
 #[test]
-fn the_units_start_what_was_installed() {
+fn units_start_the_installed_program() {
     let scratch = Scratch::new("units");
     let root = scratch.join("root");
     let variables = [
@@ -56,45 +57,45 @@ fn the_units_start_what_was_installed() {
     ];
     install(&scratch, &variables);
     let units = root.join("lib/systemd/system");
-    let service = fs::read_to_string(units.join("sasl-sso.service")).expect("the service");
-    let starts = service.lines().find(|line| line.starts_with("ExecStart="));
-    assert_eq!(starts, Some("ExecStart=/usr/sbin/sasl-sso serve"));
+    let service = fs::read_to_string(units.join("sasl-sso.service")).expect("cannot read the unit");
+    let command = service.lines().find(|line| line.starts_with("ExecStart="));
+    assert_eq!(command, Some("ExecStart=/usr/sbin/sasl-sso serve"));
     assert!(!service.contains("@SBINDIR@"), "{service}");
     assert!(units.join("sasl-sso.socket").exists());
 }
 
 #[test]
-fn systemd_understands_every_line_of_the_units() {
+fn systemd_accepts_every_line_of_the_units() {
     let scratch = Scratch::new("units");
     let units = installed(&scratch);
     for name in ["sasl-sso.socket", "sasl-sso.service"] {
         let unit = units.join(name).display().to_string();
-        let said = analyze(&scratch, &units, &["--man=no", "verify", &unit]);
-        assert_eq!(said, (true, String::new()), "{name}");
+        let result = analyze(&scratch, &units, &["--man=no", "verify", &unit]);
+        assert_eq!(result, (true, String::new()), "{name}");
     }
 }
 
 #[test]
-fn the_sandbox_stays_as_tight_as_it_was_made() {
+fn sandbox_exposure_stays_below_its_threshold() {
     let scratch = Scratch::new("units");
     let units = installed(&scratch);
-    let threshold = format!("--threshold={EXPOSURE}");
+    let threshold = format!("--threshold={MAX_EXPOSURE}");
     let arguments = ["security", "--offline=true", &threshold, "sasl-sso.service"];
-    let (within, said) = analyze(&scratch, &units, &arguments);
-    assert!(within, "{said}");
+    let (is_below, output) = analyze(&scratch, &units, &arguments);
+    assert!(is_below, "{output}");
 }
 
-/// What a unit says, in seconds if it is a time.
+/// Returns the value of a setting, in seconds if it is a time.
 fn setting(unit: &Path, name: &str) -> u64 {
-    let text = fs::read_to_string(unit).expect("a unit");
+    let text = fs::read_to_string(unit).expect("cannot read the unit");
     let mut values = text
         .lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let value = values.next().expect(name);
     let end = value.find(|character: char| !character.is_ascii_digit());
-    let (number, what) = value.split_at(end.unwrap_or(value.len()));
-    let number: u64 = number.parse().expect("a number");
-    match what {
+    let (number, unit) = value.split_at(end.unwrap_or(value.len()));
+    let number: u64 = number.parse().expect("not a number");
+    match unit {
         "" | "s" => number,
         "min" => 60 * number,
         _ => panic!("{name}={value}"),
@@ -102,17 +103,18 @@ fn setting(unit: &Path, name: &str) -> u64 {
 }
 
 #[test]
-fn nobody_waits_for_ever_for_a_daemon_that_does_not_start() {
+fn start_limit_is_reached_if_the_daemon_does_not_start() {
     let scratch = Scratch::new("units");
     let units = installed(&scratch);
     let [socket, service] =
         ["socket", "service"].map(|kind| units.join(format!("sasl-sso.{kind}")));
-    // However long a start takes, there are so many of them in that time that the limit is reached.
-    let longest = setting(&service, "TimeoutStartSec") + setting(&service, "RestartSec");
+    // Even if each start takes as long as possible, the number of starts reaches the limit within
+    // the interval.
+    let longest_start = setting(&service, "TimeoutStartSec") + setting(&service, "RestartSec");
     let starts = setting(&socket, "TriggerLimitBurst");
-    let time = setting(&socket, "TriggerLimitIntervalSec");
+    let interval = setting(&socket, "TriggerLimitIntervalSec");
     assert!(
-        starts * longest < time,
-        "{starts} of {longest} s in {time} s"
+        starts * longest_start < interval,
+        "{starts} starts of {longest_start} s take longer than {interval} s"
     );
 }

@@ -13,7 +13,7 @@ use test_support::key_server::KeyServer;
 use test_support::libsasl2::token_site::named;
 use test_support::mint::{SigningKey, now};
 use test_support::password_clients::{PasswordClient as Client, Way};
-use test_support::password_site::{IMAP, Names, PasswordSite, SECRET};
+use test_support::password_site::{IMAP, Names, PasswordEnv, SECRET};
 use test_support::php_webmail::Mailbox;
 use test_support::scratch::Scratch;
 
@@ -44,7 +44,7 @@ fn with_local_names(text: &str, names: &Names) -> String {
         .replace("https://webmail.univ.example/", &names.webmail)
         .replace("mail.univ.example", "localhost")
         .replace("/run/sasl-sso/mux", &names.mux)
-        .replace("/run/saslauthd/mux", &names.behind)
+        .replace("/run/saslauthd/mux", &names.fallback)
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn passwords_conf_accepts_tickets_tokens_and_passwords_of_every_client() {
     issuer.set_keys(&[named(&key, "k1")]);
     let issuer_files = Scratch::new("issuer");
     let ca = authority.write_ca(&issuer_files).display().to_string();
-    let site = PasswordSite::start("passwords", |names| {
+    let site = PasswordEnv::start("passwords", |names| {
         let mut lines = lines("passwords.conf", names, &issuer.issuer());
         lines.push(("sasl_jwt_ca_file".to_owned(), ca));
         lines
@@ -129,27 +129,27 @@ fn option_that_undoes_the_migration() -> (String, String) {
 fn from_pam_cas_conf_migrates_and_can_be_undone() {
     let (mut there, mut back) = (Vec::new(), option_that_undoes_the_migration());
     // The original configuration without pam_cas: imapd has passwords checked by saslauthd.
-    let mut site = PasswordSite::start("pam_cas", |names| {
+    let mut site = PasswordEnv::start("pam_cas", |names| {
         there = lines("from-pam_cas.conf", names, "");
         back.1 = with_local_names(&back.1, names);
-        assert_eq!(back.1, names.behind);
+        assert_eq!(back.1, names.fallback);
         let method = there.iter().find(|(key, _)| key == "sasl_pwcheck_method");
         vec![method.expect("a method").clone(), back.clone()]
     });
     let webmail = site.webmail.log_in("alice");
     let ticket = webmail.fetch_ticket(IMAP);
     let mut asked = 0;
-    let mut passwords_work = |site: &PasswordSite, times: usize| {
+    let mut passwords_work = |site: &PasswordEnv, times: usize| {
         for by in LOGINS {
             let outcome = site.log_in(by, SECRET);
             assert!(outcome.logged_in, "{by:?}\n{}", outcome.transcript);
             assert!(!site.log_in(by, "a-wrong-one").logged_in);
         }
         asked += 2 * LOGINS.len() + times;
-        site.behind.assert_asked(asked);
+        site.fallback.assert_asked(asked);
     };
     // Without the daemon, tickets are sent to saslauthd, which rejects them.
-    let assert_tickets_are_rejected = |site: &PasswordSite| {
+    let assert_tickets_are_rejected = |site: &PasswordEnv| {
         for by in LOGINS {
             assert!(!site.log_in(by, &ticket).logged_in);
         }
@@ -189,7 +189,7 @@ fn from_pam_cas_conf_migrates_and_can_be_undone() {
 }
 
 /// Sets options in imapd.conf, replacing those of the same names.
-fn set(site: &PasswordSite, lines: &[(String, String)]) {
+fn set(site: &PasswordEnv, lines: &[(String, String)]) {
     let path = site.cyrus.imapd_conf();
     let old = std::fs::read_to_string(&path).expect("imapd.conf");
     let is_replaced = |line: &&str| {

@@ -1,7 +1,7 @@
-//! PLAIN of the plugin in the real libsasl2, beside the stock one: a credential where the password
-//! would be is decided on as everywhere, an ordinary password is the host's business.
+//! PLAIN of the plugin in the real libsasl2, beside the stock PLAIN. A credential in place of the
+//! password is validated as with the other mechanisms; the host checks ordinary passwords.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use std::io::{Read, Write};
@@ -15,8 +15,7 @@ use test_support::mint::{SigningKey, now};
 use test_support::plugin_dir;
 use test_support::unix_server::UnixServer;
 
-/// Who checks passwords for the host: a saslauthd that takes one password of alice's and keeps
-/// what it was asked.
+/// A saslauthd that accepts one password and records its requests.
 struct PasswordServer {
     server: UnixServer,
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -27,14 +26,17 @@ const PASSWORD: &[u8] = b"p\xe4ss.w\xf6rd PT-1";
 impl PasswordServer {
     fn start(directory: &Path) -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&requests);
+        let recorded = Arc::clone(&requests);
         let server = UnixServer::start(&directory.join("mux"), move |mut stream, _| {
             let mut request = vec![0; 16_384];
-            let length = stream.read(&mut request).expect("a request");
+            let length = stream.read(&mut request).expect("cannot read the request");
             request.truncate(length);
             let is_good = request.windows(PASSWORD.len()).any(|part| part == PASSWORD);
             let answer = if is_good { b"\0\x02OK" } else { b"\0\x02NO" };
-            kept.lock().expect("the requests").push(request);
+            recorded
+                .lock()
+                .expect("the mutex is poisoned")
+                .push(request);
             let _ = stream.write_all(answer);
         });
         Self { server, requests }
@@ -45,34 +47,34 @@ impl PasswordServer {
     }
 
     fn requests(&self) -> Vec<Vec<u8>> {
-        self.requests.lock().expect("the requests").clone()
+        self.requests.lock().expect("the mutex is poisoned").clone()
     }
 }
 
-/// A site with PLAIN, whose passwords are checked by a password server.
-struct PlainSite {
-    // Ended before its directory.
+/// A driver that offers PLAIN, with a server that checks ordinary passwords.
+struct PlainEnv {
+    // Stopped before its directory is removed.
     passwords: PasswordServer,
-    site: Site,
+    sasl: Site,
 }
 
-impl PlainSite {
+impl PlainEnv {
     fn new(name: &str) -> Self {
-        let site = Site::new(name);
-        let passwords = PasswordServer::start(site.scratch.path());
-        Self { site, passwords }
+        let sasl = Site::new(name);
+        let passwords = PasswordServer::start(sasl.scratch.path());
+        Self { passwords, sasl }
     }
 
     fn driver(&self, other: &[(&str, &str)]) -> Driver {
         let mux = self.passwords.mux();
         let mut options = other.to_vec();
-        // The first one counts.
+        // The first value of an option counts.
         options.extend([
             ("sso_plain", "yes"),
             ("pwcheck_method", "saslauthd"),
             ("saslauthd_path", &mux),
         ]);
-        self.site.driver(&options)
+        self.sasl.driver(&options)
     }
 }
 
@@ -84,11 +86,11 @@ fn plain(driver: &mut Driver, message: &[u8]) -> Answer {
 }
 
 #[test]
-fn a_ticket_may_be_the_password_and_is_the_session_of_caspt() {
-    let plain_site = PlainSite::new("plain");
-    let cas = &plain_site.site.cas;
-    let mut driver = plain_site.driver(&[]);
-    // libsasl2 2.1.27 has them in another order.
+fn ticket_sent_by_plain_shares_its_session_with_caspt() {
+    let env = PlainEnv::new("plain");
+    let cas = &env.sasl.cas;
+    let mut driver = env.driver(&[]);
+    // libsasl2 2.1.27 lists them in another order.
     let mut offered = driver.ask("list").last;
     offered.sort();
     assert_eq!(offered, ["CASPT", "PLAIN", "mechs"]);
@@ -97,38 +99,38 @@ fn a_ticket_may_be_the_password_and_is_the_session_of_caspt() {
     assert_eq!((answer.code(), answer.authid()), (code::OK, "alice"));
     assert_eq!(answer.field("service").as_deref(), Some("imap://localhost"));
     assert_eq!(driver.ticket("PT-1-alice").code(), code::OK);
-    // And as with CASPT, the ticket names the user, and must be the user's.
+    // As with CASPT, the ticket determines the user, and the client's user name must match.
     assert_eq!(plain(&mut driver, b"\0\0PT-1-alice").code(), code::OK);
     let answer = plain(&mut driver, b"\0bob\0PT-1-alice");
     assert_eq!(answer.code(), code::BADAUTH);
     assert_eq!(answer.reason(), "user_mismatch");
     assert_eq!(cas.requests().len(), 1);
-    assert_eq!(plain_site.passwords.requests().len(), 0);
+    assert_eq!(env.passwords.requests().len(), 0);
 }
 
 #[test]
-fn an_ordinary_password_goes_to_the_host_byte_for_byte_and_without_a_word() {
-    let plain_site = PlainSite::new("ordinary");
-    let mut driver = plain_site.driver(&[]);
+fn ordinary_password_reaches_the_host_unchanged_and_unlogged() {
+    let env = PlainEnv::new("ordinary");
+    let mut driver = env.driver(&[]);
     let answer = plain(&mut driver, &[b"\0alice\0", PASSWORD].concat());
     assert_eq!((answer.code(), answer.authid()), (code::OK, "alice"));
     let answer = plain(&mut driver, b"\0alice\0wrong");
     assert_eq!(answer.code(), code::BADAUTH);
     assert_eq!(answer.field("outcome"), None);
     assert_eq!(plain(&mut driver, b"\0\0wrong").code(), code::BADPROT);
-    let asked = plain_site.passwords.requests();
-    assert_eq!(asked.len(), 2);
+    let requests = env.passwords.requests();
+    assert_eq!(requests.len(), 2);
     let expected = [b"\0\x05alice\0\x0e", PASSWORD, b"\0\x04imap\0\0"].concat();
-    assert_eq!(asked[0], expected);
-    assert_eq!(plain_site.site.cas.connections(), 0);
+    assert_eq!(requests[0], expected);
+    assert_eq!(env.sasl.cas.connections(), 0);
 }
 
 #[test]
-fn what_is_refused_as_a_credential_is_never_tried_as_a_password() {
-    let plain_site = PlainSite::new("refused");
+fn refused_credential_is_never_tried_as_a_password() {
+    let env = PlainEnv::new("refused");
     let key = SigningKey::p256();
-    let keys = plain_site.site.scratch.write("keys.pem", key.pem());
-    let mut driver = plain_site.driver(&[
+    let keys = env.sasl.scratch.write("keys.pem", key.pem());
+    let mut driver = env.driver(&[
         ("jwt_keys", &keys.display().to_string()),
         ("jwt_issuer", "*"),
         ("jwt_audience", "*"),
@@ -152,7 +154,7 @@ fn what_is_refused_as_a_credential_is_never_tried_as_a_password() {
         (" PT-1-unknown", "ticket_malformed"),
         ("eyJhbGciOiJub25lIn0.e30.", "algorithm_not_allowed"),
         ("eyJhbGciOiJub25lIn0..", "token_malformed"),
-        // Other secrets of CAS, and credentials with something around them.
+        // Other secrets of CAS, and credentials inside other text.
         ("PGT-1-unknown", "ticket_malformed"),
         ("PGTIOU-1-unknown", "ticket_malformed"),
         ("TGT-1-unknown", "ticket_malformed"),
@@ -185,25 +187,22 @@ fn what_is_refused_as_a_credential_is_never_tried_as_a_password() {
         assert_eq!(answer.reason(), reason, "{password}");
         let is_failure = [code::BADAUTH, code::BADPROT].contains(&answer.code());
         assert!(is_failure, "{password}: {answer:?}");
-        // PLAIN has no challenge that could say more.
+        // PLAIN has no challenge with details.
         assert_eq!(answer.steps.len(), 1);
     }
-    plain_site
-        .site
-        .cas
-        .set(Behaviour::Answer("no CAS".to_owned()));
+    env.sasl.cas.set(Behaviour::Answer("no CAS".to_owned()));
     let answer = plain(&mut driver, b"\0alice\0PT-2-outage");
     assert_eq!(answer.code(), code::UNAVAIL);
-    assert_eq!(plain_site.passwords.requests().len(), 0);
+    assert_eq!(env.passwords.requests().len(), 0);
 }
 
 #[test]
-fn whatever_the_message_the_host_reads_nothing_beyond_it() {
-    let plain_site = PlainSite::new("valgrind");
-    let valgrind = Valgrind::new(&plain_site.site.scratch);
-    // With a realm libsasl2 looks for the end of a name by itself.
+fn valgrind_reports_no_read_beyond_a_plain_message() {
+    let env = PlainEnv::new("valgrind");
+    let valgrind = Valgrind::new(&env.sasl.scratch);
+    // With a realm, libsasl2 itself looks for the end of a name.
     let wrapper = [&["env", "SSO_TEST_REALM=univ.fr"], &valgrind.words()[..]].concat();
-    let mux = plain_site.passwords.mux();
+    let mux = env.passwords.mux();
     let options = [
         ("sso_plain", "yes"),
         ("pwcheck_method", "saslauthd"),
@@ -212,10 +211,10 @@ fn whatever_the_message_the_host_reads_nothing_beyond_it() {
         // libsasl2 appends the realm.
         ("sso_host_names", "domain"),
     ];
-    let mut driver = plain_site.site.driver_under(&wrapper, &options);
-    // Of a length that fills what is allocated for it.
+    let mut driver = env.sasl.driver_under(&wrapper, &options);
+    // The name fills the memory that is allocated for it.
     let user = "alice-of-16-byte";
-    plain_site.site.cas.arm("PT-1-alice", user, &[PROXY]);
+    env.sasl.cas.arm("PT-1-alice", user, &[PROXY]);
     for message in ["\0\0PT-1-alice", "\0alice-of-16-byte\0PT-1-alice"] {
         let answer = plain(&mut driver, message.as_bytes());
         assert_eq!(answer.authid(), "alice-of-16-byte@univ.fr", "{answer:?}");
@@ -227,56 +226,63 @@ fn whatever_the_message_the_host_reads_nothing_beyond_it() {
 }
 
 #[test]
-fn what_is_not_configured_is_no_credential() {
-    let plain_site = PlainSite::new("tokenless");
-    let mut driver = plain_site.driver(&[]);
+fn token_without_token_options_is_an_ordinary_password() {
+    let env = PlainEnv::new("tokenless");
+    let mut driver = env.driver(&[]);
     let token = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA";
     let answer = plain(&mut driver, format!("\0alice\0{token}").as_bytes());
     assert_eq!(answer.code(), code::BADAUTH);
-    assert_eq!(plain_site.passwords.requests().len(), 1);
+    assert_eq!(env.passwords.requests().len(), 1);
 }
 
 #[test]
-fn ours_goes_before_the_stock_one_in_whatever_order_they_are_loaded() {
-    let plain_site = PlainSite::new("order");
-    let directory = plain_site.site.kit.directory();
-    // libsasl2 loads in the order of the directory, in which each name has a place of its own.
+fn plain_of_the_plugin_takes_precedence_in_any_load_order() {
+    let env = PlainEnv::new("order");
+    let directory = env.sasl.kit.directory();
+    // libsasl2 loads plugins in the order of the directory, where each name has its own position.
     for name in 'a'..='p' {
         plugin_dir::fill(directory, &["libplain.so"], None);
         let other = directory.join(format!("lib{name}.so"));
-        std::fs::rename(directory.join("libplain.so"), other).expect("a stock plugin");
+        std::fs::rename(directory.join("libplain.so"), other)
+            .expect("cannot rename the stock plugin");
     }
-    let listing = std::fs::read_dir(directory).expect("the plugins");
+    let listing = std::fs::read_dir(directory).expect("cannot list the plugins");
     let names: Vec<String> = listing
-        .map(|entry| entry.expect("a plugin").file_name().display().to_string())
+        .map(|entry| {
+            entry
+                .expect("cannot list the plugins")
+                .file_name()
+                .display()
+                .to_string()
+        })
         .collect();
-    let ours = names
+    let position = names
         .iter()
         .position(|name| name == "libsso.so")
-        .expect("ours");
+        .expect("the plugin is not in its directory");
     assert!(
-        ours > 0 && ours + 1 < names.len(),
-        "nothing is shown: {names:?}"
+        position > 0 && position + 1 < names.len(),
+        "the plugin is loaded first or last: {names:?}"
     );
-    plain_site.site.cas.arm("PT-1-alice", "alice", &[PROXY]);
-    let mut driver = plain_site.driver(&[]);
+    env.sasl.cas.arm("PT-1-alice", "alice", &[PROXY]);
+    let mut driver = env.driver(&[]);
     let answer = plain(&mut driver, b"\0alice\0PT-1-alice");
     assert_eq!((answer.code(), answer.authid()), (code::OK, "alice"));
-    // Without the option the stock one is the only one.
-    let mut driver = plain_site.driver(&[("sso_plain", "no")]);
+    // Without the option, the stock plugin alone implements PLAIN.
+    let mut driver = env.driver(&[("sso_plain", "no")]);
     assert_eq!(
         plain(&mut driver, b"\0alice\0PT-1-alice").code(),
         code::BADAUTH
     );
-    assert_eq!(plain_site.passwords.requests().len(), 1);
+    assert_eq!(env.passwords.requests().len(), 1);
 }
 
 #[test]
-fn a_stranger_with_tickets_of_his_own_making_stops_nobody_who_is_in() {
+fn rate_limit_does_not_affect_cached_tickets_or_other_clients() {
     let site = Site::new("stranger");
-    site.cas.arm("PT-1-known", "alice", &[PROXY]);
+    site.cas.arm("PT-1-cached", "alice", &[PROXY]);
     let mut driver = site.driver(&[("caspt_rate_limit", "5")]);
-    assert_eq!(driver.ticket("PT-1-known").code(), code::OK);
+    assert_eq!(driver.ticket("PT-1-cached").code(), code::OK);
     for number in 0..20 {
         let answer = driver.ticket(&format!("PT-{number}-invented"));
         let expected = match number {
@@ -284,12 +290,12 @@ fn a_stranger_with_tickets_of_his_own_making_stops_nobody_who_is_in() {
             _ => (code::UNAVAIL, "budget_spent"),
         };
         assert_eq!((answer.code(), answer.reason().as_str()), expected);
-        // What is known, good or bad, is not counted.
-        assert_eq!(driver.ticket("PT-1-known").code(), code::OK);
+        // Cached results, good or bad, are not counted.
+        assert_eq!(driver.ticket("PT-1-cached").code(), code::OK);
         assert_eq!(driver.ticket("PT-0-invented").reason(), "ticket_refused");
     }
     assert_eq!(site.cas.requests().len(), 6);
-    // Nor does he get on by tickets that what stands before CAS does not let through.
+    // Tickets that a firewall in front of CAS rejects are counted too.
     let from = ["env", "SSO_TEST_REMOTE=198.51.100.1;1"];
     let mut other = site.driver_under(&from, &[("caspt_rate_limit", "5")]);
     site.cas.set(Behaviour::Answer("no CAS".to_owned()));
@@ -303,7 +309,7 @@ fn a_stranger_with_tickets_of_his_own_making_stops_nobody_who_is_in() {
         assert_eq!(answer.reason(), expected);
     }
     site.cas.set(Behaviour::Tickets);
-    // Another client is another matter, and good tickets spend nothing.
+    // Other clients are counted separately, and good tickets are not counted.
     let from = ["env", "SSO_TEST_REMOTE=192.0.2.7;4711"];
     let mut webmail = site.driver_under(&from, &[("caspt_rate_limit", "5")]);
     for number in 0..20 {

@@ -1,7 +1,7 @@
-//! PLAIN of ours and PLAIN of libplain.so in one imapd: ours answers, and nothing is different for
-//! who has an ordinary password.
+//! PLAIN of the plugin and PLAIN of libplain.so in one imapd: the plugin answers, and logins with
+//! ordinary passwords work as without it.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use test_support::authority::Authority;
@@ -17,30 +17,30 @@ use test_support::wait::PATIENCE;
 
 const PASSWORD: &str = "an-ordinary-one";
 
-/// Which of the two libsasl2 loads first: it goes through the directories of its path in turn.
+/// The plugin that libsasl2 loads first. It loads the directories of its path in turn.
 #[derive(Clone, Copy, Debug)]
-enum First {
-    Ours,
+enum LoadedFirst {
+    Plugin,
     Libplain,
 }
 
-struct Site {
+struct PlainEnv {
     cyrus: Cyrus,
     cas: FaultyCas,
     authority: Authority,
 }
 
-impl Site {
-    fn new(first: First, lines: &[(&str, &str)]) -> Self {
+impl PlainEnv {
+    fn new(first: LoadedFirst, lines: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new("plain");
         let authority = Authority::new();
         let cas = FaultyCas::start(&authority);
-        let (ours, stock) = (scratch.create_dir("ours"), scratch.create_dir("stock"));
-        plugin_dir::fill(&ours, &[], Some(&test_support::libsasl2::plugin()));
+        let (plugin, stock) = (scratch.create_dir("plugin"), scratch.create_dir("stock"));
+        plugin_dir::fill(&plugin, &[], Some(&test_support::libsasl2::plugin()));
         plugin_dir::fill(&stock, &["libplain.so", "libsasldb.so"], None);
         let path = match first {
-            First::Ours => format!("{}:{}", ours.display(), stock.display()),
-            First::Libplain => format!("{}:{}", stock.display(), ours.display()),
+            LoadedFirst::Plugin => format!("{}:{}", plugin.display(), stock.display()),
+            LoadedFirst::Libplain => format!("{}:{}", stock.display(), plugin.display()),
         };
         let url = cas.url();
         let ca = authority.write_ca(&scratch).display().to_string();
@@ -54,9 +54,9 @@ impl Site {
         ];
         all.retain(|(key, _)| lines.iter().all(|(other, _)| other != key));
         all.extend(lines);
-        let own = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         let options = Options {
-            imapd_conf: all.into_iter().map(own).collect(),
+            imapd_conf: all.into_iter().map(owned).collect(),
             environment: vec![("SASL_PATH".to_owned(), path)],
             ..Options::default()
         };
@@ -78,33 +78,37 @@ impl Site {
             .authenticate("PLAIN", message.as_bytes(), &[])
     }
 
-    /// Everything that the promise is about, whoever knows the passwords of alice and of webmail,
-    /// which may act for others.
-    fn keeps_its_promise(&self, told: &str) {
+    /// Checks logins with credentials and ordinary passwords. alice and webmail have passwords, and
+    /// webmail may act for other users.
+    fn check_logins(&self, context: &str) {
         let log = self.cyrus.log();
-        let good = |reply: &Reply| assert!(reply.ok, "{told}: {reply:?}\n{}", log.tail());
-        let bad = |reply: &Reply| {
+        let assert_accepted =
+            |reply: &Reply| assert!(reply.ok, "{context}: {reply:?}\n{}", log.tail());
+        let assert_refused = |reply: &Reply| {
             let refusal = reply.status_line.starts_with("NO authentication failure");
-            assert!(refusal, "{told}: {reply:?}\n{}", log.tail());
+            assert!(refusal, "{context}: {reply:?}\n{}", log.tail());
         };
-        let words = self.connect().capabilities();
-        let offered = words.iter().filter(|word| *word == "AUTH=PLAIN").count();
-        assert_eq!(offered, 1, "{told}: {words:?}");
+        let capabilities = self.connect().capabilities();
+        let offered = capabilities
+            .iter()
+            .filter(|capability| *capability == "AUTH=PLAIN")
+            .count();
+        assert_eq!(offered, 1, "{context}: {capabilities:?}");
 
         self.cas.arm("PT-1-alice", "alice", &[PROXY]);
-        good(&self.plain("", "alice", "PT-1-alice"));
+        assert_accepted(&self.plain("", "alice", "PT-1-alice"));
         let decision = log.wait_for(|line| line.text.contains("mech=PLAIN"), PATIENCE);
-        assert!(decision.is_some(), "{told}: {}", log.tail());
-        good(&self.plain("", "alice", PASSWORD));
-        good(&self.plain("alice", "alice", PASSWORD));
-        bad(&self.plain("", "alice", "a-wrong-one"));
-        bad(&self.plain("", "nobody", PASSWORD));
-        bad(&self.plain("", "alice", "PT-2-forged"));
+        assert!(decision.is_some(), "{context}: {}", log.tail());
+        assert_accepted(&self.plain("", "alice", PASSWORD));
+        assert_accepted(&self.plain("alice", "alice", PASSWORD));
+        assert_refused(&self.plain("", "alice", "a-wrong-one"));
+        assert_refused(&self.plain("", "nobody", PASSWORD));
+        assert_refused(&self.plain("", "alice", "PT-2-forged"));
 
         self.cas.arm("PT-3-webmail", "webmail", &[PROXY]);
         for password in [PASSWORD, "PT-3-webmail"] {
             let mark = log.mark();
-            good(&self.plain("alice", "webmail", password));
+            assert_accepted(&self.plain("alice", "webmail", password));
             let welcome = |line: &Line| line.text.contains(" alice PLAIN User logged in");
             assert!(
                 log.wait_for_since(mark, welcome, PATIENCE).is_some(),
@@ -112,79 +116,94 @@ impl Site {
                 log.tail()
             );
         }
-        // Nobody is wrong because CAS is down.
+        // While CAS is down, the failure is an outage, and cached tickets are accepted.
         self.cas.set(Behaviour::CloseOnAccept);
         let reply = self.plain("", "alice", "PT-4-new");
         let unavailable = "NO remote authentication server unavailable";
         assert!(
             reply.status_line.starts_with(unavailable),
-            "{told}: {reply:?}"
+            "{context}: {reply:?}"
         );
-        good(&self.plain("", "alice", "PT-1-alice"));
+        assert_accepted(&self.plain("", "alice", "PT-1-alice"));
         self.cas.set(Behaviour::Tickets);
 
-        // Alice may not.
+        // alice may not act for other users.
         for password in [PASSWORD, "PT-1-alice"] {
             let reply = self.plain("webmail", "alice", password);
-            assert!(!reply.ok, "{told}: {reply:?}");
+            assert!(!reply.ok, "{context}: {reply:?}");
         }
     }
 }
 
 #[test]
-fn with_passwords_in_sasldb() {
-    for first in [First::Ours, First::Libplain] {
-        let site = Site::new(first, &[]);
+fn plain_works_with_passwords_in_sasldb() {
+    for first in [LoadedFirst::Plugin, LoadedFirst::Libplain] {
+        let env = PlainEnv::new(first, &[]);
         for user in ["alice", "webmail"] {
-            site.cyrus.sasl_user(user, PASSWORD);
+            env.cyrus.sasl_user(user, PASSWORD);
         }
-        site.keeps_its_promise(&format!("{first:?}"));
+        env.check_logins(&format!("{first:?}"));
     }
 }
 
 #[test]
-fn with_passwords_behind_saslauthd() {
-    let behind = PasswordServer::start(
+fn plain_works_with_passwords_checked_by_saslauthd() {
+    let saslauthd = PasswordServer::start(
         &Authority::new(),
         &[("alice", PASSWORD), ("webmail", PASSWORD)],
     );
-    let mux = behind.mux().display().to_string();
+    let mux = saslauthd.mux().display().to_string();
     let lines = [
         ("sasl_pwcheck_method", "saslauthd"),
         ("sasl_saslauthd_path", mux.as_str()),
     ];
-    for (turn, first) in (1..).zip([First::Ours, First::Libplain]) {
-        Site::new(first, &lines).keeps_its_promise(&format!("{first:?}"));
-        // Six of the logins are by ordinary passwords.
-        behind.assert_asked(6 * turn);
+    for (turn, first) in (1..).zip([LoadedFirst::Plugin, LoadedFirst::Libplain]) {
+        PlainEnv::new(first, &lines).check_logins(&format!("{first:?}"));
+        // Six of the logins use ordinary passwords.
+        saslauthd.assert_asked(6 * turn);
     }
 }
 
 #[test]
-fn it_is_hidden_where_libplains_would_be() {
-    for first in [First::Ours, First::Libplain] {
-        let site = Site::new(first, &[("sasl_mech_list", "CASPT")]);
-        site.cyrus.sasl_user("alice", PASSWORD);
-        let words = site.connect().capabilities();
-        assert!(!words.iter().any(|word| word == "AUTH=PLAIN"), "{words:?}");
-        assert!(!site.plain("", "alice", PASSWORD).ok);
-        // LOGIN is imapd's own.
-        assert!(site.connect().login("alice", PASSWORD).ok);
+fn plain_is_offered_under_the_same_conditions_as_libplain() {
+    for first in [LoadedFirst::Plugin, LoadedFirst::Libplain] {
+        let env = PlainEnv::new(first, &[("sasl_mech_list", "CASPT")]);
+        env.cyrus.sasl_user("alice", PASSWORD);
+        let capabilities = env.connect().capabilities();
+        assert!(
+            !capabilities
+                .iter()
+                .any(|capability| capability == "AUTH=PLAIN"),
+            "{capabilities:?}"
+        );
+        assert!(!env.plain("", "alice", PASSWORD).ok);
+        // The LOGIN command belongs to imapd itself.
+        assert!(env.connect().login("alice", PASSWORD).ok);
 
-        let site = Site::new(first, &[("allowplaintext", "no")]);
-        site.cyrus.sasl_user("alice", PASSWORD);
-        site.cas.arm("PT-1-alice", "alice", &[PROXY]);
+        let env = PlainEnv::new(first, &[("allowplaintext", "no")]);
+        env.cyrus.sasl_user("alice", PASSWORD);
+        env.cas.arm("PT-1-alice", "alice", &[PROXY]);
         for password in [PASSWORD, "PT-1-alice"] {
-            let words = site.connect().capabilities();
-            assert!(!words.iter().any(|word| word == "AUTH=PLAIN"), "{words:?}");
-            assert!(!site.plain("", "alice", password).ok);
-            let mut imap = site.connect();
-            imap.starttls(&site.authority);
-            let words = imap.capabilities();
-            assert!(words.iter().any(|word| word == "AUTH=PLAIN"), "{words:?}");
+            let capabilities = env.connect().capabilities();
+            assert!(
+                !capabilities
+                    .iter()
+                    .any(|capability| capability == "AUTH=PLAIN"),
+                "{capabilities:?}"
+            );
+            assert!(!env.plain("", "alice", password).ok);
+            let mut imap = env.connect();
+            imap.starttls(&env.authority);
+            let capabilities = imap.capabilities();
+            assert!(
+                capabilities
+                    .iter()
+                    .any(|capability| capability == "AUTH=PLAIN"),
+                "{capabilities:?}"
+            );
             let message = format!("\0alice\0{password}");
             let reply = imap.authenticate("PLAIN", message.as_bytes(), &[]);
-            assert!(reply.ok, "{reply:?}\n{}", site.cyrus.log().tail());
+            assert!(reply.ok, "{reply:?}\n{}", env.cyrus.log().tail());
         }
     }
 }

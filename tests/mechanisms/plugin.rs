@@ -1,7 +1,7 @@
-//! The shipped plugin in the real libsasl2: what it promises to every program that loads it, and
-//! to a server that is configured.
+//! The release build of the plugin in the real libsasl2: what every program that loads it can rely
+//! on, and how a configured server behaves.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use test_support::libsasl2::valgrind::Valgrind;
 use test_support::libsasl2::{Kit, caspt, code, hex, plugin};
 use test_support::scratch::Scratch;
 
-fn output(program: &str, arguments: &[&str]) -> String {
+fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .output()
@@ -23,20 +23,20 @@ fn output(program: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn only_the_entry_points_are_exported_and_the_library_stays_mapped() {
+fn plugin_exports_only_its_entry_point_and_stays_mapped() {
     let plugin = plugin().display().to_string();
-    let symbols = output("nm", &["-D", "--defined-only", &plugin]);
+    let symbols = run("nm", &["-D", "--defined-only", &plugin]);
     let names: Vec<&str> = symbols
         .lines()
         .filter_map(|line| line.split(' ').nth(2))
         .collect();
     assert_eq!(names, ["sasl_server_plug_init"]);
-    let flags = output("readelf", &["-dW", &plugin]);
+    let flags = run("readelf", &["-dW", &plugin]);
     assert!(flags.contains("NODELETE"), "{flags}");
 }
 
 #[test]
-fn nothing_configured_is_nothing_offered_and_not_a_word() {
+fn unconfigured_plugin_offers_no_mechanism_and_logs_nothing() {
     let scratch = Scratch::new("none");
     let kit = Kit::new(&scratch);
     let mut driver = kit.driver(&scratch, &[("sso_sessions", "nonsense")]);
@@ -49,7 +49,7 @@ fn nothing_configured_is_nothing_offered_and_not_a_word() {
 }
 
 #[test]
-fn saslpluginviewer_prints_what_it_prints_without_the_plugin() {
+fn unconfigured_plugin_does_not_change_the_output_of_saslpluginviewer() {
     let scratch = Scratch::new("viewer");
     let kit = Kit::new(&scratch);
     let view = |directory: &std::path::Path| {
@@ -64,7 +64,7 @@ fn saslpluginviewer_prints_what_it_prints_without_the_plugin() {
 }
 
 #[test]
-fn a_wrong_configuration_is_refused_as_a_whole_and_every_fault_is_logged() {
+fn invalid_configuration_disables_the_plugin_and_every_fault_is_logged() {
     let site = Site::new("wrong");
     let mut driver = site.driver(&[("caspt_timeout", "soon"), ("caspt_proxies", "https://*")]);
     assert_eq!(driver.ask("list").last, ["mechs", ""]);
@@ -79,16 +79,16 @@ fn a_wrong_configuration_is_refused_as_a_whole_and_every_fault_is_logged() {
 }
 
 #[test]
-fn loading_does_nothing_but_register() {
+fn loading_only_registers_the_mechanisms() {
     let site = Site::new("load");
     let mut driver = site.driver(&[]);
     assert_eq!(driver.ask("list").last, ["mechs", "CASPT"]);
-    // A host with nothing configured has what a host has.
+    // A driver without configuration, for comparison.
     let mut other = site.kit.driver(&site.scratch, &[]);
     assert_eq!(other.ask("list").last, ["mechs", ""]);
     let entries = |pid: u32, name: &str| {
         let listing = std::fs::read_dir(format!("/proc/{pid}/{name}"));
-        listing.expect("/proc").count()
+        listing.expect("cannot list a directory of /proc").count()
     };
     assert_eq!(entries(driver.pid(), "task"), 1);
     assert_eq!(entries(driver.pid(), "fd"), entries(other.pid(), "fd"));
@@ -97,14 +97,14 @@ fn loading_does_nothing_but_register() {
 }
 
 #[test]
-fn a_ticket_opens_the_door_again_and_again_in_every_process() {
+fn cached_ticket_is_accepted_by_every_process() {
     let site = Site::new("again");
     site.cas.arm("PT-1-alice", "alice", &[PROXY]);
     let mut first = site.driver(&[]);
     let answer = first.ticket("PT-1-alice");
     assert_eq!((answer.code(), answer.authid()), (code::OK, "alice"));
     assert_eq!(answer.field("source").as_deref(), Some("validated"));
-    // Nothing is sent on success: it would cost a round trip.
+    // No message follows a success, because it would cost a round trip.
     assert_eq!(answer.steps, [(code::OK, String::new())]);
     let mut second = site.driver(&[]);
     for driver in [&mut first, &mut second] {
@@ -116,7 +116,7 @@ fn a_ticket_opens_the_door_again_and_again_in_every_process() {
 }
 
 #[test]
-fn many_credentials_of_one_user_stand_side_by_side() {
+fn credentials_of_one_user_are_cached_side_by_side() {
     let site = Site::new("many");
     let mut driver = site.driver(&[]);
     for number in 0..20 {
@@ -135,15 +135,15 @@ fn many_credentials_of_one_user_stand_side_by_side() {
 }
 
 #[test]
-fn a_refusal_tells_the_client_which_ticket_to_get_and_takes_any_answer() {
+fn challenge_names_cas_and_service_and_accepts_any_response() {
     let site = Site::new("refusal");
     let mut driver = site.driver(&[]);
     let message = hex(b"\0\0PT-unknown");
-    for answer in ["01", "", "2a", &message, &hex(&[b'x'; 3000])] {
-        // An empty answer is one without digits.
+    for response in ["01", "", "2a", &message, &hex(&[b'x'; 3000])] {
+        // "-" stands for an empty response, because it has no hexadecimal digits.
         let answer = driver.ask(&format!(
             "login CASPT {message} {}",
-            if answer.is_empty() { "-" } else { answer }
+            if response.is_empty() { "-" } else { response }
         ));
         assert_eq!(answer.code(), code::BADAUTH);
         assert_eq!(answer.reason(), "ticket_refused");
@@ -157,16 +157,16 @@ fn a_refusal_tells_the_client_which_ticket_to_get_and_takes_any_answer() {
         });
         assert_eq!(challenge, expected);
     }
-    // Asked once: a client that tries again is answered from memory.
+    // CAS is asked once. Further attempts hit the negative entry.
     assert_eq!(site.cas.requests().len(), 1);
-    // A client may go away instead.
-    let gone = driver.ask(&format!("login CASPT {message}"));
-    assert_eq!(gone.code(), code::CONTINUE);
+    // A client may also disconnect.
+    let unfinished = driver.ask(&format!("login CASPT {message}"));
+    assert_eq!(unfinished.code(), code::CONTINUE);
     assert_eq!(driver.end().0, Some(0));
 }
 
 #[test]
-fn a_malformed_message_never_reaches_cas() {
+fn malformed_message_never_reaches_cas() {
     let site = Site::new("malformed");
     let mut driver = site.driver(&[]);
     for (message, reason) in [
@@ -185,11 +185,11 @@ fn a_malformed_message_never_reaches_cas() {
 }
 
 #[test]
-fn who_the_client_says_it_is_must_be_who_the_ticket_says() {
+fn identity_of_the_client_must_match_the_principal() {
     let site = Site::new("names");
     site.cas.arm("PT-1-alice", "alice@univ.fr", &[PROXY]);
     let mut driver = site.driver(&[("sso_strip_domain", "univ.fr")]);
-    let good: [&[u8]; 6] = [
+    let accepted: [&[u8]; 6] = [
         b"alice\0\0PT-1-alice",
         b"alice@univ.fr\0\0PT-1-alice",
         b"\0\0PT-1-alice",
@@ -197,7 +197,7 @@ fn who_the_client_says_it_is_must_be_who_the_ticket_says() {
         b"\0alice@UNIV.fr\0PT-1-alice",
         b"alice\0alice\0PT-1-alice",
     ];
-    for message in good {
+    for message in accepted {
         let answer = driver.caspt(message);
         assert_eq!((answer.code(), answer.authid()), (code::OK, "alice"));
     }
@@ -206,7 +206,7 @@ fn who_the_client_says_it_is_must_be_who_the_ticket_says() {
         (answer.code(), answer.reason().as_str()),
         (code::BADAUTH, "user_mismatch")
     );
-    // libsasl2 cuts white space off, and would have her act as nobody.
+    // libsasl2 strips white space, so these users would act as a user with an empty name.
     for message in [
         &b" \0\0PT-1-alice"[..],
         b"   \0alice\0PT-1-alice",
@@ -215,14 +215,15 @@ fn who_the_client_says_it_is_must_be_who_the_ticket_says() {
         let answer = driver.caspt(message);
         assert_eq!(answer.code(), code::BADAUTH, "{answer:?}");
     }
-    // Whom alice may act as is the host's business; this one lets nobody.
+    // The host decides whether alice may act as another user. This host never allows it.
     let answer = driver.caspt(b"bob\0alice\0PT-1-alice");
     assert_eq!(answer.code(), code::BADAUTH);
     assert_eq!(answer.field("outcome").as_deref(), Some("accepted"));
 }
 
-/// A reply to the ticket in the login, its reason in the log, the code, and what the client hears.
-fn refused(body: &str) -> (String, i32, String) {
+/// Logs in with a ticket that CAS answers with `body`. Returns the reason in the log, the result
+/// code, and the challenge.
+fn log_in_with_reply(body: &str) -> (String, i32, String) {
     let site = Site::new("attack");
     site.cas.set(Behaviour::Answer(body.to_owned()));
     let answer = site.driver(&[]).ticket("PT-1-attack");
@@ -230,20 +231,20 @@ fn refused(body: &str) -> (String, i32, String) {
 }
 
 #[test]
-fn a_reply_that_could_mean_somebody_else_is_refused_with_the_reason_in_the_log_alone() {
+fn ambiguous_cas_reply_is_refused_and_only_the_log_has_the_reason() {
     for (body, reason, _) in test_support::attacks::replies::all() {
-        let (logged, code, told) = refused(&body);
+        let (logged, code, challenge) = log_in_with_reply(&body);
         assert_eq!(logged, reason, "{body}");
         assert_eq!(code, code::BADAUTH, "{body}");
         assert!(
-            told.contains("invalid_ticket") && !told.contains(reason),
-            "{told}"
+            challenge.contains("invalid_ticket") && !challenge.contains(reason),
+            "{challenge}"
         );
     }
 }
 
 #[test]
-fn a_ticket_is_good_for_its_service_and_its_proxies_and_its_rules_alone() {
+fn ticket_must_satisfy_service_proxies_and_rules() {
     let site = Site::new("policy");
     site.cas.arm_service("imap://localhost");
     let mut driver = site.driver(&[("caspt_require", "role=mail|admin")]);
@@ -273,15 +274,15 @@ fn a_ticket_is_good_for_its_service_and_its_proxies_and_its_rules_alone() {
         }
     }
     assert_eq!(site.cas.requests().len(), 4);
-    // A ticket for another service is used up by the question all the same.
+    // CAS uses a ticket up even if it is validated for the wrong service.
     site.cas.arm_with("PT-5-service", "alice", &[PROXY], &mail);
     let mut elsewhere = site.driver(&[("caspt_service", "pop://{host}")]);
     assert_eq!(elsewhere.ticket("PT-5-service").reason(), "ticket_refused");
     assert_eq!(driver.ticket("PT-5-service").reason(), "ticket_refused");
-    // And a good one is good.
+    // A ticket that satisfies the policy is accepted.
     site.cas.arm_with("PT-6-good", "alice", &[PROXY], &mail);
     assert_eq!(driver.ticket("PT-6-good").code(), code::OK);
-    // One of two values counts as a whole, also beside one that is no text.
+    // A rule matches a whole value, also if another value is not text.
     let body = format!(
         "<cas:serviceResponse xmlns:cas=\"http://www.yale.edu/tp/cas\">\
          <cas:authenticationSuccess><cas:user>alice</cas:user><cas:attributes>\
@@ -294,7 +295,7 @@ fn a_ticket_is_good_for_its_service_and_its_proxies_and_its_rules_alone() {
 }
 
 #[test]
-fn a_direct_ticket_and_a_user_from_an_attribute_are_for_the_administrator_to_allow() {
+fn options_allow_direct_tickets_and_user_attributes() {
     let site = Site::new("allow");
     let mut driver = site.driver(&[
         ("caspt_allow_direct", "yes"),
@@ -321,7 +322,7 @@ fn a_direct_ticket_and_a_user_from_an_attribute_are_for_the_administrator_to_all
 }
 
 #[test]
-fn a_changed_policy_ends_the_sessions_that_the_old_one_opened() {
+fn session_of_another_policy_is_not_accepted() {
     let site = Site::new("changed");
     site.cas.arm("PT-1-alice", "alice", &[PROXY]);
     assert_eq!(site.driver(&[]).ticket("PT-1-alice").code(), code::OK);
@@ -330,29 +331,29 @@ fn a_changed_policy_ends_the_sessions_that_the_old_one_opened() {
 }
 
 #[test]
-fn random_messages_crash_nothing_and_open_nothing() {
+fn random_messages_neither_crash_nor_log_in() {
     let site = Site::new("random");
     let mut driver = site.driver(&[]);
     let answer = driver.ask("fuzz CASPT 65000 4711");
     assert_eq!(answer.last, ["fuzz", "0"]);
-    let deep = answer
+    let reached_cas = answer
         .log
         .iter()
         .filter(|(_, line)| line.contains("reason=ticket_refused"))
         .count();
-    assert!(deep > 100, "only {deep} messages came as far as CAS");
+    assert!(reached_cas > 100, "only {reached_cas} messages reached CAS");
     assert_eq!(driver.end(), (Some(0), String::new()));
 }
 
 #[test]
-fn no_other_library_is_loaded_with_the_plugin() {
+fn plugin_loads_no_other_library() {
     let scratch = Scratch::new("libraries");
     let kit = Kit::new(&scratch);
     let libraries = |plugins: &Path| {
         let mut driver = kit.driver_in(&scratch, plugins, &[], &[]);
         driver.ask("list");
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", driver.pid()));
-        let maps = maps.expect("what is mapped");
+        let maps = maps.expect("cannot read /proc/PID/maps");
         let names = maps.lines().filter_map(|line| line.rsplit('/').next());
         let libraries = names.filter(|name| name.contains(".so"));
         libraries.map(str::to_owned).collect::<BTreeSet<_>>()
@@ -364,7 +365,7 @@ fn no_other_library_is_loaded_with_the_plugin() {
 }
 
 #[test]
-fn random_messages_leak_nothing_under_valgrind() {
+fn valgrind_reports_no_errors_for_random_messages() {
     let site = Site::new("valgrind");
     let valgrind = Valgrind::new(&site.scratch);
     let mut driver = site.driver_under(&valgrind.words(), &[("caspt_timeout", "60")]);
@@ -378,7 +379,7 @@ fn random_messages_leak_nothing_under_valgrind() {
 }
 
 #[test]
-fn a_server_that_is_ended_and_begun_again_works_as_before() {
+fn plugin_works_after_sasl_done_and_reinitialization() {
     let site = Site::new("reload");
     site.cas.arm("PT-1-alice", "alice", &[PROXY]);
     let mut driver = site.driver(&[]);
@@ -392,18 +393,18 @@ fn a_server_that_is_ended_and_begun_again_works_as_before() {
 }
 
 #[test]
-fn no_credential_is_in_the_state_directory_or_in_anything_that_is_printed() {
+fn credentials_appear_neither_in_the_state_directory_nor_in_output() {
     let site = Site::new("secrets");
     let mut driver = site.driver(&[]);
     let tickets = [
         "PT-1-goodSECRETgood",
         "PT-2-badSECRETbad",
-        "PT-3-outSECRETout",
+        "PT-3-newSECRETnew",
     ];
     site.cas.arm(tickets[0], "alice", &[PROXY]);
-    let mut said = Vec::new();
-    said.push(format!("{:?}", driver.ticket(tickets[0])));
-    // This one is quoted in the reply, as real servers do.
+    let mut output = Vec::new();
+    output.push(format!("{:?}", driver.ticket(tickets[0])));
+    // CAS servers may quote the ticket in their reply.
     let quoted = format!(
         "<cas:serviceResponse xmlns:cas=\"http://www.yale.edu/tp/cas\"><cas:authenticationFailure \
          code=\"INVALID_TICKET\">Ticket '{}' not recognized</cas:authenticationFailure>\
@@ -411,29 +412,31 @@ fn no_credential_is_in_the_state_directory_or_in_anything_that_is_printed() {
         tickets[1]
     );
     site.cas.set(Behaviour::Answer(quoted));
-    said.push(format!("{:?}", driver.ticket(tickets[1])));
+    output.push(format!("{:?}", driver.ticket(tickets[1])));
     site.cas.set(Behaviour::HangAfterRequest);
-    said.push(format!("{:?}", driver.ticket(tickets[2])));
-    said.push(format!("{:?}", driver.caspt(b"\0\0noSECRETticket")));
-    said.push(site.kit.syslog().tail());
+    output.push(format!("{:?}", driver.ticket(tickets[2])));
+    output.push(format!("{:?}", driver.caspt(b"\0\0noSECRETticket")));
+    output.push(site.kit.syslog().tail());
     assert!(
-        said[0].contains("outcome=accepted") && said[1].contains("[ticket]"),
-        "{said:?}"
+        output[0].contains("outcome=accepted") && output[1].contains("[ticket]"),
+        "{output:?}"
     );
     let mut files = 0;
-    for entry in std::fs::read_dir(site.scratch.join("state")).expect("the state directory") {
+    for entry in
+        std::fs::read_dir(site.scratch.join("state")).expect("cannot list the state directory")
+    {
         let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
-        said.push(String::from_utf8_lossy(&bytes).into_owned());
+        output.push(String::from_utf8_lossy(&bytes).into_owned());
         files += 1;
     }
     assert!(files >= 3, "{files} files");
-    for text in said {
+    for text in output {
         assert!(!text.contains("SECRET"), "{text}");
     }
 }
 
 #[test]
-fn the_thread_of_a_request_takes_no_signal_and_no_file_outlives_an_exec() {
+fn request_thread_blocks_signals_and_files_close_on_exec() {
     let site = Site::new("thread");
     site.cas.set(Behaviour::HangAfterRequest);
     let mut driver = site.driver(&[("caspt_timeout", "3")]);
@@ -444,7 +447,7 @@ fn the_thread_of_a_request_takes_no_signal_and_no_file_outlives_an_exec() {
         || site.cas.requests().len() == 1
     ));
     let mut threads = 0;
-    for task in std::fs::read_dir(proc.join("task")).expect("tasks") {
+    for task in std::fs::read_dir(proc.join("task")).expect("cannot list the threads") {
         let task = task.expect("a task");
         if task.file_name().to_string_lossy() == driver.pid().to_string() {
             continue;
@@ -454,14 +457,15 @@ fn the_thread_of_a_request_takes_no_signal_and_no_file_outlives_an_exec() {
         let blocked = status
             .lines()
             .find_map(|line| line.strip_prefix("SigBlk:\t"));
-        // All but what cannot be blocked (KILL, STOP) and what glibc keeps for itself (32, 33).
+        // All signals are blocked but KILL and STOP, which cannot be, and 32 and 33, which glibc
+        // reserves.
         let blocked = u64::from_str_radix(blocked.expect("SigBlk"), 16).expect("a mask");
         assert_eq!(blocked | 0x1_8004_0100, u64::MAX, "{status}");
     }
     assert!(threads >= 1);
-    // What a driver has before it has a login is not the plugin's.
+    // The descriptors that a driver has before any login do not belong to the plugin.
     let before = site.kit.driver(&site.scratch, &[]).ask_descriptors();
-    for descriptor in std::fs::read_dir(proc.join("fdinfo")).expect("descriptors") {
+    for descriptor in std::fs::read_dir(proc.join("fdinfo")).expect("cannot list the descriptors") {
         let path = descriptor.expect("a descriptor").path();
         let number: u32 = path
             .file_name()
@@ -479,9 +483,14 @@ fn the_thread_of_a_request_takes_no_signal_and_no_file_outlives_an_exec() {
         );
     }
     assert_eq!(driver.answer().code(), code::UNAVAIL);
-    // The thread went with its request.
+    // The thread ends with its request.
     assert!(test_support::wait::wait_until(
         test_support::wait::PATIENCE,
-        || { std::fs::read_dir(proc.join("task")).expect("tasks").count() == 1 }
+        || {
+            std::fs::read_dir(proc.join("task"))
+                .expect("cannot list the threads")
+                .count()
+                == 1
+        }
     ));
 }

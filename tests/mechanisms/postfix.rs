@@ -1,6 +1,6 @@
-//! Postfix' smtpd, configured by the example: who holds a token, or knows a password, sends mail.
+//! Postfix's smtpd, configured as the example: clients with a token or a password send mail.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use nix::unistd::User;
@@ -29,17 +29,17 @@ use test_support::smtp::{Sender, SmtpClient, SmtpClients};
 use test_support::syslog::{Line, level};
 use test_support::wait::PATIENCE;
 
-/// The issuer of the example.
+/// The issuer in the example configuration.
 const KEYCLOAK: &str = "https://sso.univ.example/realms/univ";
 
-/// What tickets are for, in imapd and in smtpd.
+/// The service name of tickets, in imapd and in smtpd.
 const SERVICE: &str = "imap://mail.univ.example";
 
-/// Alice's, who has a token as well.
+/// The password of alice, who also has tokens.
 const PASSWORD: &str = "an-ordinary-one";
 
-/// Each by which a token comes. curl takes OAUTHBEARER where it is offered.
-const LOGINS: [(SmtpClient, &str); 5] = [
+/// The clients and mechanisms that send a token. curl chooses OAUTHBEARER if it is offered.
+const TOKEN_LOGINS: [(SmtpClient, &str); 5] = [
     (SmtpClient::Curl, "OAUTHBEARER"),
     (SmtpClient::Smtplib, "OAUTHBEARER"),
     (SmtpClient::Smtplib, "XOAUTH2"),
@@ -47,8 +47,8 @@ const LOGINS: [(SmtpClient, &str); 5] = [
     (SmtpClient::SmtplibLater, "XOAUTH2"),
 ];
 
-/// A Postfix as the example has it, and the issuer of its tokens.
-struct Site {
+/// A Postfix configured as the example, and the issuer of its tokens.
+struct PostfixEnv {
     issuer: KeyServer,
     key: SigningKey,
     postfix: Postfix,
@@ -57,13 +57,14 @@ struct Site {
     scratch: Scratch,
 }
 
-impl Site {
-    /// With nobody who knows passwords.
+impl PostfixEnv {
+    /// Starts the environment without a server that checks passwords.
     fn new(name: &str) -> Self {
         Self::with(name, None, &[])
     }
 
-    /// With the socket of who knows passwords, and with more lines for smtpd.conf.
+    /// Starts the environment with the socket of a server that checks passwords, and with
+    /// additional lines of smtpd.conf.
     fn with(name: &str, saslauthd: Option<PathBuf>, lines: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
@@ -79,7 +80,7 @@ impl Site {
             plugin: Some(test_support::libsasl2::plugin()),
             smtpd_conf,
             smtpd: examples::master_cf_options("smtpd.conf"),
-            // The host's own would be asked otherwise.
+            // Otherwise smtpd would use the saslauthd of the machine.
             saslauthd: saslauthd.or_else(|| Some(scratch.join("no-daemon"))),
             ..postfix::Options::default()
         };
@@ -93,7 +94,7 @@ impl Site {
         }
     }
 
-    /// A good token of alice's, but for these claims.
+    /// Creates a valid token of alice, with these claims changed.
     fn token(&self, changes: Value) -> String {
         signed(&self.key, &self.issuer, changes)
     }
@@ -108,7 +109,7 @@ impl Site {
         self.clients.send(client, &sender)
     }
 
-    /// A line of the log since `mark` that has all these words in it.
+    /// Waits for a log line after `mark` that contains all these words.
     #[track_caller]
     fn logged(&self, mark: usize, words: &[&str]) -> Line {
         let wanted = |line: &Line| words.iter().all(|word| line.text.contains(word));
@@ -118,24 +119,25 @@ impl Site {
     }
 }
 
-/// The example, with the names of the test's site. Where state and socket are is the harness' to say.
+/// Returns the lines of the example with the names of the test's servers. The harness itself sets
+/// the state directory and the socket.
 fn example(issuer: &KeyServer) -> Vec<(String, String)> {
-    let ours = ["saslauthd_path", "sso_state_dir"];
+    let set_by_harness = ["saslauthd_path", "sso_state_dir"];
     examples::lines("smtpd.conf")
         .into_iter()
-        .filter(|(key, _)| !ours.contains(&key.as_str()))
+        .filter(|(key, _)| !set_by_harness.contains(&key.as_str()))
         .map(|(key, value)| (key, value.replace(KEYCLOAK, &issuer.issuer())))
         .collect()
 }
 
-/// The same options for imapd.
-fn imapd_conf(site: &Site) -> Vec<(String, String)> {
-    let ca = site.authority.write_ca(&site.scratch).display().to_string();
-    let mut lines = example(&site.issuer);
+/// Returns the same options for imapd.
+fn imapd_conf(env: &PostfixEnv) -> Vec<(String, String)> {
+    let ca = env.authority.write_ca(&env.scratch).display().to_string();
+    let mut lines = example(&env.issuer);
     lines.push(("jwt_ca_file".to_owned(), ca));
     lines.retain(|(key, _)| key.starts_with("jwt_"));
-    let of_imapd = |(key, value)| (format!("sasl_{key}"), value);
-    lines.into_iter().map(of_imapd).collect()
+    let prefixed = |(key, value)| (format!("sasl_{key}"), value);
+    lines.into_iter().map(prefixed).collect()
 }
 
 fn signed(key: &SigningKey, issuer: &KeyServer, changes: Value) -> String {
@@ -153,63 +155,71 @@ fn signed(key: &SigningKey, issuer: &KeyServer, changes: Value) -> String {
 }
 
 #[test]
-fn who_has_a_good_token_sends_mail_and_nobody_else_does() {
-    let site = Site::new("smtp");
-    for (id, (client, mechanism)) in LOGINS.into_iter().enumerate() {
-        let mark = site.postfix.log().mark();
-        let outcome = site.send(client, mechanism, &site.token(json!({"jti": id})));
-        let told = || {
-            let log = site.postfix.log().tail();
+fn only_valid_tokens_may_send_mail() {
+    let env = PostfixEnv::new("smtp");
+    for (id, (client, mechanism)) in TOKEN_LOGINS.into_iter().enumerate() {
+        let mark = env.postfix.log().mark();
+        let outcome = env.send(client, mechanism, &env.token(json!({"jti": id})));
+        let context = || {
+            let log = env.postfix.log().tail();
             format!("{client:?} {mechanism}\n{}\n{log}", outcome.transcript)
         };
-        assert!(outcome.logged_in, "{}", told());
+        assert!(outcome.logged_in, "{}", context());
         let method = format!("sasl_method={mechanism}");
-        site.logged(mark, &[&method, "sasl_username=alice"]);
-        // By whoever delivers it, in its turn.
-        site.logged(mark, &["to=<bert@localhost>", "status=sent"]);
+        env.logged(mark, &[&method, "sasl_username=alice"]);
+        // The message is delivered later, by another process.
+        env.logged(mark, &["to=<bert@localhost>", "status=sent"]);
     }
-    // smtpd has made it, and not as root.
-    let state = site.postfix.state_dir();
-    let metadata = std::fs::metadata(&state).expect("the directory of the sessions");
+    // smtpd created the state directory, and does not run as root.
+    let state = env.postfix.state_dir();
+    let metadata = std::fs::metadata(&state).expect("there is no state directory");
     assert_eq!(metadata.mode() & 0o777, 0o700);
-    let owner = User::from_name(&postfix_conf::mail_owner()).expect("accounts");
+    let owner = User::from_name(&postfix_conf::mail_owner()).expect("cannot look up the user");
     assert_eq!(Some(metadata.uid()), owner.map(|user| user.uid.as_raw()));
 
-    let outcome = site.send(SmtpClient::Smtplib, "none", "");
+    let outcome = env.send(SmtpClient::Smtplib, "none", "");
     assert!(!outcome.logged_in, "{}", outcome.transcript);
     let refusal = "554 5.7.1 <bert@localhost>: Recipient address rejected";
-    site.logged(0, &["reject: RCPT", refusal]);
+    env.logged(0, &["reject: RCPT", refusal]);
 }
 
 #[test]
-fn nothing_is_offered_before_tls() {
-    let site = Site::new("smtp-tls");
-    let mut stream = TcpStream::connect(("127.0.0.1", site.postfix.port())).expect("smtpd");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+fn no_mechanism_is_offered_before_tls() {
+    let env = PostfixEnv::new("smtp-tls");
+    let mut stream =
+        TcpStream::connect(("127.0.0.1", env.postfix.port())).expect("cannot connect to smtpd");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("cannot set the time-out");
     stream
         .write_all(b"EHLO client.example\r\nAUTH XOAUTH2\r\nQUIT\r\n")
         .expect("sending");
-    let mut said = String::new();
-    stream.read_to_string(&mut said).expect("replies");
-    assert!(said.contains("STARTTLS"), "{said}");
-    assert!(!said.contains("AUTH "), "{said}");
-    assert!(said.contains("\n530 5.7.0 Must issue a STARTTLS"), "{said}");
+    let mut replies = String::new();
+    stream
+        .read_to_string(&mut replies)
+        .expect("cannot read the replies");
+    assert!(replies.contains("STARTTLS"), "{replies}");
+    assert!(!replies.contains("AUTH "), "{replies}");
+    assert!(
+        replies.contains("\n530 5.7.0 Must issue a STARTTLS"),
+        "{replies}"
+    );
 }
 
 #[test]
-fn a_bad_token_is_refused_for_good_and_the_client_learns_why() {
-    let site = Site::new("smtp-bad");
+fn bad_token_is_refused_permanently_with_a_challenge() {
+    let env = PostfixEnv::new("smtp-bad");
     let forger = SigningKey::p256();
-    let forged = signed(&forger, &site.issuer, json!({}));
+    let forged = signed(&forger, &env.issuer, json!({}));
     let bad = [
-        (site.token(json!({"exp": now() - 600})), "token_expired"),
-        (site.token(json!({"aud": "other"})), "audience_not_allowed"),
+        (env.token(json!({"exp": now() - 600})), "token_expired"),
+        (env.token(json!({"aud": "other"})), "audience_not_allowed"),
         (forged, "signature_wrong"),
     ];
-    for (client, mechanism) in LOGINS {
+    for (client, mechanism) in TOKEN_LOGINS {
         for (token, reason) in &bad {
-            let mark = site.postfix.log().mark();
-            let outcome = site.send(client, mechanism, token);
+            let mark = env.postfix.log().mark();
+            let outcome = env.send(client, mechanism, token);
             let transcript = &outcome.transcript;
             assert!(!outcome.logged_in, "{client:?} {mechanism}\n{transcript}");
             assert!(transcript.contains("535 5.7.8"), "{transcript}");
@@ -219,80 +229,80 @@ fn a_bad_token_is_refused_for_good_and_the_client_learns_why() {
                 _ => "invalid_token",
             };
             assert!(challenge.contains(status), "{challenge}");
-            // Postfix writes it for everybody only because it is a warning.
-            let line = site.logged(mark, &["outcome=refused", &format!("reason={reason} ")]);
+            // Postfix logs the line by default only because it is a warning.
+            let line = env.logged(mark, &["outcome=refused", &format!("reason={reason} ")]);
             assert_eq!(line.level, level::WARNING, "{line:?}");
         }
     }
 }
 
 #[test]
-fn an_issuer_that_does_not_answer_refuses_nobody() {
-    let site = Site::new("smtp-outage");
-    let known = site.token(json!({}));
-    let outcome = site.send(SmtpClient::Smtplib, "XOAUTH2", &known);
+fn issuer_outage_is_temporary_and_cached_tokens_are_accepted() {
+    let env = PostfixEnv::new("smtp-outage");
+    let cached = env.token(json!({}));
+    let outcome = env.send(SmtpClient::Smtplib, "XOAUTH2", &cached);
     assert!(outcome.logged_in, "{}", outcome.transcript);
 
-    site.issuer.set(Behaviour::CloseOnAccept);
-    let claims = json!({"iss": site.issuer.issuer(), "aud": "imap.univ.example"});
+    env.issuer.set(Behaviour::CloseOnAccept);
+    let claims = json!({"iss": env.issuer.issuer(), "aud": "imap.univ.example"});
     let header = r#"{"alg":"ES256","kid":"k2","typ":"JWT"}"#;
     let unknown = SigningKey::p256().token(header, &claims.to_string());
-    for (client, mechanism) in LOGINS {
-        let mark = site.postfix.log().mark();
-        let outcome = site.send(client, mechanism, &unknown);
+    for (client, mechanism) in TOKEN_LOGINS {
+        let mark = env.postfix.log().mark();
+        let outcome = env.send(client, mechanism, &unknown);
         let transcript = &outcome.transcript;
         assert!(!outcome.logged_in, "{client:?} {mechanism}\n{transcript}");
         assert!(transcript.contains("454 4.7.0"), "{transcript}");
-        // This Postfix logs for everybody.
-        let line = site.logged(mark, &["outcome=unavailable", "reason=server_"]);
+        // This Postfix logs the line by default.
+        let line = env.logged(mark, &["outcome=unavailable", "reason=server_"]);
         assert_eq!(line.level, level::WARNING, "{line:?}");
     }
-    let outcome = site.send(SmtpClient::Smtplib, "XOAUTH2", &known);
+    let outcome = env.send(SmtpClient::Smtplib, "XOAUTH2", &cached);
     assert!(outcome.logged_in, "{}", outcome.transcript);
 }
 
 #[test]
-fn a_token_may_be_as_long_as_imapd_takes_it() {
-    let site = Site::new("smtp-long");
-    // 14 kB, of which the message in base64 has 19 kB.
-    let token = site.token(json!({"groups": "x".repeat(10_500)}));
-    for (client, mechanism) in LOGINS {
-        let outcome = site.send(client, mechanism, &token);
+fn smtpd_accepts_tokens_of_14_kilobytes() {
+    let env = PostfixEnv::new("smtp-long");
+    // The token has 14 kB, and the message 19 kB in base64.
+    let token = env.token(json!({"groups": "x".repeat(10_500)}));
+    for (client, mechanism) in TOKEN_LOGINS {
+        let outcome = env.send(client, mechanism, &token);
         let transcript = &outcome.transcript;
         assert!(outcome.logged_in, "{client:?} {mechanism}\n{transcript}");
     }
 }
 
 #[test]
-fn one_token_opens_imapd_and_smtpd_with_the_same_options() {
-    let site = Site::new("smtp-imap");
-    let mut imapd_conf = imapd_conf(&site);
+fn one_token_works_for_imapd_and_smtpd_with_the_same_options() {
+    let env = PostfixEnv::new("smtp-imap");
+    let mut imapd_conf = imapd_conf(&env);
     imapd_conf.push(("sasl_mech_list".to_owned(), "OAUTHBEARER".to_owned()));
     let options = cyrus::Options {
         plugin: Some(test_support::libsasl2::plugin()),
         imapd_conf,
         ..cyrus::Options::default()
     };
-    let cyrus = Cyrus::start(&site.scratch, &site.authority, options);
-    let token = site.token(json!({}));
+    let cyrus = Cyrus::start(&env.scratch, &env.authority, options);
+    let token = env.token(json!({}));
     let mut imap = Imap::connect(cyrus.imap_port());
     let reply = imap.authenticate("OAUTHBEARER", &oauthbearer(&token), &[]);
     assert!(reply.ok, "{reply:?}\n{}", cyrus.log().tail());
-    let outcome = site.send(SmtpClient::Smtplib, "OAUTHBEARER", &token);
+    let outcome = env.send(SmtpClient::Smtplib, "OAUTHBEARER", &token);
     assert!(outcome.logged_in, "{}", outcome.transcript);
 }
 
-/// What a client that knows nothing but passwords may have in their place: whether that is good,
-/// and what the log says if the daemon has decided on it.
-fn passwords(site: &Site, id: usize) -> [(String, bool, Option<&'static str>); 4] {
+/// Returns what a client may send as a password, whether it is accepted, and what the log contains
+/// if the daemon validates it.
+fn possible_passwords(env: &PostfixEnv, id: usize) -> [(String, bool, Option<&'static str>); 4] {
     [
         (
-            site.token(json!({"jti": id})),
+            env.token(json!({"jti": id})),
             true,
             Some("outcome=accepted"),
         ),
         (
-            site.token(json!({"exp": now() - 600})),
+            env.token(json!({"exp": now() - 600})),
             false,
             Some("reason=token_expired"),
         ),
@@ -301,8 +311,8 @@ fn passwords(site: &Site, id: usize) -> [(String, bool, Option<&'static str>); 4
     ]
 }
 
-/// Sends mails by PLAIN and LOGIN through the daemon.
-fn passwords_go_through(daemon: Daemon, site: &Site, behind: &PasswordServer) {
+/// Sends mail with PLAIN and LOGIN, whose passwords the daemon checks.
+fn check_passwords(daemon: Daemon, env: &PostfixEnv, saslauthd: &PasswordServer) {
     let clients = [
         (SmtpClient::Curl, "PLAIN"),
         (SmtpClient::Curl, "LOGIN"),
@@ -310,84 +320,81 @@ fn passwords_go_through(daemon: Daemon, site: &Site, behind: &PasswordServer) {
         (SmtpClient::SmtplibLater, "LOGIN"),
     ];
     for (id, (client, mechanism)) in clients.into_iter().enumerate() {
-        for (password, is_good, decision) in passwords(site, id) {
-            let mark = site.postfix.log().mark();
-            let outcome = site.send(client, mechanism, &password);
+        for (password, is_good, decision) in possible_passwords(env, id) {
+            let mark = env.postfix.log().mark();
+            let outcome = env.send(client, mechanism, &password);
             let transcript = &outcome.transcript;
             assert_eq!(
                 outcome.logged_in, is_good,
                 "{client:?} {mechanism}\n{transcript}"
             );
             if let Some(decision) = decision {
-                site.logged(mark, &["mech=saslauthd service=smtp", decision]);
+                env.logged(mark, &["mech=saslauthd service=smtp", decision]);
             }
             if is_good {
                 let method = format!("sasl_method={mechanism}");
-                site.logged(mark, &[&method, "sasl_username=alice"]);
+                env.logged(mark, &[&method, "sasl_username=alice"]);
             } else {
                 assert!(transcript.contains("535 5.7.8"), "{transcript}");
             }
         }
     }
-    behind.assert_asked(2 * clients.len());
+    saslauthd.assert_asked(2 * clients.len());
 
-    // No word about the password: the client keeps it and tries later.
-    site.issuer.set(Behaviour::CloseOnAccept);
+    // During an outage the client does not learn that its password is wrong, keeps it, and tries
+    // later.
+    env.issuer.set(Behaviour::CloseOnAccept);
     let header = r#"{"alg":"ES256","kid":"k2","typ":"JWT"}"#;
-    let claims = json!({"iss": site.issuer.issuer()}).to_string();
+    let claims = json!({"iss": env.issuer.issuer()}).to_string();
     let unknown = SigningKey::p256().token(header, &claims);
-    let unavailable = |password: &str| {
-        let outcome = site.send(SmtpClient::Smtplib, "PLAIN", password);
+    let assert_unavailable = |password: &str| {
+        let outcome = env.send(SmtpClient::Smtplib, "PLAIN", password);
         let transcript = &outcome.transcript;
         assert!(transcript.contains("454 4.7.0"), "{transcript}");
     };
-    unavailable(&unknown);
-    site.logged(
+    assert_unavailable(&unknown);
+    env.logged(
         0,
         &["mech=saslauthd", "outcome=unavailable", "reason=server_"],
     );
     drop(daemon);
-    unavailable(PASSWORD);
-    site.logged(0, &["cannot connect to saslauthd server"]);
-    // And a token beside them, without the daemon.
-    site.issuer.set(Behaviour::Tickets);
-    let outcome = site.send(SmtpClient::Curl, "OAUTHBEARER", &site.token(json!({})));
+    assert_unavailable(PASSWORD);
+    env.logged(0, &["cannot connect to saslauthd server"]);
+    // A token by OAUTHBEARER is accepted without the daemon.
+    env.issuer.set(Behaviour::Tickets);
+    let outcome = env.send(SmtpClient::Curl, "OAUTHBEARER", &env.token(json!({})));
     assert!(outcome.logged_in, "{}", outcome.transcript);
 }
 
 #[test]
-fn passwords_go_to_a_daemon_with_smtpds_own_configuration() {
-    let behind = PasswordServer::start(&Authority::new(), &[("alice", PASSWORD)]);
-    let fallback = behind.mux().display().to_string();
+fn passwords_are_checked_by_a_daemon_with_the_configuration_of_smtpd() {
+    let saslauthd = PasswordServer::start(&Authority::new(), &[("alice", PASSWORD)]);
+    let fallback = saslauthd.mux().display().to_string();
     let run = Scratch::new("run");
     run.give_to(run.path(), &postfix_conf::mail_owner());
     let mux = run.join("mux");
     let lines = [("sso_fallback_socket", fallback.as_str())];
-    let site = Site::with("smtp-own", Some(mux.clone()), &lines);
-    // As smtpd's own user, who has the sessions.
-    let mut command = daemon::command(
-        &site.scratch,
-        &site.postfix.smtpd_conf(),
-        site.postfix.log(),
-    );
+    let env = PostfixEnv::with("smtp-own", Some(mux.clone()), &lines);
+    // The daemon runs as the user of smtpd, who owns the session cache.
+    let mut command = daemon::command(&env.scratch, &env.postfix.smtpd_conf(), env.postfix.log());
     command.args(["--user", &postfix_conf::mail_owner()]);
-    passwords_go_through(
-        Daemon::start_with(&site.scratch, &mux, command),
-        &site,
-        &behind,
+    check_passwords(
+        Daemon::start_with(&env.scratch, &mux, command),
+        &env,
+        &saslauthd,
     );
 }
 
 #[test]
-fn passwords_go_to_the_daemon_of_imapd() {
-    let behind = PasswordServer::start(&Authority::new(), &[("alice", PASSWORD)]);
+fn passwords_are_checked_by_the_daemon_of_imapd() {
+    let saslauthd = PasswordServer::start(&Authority::new(), &[("alice", PASSWORD)]);
     let run = Scratch::new("run");
     let mux = daemon::mux(&run);
-    let site = Site::with("smtp-imapd", Some(mux.clone()), &[]);
-    let mut imapd_conf = imapd_conf(&site);
-    // And tickets, by one name for all services.
-    let cas = FaultyCas::start(&site.authority);
-    let ca = site.authority.write_ca(&site.scratch).display().to_string();
+    let env = PostfixEnv::with("smtp-imapd", Some(mux.clone()), &[]);
+    let mut imapd_conf = imapd_conf(&env);
+    // The daemon also accepts tickets, with one service name for all services.
+    let cas = FaultyCas::start(&env.authority);
+    let ca = env.authority.write_ca(&env.scratch).display().to_string();
     for (key, value) in [
         ("sasl_caspt_url", cas.url()),
         ("sasl_caspt_ca_file", ca),
@@ -398,7 +405,7 @@ fn passwords_go_to_the_daemon_of_imapd() {
     }
     for (key, path) in [
         ("sasl_saslauthd_path", &mux),
-        ("sasl_sso_fallback_socket", behind.mux()),
+        ("sasl_sso_fallback_socket", saslauthd.mux()),
     ] {
         imapd_conf.push((key.to_owned(), path.display().to_string()));
     }
@@ -406,62 +413,63 @@ fn passwords_go_to_the_daemon_of_imapd() {
         imapd_conf,
         ..cyrus::Options::default()
     };
-    let cyrus = Cyrus::start(&site.scratch, &site.authority, options);
-    let mut command = daemon::command(&site.scratch, &cyrus.imapd_conf(), site.postfix.log());
-    // Postfix has it by the group sasl; the user in its place here is in none.
+    let cyrus = Cyrus::start(&env.scratch, &env.authority, options);
+    let mut command = daemon::command(&env.scratch, &cyrus.imapd_conf(), env.postfix.log());
+    // In production Postfix may use the socket as a member of the group sasl. The user of the test
+    // is in no group.
     command.args(["--mode", "0666"]);
-    let daemon = Daemon::start_with(&site.scratch, &mux, command);
+    let daemon = Daemon::start_with(&env.scratch, &mux, command);
     cas.arm_service(SERVICE);
     cas.arm("PT-1-alice", "alice", &[PROXY]);
     for mechanism in ["PLAIN", "LOGIN"] {
-        let outcome = site.send(SmtpClient::Smtplib, mechanism, "PT-1-alice");
+        let outcome = env.send(SmtpClient::Smtplib, mechanism, "PT-1-alice");
         assert!(outcome.logged_in, "{mechanism}\n{}", outcome.transcript);
     }
-    let outcome = site.send(SmtpClient::Smtplib, "PLAIN", "PT-2-forged");
+    let outcome = env.send(SmtpClient::Smtplib, "PLAIN", "PT-2-forged");
     assert!(
         outcome.transcript.contains("535 5.7.8"),
         "{}",
         outcome.transcript
     );
     assert_eq!(cas.requests().len(), 2);
-    passwords_go_through(daemon, &site, &behind);
+    check_passwords(daemon, &env, &saslauthd);
 }
 
 #[test]
-fn a_token_comes_by_plain_without_a_daemon() {
-    let site = Site::with("smtp-plain", None, &[("sso_plain", "yes")]);
+fn token_sent_by_plain_works_without_a_daemon() {
+    let env = PostfixEnv::with("smtp-plain", None, &[("sso_plain", "yes")]);
     for (id, client) in [SmtpClient::Curl, SmtpClient::Smtplib]
         .into_iter()
         .enumerate()
     {
-        let mark = site.postfix.log().mark();
-        let outcome = site.send(client, "PLAIN", &site.token(json!({"jti": id})));
+        let mark = env.postfix.log().mark();
+        let outcome = env.send(client, "PLAIN", &env.token(json!({"jti": id})));
         let transcript = &outcome.transcript;
         assert!(outcome.logged_in, "{client:?}\n{transcript}");
-        site.logged(mark, &["sasl_method=PLAIN", "sasl_username=alice"]);
-        let outcome = site.send(client, "PLAIN", &site.token(json!({"exp": now() - 600})));
+        env.logged(mark, &["sasl_method=PLAIN", "sasl_username=alice"]);
+        let outcome = env.send(client, "PLAIN", &env.token(json!({"exp": now() - 600})));
         let transcript = &outcome.transcript;
         assert!(transcript.contains("535 5.7.8"), "{client:?}\n{transcript}");
-        let line = site.logged(mark, &["mech=PLAIN", "reason=token_expired"]);
+        let line = env.logged(mark, &["mech=PLAIN", "reason=token_expired"]);
         assert_eq!(line.level, level::WARNING, "{line:?}");
     }
 }
 
 #[test]
-fn nothing_of_postfix_is_left() {
-    let site = Site::new("smtp-gone");
-    let outcome = site.send(SmtpClient::Smtplib, "XOAUTH2", &site.token(json!({})));
+fn stopped_postfix_leaves_no_process_port_or_file() {
+    let env = PostfixEnv::new("smtp-gone");
+    let outcome = env.send(SmtpClient::Smtplib, "XOAUTH2", &env.token(json!({})));
     assert!(outcome.logged_in, "{}", outcome.transcript);
-    let home = site.scratch.path().to_owned();
+    let home = env.scratch.path().to_owned();
     let (port, group, children) = (
-        site.postfix.port(),
-        site.postfix.master_pid(),
-        site.postfix.children(),
+        env.postfix.port(),
+        env.postfix.master_pid(),
+        env.postfix.children(),
     );
     assert!(children.len() >= 4, "{children:?}");
-    // master keeps them where one signal finds them all.
+    // All processes are in the process group of master, so one signal ends them.
     assert_eq!(process::members(group).len(), children.len() + 1);
-    drop(site);
+    drop(env);
     assert!(process::members(group).is_empty());
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     assert!(!home.exists());

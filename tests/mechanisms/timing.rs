@@ -1,10 +1,12 @@
-//! How long a refusal takes does not tell who exists, who is in, or how much of a signature was
-//! right. By statistics, so not in every run: `make timing`, on a machine that has nothing else to do.
-//! (What must not depend on the machine's mood is in `src/session/seal_tests.rs`.)
+//! The time that a refusal takes reveals neither whether a user exists or has a session, nor how
+//! much of a signature was right. The test is statistical and is therefore not part of every run:
+//! `make timing`, on a machine that does nothing else.
+//! (`crates/core/src/session_cache/seal_tests.rs` counts instructions, which does not depend on the
+//! load of the machine.)
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
-// The figures are what the test is for.
+// Prints the measured values.
 #![allow(clippy::print_stdout)]
 
 use serde_json::json;
@@ -12,37 +14,37 @@ use test_support::libsasl2::token_site::{TokenSite, oauthbearer};
 use test_support::libsasl2::{Driver, code, hex};
 use test_support::mint::{SigningKey, now};
 
-/// How many logins each comparison takes, if SSO_SAMPLES does not say.
+/// Number of logins for each comparison, unless `SSO_SAMPLES` is set.
 const SAMPLES: usize = 100_000;
-/// From here on dudect is sure that there is a difference.
-const SURE: f64 = 10.0;
+/// Value of t from which dudect regards a difference as certain.
+const T_CERTAIN: f64 = 10.0;
 
-/// Welch's t of the times of two messages of OAUTHBEARER.
-fn t(driver: &mut Driver, what: &str, tokens: [&str; 2], codes: [i32; 2]) -> f64 {
-    let asked = std::env::var("SSO_SAMPLES").ok();
-    let samples = asked.map_or(SAMPLES, |asked| asked.parse().expect("SSO_SAMPLES"));
+/// Returns Welch's t, absolute, for the times of two OAUTHBEARER messages.
+fn welch_t(driver: &mut Driver, what: &str, tokens: [&str; 2], codes: [i32; 2]) -> f64 {
+    let setting = std::env::var("SSO_SAMPLES").ok();
+    let samples = setting.map_or(SAMPLES, |value| value.parse().expect("SSO_SAMPLES"));
     assert_eq!(tokens[0].len(), tokens[1].len());
     let [a, b] = tokens.map(|token| hex(&oauthbearer(token)));
     driver.ask("quiet 1");
     let answer = driver.ask(&format!("versus OAUTHBEARER {samples} {a} {b}"));
     driver.ask("quiet 0");
-    let said = |place: usize| answer.last[place].parse::<i32>().expect("a code");
-    assert_eq!([said(1), said(2)], codes, "{what}");
-    let t = answer.last[3].parse::<f64>().expect("a figure");
+    let code_at = |place: usize| answer.last[place].parse::<i32>().expect("a code");
+    assert_eq!([code_at(1), code_at(2)], codes, "{what}");
+    let t = answer.last[3].parse::<f64>().expect("t is not a number");
     println!("{what:<60} t = {t:.1} of {samples} logins");
     t.abs()
 }
 
-/// Refused both, and nobody can tell which is which.
-fn alike(driver: &mut Driver, what: &str, tokens: [&str; 2]) {
-    // The first step of a refusal tells the client that there is one.
-    let t = t(driver, what, tokens, [code::CONTINUE; 2]);
-    assert!(t < SURE, "{what}: {t}");
+/// Asserts that both tokens are refused in the same time.
+fn assert_same_time(driver: &mut Driver, what: &str, tokens: [&str; 2]) {
+    // The first step of a refusal is the challenge.
+    let t = welch_t(driver, what, tokens, [code::CONTINUE; 2]);
+    assert!(t < T_CERTAIN, "{what}: {t}");
 }
 
 #[test]
 #[ignore = "needs a quiet machine: make timing"]
-fn refusals_take_as_long_as_one_another() {
+fn refusals_take_equal_time() {
     let site = TokenSite::new("timing");
     let secret = SigningKey::hmac(&[7; 32]);
     let keys = site.pem_file(&[&secret]);
@@ -58,9 +60,9 @@ fn refusals_take_as_long_as_one_another() {
     assert_eq!(driver.token(&alices).code(), code::OK);
 
     let forger = SigningKey::hmac(&[8; 32]);
-    let (known, unknown) = (sign(&forger, "alice"), sign(&forger, "nobdy"));
-    let what = "forged, of a user who is in, and of one whom nobody knows";
-    alike(&mut driver, what, [&known, &unknown]);
+    let (with_session, without_session) = (sign(&forger, "alice"), sign(&forger, "ghost"));
+    let what = "forged tokens of a user with a session and of an unknown one";
+    assert_same_time(&mut driver, what, [&with_session, &without_session]);
 
     let (signed, signature) = alices.rsplit_once('.').expect("a signature");
     let wrong_at = |place: usize| {
@@ -68,17 +70,17 @@ fn refusals_take_as_long_as_one_another() {
         signature[place] = if signature[place] == b'A' { b'B' } else { b'A' };
         format!("{signed}.{}", String::from_utf8(signature).expect("text"))
     };
-    // The last character has bits that are none of the signature's.
+    // Some bits of the last character are not part of the signature.
     let [first, last] = [0, signature.len() - 2].map(wrong_at);
-    let what = "a signature wrong in its first byte, and in its last";
-    alike(&mut driver, what, [&first, &last]);
+    let what = "signatures that are wrong in the first byte and in the last";
+    assert_same_time(&mut driver, what, [&first, &last]);
 
-    // What can be told is told: the one is known, and the other is verified.
-    let t = t(
+    // The measurement itself works: accepting a cached token and refusing a forged one differ.
+    let t = welch_t(
         &mut driver,
-        "taken, and refused",
+        "accepted and refused",
         [&alices, &first],
         [code::OK, code::CONTINUE],
     );
-    assert!(t > SURE, "{t}");
+    assert!(t > T_CERTAIN, "{t}");
 }

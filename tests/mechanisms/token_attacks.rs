@@ -1,7 +1,6 @@
-//! Tokens that must not open anything: each is refused, with its own reason in the log and none for
-//! the attacker.
+//! Tokens that must be refused. The log has the reason of each; the client does not learn it.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use serde_json::json;
@@ -11,26 +10,31 @@ use test_support::libsasl2::token_site::{TokenSite, oauthbearer};
 use test_support::libsasl2::{Driver, code};
 use test_support::mint::now;
 
-/// What the attacker is told, whatever was wrong.
-const TOLD: &str = "\"status\":\"invalid_token\"";
+/// The part of the challenge that is the same for all refused tokens.
+const CHALLENGE: &str = "\"status\":\"invalid_token\"";
 
-/// Sends a token and returns the reason in the log; the attacker learns nothing of it.
-fn refused(driver: &mut Driver, what: &str, token: &str) -> String {
+/// Sends a token that must be refused, and returns the reason in the log. Asserts that the client
+/// does not learn it.
+fn refusal_reason(driver: &mut Driver, what: &str, token: &str) -> String {
     let answer = driver.token(token);
-    let [(started, told), (ended, silence)] = &answer.steps[..] else {
+    let [(first_code, challenge), (last_code, last_message)] = &answer.steps[..] else {
         panic!("{what}: {answer:?}");
     };
-    assert_eq!(*started, code::CONTINUE, "{what}: {answer:?}");
-    assert!(told.contains(TOLD), "{what}: {answer:?}");
-    assert_eq!((*ended, silence.as_str()), (code::BADAUTH, ""), "{what}");
+    assert_eq!(*first_code, code::CONTINUE, "{what}: {answer:?}");
+    assert!(challenge.contains(CHALLENGE), "{what}: {answer:?}");
+    assert_eq!(
+        (*last_code, last_message.as_str()),
+        (code::BADAUTH, ""),
+        "{what}"
+    );
     answer.reason()
 }
 
-/// Tries all of a table, and that a good token still opens the door.
-fn play(table: &Table) {
+/// Sends all tokens of a table, and then a good one, which must still be accepted.
+fn send_all(table: &Table) {
     let mut driver = table.site.driver(&table.options);
     for attack in &table.rows {
-        let reason = refused(&mut driver, &attack.what, &attack.token);
+        let reason = refusal_reason(&mut driver, &attack.what, &attack.token);
         assert_eq!(reason, attack.reason, "{}", attack.what);
     }
     let answer = driver.token(&table.site.token(json!({})));
@@ -39,63 +43,63 @@ fn play(table: &Table) {
 
 #[test]
 fn forged_signatures_are_refused() {
-    play(&test_support::attacks::forged_signatures());
+    send_all(&test_support::attacks::forged_signatures());
 }
 
 #[test]
-fn keys_that_a_token_brings_or_points_to_are_never_used_nor_fetched() {
+fn keys_referenced_by_a_token_are_neither_used_nor_fetched() {
     let evil = KeyServer::start_with(None);
-    play(&test_support::attacks::foreign_keys(&evil));
+    send_all(&test_support::attacks::foreign_keys(&evil));
     assert_eq!(evil.connections(), 0);
 }
 
 #[test]
-fn names_of_keys_are_compared_and_nothing_else() {
-    play(&test_support::attacks::names_of_keys());
+fn key_ids_are_only_compared() {
+    send_all(&test_support::attacks::key_ids());
 }
 
 #[test]
-fn tokens_of_others_and_for_others_are_refused() {
-    play(&test_support::attacks::of_others());
+fn tokens_of_other_issuers_and_audiences_are_refused() {
+    send_all(&test_support::attacks::other_issuers_and_audiences());
 }
 
 #[test]
-fn tokens_at_the_wrong_time_are_refused() {
-    play(&test_support::attacks::wrong_times());
-    play(&test_support::attacks::unbounded());
+fn tokens_outside_their_validity_period_are_refused() {
+    send_all(&test_support::attacks::wrong_times());
+    send_all(&test_support::attacks::unbounded());
 }
 
 #[test]
-fn tokens_that_are_no_access_tokens_of_a_person_are_refused() {
-    play(&test_support::attacks::other_purposes());
+fn tokens_other_than_access_tokens_of_users_are_refused() {
+    send_all(&test_support::attacks::other_purposes());
 }
 
 #[test]
-fn claims_that_could_be_read_in_two_ways_are_refused() {
-    play(&test_support::attacks::ambiguous_claims());
+fn ambiguous_claims_are_refused() {
+    send_all(&test_support::attacks::ambiguous_claims());
 }
 
 #[test]
-fn what_has_not_the_form_of_a_token_is_refused_before_anything_is_read() {
+fn malformed_tokens_are_refused_without_fetching_keys() {
     let table = test_support::attacks::malformed();
-    play(&table);
+    send_all(&table);
     assert_eq!(table.site.issuer.requests().len(), 2);
 }
 
 #[test]
-fn an_unknown_issuer_costs_no_network() {
+fn token_of_an_unknown_issuer_causes_no_request() {
     let site = TokenSite::new("unknown");
     let mut driver = site.driver(&[]);
     for number in 0..5 {
         let token = site.token(json!({"iss": "https://evil.example", "jti": number}));
-        let reason = refused(&mut driver, "another issuer", &token);
+        let reason = refusal_reason(&mut driver, "another issuer", &token);
         assert_eq!(reason, "issuer_not_allowed");
     }
     assert_eq!(site.issuer.connections(), 0);
 }
 
 #[test]
-fn random_messages_open_nothing_and_crash_nothing() {
+fn random_messages_neither_crash_nor_log_in() {
     let site = TokenSite::new("noise");
     let mut driver = site.driver(&[]);
     for mechanism in ["OAUTHBEARER", "XOAUTH2"] {
@@ -107,15 +111,18 @@ fn random_messages_open_nothing_and_crash_nothing() {
 }
 
 #[test]
-fn a_refusal_is_the_same_for_every_user() {
+fn refusal_is_the_same_for_every_user() {
     let site = TokenSite::new("same");
     let mut driver = site.driver(&[]);
-    let mut told = Vec::new();
+    let mut all_steps = Vec::new();
     for user in ["alice", "nobody", "root"] {
         let token = site.token(json!({"sub": user, "exp": now() - 100}));
-        told.push(driver.token(&token).steps);
+        all_steps.push(driver.token(&token).steps);
         let message = [format!("n,a={user},").as_bytes(), &oauthbearer(&token)[3..]].concat();
-        told.push(driver.log_in("OAUTHBEARER", &message).steps);
+        all_steps.push(driver.log_in("OAUTHBEARER", &message).steps);
     }
-    assert!(told.windows(2).all(|two| two[0] == two[1]), "{told:?}");
+    assert!(
+        all_steps.windows(2).all(|two| two[0] == two[1]),
+        "{all_steps:?}"
+    );
 }

@@ -1,7 +1,7 @@
-//! Good tokens in the real libsasl2: every algorithm, every place of keys, every form in which
-//! clients send them; who they are for, and for how long.
+//! Good tokens in the real libsasl2: all algorithms, all sources of keys, and all message forms
+//! that clients send; the user that a token names, and the lifetime of its session.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use test_support::libsasl2::valgrind::Valgrind;
 use test_support::libsasl2::{Answer, Driver, code, hex};
 use test_support::mint::{SigningKey, now};
 
-/// Options by which an application's own keys are taken from a file.
-fn application(keys: &str) -> [(&str, &str); 4] {
+/// Options for tokens of an application that are signed with keys from a file.
+fn application_options(keys: &str) -> [(&str, &str); 4] {
     [
         ("jwt_keys", keys),
         ("jwt_issuer", "*"),
@@ -21,9 +21,9 @@ fn application(keys: &str) -> [(&str, &str); 4] {
     ]
 }
 
-/// The answer is a login of this user, decided by `source`.
+/// Asserts that this user logged in, and that `source` decided the login.
 #[track_caller]
-fn accepted(answer: &Answer, user: &str, source: &str) {
+fn assert_accepted(answer: &Answer, user: &str, source: &str) {
     assert_eq!(answer.code(), code::OK, "{answer:?}");
     assert_eq!(answer.authid(), user, "{answer:?}");
     assert_eq!(
@@ -39,7 +39,7 @@ fn challenge(answer: &Answer) -> Value {
 }
 
 #[test]
-fn the_mechanisms_that_are_configured_are_offered_and_no_others() {
+fn only_configured_mechanisms_are_offered() {
     let site = TokenSite::new("offered");
     let cas = [
         ("caspt_url", "https://cas.example"),
@@ -55,14 +55,14 @@ fn the_mechanisms_that_are_configured_are_offered_and_no_others() {
     let without = [cas[0], cas[1], ("jwt_keys", "")];
     assert_eq!(offered(&without), "CASPT");
     assert_eq!(offered(&[("jwt_keys", "")]), "");
-    // Half a policy is none: not even that of CAS.
+    // An incomplete token policy disables all mechanisms, including CASPT.
     assert_eq!(offered(&[cas[0], cas[1], ("jwt_audience", "")]), "");
     assert_eq!(site.issuer.connections(), 0);
     assert!(!site.scratch.join("state").exists());
 }
 
 #[test]
-fn every_algorithm_opens_the_door_from_files_and_from_a_published_set() {
+fn every_algorithm_works_with_key_files_and_published_key_sets() {
     let site = TokenSite::new("algorithms");
     let rsa = SigningKey::rsa();
     let keys = [
@@ -92,40 +92,40 @@ fn every_algorithm_opens_the_door_from_files_and_from_a_published_set() {
         &[][..],
         &[("jwt_keys", url.as_str())],
         &[("jwt_keys", jwks.as_str())],
-        &application(&file),
+        &application_options(&file),
     ] {
         let mut driver = site.driver(options);
         for (alg, key) in &keys {
             let header = format!(r#"{{"alg":"{alg}","kid":"{alg}"}}"#);
             let token = key.token(&header, &site.claims(json!({"jti": alg})).to_string());
-            accepted(&driver.token(&token), "alice", "validated");
+            assert_accepted(&driver.token(&token), "alice", "validated");
         }
     }
-    let mut driver = site.driver(&application(&file));
+    let mut driver = site.driver(&application_options(&file));
     for alg in ["HS256", "HS384", "HS512"] {
         let claims = site.claims(json!({})).to_string();
         let token = secret.token(&format!(r#"{{"alg":"{alg}"}}"#), &claims);
-        accepted(&driver.token(&token), "alice", "validated");
+        assert_accepted(&driver.token(&token), "alice", "validated");
     }
-    // Only what is named.
+    // Other algorithms than those of `jwt_algorithms` are refused.
     let mut driver = site.driver(&[("jwt_algorithms", "PS256 ES384")]);
     let token = site.token(json!({}));
     assert_eq!(driver.token(&token).reason(), "algorithm_not_allowed");
 }
 
 #[test]
-fn an_applications_token_needs_neither_iss_nor_aud_nor_exp() {
+fn application_token_needs_neither_iss_nor_aud_nor_exp() {
     let site = TokenSite::new("application");
     let key = SigningKey::hmac(b"thirty-two bytes or more of secret");
     let file = site.pem_file(&[&key]);
-    let mut driver = site.driver(&application(&file));
+    let mut driver = site.driver(&application_options(&file));
     for claims in [
         json!({"sub": "alice", "iat": now()}),
         json!({"sub": "alice", "iat": now(), "exp": now() + 60, "role": "mail"}),
         json!({"sub": "alice", "iat": now(), "iss": "anybody", "aud": ["any", "body"]}),
     ] {
         let token = key.token(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string());
-        accepted(&driver.token(&token), "alice", "validated");
+        assert_accepted(&driver.token(&token), "alice", "validated");
     }
     let old = json!({"sub": "alice", "iat": now() - 4_000}).to_string();
     let token = key.token(r#"{"alg":"HS256"}"#, &old);
@@ -133,53 +133,53 @@ fn an_applications_token_needs_neither_iss_nor_aud_nor_exp() {
 }
 
 #[test]
-fn a_known_token_is_a_session_in_every_process_and_not_validated_again() {
+fn cached_token_is_accepted_by_every_process() {
     let site = TokenSite::new("known");
     let token = site.token(json!({}));
     let mut first = site.driver(&[]);
-    accepted(&first.token(&token), "alice", "validated");
+    assert_accepted(&first.token(&token), "alice", "validated");
     for driver in [&mut first, &mut site.driver(&[])] {
-        accepted(&driver.token(&token), "alice", "host");
+        assert_accepted(&driver.token(&token), "alice", "host");
         let xoauth2 = format!("user=alice\x01auth=Bearer {token}\x01\x01");
-        accepted(
+        assert_accepted(
             &driver.log_in("XOAUTH2", xoauth2.as_bytes()),
             "alice",
             "host",
         );
     }
-    // Another policy is another session.
+    // Another policy has its own sessions.
     let mut other = site.driver(&[("jwt_leeway", "29")]);
-    accepted(&other.token(&token), "alice", "validated");
-    // One discovery document and one set for all of them: the other two processes found them.
+    assert_accepted(&other.token(&token), "alice", "validated");
+    // All processes together fetched the discovery document and the key set once.
     assert_eq!(site.issuer.requests().len(), 2);
 }
 
 #[test]
-fn a_session_ends_with_its_token() {
+fn session_ends_when_its_token_expires() {
     let site = TokenSite::new("ends");
     let mut driver = site.driver(&[("jwt_leeway", "0")]);
     let mut lenient = site.driver(&[("jwt_leeway", "60")]);
-    // The keys are here before the time runs.
-    accepted(&driver.token(&site.token(json!({}))), "alice", "validated");
+    // Fetches the keys before the time is measured.
+    assert_accepted(&driver.token(&site.token(json!({}))), "alice", "validated");
     let end = now() + 5;
     let token = site.token(json!({"exp": end}));
-    accepted(&driver.token(&token), "alice", "validated");
-    accepted(&driver.token(&token), "alice", "host");
+    assert_accepted(&driver.token(&token), "alice", "validated");
+    assert_accepted(&driver.token(&token), "alice", "host");
     while now() < end {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(driver.token(&token).reason(), "token_expired");
-    // Within the leeway it is good, and validated each time.
+    // Within the leeway the token is accepted, but is validated each time.
     for _ in 0..2 {
-        accepted(&lenient.token(&token), "alice", "validated");
+        assert_accepted(&lenient.token(&token), "alice", "validated");
     }
 }
 
 #[test]
-fn every_form_that_clients_send_logs_in_or_gets_its_challenge_and_is_validated_once() {
+fn every_message_form_is_validated_once_and_challenged_on_refusal() {
     let site = TokenSite::new("forms");
     let mut driver = site.driver(&[("sso_strip_domain", "univ.fr")]);
-    // The mechanism, the message, and what is sent in answer to the challenge.
+    // The mechanism, the message, and the response to the challenge.
     let forms: &[(&str, &str, &str)] = &[
         (
             "OAUTHBEARER",
@@ -195,7 +195,7 @@ fn every_form_that_clients_send_logs_in_or_gets_its_challenge_and_is_validated_o
             "",
         ),
         ("XOAUTH2", "user=alice^Aauth=Bearer T^A^A", "-"),
-        // Roundcube, whose users log in by their address.
+        // Roundcube, where users log in with their mail address.
         ("XOAUTH2", "user=alice@univ.fr^Aauth=Bearer T^A^A", "-"),
         ("XOAUTH2", "user=^Aauth=Bearer T^A^A", "01"),
         ("XOAUTH2", "user=alice^Aauth=BEARER T^A^A", "again"),
@@ -208,14 +208,14 @@ fn every_form_that_clients_send_logs_in_or_gets_its_challenge_and_is_validated_o
             let message = hex(message.as_bytes());
             let answer = match *answer {
                 "again" => message.as_str(),
-                // Not nothing, but a message without content.
+                // An empty response, as opposed to none.
                 "" => "-",
                 answer => answer,
             };
             driver.ask(&format!("login {mechanism} {message} {answer}"))
         };
         let good = site.token(json!({"jti": number}));
-        accepted(&log_in(&mut driver, &good), "alice", "validated");
+        assert_accepted(&log_in(&mut driver, &good), "alice", "validated");
         let bad = site.token(json!({"jti": number, "exp": now() - 100}));
         let refused = log_in(&mut driver, &bad);
         assert_eq!(refused.steps.len(), 2, "{form}: {refused:?}");
@@ -232,7 +232,7 @@ fn every_form_that_clients_send_logs_in_or_gets_its_challenge_and_is_validated_o
             "invalid_token"
         };
         assert_eq!(challenge(&refused)["status"], status, "{form}");
-        // The client's next try, on the same connection: nothing is validated anew.
+        // The client tries again on the same connection. The token is not validated again.
         let again = log_in(&mut driver, &bad);
         assert_eq!(
             again.field("source").as_deref(),
@@ -243,7 +243,7 @@ fn every_form_that_clients_send_logs_in_or_gets_its_challenge_and_is_validated_o
 }
 
 #[test]
-fn a_message_that_is_none_is_an_invalid_request() {
+fn malformed_message_is_an_invalid_request() {
     let site = TokenSite::new("malformed");
     let mut driver = site.driver(&[]);
     for (mechanism, status) in [("OAUTHBEARER", "invalid_request"), ("XOAUTH2", "400")] {
@@ -262,22 +262,22 @@ fn a_message_that_is_none_is_an_invalid_request() {
 }
 
 #[test]
-fn the_client_learns_which_scope_it_lacks_and_where_to_go() {
+fn challenge_names_the_missing_scope_and_the_discovery_url() {
     let site = TokenSite::new("scope");
     let mut driver = site.driver(&[("jwt_require", "scope=imap realm_access.roles=staff|student")]);
     let claims =
         |scope: &str, role: &str| json!({"scope": scope, "realm_access": {"roles": ["x", role]}});
     let token = site.token(claims("openid imap", "student"));
-    accepted(&driver.token(&token), "alice", "validated");
+    assert_accepted(&driver.token(&token), "alice", "validated");
 
     let answer = driver.token(&site.token(claims("openid", "student")));
     assert_eq!(answer.reason(), "scope_missing");
     assert_eq!(answer.code(), code::NOAUTHZ);
-    let told = challenge(&answer);
-    assert_eq!(told["status"], "insufficient_scope");
-    assert_eq!(told["scope"], "imap");
+    let challenge_json = challenge(&answer);
+    assert_eq!(challenge_json["status"], "insufficient_scope");
+    assert_eq!(challenge_json["scope"], "imap");
     let discovery = format!("{}/.well-known/openid-configuration", site.issuer.issuer());
-    assert_eq!(told["openid-configuration"], discovery);
+    assert_eq!(challenge_json["openid-configuration"], discovery);
 
     let answer = driver.token(&site.token(claims("imap", "guest")));
     assert_eq!(answer.reason(), "rule_not_met");
@@ -292,7 +292,7 @@ fn the_client_learns_which_scope_it_lacks_and_where_to_go() {
 }
 
 #[test]
-fn the_name_that_a_client_gives_must_be_the_tokens_after_mapping() {
+fn identity_of_the_client_must_match_the_mapped_principal() {
     let site = TokenSite::new("names");
     let mut driver = site.driver(&[("sso_strip_domain", "univ.fr")]);
     let xoauth2 = |driver: &mut Driver, user: &str, sub: &str| {
@@ -300,7 +300,7 @@ fn the_name_that_a_client_gives_must_be_the_tokens_after_mapping() {
         let message = format!("user={user}\x01auth=Bearer {token}\x01\x01");
         driver.log_in("XOAUTH2", message.as_bytes())
     };
-    // Roundcube's address, and a sub that is the login; and the other way round.
+    // The mail address that Roundcube sends with the login as `sub`, and the other way round.
     for (user, sub) in [
         ("alice@univ.fr", "alice"),
         ("alice", "alice@univ.fr"),
@@ -321,8 +321,8 @@ fn the_name_that_a_client_gives_must_be_the_tokens_after_mapping() {
     ] {
         assert_eq!(xoauth2(&mut driver, user, sub).reason(), "user_mismatch");
     }
-    // Of OAUTHBEARER it is the identity to act as, on which the host decides: who names itself by
-    // another name is itself.
+    // In OAUTHBEARER the name is the authorization identity, which the host decides on. Another
+    // name of the same user is accepted.
     let token = site.token(json!({}));
     let mut acting = |authzid: &str| {
         let message = format!("n,a={authzid},\x01auth=Bearer {token}\x01\x01");
@@ -362,10 +362,10 @@ fn each_issuer_has_its_own_keys_audience_and_rules() {
         portal.token(r#"{"alg":"EdDSA"}"#, &claims)
     };
     let univ = site.token(json!({"sub": "a-uuid", "preferred_username": "alice"}));
-    accepted(&driver.token(&univ), "alice", "validated");
+    assert_accepted(&driver.token(&univ), "alice", "validated");
     let token = of_portal("https://portal.example", "imap");
-    accepted(&driver.token(&token), "bob", "validated");
-    // Neither may speak for the other.
+    assert_accepted(&driver.token(&token), "bob", "validated");
+    // Neither issuer may sign tokens of the other.
     let token = of_portal(&issuer, AUDIENCE);
     assert_eq!(driver.token(&token).reason(), "algorithm_not_allowed");
     let token = site.token(json!({"iss": "https://portal.example", "aud": "imap"}));
@@ -377,21 +377,21 @@ fn each_issuer_has_its_own_keys_audience_and_rules() {
 }
 
 #[test]
-fn the_longest_token_that_imapd_takes_is_taken() {
+fn longest_token_that_imapd_accepts_is_accepted() {
     let site = TokenSite::new("long");
     let mut driver = site.driver(&[]);
     let frame = oauthbearer("").len();
     let bare = site.token(json!({"groups": ""})).len();
-    // Three bytes of claims are four of base64url.
+    // Base64url encodes three bytes in four characters.
     let groups = "g".repeat((21_840 - frame - bare) / 4 * 3);
     let token = site.token(json!({"groups": groups}));
     assert!(token.len() > 21_700, "{}", token.len());
-    accepted(&driver.token(&token), "alice", "validated");
-    accepted(&driver.token(&token), "alice", "host");
+    assert_accepted(&driver.token(&token), "alice", "validated");
+    assert_accepted(&driver.token(&token), "alice", "host");
 }
 
 #[test]
-fn no_token_is_in_the_log_or_in_a_file() {
+fn tokens_appear_neither_in_the_log_nor_in_files() {
     let site = TokenSite::new("traces");
     let mut driver = site.driver(&[]);
     let tokens = [
@@ -402,19 +402,28 @@ fn no_token_is_in_the_log_or_in_a_file() {
             &site.claims(json!({})).to_string(),
         ),
     ];
-    let mut heard = String::new();
+    let mut output = String::new();
     for token in &tokens {
         for _ in 0..2 {
-            heard += &format!("{:?}", driver.token(token));
+            output += &format!("{:?}", driver.token(token));
         }
     }
     drop(driver);
-    let mut bytes = heard.into_bytes();
-    for entry in std::fs::read_dir(site.scratch.join("state")).expect("the store") {
-        bytes.extend(std::fs::read(entry.expect("a file").path()).expect("a file"));
+    let mut bytes = output.into_bytes();
+    for entry in
+        std::fs::read_dir(site.scratch.join("state")).expect("cannot list the state directory")
+    {
+        bytes.extend(
+            std::fs::read(
+                entry
+                    .expect("cannot read a file of the state directory")
+                    .path(),
+            )
+            .expect("cannot read a file of the state directory"),
+        );
     }
     for token in tokens {
-        // The header is the same in all, and no secret.
+        // All tokens have the same header, which is not secret.
         for part in token.split('.').skip(1) {
             let secret = &part.as_bytes()[..24];
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
@@ -423,19 +432,19 @@ fn no_token_is_in_the_log_or_in_a_file() {
 }
 
 #[test]
-fn valgrind_finds_nothing_wrong_with_tokens() {
+fn valgrind_reports_no_errors_for_tokens() {
     let site = TokenSite::new("valgrind");
     let valgrind = Valgrind::new(&site.scratch);
     let rsa = SigningKey::rsa();
     let file = site.pem_file(&[&rsa, &site.key]);
-    let mut driver = site.driver_under(&valgrind.words(), &application(&file));
+    let mut driver = site.driver_under(&valgrind.words(), &application_options(&file));
     let token = site.token(json!({}));
     for expected in ["validated", "host"] {
-        accepted(&driver.token(&token), "alice", expected);
+        assert_accepted(&driver.token(&token), "alice", expected);
     }
     let claims = site.claims(json!({})).to_string();
     let token = rsa.token(r#"{"alg":"PS256"}"#, &claims);
-    accepted(&driver.token(&token), "alice", "validated");
+    assert_accepted(&driver.token(&token), "alice", "validated");
     assert_eq!(
         driver.token(&site.token(json!({"exp": 1}))).reason(),
         "token_expired"

@@ -254,7 +254,7 @@ fn credentials_and_passwords_are_wiped_from_the_memory_of_the_daemon() {
     let mut sender = Sender::new(&authority);
     let issuer = sender.issuer.issuer();
     let ca = authority.write_ca(&issuing).display().to_string();
-    let site = test_support::daemon_site::Site::new(
+    let site = test_support::daemon_site::DaemonEnv::new(
         "wiped",
         &[
             ("sasl_jwt_issuer", &issuer),
@@ -272,7 +272,7 @@ fn credentials_and_passwords_are_wiped_from_the_memory_of_the_daemon() {
         match reason {
             None => assert_eq!(answer.as_deref(), Some("OK"), "{}", site.cyrus.log().tail()),
             Some(reason) => {
-                site.said(mark, &[&format!("reason={reason} ")]);
+                site.wait_for_log(mark, &[&format!("reason={reason} ")]);
             }
         }
         sender.assert_wiped_from(site.daemon.pid(), Where::Writable);

@@ -148,7 +148,7 @@ fn flushed_token_is_verified_again_and_listed_without_claims() {
 
 #[test]
 fn sessions_of_imapd_and_the_daemon_are_listed_and_flushed() {
-    let site = test_support::daemon_site::Site::new("flushed-imapd", &[]);
+    let site = test_support::daemon_site::DaemonEnv::new("flushed-imapd", &[]);
     let (ours, daemons) = ("PT-1-by-caspt", "PT-2-by-the-daemon");
     for ticket in [ours, daemons] {
         site.cas.arm(ticket, "alice", &[PROXY]);

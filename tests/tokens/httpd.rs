@@ -1,7 +1,7 @@
-//! One token for the whole server: Cyrus' own httpd and imapd with the plugin take it from the same
-//! directory of keys. The table of docs/tokens.md on what each takes is this test.
+//! Cyrus' own httpd, and imapd with the plugin, accept tokens signed with the keys of one
+//! directory. docs/tokens.md has the table of the tokens that each accepts.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use test_support::scratch::Scratch;
 use test_support::syslog::Line;
 use test_support::wait::PATIENCE;
 
-/// What both are given.
+/// The maximum age of tokens in seconds, for both servers.
 const MAX_AGE: &str = "3600";
 
 struct Server {
@@ -59,15 +59,15 @@ impl Server {
         }
     }
 
-    /// Whether imapd takes a token.
+    /// Returns whether imapd accepts a token.
     fn imapd(&self, token: &str) -> bool {
         let mut imap = Imap::connect(self.cyrus.imap_port());
         let reply = imap.authenticate("OAUTHBEARER", &oauthbearer(token), &[b"\x01"]);
         reply.ok
     }
 
-    /// Whether imapd takes a token, and whether httpd does.
-    fn take(&self, token: &str) -> (bool, bool) {
+    /// Returns whether imapd accepts a token, and whether httpd does.
+    fn accept(&self, token: &str) -> (bool, bool) {
         let imapd = self.imapd(token);
         let httpd = httpd::status(self.cyrus.http_port(), token);
         assert!([204, 401].contains(&httpd), "{httpd}");
@@ -76,7 +76,7 @@ impl Server {
 }
 
 #[test]
-fn what_each_takes_is_as_the_page_on_tokens_says() {
+fn imapd_and_httpd_accept_the_tokens_that_the_documentation_lists() {
     let server = Server::start();
     let token = |header: Value, claims: Value| {
         let key = match header["alg"].as_str() {
@@ -89,7 +89,7 @@ fn what_each_takes_is_as_the_page_on_tokens_says() {
     let header = |alg: &str| json!({"alg": alg, "typ": "JWT"});
     let claims = |more: Value| {
         let mut claims = json!({"sub": "alice", "iat": iat});
-        for (name, value) in more.as_object().expect("an object") {
+        for (name, value) in more.as_object().expect("not a JSON object") {
             claims[name] = value.clone();
         }
         claims
@@ -98,7 +98,7 @@ fn what_each_takes_is_as_the_page_on_tokens_says() {
     let rs256 = || header("RS256");
     let with_kid = json!({"alg": "RS256", "typ": "JWT", "kid": "k1"});
     let all_four = json!({"exp": exp, "role": "mail"});
-    // The first login makes alice's INBOX, without which httpd does not like anybody.
+    // The first login creates alice's INBOX, without which httpd refuses all users.
     for (what, header, claims, imapd, httpd) in [
         ("sub and iat", rs256(), bare(), true, true),
         ("RS512", header("RS512"), bare(), true, true),
@@ -132,9 +132,9 @@ fn what_each_takes_is_as_the_page_on_tokens_says() {
             false,
         ),
     ] {
-        let taken = server.take(&token(header, claims));
+        let accepted = server.accept(&token(header, claims));
         assert_eq!(
-            taken,
+            accepted,
             (imapd, httpd),
             "{what}\n{}",
             server.cyrus.log().tail()
@@ -143,7 +143,7 @@ fn what_each_takes_is_as_the_page_on_tokens_says() {
 }
 
 #[test]
-fn httpd_does_not_start_with_a_key_on_a_curve_and_imapd_takes_it() {
+fn elliptic_curve_key_works_in_imapd_and_keeps_httpd_from_starting() {
     let server = Server::start();
     let claims = json!({"sub": "alice", "iat": now()}).to_string();
     for (algorithm, curve) in [
@@ -156,7 +156,7 @@ fn httpd_does_not_start_with_a_key_on_a_curve_and_imapd_takes_it() {
         assert!(server.imapd(&token), "{algorithm}");
     }
     let _ = std::net::TcpStream::connect(("127.0.0.1", server.cyrus.http_port()));
-    let complaint = |line: &Line| line.text.contains("Unsupported public key");
-    let line = server.cyrus.log().wait_for(complaint, PATIENCE);
+    let error = |line: &Line| line.text.contains("Unsupported public key");
+    let line = server.cyrus.log().wait_for(error, PATIENCE);
     assert!(line.is_some(), "{}", server.cyrus.log().tail());
 }

@@ -58,8 +58,8 @@ fn each_token_attack_fails_at_its_check_with_the_logged_reason() {
     let tables: [&dyn Fn() -> Table; 9] = [
         &test_support::attacks::forged_signatures,
         &|| test_support::attacks::foreign_keys(&evil),
-        &test_support::attacks::names_of_keys,
-        &test_support::attacks::of_others,
+        &test_support::attacks::key_ids,
+        &test_support::attacks::other_issuers_and_audiences,
         &test_support::attacks::wrong_times,
         &test_support::attacks::unbounded,
         &test_support::attacks::other_purposes,

@@ -1,58 +1,60 @@
-//! `sasl-sso login` and a real mail server: what it shows, and what it never does.
+//! `sasl-sso login` and a real mail server: its output, and that it does not send the credential to
+//! a wrong server.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
-use crate::login_site::{Answer, SERVICE, Site};
+use crate::login_env::{LoginEnv, Run, SERVICE};
 use serde_json::Value;
 use test_support::authority::Authority;
 use test_support::cyrus::Service;
 use test_support::mint::{SigningKey, now};
 
-const TICKET: &str = "CASPT";
-const TOKEN: &str = "OAUTHBEARER";
+const TICKET_MECHANISM: &str = "CASPT";
+const TOKEN_MECHANISM: &str = "OAUTHBEARER";
 
-/// Every way in, with the credential that it is for. IMAP makes the INBOX that POP3 needs.
-const WAYS: &[(Service, &str, bool)] = &[
-    (Service::Imap, TICKET, true),
-    (Service::Imap, TOKEN, false),
+/// All services and mechanisms; `true` stands for a ticket, `false` for a token. A login by IMAP
+/// creates the INBOX that POP3 needs.
+const LOGINS: &[(Service, &str, bool)] = &[
+    (Service::Imap, TICKET_MECHANISM, true),
+    (Service::Imap, TOKEN_MECHANISM, false),
     (Service::Imap, "XOAUTH2", false),
     (Service::Imap, "PLAIN", true),
     (Service::Imap, "PLAIN", false),
     (Service::Imap, "LOGIN", true),
-    (Service::Imaps, TICKET, true),
-    (Service::Imaps, TOKEN, false),
-    (Service::Pop3, TICKET, true),
-    (Service::Pop3, TOKEN, false),
+    (Service::Imaps, TICKET_MECHANISM, true),
+    (Service::Imaps, TOKEN_MECHANISM, false),
+    (Service::Pop3, TICKET_MECHANISM, true),
+    (Service::Pop3, TOKEN_MECHANISM, false),
     (Service::Pop3, "XOAUTH2", false),
     (Service::Pop3, "PLAIN", true),
     (Service::Pop3, "LOGIN", true),
-    (Service::Sieve, TICKET, true),
-    (Service::Sieve, TOKEN, false),
+    (Service::Sieve, TICKET_MECHANISM, true),
+    (Service::Sieve, TOKEN_MECHANISM, false),
     (Service::Sieve, "XOAUTH2", false),
     (Service::Sieve, "PLAIN", true),
 ];
 
 #[test]
-fn every_way_in_works_and_the_second_login_shows_the_session() {
-    let site = Site::new("ways", &[]);
+fn every_mechanism_works_and_the_second_login_is_a_cache_hit() {
+    let env = LoginEnv::new("ways", &[]);
     let mut tickets = 0;
-    for (service, mechanism, is_ticket) in WAYS.iter().copied() {
+    for (service, mechanism, is_ticket) in LOGINS.iter().copied() {
         let credential = match is_ticket {
-            true => site.ticket(),
-            false => site.token(),
+            true => env.ticket(),
+            false => env.token(),
         };
-        let mark = site.cyrus.log().mark();
-        let asked = ["--mechanism", mechanism, "--user", "alice"];
-        let answer = site.login(service, &asked, &format!("{credential}\n"));
-        let by = format!("{service:?} {mechanism}");
+        let mark = env.cyrus.log().mark();
+        let arguments = ["--mechanism", mechanism, "--user", "alice"];
+        let run = env.login(service, &arguments, &format!("{credential}\n"));
+        let context = format!("{service:?} {mechanism}");
         assert_eq!(
-            answer.status,
+            run.status,
             Some(0),
-            "{by}: {answer:?}\n{}",
-            site.cyrus.log().tail()
+            "{context}: {run:?}\n{}",
+            env.cyrus.log().tail()
         );
-        answer.hides(&credential).says(&[
+        run.hides(&credential).prints(&[
             "1 first",
             "the certificate is good for localhost",
             "under TLS the server offers PLAIN, CASPT, OAUTHBEARER, XOAUTH2",
@@ -64,64 +66,70 @@ fn every_way_in_works_and_the_second_login_shows_the_session() {
             "2 again",
             "logged in",
         ]);
-        let sources = site.sources(mark, 2);
-        assert_eq!(sources[0], "validated", "{by}");
-        assert!(["host", "memory"].contains(&sources[1].as_str()), "{by}");
+        let sources = env.sources(mark, 2);
+        assert_eq!(sources[0], "validated", "{context}");
+        assert!(
+            ["host", "memory"].contains(&sources[1].as_str()),
+            "{context}"
+        );
         tickets += usize::from(is_ticket);
-        assert_eq!(site.cas.validations(), tickets, "{by}");
+        assert_eq!(env.cas.validations(), tickets, "{context}");
     }
-    // timsieved 3.6.1 crashes if who has logged in goes without a word.
+    // timsieved 3.6.1 crashes if a client disconnects without LOGOUT after a login.
     let crashed = |line: &test_support::syslog::Line| line.text.contains("signaled to death");
-    let lines = site.cyrus.log().lines();
-    assert!(!lines.iter().any(crashed), "{}", site.cyrus.log().tail());
+    let lines = env.cyrus.log().lines();
+    assert!(!lines.iter().any(crashed), "{}", env.cyrus.log().tail());
 }
 
 #[test]
-fn the_mechanism_is_the_credentials_and_a_later_login_knows_the_session_still() {
-    let site = Site::new("later", &[]);
-    let ticket = site.ticket();
-    let file = site.scratch.write_private("ticket", &ticket);
+fn mechanism_follows_the_credential_and_a_later_login_is_a_cache_hit() {
+    let env = LoginEnv::new("later", &[]);
+    let ticket = env.ticket();
+    let file = env.scratch.write_private("ticket", &ticket);
     let file = file.display().to_string();
-    let asked = ["--json", "--again", "2", "--wait", "1", "--file", &file];
-    let answer = site.login(Service::Imap, &asked, "");
-    answer.is(0).hides(&ticket);
-    let said: Value = serde_json::from_str(&answer.out).expect("JSON");
-    assert_eq!(said["mechanism"], "CASPT");
-    let attempts = said["attempts"].as_array().expect("attempts");
-    let names: Vec<&Value> = attempts.iter().map(|attempt| &attempt["name"]).collect();
-    assert_eq!(names, ["1 first", "2 again", "3 again", "4 after 1 s"]);
+    let arguments = ["--json", "--again", "2", "--wait", "1", "--file", &file];
+    let run = env.login(Service::Imap, &arguments, "");
+    run.exits_with(0).hides(&ticket);
+    let json: Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!(json["mechanism"], "CASPT");
+    let attempts = json["attempts"].as_array().expect("attempts");
+    let attempt_names: Vec<&Value> = attempts.iter().map(|attempt| &attempt["name"]).collect();
+    assert_eq!(
+        attempt_names,
+        ["1 first", "2 again", "3 again", "4 after 1 s"]
+    );
     for attempt in attempts {
         assert_eq!(attempt["outcome"], "logged_in");
         for time in ["connect_ms", "tls_ms", "login_ms"] {
             assert!(attempt[time].is_f64(), "{attempt}");
         }
     }
-    let sources = site.sources(0, 4);
+    let sources = env.sources(0, 4);
     assert_eq!(sources, ["validated", "host", "host", "host"]);
-    assert_eq!(site.cas.validations(), 1);
+    assert_eq!(env.cas.validations(), 1);
 
-    let token = site.token();
-    let answer = site.login(Service::Imap, &["--json", "--again", "0"], &token);
-    let said: Value = serde_json::from_str(&answer.is(0).out).expect("JSON");
-    assert_eq!(said["mechanism"], "OAUTHBEARER");
-    assert_eq!(said["attempts"].as_array().map(Vec::len), Some(1));
+    let token = env.token();
+    let run = env.login(Service::Imap, &["--json", "--again", "0"], &token);
+    let json: Value = serde_json::from_str(&run.exits_with(0).out).expect("JSON");
+    assert_eq!(json["mechanism"], "OAUTHBEARER");
+    assert_eq!(json["attempts"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]
-fn a_refusal_is_shown_in_the_servers_words_and_in_ours_and_not_tried_again() {
-    let site = Site::new("refusal", &[]);
+fn refusal_is_explained_and_not_retried() {
+    let env = LoginEnv::new("refusal", &[]);
     let now = now();
     let claims = format!(
         r#"{{"iss":"{}","aud":"x","sub":"alice","iat":{now},"exp":{}}}"#,
-        site.provider.issuer(),
+        env.provider.issuer(),
         now + 600
     );
     let forged = SigningKey::p256().token(r#"{"alg":"ES256","kid":"k"}"#, &claims);
     for service in [Service::Imap, Service::Pop3, Service::Sieve] {
         let ticket = format!("PT-forged-qj7w2mZx9Kd4vT1p-{}", service.name());
-        let before = site.cas.validations();
-        let answer = site.login(service, &["--again", "3"], &ticket);
-        answer.is(1).hides(&ticket).says(
+        let before = env.cas.validations();
+        let run = env.login(service, &["--again", "3"], &ticket);
+        run.exits_with(1).hides(&ticket).prints(
             &[
                 "AUTHENTICATE",
                 "\"status\":\"invalid_ticket\"",
@@ -130,10 +138,10 @@ fn a_refusal_is_shown_in_the_servers_words_and_in_ours_and_not_tried_again() {
                 SERVICE,
             ][usize::from(service == Service::Pop3)..],
         );
-        assert_eq!(site.cas.validations(), before + 1);
-        assert!(answer.out.contains("were left out"), "{}", answer.out);
-        assert!(!answer.out.contains("2 again"), "{}", answer.out);
-        for (mechanism, status, ours) in [
+        assert_eq!(env.cas.validations(), before + 1);
+        assert!(run.out.contains("were left out"), "{}", run.out);
+        assert!(!run.out.contains("2 again"), "{}", run.out);
+        for (mechanism, status, response) in [
             (
                 "OAUTHBEARER",
                 "\"status\":\"invalid_token\"",
@@ -141,51 +149,50 @@ fn a_refusal_is_shown_in_the_servers_words_and_in_ours_and_not_tried_again() {
             ),
             ("XOAUTH2", "\"status\":\"401\"", "C: base64()"),
         ] {
-            let answer = site.login(service, &["--mechanism", mechanism], &forged);
-            let explained = "sasl-sso explain";
-            answer
-                .is(1)
+            let run = env.login(service, &["--mechanism", mechanism], &forged);
+            let hint = "sasl-sso explain";
+            run.exits_with(1)
                 .hides(&forged)
-                .says(&[status, ours, "refused: ", explained]);
+                .prints(&[status, response, "refused: ", hint]);
         }
     }
-    // Who had it before is told that the session is what is missing.
-    let site = Site::new("ended", &[("sasl_caspt_session_ttl", "1")]);
-    let ticket = site.ticket();
-    let answer = site.login(Service::Imap, &["--again", "0", "--wait", "3"], &ticket);
-    let words = [
+    // If the same ticket was accepted before, the output says that the session has ended.
+    let env = LoginEnv::new("ended", &[("sasl_caspt_session_ttl", "1")]);
+    let ticket = env.ticket();
+    let run = env.login(Service::Imap, &["--again", "0", "--wait", "3"], &ticket);
+    let texts = [
         "logged in",
         "2 after 3 s",
         "refused: The same ticket was good",
     ];
-    answer.is(1).says(&words);
+    run.exits_with(1).prints(&texts);
 }
 
 #[test]
-fn an_outage_is_told_as_one() {
-    let mut site = Site::new("outage", &[]);
-    let ticket = site.ticket();
-    site.cas.stop();
+fn outage_is_reported_as_unavailable() {
+    let mut env = LoginEnv::new("outage", &[]);
+    let ticket = env.ticket();
+    env.cas.stop();
     for service in [Service::Imap, Service::Pop3, Service::Sieve] {
-        let answer = site.login(service, &[], &ticket);
-        let words = ["unavailable: ", "could not ask CAS or", "keep it"];
-        answer.is(2).says(&words);
+        let run = env.login(service, &[], &ticket);
+        let texts = ["unavailable: ", "could not ask CAS or", "keep it"];
+        run.exits_with(2).prints(&texts);
     }
 }
 
 #[test]
-fn the_credential_stays_here_if_the_server_is_not_who_it_should_be_or_cannot_take_it() {
-    let site = Site::new("stays", &[("sasl_mech_list", "PLAIN OAUTHBEARER")]);
-    let ticket = site.ticket();
-    let stays = |answer: Answer, status: i32, why: &[&str]| {
-        answer.is(status).hides(&ticket).says(why);
-        // What is sent of it is shown by this name.
-        assert!(!answer.out.contains("‹ticket"), "{}", answer.out);
+fn credential_is_not_sent_to_an_unverified_or_unsuitable_server() {
+    let env = LoginEnv::new("stays", &[("sasl_mech_list", "PLAIN OAUTHBEARER")]);
+    let ticket = env.ticket();
+    let assert_not_sent = |run: Run, status: i32, why: &[&str]| {
+        run.exits_with(status).hides(&ticket).prints(why);
+        // A credential that is sent is shown by this name.
+        assert!(!run.out.contains("‹ticket"), "{}", run.out);
     };
     let other = Authority::new();
-    let other = site.scratch.write("other.pem", other.ca_pem());
+    let other = env.scratch.write("other.pem", other.ca_pem());
     let other = other.display().to_string();
-    let address = |service| format!("localhost:{}", site.cyrus.port(service));
+    let address = |service| format!("localhost:{}", env.cyrus.port(service));
     for arguments in [
         ["--imap", &address(Service::Imap), "--starttls"],
         ["--imap", &address(Service::Imaps), "--tls"],
@@ -194,10 +201,10 @@ fn the_credential_stays_here_if_the_server_is_not_who_it_should_be_or_cannot_tak
     ] {
         let trusting = [&arguments[..], &["--ca-file", &other]].concat();
         let untrusted = ["failed: TLS with localhost", "--ca-file"];
-        stays(crate::login_site::login(&trusting, &ticket), 2, &untrusted);
-        // Nobody signed it for the system's CAs either.
-        stays(
-            crate::login_site::login(&arguments, &ticket),
+        assert_not_sent(crate::login_env::login(&trusting, &ticket), 2, &untrusted);
+        // The CAs of the system have not signed the certificate either.
+        assert_not_sent(
+            crate::login_env::login(&arguments, &ticket),
             2,
             &["failed: TLS with localhost"],
         );
@@ -205,21 +212,25 @@ fn the_credential_stays_here_if_the_server_is_not_who_it_should_be_or_cannot_tak
     for service in [Service::Imap, Service::Imaps, Service::Pop3, Service::Sieve] {
         let named = ["--server-name", "elsewhere.example"];
         let wrong = ["failed: TLS with elsewhere.example", "--server-name"];
-        stays(site.login(service, &named, &ticket), 2, &wrong);
+        assert_not_sent(env.login(service, &named, &ticket), 2, &wrong);
         let missing = ["not offered: CASPT", "sasl_caspt_url"];
-        stays(site.login(service, &[], &ticket), 1, &missing);
+        assert_not_sent(env.login(service, &[], &ticket), 1, &missing);
     }
-    let clear = site.login(Service::Imap, &["--plaintext"], &ticket);
-    assert!(clear.err.contains("whoever listens in"), "{}", clear.err);
-    stays(
-        clear,
+    let plaintext = env.login(Service::Imap, &["--plaintext"], &ticket);
+    assert!(
+        plaintext.err.contains("whoever listens in"),
+        "{}",
+        plaintext.err
+    );
+    assert_not_sent(
+        plaintext,
         1,
         &["without TLS the server offers nothing", "allowplaintext"],
     );
-    assert_eq!(site.cas.validations(), 0);
+    assert_eq!(env.cas.validations(), 0);
     assert!(
-        !site.cyrus.log().contains(" outcome="),
+        !env.cyrus.log().contains(" outcome="),
         "{}",
-        site.cyrus.log().tail()
+        env.cyrus.log().tail()
     );
 }

@@ -1,10 +1,10 @@
-//! `sasl-sso login` and servers that are none: whatever they say, they get no credential that they
-//! should not have, and the terminal stays what it is.
+//! `sasl-sso login` and hostile servers: they receive no credential that they should not have, and
+//! cannot control the terminal.
 
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
-use crate::login_site::{Answer, login};
+use crate::login_env::{Run, login};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,136 +16,136 @@ use test_support::wait::{PATIENCE, wait_until};
 
 const TICKET: &str = "PT-1-qj7w2mZx9Kd4vT1pLs8eYr3u";
 
-/// A server that does as it is told, and keeps what its clients say.
-struct Played {
+/// A server that follows a script and records what clients send.
+struct ScriptedServer {
     server: Server,
-    heard: Arc<Mutex<String>>,
+    received: Arc<Mutex<String>>,
 }
 
-impl Played {
-    /// In the clear, or with TLS from the start.
+impl ScriptedServer {
+    /// Starts the server, without TLS or with TLS from the start.
     fn start(
         identity: Option<&Identity>,
-        play: impl Fn(&mut Stage, &End) + Send + Sync + 'static,
+        script: impl Fn(&mut ServerConnection, &End) + Send + Sync + 'static,
     ) -> Self {
-        let heard = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&heard);
+        let received = Arc::new(Mutex::new(String::new()));
+        let recorded = Arc::clone(&received);
         let server = Server::start(identity, move |stream, end| {
-            let mut stage = Stage {
+            let mut connection = ServerConnection {
                 stream,
-                heard: &kept,
+                received: &recorded,
             };
-            play(&mut stage, end);
+            script(&mut connection, end);
         });
-        Self { server, heard }
+        Self { server, received }
     }
 
-    /// A login to it by IMAP.
-    fn login(&self, arguments: &[&str]) -> Answer {
+    /// Logs in by IMAP.
+    fn login(&self, arguments: &[&str]) -> Run {
         self.login_by("--imap", arguments)
     }
 
-    fn login_by(&self, protocol: &str, arguments: &[&str]) -> Answer {
+    fn login_by(&self, protocol: &str, arguments: &[&str]) -> Run {
         let (_, address) = self
             .server
             .origin()
             .split_once("//")
-            .map(own)
-            .expect("an origin");
+            .map(owned)
+            .expect("the origin has no scheme");
         let mut all = vec![protocol, &address, "--again", "0"];
         all.extend(arguments);
-        let answer = login(&all, TICKET);
-        answer.hides(TICKET);
-        answer
+        let run = login(&all, TICKET);
+        run.hides(TICKET);
+        run
     }
 
-    fn heard(&self) -> String {
-        self.heard.lock().expect("what was heard").clone()
+    fn received(&self) -> String {
+        self.received.lock().expect("the mutex is poisoned").clone()
     }
 }
 
-fn own((scheme, address): (&str, &str)) -> (String, String) {
+fn owned((scheme, address): (&str, &str)) -> (String, String) {
     (scheme.to_owned(), address.to_owned())
 }
 
-/// A connection, as the server sees it.
-struct Stage<'s> {
+/// A connection from the server's side.
+struct ServerConnection<'s> {
     stream: &'s mut dyn Stream,
-    heard: &'s Mutex<String>,
+    received: &'s Mutex<String>,
 }
 
-impl Stage<'_> {
-    fn say(&mut self, text: &str) {
+impl ServerConnection<'_> {
+    fn send(&mut self, text: &str) {
         let _ = self.stream.write_all(text.as_bytes());
         let _ = self.stream.flush();
     }
 
-    /// A line of the client's; empty when it has gone.
+    /// Reads a line from the client; empty after the client has closed the connection.
     fn line(&mut self) -> String {
         let mut line = String::new();
         let mut byte = [0];
         while !line.ends_with('\n') && matches!(self.stream.read(&mut byte), Ok(1)) {
             line.push(char::from(byte[0]));
-            self.heard
+            self.received
                 .lock()
-                .expect("what was heard")
+                .expect("the mutex is poisoned")
                 .push(char::from(byte[0]));
         }
         line
     }
 
-    /// Answers a command with these untagged lines, and with OK.
+    /// Answers a command with these untagged lines and with OK.
     fn answer(&mut self, untagged: &str) {
         let line = self.line();
         let tag = line.split(' ').next().unwrap_or_default();
-        self.say(&format!("{untagged}{tag} OK done\r\n"));
+        self.send(&format!("{untagged}{tag} OK done\r\n"));
     }
 }
 
 const CAPABILITIES: &str = "* CAPABILITY IMAP4rev1 SASL-IR STARTTLS AUTH=CASPT\r\n";
 
 #[test]
-fn what_comes_between_the_consent_and_tls_ends_it() {
-    let injecting = Played::start(None, |stage, _| {
-        stage.say("* OK hello\r\n");
-        stage.answer(CAPABILITIES);
-        let line = stage.line();
+fn data_injected_before_starttls_ends_the_login() {
+    let injecting = ScriptedServer::start(None, |connection, _| {
+        connection.send("* OK hello\r\n");
+        connection.answer(CAPABILITIES);
+        let line = connection.line();
         let tag = line.split(' ').next().unwrap_or_default();
-        stage.say(&format!(
+        connection.send(&format!(
             "{tag} OK go\r\n* CAPABILITY IMAP4rev1 AUTH=CASPT\r\n"
         ));
-        stage.line();
+        connection.line();
     });
     injecting
         .login(&[])
-        .is(2)
-        .says(&["failed: ", "between its OK and TLS"]);
-    let heard = injecting.heard();
-    assert_eq!(heard.lines().count(), 2, "{heard}");
+        .exits_with(2)
+        .prints(&["failed: ", "between its OK and TLS"]);
+    let received = injecting.received();
+    assert_eq!(received.lines().count(), 2, "{received}");
 }
 
 #[test]
-fn without_tls_and_a_certificate_for_the_name_nothing_is_sent() {
-    let greeting = |stage: &mut Stage, _: &End| {
-        stage.say("* OK hello\r\n");
-        stage.answer("* CAPABILITY IMAP4rev1 SASL-IR AUTH=CASPT\r\n");
-        stage.line();
+fn credential_is_not_sent_without_tls_and_a_matching_certificate() {
+    let greeting = |connection: &mut ServerConnection, _: &End| {
+        connection.send("* OK hello\r\n");
+        connection.answer("* CAPABILITY IMAP4rev1 SASL-IR AUTH=CASPT\r\n");
+        connection.line();
     };
-    let clear = Played::start(None, greeting);
-    clear
+    let plaintext = ScriptedServer::start(None, greeting);
+    plaintext
         .login(&[])
-        .is(2)
-        .says(&["failed: ", "offers no TLS", "tls_server_cert"]);
-    assert_eq!(clear.heard(), "s1 CAPABILITY\r\n");
-    let already = Played::start(None, |stage, _| {
-        stage.say("* PREAUTH hello\r\n");
-        stage.line();
+        .exits_with(2)
+        .prints(&["failed: ", "offers no TLS", "tls_server_cert"]);
+    assert_eq!(plaintext.received(), "s1 CAPABILITY\r\n");
+    let preauth = ScriptedServer::start(None, |connection, _| {
+        connection.send("* PREAUTH hello\r\n");
+        connection.line();
     });
-    already
+    preauth
         .login(&[])
-        .is(2)
-        .says(&["failed: ", "logged in already"]);
-    assert_eq!(already.heard(), "");
+        .exits_with(2)
+        .prints(&["failed: ", "logged in already"]);
+    assert_eq!(preauth.received(), "");
 
     let scratch = Scratch::new("certificates");
     let authority = Authority::new();
@@ -155,191 +155,190 @@ fn without_tls_and_a_certificate_for_the_name_nothing_is_sent() {
         (authority.expired_certificate(), "renew it"),
         (self_signed_certificate(), "--ca-file"),
     ] {
-        let server = Played::start(Some(&identity), greeting);
-        let asked = ["--tls", "--ca-file", ca.as_str()];
+        let server = ScriptedServer::start(Some(&identity), greeting);
+        let arguments = ["--tls", "--ca-file", ca.as_str()];
         server
-            .login(&asked)
-            .is(2)
-            .says(&["failed: TLS with localhost", why]);
-        assert_eq!(server.heard(), "");
+            .login(&arguments)
+            .exits_with(2)
+            .prints(&["failed: TLS with localhost", why]);
+        assert_eq!(server.received(), "");
     }
-    // That it is the certificate, and nothing else.
-    let good = Played::start(Some(&authority.server_certificate()), |stage, _| {
-        stage.say("* OK hello\r\n");
-        stage.answer(CAPABILITIES);
-        stage.answer("");
-        stage.answer("* BYE\r\n");
+    // With a valid certificate the login succeeds.
+    let good = ScriptedServer::start(Some(&authority.server_certificate()), |connection, _| {
+        connection.send("* OK hello\r\n");
+        connection.answer(CAPABILITIES);
+        connection.answer("");
+        connection.answer("* BYE\r\n");
     });
     good.login(&["--tls", "--ca-file", &ca])
-        .is(0)
-        .says(&["logged in"]);
+        .exits_with(0)
+        .prints(&["logged in"]);
     let message = base64::encode(format!("\0\0{TICKET}").as_bytes());
-    assert!(good.heard().contains(&message), "{}", good.heard());
+    assert!(good.received().contains(&message), "{}", good.received());
 }
 
 #[test]
-fn a_server_that_hangs_or_never_ends_is_given_up() {
-    let hanging = Played::start(None, |_, end| while end.sleep(Duration::from_secs(60)) {});
+fn login_gives_up_on_servers_that_hang_or_send_endless_data() {
+    let hanging = ScriptedServer::start(None, |_, end| while end.sleep(Duration::from_secs(60)) {});
     hanging
         .login(&["--timeout", "2"])
-        .is(2)
-        .says(&["failed: ", "--timeout"]);
-    // One byte at a time is no way around it: the time is for all of a login.
-    let dripping = Played::start(None, |stage, end| {
+        .exits_with(2)
+        .prints(&["failed: ", "--timeout"]);
+    // The time-out applies to the whole login, so sending single bytes does not extend it.
+    let dripping = ScriptedServer::start(None, |connection, end| {
         while end.sleep(Duration::from_millis(100)) {
-            stage.say("*");
+            connection.send("*");
         }
     });
     dripping
         .login(&["--timeout", "2"])
-        .is(2)
-        .says(&["failed: ", "--timeout"]);
-    let endless = Played::start(None, |stage, _| {
+        .exits_with(2)
+        .prints(&["failed: ", "--timeout"]);
+    let endless = ScriptedServer::start(None, |connection, _| {
         for _ in 0..1_000 {
-            stage.say(&"x".repeat(1_000));
+            connection.send(&"x".repeat(1_000));
         }
     });
     endless
         .login(&[])
-        .is(2)
-        .says(&["failed: ", "does not stop talking"]);
-    let announcing = Played::start(None, |stage, _| {
-        stage.say("\"SASL\" {4000000000}\r\n");
-        stage.line();
+        .exits_with(2)
+        .prints(&["failed: ", "does not stop talking"]);
+    let announcing = ScriptedServer::start(None, |connection, _| {
+        connection.send("\"SASL\" {4000000000}\r\n");
+        connection.line();
     });
     announcing
         .login_by("--sieve", &[])
-        .is(2)
-        .says(&["failed: ", "which is no answer"]);
-    let listing = Played::start(None, |stage, _| {
-        stage.say("+OK\r\n");
-        stage.line();
-        stage.say("+OK\r\n");
+        .exits_with(2)
+        .prints(&["failed: ", "which is no answer"]);
+    let listing = ScriptedServer::start(None, |connection, _| {
+        connection.send("+OK\r\n");
+        connection.line();
+        connection.send("+OK\r\n");
         for _ in 0..100_000 {
-            stage.say("SASL CASPT\r\n");
+            connection.send("SASL CASPT\r\n");
         }
     });
     listing
         .login_by("--pop3", &[])
-        .is(2)
-        .says(&["failed: ", "does not stop talking"]);
-    let closing = Played::start(None, |stage, _| stage.say("* OK hello\r\n"));
-    closing.login(&[]).is(2).says(&["failed: "]);
-    let challenging = Played::start(None, |stage, _| {
-        stage.say("* OK hello\r\n");
-        stage.answer(CAPABILITIES);
-        while !stage.line().is_empty() {
-            stage.say("+ \r\n");
+        .exits_with(2)
+        .prints(&["failed: ", "does not stop talking"]);
+    let closing = ScriptedServer::start(None, |connection, _| connection.send("* OK hello\r\n"));
+    closing.login(&[]).exits_with(2).prints(&["failed: "]);
+    let challenging = ScriptedServer::start(None, |connection, _| {
+        connection.send("* OK hello\r\n");
+        connection.answer(CAPABILITIES);
+        while !connection.line().is_empty() {
+            connection.send("+ \r\n");
         }
     });
     challenging
         .login(&["--plaintext"])
-        .is(2)
-        .says(&["failed: ", "again and again"]);
+        .exits_with(2)
+        .prints(&["failed: ", "again and again"]);
 }
 
 #[test]
-fn what_a_server_says_neither_shows_the_credential_nor_changes_the_terminal() {
-    let echoing = Played::start(None, |stage, _| {
-        stage.say("* OK \x1b]0;title\x07 \u{202e}hello\r\n");
-        stage.answer(CAPABILITIES);
-        let line = stage.line();
+fn server_output_is_masked_and_stripped_of_control_characters() {
+    let echoing = ScriptedServer::start(None, |connection, _| {
+        connection.send("* OK \x1b]0;title\x07 \u{202e}hello\r\n");
+        connection.answer(CAPABILITIES);
+        let line = connection.line();
         let message = line.rsplit(' ').next().unwrap_or_default().trim_end();
         let again = base64::encode(format!("x{TICKET}").as_bytes());
-        stage.say(&format!("* OK {message} {TICKET}\r\n+ {again}\r\n"));
-        stage.line();
-        stage.say(&format!("s2 NO [ALERT] {message} {TICKET} \x1b[31m\r\n"));
-        stage.line();
+        connection.send(&format!("* OK {message} {TICKET}\r\n+ {again}\r\n"));
+        connection.line();
+        connection.send(&format!("s2 NO [ALERT] {message} {TICKET} \x1b[31m\r\n"));
+        connection.line();
     });
-    let answer = echoing.login(&["--plaintext"]);
-    answer.is(1).says(&[
+    let run = echoing.login(&["--plaintext"]);
+    run.exits_with(1).prints(&[
         "S: * OK ?]0;title? ?hello",
         "‹ticket, 29 bytes",
         "refused: ",
     ]);
-    let is_odd = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
-    assert!(!answer.out.contains(is_odd), "{:?}", answer.out);
-    assert!(echoing.heard().contains("AUTHENTICATE CASPT "));
-    // In JSON as well.
-    let answer = echoing.login(&["--plaintext", "--json"]);
-    let said: serde_json::Value = serde_json::from_str(&answer.is(1).out).expect("JSON");
-    assert_eq!(said["attempts"][0]["outcome"], "refused");
+    let is_unsafe = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+    assert!(!run.out.contains(is_unsafe), "{:?}", run.out);
+    assert!(echoing.received().contains("AUTHENTICATE CASPT "));
+    // JSON output is masked in the same way.
+    let run = echoing.login(&["--plaintext", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&run.exits_with(1).out).expect("JSON");
+    assert_eq!(json["attempts"][0]["outcome"], "refused");
 }
 
 #[test]
-fn what_is_cut_off_is_masked_before() {
-    let broken = Played::start(None, |stage, _| {
-        stage.say("\"SASL\" \"CASPT\"\r\nOK\r\n");
-        stage.line();
-        stage.line();
+fn credential_is_masked_before_output_is_truncated() {
+    let broken = ScriptedServer::start(None, |connection, _| {
+        connection.send("\"SASL\" \"CASPT\"\r\nOK\r\n");
+        connection.line();
+        connection.line();
         let padding = "x".repeat(85);
-        stage.say(&format!("\"{padding}{TICKET}\r\n"));
-        stage.line();
+        connection.send(&format!("\"{padding}{TICKET}\r\n"));
+        connection.line();
     });
-    let answer = broken.login_by("--sieve", &["--plaintext"]);
-    answer.is(2).says(&["failed: ", "‹ticket, 29 bytes"]);
-    assert!(!answer.out.contains(&TICKET[..8]), "{}", answer.out);
+    let run = broken.login_by("--sieve", &["--plaintext"]);
+    run.exits_with(2).prints(&["failed: ", "‹ticket, 29 bytes"]);
+    assert!(!run.out.contains(&TICKET[..8]), "{}", run.out);
 }
 
 #[test]
-fn a_message_waits_to_be_asked_for_where_it_must() {
-    let waiting = Played::start(None, |stage, _| {
-        stage.say("* OK hello\r\n");
-        stage.answer("* CAPABILITY IMAP4rev1 AUTH=CASPT\r\n");
-        stage.line();
-        stage.say("+ \r\n");
-        stage.line();
-        stage.say("s2 OK hello\r\n");
-        stage.answer("* BYE\r\n");
+fn message_waits_for_the_continuation_request_without_sasl_ir() {
+    let waiting = ScriptedServer::start(None, |connection, _| {
+        connection.send("* OK hello\r\n");
+        connection.answer("* CAPABILITY IMAP4rev1 AUTH=CASPT\r\n");
+        connection.line();
+        connection.send("+ \r\n");
+        connection.line();
+        connection.send("s2 OK hello\r\n");
+        connection.answer("* BYE\r\n");
     });
-    waiting.login(&["--plaintext"]).is(0);
+    waiting.login(&["--plaintext"]).exits_with(0);
     let message = base64::encode(format!("\0\0{TICKET}").as_bytes());
-    let said = format!("s1 CAPABILITY\r\ns2 AUTHENTICATE CASPT\r\n{message}\r\ns3 LOGOUT\r\n");
-    assert_eq!(waiting.heard(), said);
+    let expected = format!("s1 CAPABILITY\r\ns2 AUTHENTICATE CASPT\r\n{message}\r\ns3 LOGOUT\r\n");
+    assert_eq!(waiting.received(), expected);
 }
 
 #[test]
-fn what_is_wrong_with_the_question_is_told_before_anybody_is_asked() {
-    let server = Played::start(None, |_, _| {});
-    let told = |answer: &Answer, word: &str| {
-        answer.is(2);
-        assert!(answer.err.contains(word), "{}", answer.err);
-        assert_eq!(answer.out, "");
+fn wrong_arguments_are_reported_before_connecting() {
+    let server = ScriptedServer::start(None, |_, _| {});
+    let assert_error = |run: &Run, text: &str| {
+        run.exits_with(2);
+        assert!(run.err.contains(text), "{}", run.err);
+        assert_eq!(run.out, "");
     };
-    told(
+    assert_error(
         &server.login(&["--ca-file", "/missing.pem"]),
         "/missing.pem: No such file",
     );
-    told(
+    assert_error(
         &server.login(&["--file", "/missing"]),
         "/missing: No such file",
     );
-    told(&server.login(&["--mechanism", "LOGIN"]), "--user");
-    told(&server.login(&["--user", "a\nb"]), "control characters");
-    told(
+    assert_error(&server.login(&["--mechanism", "LOGIN"]), "--user");
+    assert_error(&server.login(&["--user", "a\nb"]), "control characters");
+    assert_error(
         &server.login(&["--pop3", "localhost"]),
         "cannot be used with",
     );
-    told(&server.login(&["PT-1-as-an-argument"]), "is no argument");
-    told(&login(&[], TICKET), "--imap");
-    told(
+    assert_error(&server.login(&["PT-1-as-an-argument"]), "is no argument");
+    assert_error(&login(&[], TICKET), "--imap");
+    assert_error(
         &login(&["--imap", "localhost:1"], "password"),
         "--mechanism PLAIN",
     );
-    told(
+    assert_error(
         &login(&["--imap", "localhost:1"], ""),
         "there is no credential",
     );
     assert_eq!(server.server.connections(), 0);
-    let nobody = login(&["--imap", "localhost:1", "--timeout", "2"], TICKET);
-    nobody
-        .is(2)
-        .says(&["failed: ", "does the service run there"]);
+    let run = login(&["--imap", "localhost:1", "--timeout", "2"], TICKET);
+    run.exits_with(2)
+        .prints(&["failed: ", "does the service run there"]);
 }
 
-/// script(1) has a terminal, and shows what is typed in it unless the program does not want that.
+/// script(1) provides a terminal, which echoes input unless the program turns that off.
 #[test]
-fn on_a_terminal_the_credential_is_asked_for_and_not_shown() {
+fn credential_is_read_from_the_terminal_without_echo() {
     let scratch = Scratch::new("terminal");
     let program = test_support::libsasl2::plugin().with_file_name("sasl-sso");
     let mut command = scratch.command("script");
@@ -350,14 +349,14 @@ fn on_a_terminal_the_credential_is_asked_for_and_not_shown() {
             program.display()
         ))
         .arg("/dev/null");
-    let (keyboard, mut typed) = std::io::pipe().expect("a pipe");
+    let (keyboard, mut typed) = std::io::pipe().expect("cannot create a pipe");
     let mut script = scratch.spawn_with_input("script", command, keyboard.into());
-    let asked = wait_until(PATIENCE, || script.output().contains("which is not shown"));
-    assert!(asked, "{}", script.output());
+    let prompted = wait_until(PATIENCE, || script.output().contains("which is not shown"));
+    assert!(prompted, "{}", script.output());
     typed
         .write_all(format!("{TICKET}\n").as_bytes())
-        .expect("a reader");
-    let status = script.wait(PATIENCE).expect("its end");
+        .expect("cannot write to the terminal");
+    let status = script.wait(PATIENCE).expect("the program did not exit");
     assert_eq!(status.code(), Some(2), "{}", script.output());
     let shown = script.output();
     assert!(shown.contains("does the service run there"), "{shown}");

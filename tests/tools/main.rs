@@ -7,6 +7,6 @@ mod explain;
 mod explain_agrees_with_plugin;
 mod installation;
 mod login;
-mod login_site;
+mod login_env;
 mod login_to_hostile_servers;
 mod manual_pages;

@@ -19,7 +19,7 @@ impl PasswordServer {
     /// Starts the server with these users and passwords.
     pub fn start(authority: &Authority, users: &[(&str, &str)]) -> Self {
         // A separate directory, because the test's main Cyrus has the same directory names.
-        let scratch = Scratch::new("behind");
+        let scratch = Scratch::new("fallback");
         let cyrus = Cyrus::start(&scratch, authority, Options::default());
         for (user, password) in users {
             cyrus.sasl_user(user, password);
@@ -51,11 +51,11 @@ impl PasswordServer {
             lines.iter().filter(is_answer).count()
         };
         wait_until(PATIENCE, || asked() >= times);
-        assert_eq!(asked(), times, "{}", self.told());
+        assert_eq!(asked(), times, "{}", self.output());
     }
 
     /// Returns its output and log, for the message of a failing test.
-    pub fn told(&self) -> String {
+    pub fn output(&self) -> String {
         format!("{}{}", self.saslauthd.output(), self.cyrus.log().tail())
     }
 }

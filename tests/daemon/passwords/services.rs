@@ -1,5 +1,6 @@
-//! Options of single services hold in the daemon: it hears what libsasl2 calls the service, and
-//! entries of cyrus.conf that are one service to libsasl2 must have the same options.
+//! Options of single services apply in the daemon. Requests contain the name that libsasl2 uses for
+//! the service, and entries of cyrus.conf that have the same name in libsasl2 must have the same
+//! options.
 
 use nix::sys::signal::Signal;
 use std::fs;
@@ -16,7 +17,7 @@ use test_support::scratch::Scratch;
 use test_support::syslog::Line;
 use test_support::wait::PATIENCE;
 
-/// The services, as cyrus.conf and as libsasl2 call them.
+/// The services, with their names in libsasl2.
 const SERVICES: [(Service, &str); 4] = [
     (Service::Imap, "imap"),
     (Service::Pop3, "pop"),
@@ -24,15 +25,15 @@ const SERVICES: [(Service, &str); 4] = [
     (Service::Http, "http"),
 ];
 
-/// A Cyrus that takes tokens by the daemon alone.
-struct Site {
+/// A Cyrus that accepts tokens only through the daemon.
+struct ServicesEnv {
     daemon: Daemon,
     cyrus: Cyrus,
     key: SigningKey,
     scratch: Scratch,
 }
 
-impl Site {
+impl ServicesEnv {
     fn new(lines: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new("services");
         let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
@@ -47,10 +48,10 @@ impl Site {
             ("sasl_jwt_audience", "*"),
         ];
         all.extend(lines);
-        let own = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         let options = Options {
             plugin: Some(libsasl2::plugin()),
-            imapd_conf: all.into_iter().map(own).collect(),
+            imapd_conf: all.into_iter().map(owned).collect(),
             services: vec![
                 Service::Imap,
                 Service::Imaps,
@@ -69,7 +70,7 @@ impl Site {
         }
     }
 
-    /// A new token of alice's with this role.
+    /// Creates a token of alice with this role.
     fn token(&self, role: &str) -> String {
         let (now, header) = (now(), r#"{"alg":"HS256","typ":"JWT"}"#);
         let claims = format!(
@@ -79,12 +80,12 @@ impl Site {
         self.key.token(header, &claims)
     }
 
-    /// Whether a real login with a new token of this role succeeds; and which service the
-    /// daemon heard.
+    /// Logs in with a new token of this role. Returns whether the login succeeds, and the service
+    /// that the daemon logged.
     fn log_in(&self, service: Service, role: &str) -> (bool, String) {
         let token = self.token(role);
         let mark = self.cyrus.log().mark();
-        let is_in = match service {
+        let accepted = match service {
             Service::Pop3 => self.pop3(&token),
             Service::Sieve => self.sieve(&token),
             Service::Http => self.http(&token),
@@ -94,44 +95,47 @@ impl Site {
                     .ok
             }
         };
-        let line = self.said(mark, &["mech=saslauthd"]);
-        let (_, rest) = line.text.split_once(" service=").expect("a service");
-        let (service, _) = rest.split_once("://").expect("a name of a host");
-        (is_in, service.to_owned())
+        let line = self.wait_for_log(mark, &["mech=saslauthd"]);
+        let (_, rest) = line.text.split_once(" service=").expect("no service");
+        let (service, _) = rest.split_once("://").expect("no host name");
+        (accepted, service.to_owned())
     }
 
     fn connect(&self, service: Service) -> (TcpStream, BufReader<TcpStream>) {
         let stream = TcpStream::connect(("127.0.0.1", self.cyrus.port(service)));
-        let stream = stream.expect("a service");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        let lines = BufReader::new(stream.try_clone().expect("a stream"));
+        let stream = stream.expect("no service");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("cannot set the time-out");
+        let lines = BufReader::new(stream.try_clone().expect("cannot duplicate the stream"));
         (stream, lines)
     }
 
     fn pop3(&self, token: &str) -> bool {
         let (mut stream, mut lines) = self.connect(Service::Pop3);
-        let mut line = next(&mut lines);
+        let mut line = read_line(&mut lines);
         for command in ["USER alice", &format!("PASS {token}")] {
-            write!(stream, "{command}\r\n").expect("a command");
-            line = next(&mut lines);
+            write!(stream, "{command}\r\n").expect("cannot send the command");
+            line = read_line(&mut lines);
         }
         line.starts_with("+OK")
     }
 
     fn sieve(&self, token: &str) -> bool {
         let (mut stream, mut lines) = self.connect(Service::Sieve);
-        let until_the_end = |lines: &mut BufReader<TcpStream>| {
+        let is_ok = |lines: &mut BufReader<TcpStream>| {
             loop {
-                let line = next(lines);
+                let line = read_line(lines);
                 if line.starts_with("OK") || line.starts_with("NO") {
                     return line.starts_with("OK");
                 }
             }
         };
-        assert!(until_the_end(&mut lines));
+        assert!(is_ok(&mut lines));
         let message = base64::encode(format!("\0alice\0{token}").as_bytes());
-        write!(stream, "AUTHENTICATE \"PLAIN\" \"{message}\"\r\n").expect("a command");
-        until_the_end(&mut lines)
+        write!(stream, "AUTHENTICATE \"PLAIN\" \"{message}\"\r\n")
+            .expect("cannot send the command");
+        is_ok(&mut lines)
     }
 
     fn http(&self, token: &str) -> bool {
@@ -142,55 +146,59 @@ impl Site {
             "GET /dav/principals/user/alice/ HTTP/1.1\r\nHost: localhost\r\n\
              Authorization: Basic {basic}\r\nConnection: close\r\n\r\n"
         )
-        .expect("a request");
-        // What it shows to who is in is another matter.
-        !next(&mut lines).contains(" 401 ")
+        .expect("cannot send the request");
+        // Any status but 401 shows that the login succeeded.
+        !read_line(&mut lines).contains(" 401 ")
     }
 
-    fn said(&self, mark: usize, words: &[&str]) -> Line {
+    fn wait_for_log(&self, mark: usize, words: &[&str]) -> Line {
         let log = self.cyrus.log();
         let has = |line: &Line| {
             line.ident == "sasl-sso" && words.iter().all(|word| line.text.contains(word))
         };
         let line = log.wait_for_since(mark, has, PATIENCE);
-        line.unwrap_or_else(|| panic!("nothing of {words:?}\n{}", log.tail()))
+        line.unwrap_or_else(|| panic!("no line with {words:?}\n{}", log.tail()))
     }
 }
 
-fn next(lines: &mut BufReader<TcpStream>) -> String {
+fn read_line(lines: &mut BufReader<TcpStream>) -> String {
     let mut line = String::new();
-    lines.read_line(&mut line).expect("a line");
+    lines.read_line(&mut line).expect("cannot read a line");
     line
 }
 
 #[test]
 fn each_service_has_its_own_options_in_the_daemon() {
-    let site = Site::new(&[
+    let env = ServicesEnv::new(&[
         ("sasl_jwt_require", "role=mail"),
         ("pop3_sasl_jwt_require", "role=pop"),
         ("sieve_sasl_jwt_require", "role=sieve"),
         ("http_sasl_jwt_require", "role=http"),
         ("pop3_sasl_caspt_url", "http://localhost:9/cas"),
     ]);
-    for (service, of_sasl) in SERVICES {
-        for (role, of) in [
+    for (service, sasl_name) in SERVICES {
+        for (role, role_of) in [
             ("mail", "imap"),
             ("pop", "pop"),
             ("sieve", "sieve"),
             ("http", "http"),
         ] {
-            let (is_in, heard) = site.log_in(service, role);
-            let tail = site.cyrus.log().tail();
-            assert_eq!(heard, of_sasl);
-            assert_eq!(is_in, of == of_sasl, "{of_sasl} with role {role}\n{tail}");
+            let (accepted, logged) = env.log_in(service, role);
+            let tail = env.cyrus.log().tail();
+            assert_eq!(logged, sasl_name);
+            assert_eq!(
+                accepted,
+                role_of == sasl_name,
+                "{sasl_name} with role {role}\n{tail}"
+            );
         }
     }
-    // What nobody has options for has the general ones.
-    let ask = |role: &str| site.daemon.ask("alice", &site.token(role), "smtp");
+    // A service without options of its own has the general options.
+    let ask = |role: &str| env.daemon.ask("alice", &env.token(role), "smtp");
     assert_eq!(ask("mail").as_deref(), Some("OK"));
     assert_eq!(ask("pop").as_deref(), Some("NO"));
-    // What is a credential to one of them is an ordinary password to none.
-    for (service, answer, reason) in [
+    // A password that is a credential for one service is an ordinary password for none.
+    for (service, expected, reason) in [
         ("pop", None, "reason=server_unreachable"),
         (
             "imap",
@@ -198,56 +206,56 @@ fn each_service_has_its_own_options_in_the_daemon() {
             "detail=\"a credential of a kind that this service does not take\"",
         ),
     ] {
-        let mark = site.cyrus.log().mark();
-        let said = site.daemon.ask("alice", "PT-1-ticket", service);
-        assert_eq!(said.as_deref(), answer, "{service}");
-        site.said(mark, &[reason]);
+        let mark = env.cyrus.log().mark();
+        let answer = env.daemon.ask("alice", "PT-1-ticket", service);
+        assert_eq!(answer.as_deref(), expected, "{service}");
+        env.wait_for_log(mark, &[reason]);
     }
 }
 
 #[test]
 fn entries_of_one_service_with_different_options_are_refused() {
-    let mut site = Site::new(&[]);
-    let conf = site.cyrus.imapd_conf();
-    let before = fs::read_to_string(&conf).expect("imapd.conf");
+    let mut env = ServicesEnv::new(&[]);
+    let conf = env.cyrus.imapd_conf();
+    let before = fs::read_to_string(&conf).expect("cannot access imapd.conf");
     fs::write(
         &conf,
         format!("{before}imaps_sasl_jwt_require: role=mail\n"),
     )
-    .expect("imapd.conf");
+    .expect("cannot access imapd.conf");
     let conflict = [
         "imaps_sasl_jwt_require: the entries imap and imaps of cyrus.conf are both imap to SASL",
         "; give both the same options",
     ];
-    // Read again, the daemon goes on as before.
-    let mark = site.cyrus.log().mark();
-    site.daemon.signal(Signal::SIGHUP);
-    let line = site.said(mark, &["sso: the old configuration stays: "]);
+    // After a reload the daemon keeps the old configuration.
+    let mark = env.cyrus.log().mark();
+    env.daemon.signal(Signal::SIGHUP);
+    let line = env.wait_for_log(mark, &["sso: the old configuration stays: "]);
     for words in conflict {
         assert!(line.text.contains(words), "{}", line.text);
     }
-    assert!(site.log_in(Service::Imap, "none").0);
-    // Started, it does not serve.
-    site.daemon.kill();
-    let command = daemon::command(&site.scratch, &conf, site.cyrus.log());
-    let (is_good, said) = site.scratch.attempt("sasl-sso", command, "");
-    assert!(!is_good);
+    assert!(env.log_in(Service::Imap, "none").0);
+    // At start the daemon refuses the configuration.
+    env.daemon.kill();
+    let command = daemon::command(&env.scratch, &conf, env.cyrus.log());
+    let (success, output) = env.scratch.attempt("sasl-sso", command, "");
+    assert!(!success);
     for words in conflict {
-        assert!(said.contains(words), "{said}");
+        assert!(output.contains(words), "{output}");
     }
-    // And check says so before that.
-    let mut check = site.scratch.command(daemon::program());
+    // `sasl-sso check` reports the conflict too.
+    let mut check = env.scratch.command(daemon::program());
     check.args(["check", "--config"]).arg(&conf);
-    let (is_good, said) = site.scratch.attempt("check", check, "");
-    assert!(!is_good);
+    let (success, output) = env.scratch.attempt("check", check, "");
+    assert!(!success);
     let lines = before.lines().count() + 1;
     let begin = format!("{}:{lines}: fault: {}", conf.display(), conflict[0]);
-    assert!(said.contains(&begin), "{said}");
+    assert!(output.contains(&begin), "{output}");
 
-    // An entry that asks another saslauthd is none of the daemon's business.
+    // The daemon ignores an entry that uses another saslauthd.
     let elsewhere =
         "imaps_sasl_jwt_require: role=mail\nimaps_sasl_saslauthd_path: /run/other/mux\n";
-    fs::write(&conf, format!("{before}{elsewhere}")).expect("imapd.conf");
-    site.daemon = Daemon::start(&site.scratch, &site.cyrus);
-    assert!(site.log_in(Service::Imap, "none").0);
+    fs::write(&conf, format!("{before}{elsewhere}")).expect("cannot access imapd.conf");
+    env.daemon = Daemon::start(&env.scratch, &env.cyrus);
+    assert!(env.log_in(Service::Imap, "none").0);
 }

@@ -1,5 +1,5 @@
-//! The daemon sends passwords to a saslauthd of root or of `sso_fallback_user` alone, at a socket
-//! that nobody else can replace.
+//! The daemon sends passwords only to a saslauthd that runs as root or as `sso_fallback_user`, at a
+//! socket that no other user can replace.
 
 use nix::sys::signal::Signal;
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use test_support::cyrus::{Cyrus, Options};
-use test_support::daemon_site::Site;
+use test_support::daemon_site::DaemonEnv;
 use test_support::faulty_saslauthd::{Answer, FaultySaslauthd};
 use test_support::relay::Relay;
 use test_support::root_only::can_as_root;
@@ -17,45 +17,45 @@ use test_support::scratch::{Scratch, set_mode};
 use test_support::syslog::level;
 use test_support::wait::{STARTING, wait_until};
 
-/// A user of the host who is neither root nor Cyrus'.
+/// A user of the host who is neither root nor the user of Cyrus.
 const OTHER_USER: &str = "daemon";
 const OTHER_UID: u32 = 1;
 
 const PASSWORD: &str = "ordinary s3cr3t";
 
-/// A site whose `sso_fallback_socket` is this path below its directory.
-fn site(name: &str, socket: &str) -> Site {
+/// Starts an environment whose `sso_fallback_socket` is this path below the scratch directory.
+fn start_env(name: &str, socket: &str) -> DaemonEnv {
     let socket = format!("{{scratch}}/{socket}");
-    Site::new(name, &[("sasl_sso_fallback_socket", &socket)])
+    DaemonEnv::new(name, &[("sasl_sso_fallback_socket", &socket)])
 }
 
-fn is_taken(site: &Site) {
-    let answer = site.ask("alice", PASSWORD).unwrap_or_default();
-    // The stock one has more to say.
+fn assert_accepted(env: &DaemonEnv) {
+    let answer = env.ask("alice", PASSWORD).unwrap_or_default();
+    // The stock saslauthd appends a text to its answer.
     assert!(
         answer.starts_with("OK"),
         "{answer}\n{}",
-        site.cyrus.log().tail()
+        env.cyrus.log().tail()
     );
 }
 
-/// The client hears of an outage; the log has the reason and the remedy.
-fn is_refused(site: &Site, words: &[&str]) {
-    let mark = site.mark();
-    assert_eq!(site.ask("alice", PASSWORD), None, "{words:?}");
+/// The client receives no answer, which is an outage. The log contains the reason and the remedy.
+fn assert_refused(env: &DaemonEnv, words: &[&str]) {
+    let mark = env.mark();
+    assert_eq!(env.ask("alice", PASSWORD), None, "{words:?}");
     let all = [&["reason=fallback_unusable", "; "], words].concat();
-    assert_eq!(site.said(mark, &all).level, level::ERR);
+    assert_eq!(env.wait_for_log(mark, &all).level, level::ERR);
 }
 
 #[test]
-fn no_password_goes_to_a_socket_that_others_can_replace() {
-    let site = site("way", "way/mux");
-    let directory = site.scratch.create_dir("way");
-    let saslauthd = site.scratch.join("saslauthd");
-    let _behind = FaultySaslauthd::start(&saslauthd, Answer::Bytes(b"\0\x02OK".to_vec()));
-    // Which tells what came, if anything did.
+fn password_is_not_sent_to_a_socket_that_others_can_replace() {
+    let env = start_env("way", "way/mux");
+    let directory = env.scratch.create_dir("way");
+    let saslauthd = env.scratch.join("saslauthd");
+    let _saslauthd = FaultySaslauthd::start(&saslauthd, Answer::Bytes(b"\0\x02OK".to_vec()));
+    // The relay records the requests.
     let relay = Relay::start(&directory.join("mux"), &saslauthd);
-    is_taken(&site);
+    assert_accepted(&env);
     assert_eq!(relay.requests().len(), 1);
     for mode in [0o777, 0o775, 0o757, 0o2775] {
         set_mode(&directory, mode);
@@ -63,53 +63,53 @@ fn no_password_goes_to_a_socket_that_others_can_replace() {
             "{}: may be written by others (mode {mode:o})",
             directory.display()
         );
-        is_refused(&site, &[&mode, "chmod go-w it"]);
+        assert_refused(&env, &[&mode, "chmod go-w it"]);
     }
-    // Nobody replaces the file of another one in such a directory.
+    // In a directory with the sticky bit, users cannot replace the files of others.
     set_mode(&directory, 0o1777);
-    is_taken(&site);
+    assert_accepted(&env);
     set_mode(&directory, 0o755);
     if can_as_root() {
-        chown(&directory, Some(OTHER_UID), None).expect("a directory of another user");
-        is_refused(&site, &["belongs to uid 1", "chown it to root"]);
-        chown(&directory, Some(0), None).expect("a directory of root");
+        chown(&directory, Some(OTHER_UID), None).expect("cannot change the owner");
+        assert_refused(&env, &["belongs to uid 1", "chown it to root"]);
+        chown(&directory, Some(0), None).expect("cannot change the owner");
     }
-    is_taken(&site);
+    assert_accepted(&env);
     assert_eq!(relay.requests().len(), 3);
 }
 
 #[test]
-fn no_password_goes_through_a_link_that_others_can_turn() {
-    let site = site("link", "short/mux");
-    let [safe, open] = ["safe", "open"].map(|name| site.scratch.create_dir(name));
+fn password_is_not_sent_through_a_link_that_others_can_replace() {
+    let env = start_env("link", "short/mux");
+    let [safe, open] = ["safe", "open"].map(|name| env.scratch.create_dir(name));
     let answer = Answer::Bytes(b"\0\x02OK".to_vec());
     let _saslauthd = FaultySaslauthd::start(&safe.join("mux"), answer);
-    let short = site.scratch.join("short");
+    let short = env.scratch.join("short");
     let link = |to: &Path, at: &Path| {
         let _ = fs::remove_file(at);
-        symlink(to, at).expect("a link");
+        symlink(to, at).expect("cannot create the link");
     };
     link(&safe, &short);
-    is_taken(&site);
-    // One that leads through a directory that everybody may write.
+    assert_accepted(&env);
+    // This link leads through a directory that everybody may write.
     link(&safe, &open.join("on"));
     link(&open.join("on"), &short);
     set_mode(&open, 0o777);
-    is_refused(&site, &["/open: may be written by others"]);
+    assert_refused(&env, &["/open: may be written by others"]);
     set_mode(&open, 0o755);
-    is_taken(&site);
-    // The socket itself may be one, too.
-    let mux = site.scratch.create_dir("other").join("mux");
+    assert_accepted(&env);
+    // The socket itself may be a link, too.
+    let mux = env.scratch.create_dir("other").join("mux");
     link(&safe.join("mux"), &mux);
-    link(&site.scratch.join("other"), &short);
-    is_taken(&site);
+    link(&env.scratch.join("other"), &short);
+    assert_accepted(&env);
     if can_as_root() {
-        lchown(&mux, Some(OTHER_UID), None).expect("a link of another user");
-        is_refused(&site, &["/short/mux: belongs to uid 1"]);
+        lchown(&mux, Some(OTHER_UID), None).expect("cannot change the owner");
+        assert_refused(&env, &["/short/mux: belongs to uid 1"]);
     }
 }
 
-/// The stock saslauthd, as another user, in a directory of root's.
+/// Returns a command for the stock saslauthd as another user.
 fn saslauthd_of(user: &str, scratch: &Scratch, cyrus: &Cyrus, directory: &Path) -> Command {
     let stock = saslauthd::command(scratch, cyrus, directory, &["-d", "-n", "1"]);
     let mut command = scratch.command("/usr/bin/setpriv");
@@ -118,61 +118,63 @@ fn saslauthd_of(user: &str, scratch: &Scratch, cyrus: &Cyrus, directory: &Path) 
         &format!("--regid={user}"),
         "--clear-groups",
     ]);
-    // Behind what the harness puts in front: the program itself.
+    // The harness puts three arguments in front of the program.
     command.args(stock.get_args().skip(3));
     cyrus.log().attach(&mut command);
     command
 }
 
 #[test]
-fn no_password_goes_to_a_process_of_another_user_unless_it_is_named() {
+fn password_is_sent_to_a_process_of_another_user_only_if_configured() {
     if !can_as_root() {
         return;
     }
-    let site = site("peer", "run/mux");
-    let other = Scratch::new("behind");
-    let behind = Cyrus::start(
+    let env = start_env("peer", "run/mux");
+    let other = Scratch::new("fallback");
+    let fallback_cyrus = Cyrus::start(
         &other,
         &test_support::authority::Authority::new(),
         Options::default(),
     );
-    behind.sasl_user("alice", PASSWORD);
-    // Each user may make a socket in it, as in /tmp.
-    let directory = site.scratch.create_dir("run");
+    fallback_cyrus.sasl_user("alice", PASSWORD);
+    // Every user may create a socket in this directory, as in /tmp.
+    let directory = env.scratch.create_dir("run");
     set_mode(&directory, 0o1777);
-    let command = saslauthd_of(OTHER_USER, &site.scratch, &behind, &directory);
-    let mut process = site.scratch.spawn("saslauthd", command);
-    let mux = site.fallback().with_file_name("run").join("mux");
+    let command = saslauthd_of(OTHER_USER, &env.scratch, &fallback_cyrus, &directory);
+    let mut process = env.scratch.spawn("saslauthd", command);
+    let mux = env.fallback().with_file_name("run").join("mux");
     let up = wait_until(STARTING, || UnixStream::connect(&mux).is_ok());
     assert!(up && process.running(), "{}", process.output());
 
-    let asked = || behind.log().contains("alice");
-    is_refused(&site, &["uid 1 listens there", "set sso_fallback_user"]);
-    let reply = site.login("alice", PASSWORD);
+    let was_asked = || fallback_cyrus.log().contains("alice");
+    assert_refused(&env, &["uid 1 listens there", "set sso_fallback_user"]);
+    let reply = env.login("alice", PASSWORD);
     assert_eq!(reply.status_line, "NO Login failed: generic failure");
-    assert!(!asked(), "{}", behind.log().tail());
-    // Root's is always good enough; the one that is named as well.
-    let conf = site.cyrus.imapd_conf();
-    let text = fs::read_to_string(&conf).expect("imapd.conf");
-    for (user, is_good) in [("nobody", false), (OTHER_USER, true)] {
-        fs::write(&conf, format!("{text}sasl_sso_fallback_user: {user}\n")).expect("imapd.conf");
-        let mark = site.mark();
-        site.daemon.signal(Signal::SIGHUP);
-        site.said(mark, &["sso: the configuration was read again"]);
-        match is_good {
-            true => is_taken(&site),
-            false => is_refused(&site, &["uid 1 listens there"]),
+    assert!(!was_asked(), "{}", fallback_cyrus.log().tail());
+    // A saslauthd that runs as root is always accepted, and one that runs as the configured user.
+    let conf = env.cyrus.imapd_conf();
+    let text = fs::read_to_string(&conf).expect("cannot access imapd.conf");
+    for (user, is_accepted) in [("nobody", false), (OTHER_USER, true)] {
+        fs::write(&conf, format!("{text}sasl_sso_fallback_user: {user}\n"))
+            .expect("cannot access imapd.conf");
+        let mark = env.mark();
+        env.daemon.signal(Signal::SIGHUP);
+        env.wait_for_log(mark, &["sso: the configuration was read again"]);
+        match is_accepted {
+            true => assert_accepted(&env),
+            false => assert_refused(&env, &["uid 1 listens there"]),
         }
     }
-    assert!(site.login("alice", PASSWORD).ok);
-    // The directory may be that user's, too.
+    assert!(env.login("alice", PASSWORD).ok);
+    // The directory may also belong to the configured user.
     set_mode(&directory, 0o755);
-    chown(&directory, Some(OTHER_UID), None).expect("a directory of that user");
-    is_taken(&site);
-    let mark = site.mark();
-    fs::write(&conf, format!("{text}sasl_sso_fallback_user: no-such\n")).expect("imapd.conf");
-    site.daemon.signal(Signal::SIGHUP);
+    chown(&directory, Some(OTHER_UID), None).expect("cannot change the owner");
+    assert_accepted(&env);
+    let mark = env.mark();
+    fs::write(&conf, format!("{text}sasl_sso_fallback_user: no-such\n"))
+        .expect("cannot access imapd.conf");
+    env.daemon.signal(Signal::SIGHUP);
     let stays =
         "sso: the old configuration stays: sasl_sso_fallback_user: there is no user no-such";
-    site.said(mark, &[stays]);
+    env.wait_for_log(mark, &[stays]);
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use test_support::daemon::request;
-use test_support::daemon_site::Site;
+use test_support::daemon_site::DaemonEnv;
 use test_support::faulty_saslauthd::{Answer, FaultySaslauthd};
 use test_support::scratch::set_mode;
 use test_support::syslog::level;
@@ -17,50 +17,50 @@ use tokio::net::UnixSocket;
 /// Longer than the daemon waits for an answer of the fallback.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 
-fn site(name: &str) -> Site {
+fn env(name: &str) -> DaemonEnv {
     let socket = ("sasl_sso_fallback_socket", "{scratch}/fallback");
-    let site = Site::new(name, &[socket]);
-    site.know("PT-1-known", "alice");
-    site
+    let env = DaemonEnv::new(name, &[socket]);
+    env.cache_ticket("PT-1-known", "alice");
+    env
 }
 
 /// Checks that the daemon closes the connection without an answer, that imapd reports a failure
 /// other than a wrong password, and that the log contains `what`.
-fn assert_outage(site: &Site, what: &str) {
-    let mark = site.mark();
-    assert_eq!(site.ask("alice", "ordinary s3cr3t"), None, "{what}");
+fn assert_outage(env: &DaemonEnv, what: &str) {
+    let mark = env.mark();
+    assert_eq!(env.ask("alice", "ordinary s3cr3t"), None, "{what}");
     let words = ["outcome=unavailable", "reason=fallback_unusable", what];
-    let line = site.said(mark, &words);
+    let line = env.wait_for_log(mark, &words);
     assert_eq!(line.level, level::ERR);
     assert!(line.text.contains("/fallback: "), "{}", line.text);
-    let reply = site.login("alice", "ordinary s3cr3t");
+    let reply = env.login("alice", "ordinary s3cr3t");
     assert_eq!(reply.status_line, "NO Login failed: generic failure");
-    assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
-    assert!(!site.cyrus.log().contains("s3cr3t"));
+    assert_eq!(env.ask("alice", "PT-1-known").as_deref(), Some("OK"));
+    assert!(!env.cyrus.log().contains("s3cr3t"));
 }
 
 #[test]
 fn missing_fallback_is_an_outage() {
-    let site = site("absent");
-    assert_outage(&site, "No such file");
-    assert_outage(&site, "look whether saslauthd runs there");
-    let listener = UnixListener::bind(site.fallback()).expect("a socket");
-    set_mode(&site.fallback(), 0);
-    assert_outage(&site, "have us in the group that may use it");
-    set_mode(&site.fallback(), 0o666);
+    let env = env("absent");
+    assert_outage(&env, "No such file");
+    assert_outage(&env, "look whether saslauthd runs there");
+    let listener = UnixListener::bind(env.fallback()).expect("a socket");
+    set_mode(&env.fallback(), 0);
+    assert_outage(&env, "have us in the group that may use it");
+    set_mode(&env.fallback(), 0o666);
     drop(listener);
-    assert_outage(&site, "Connection refused");
-    std::fs::remove_file(site.fallback()).expect("the socket");
+    assert_outage(&env, "Connection refused");
+    std::fs::remove_file(env.fallback()).expect("the socket");
     // The daemon does not remember the failure.
     let answer = Answer::Bytes(b"\0\x02OK".to_vec());
-    let _saslauthd = FaultySaslauthd::start(&site.fallback(), answer);
-    assert_eq!(site.ask("alice", "ordinary").as_deref(), Some("OK"));
+    let _saslauthd = FaultySaslauthd::start(&env.fallback(), answer);
+    assert_eq!(env.ask("alice", "ordinary").as_deref(), Some("OK"));
 }
 
 #[test]
 fn malformed_answer_of_the_fallback_is_an_outage() {
-    let site = site("nonsense");
-    let saslauthd = FaultySaslauthd::start(&site.fallback(), Answer::Never);
+    let env = env("nonsense");
+    let saslauthd = FaultySaslauthd::start(&env.fallback(), Answer::Never);
     let truncated = "it ended without a whole answer";
     let nonsense = "what it answers is no answer of saslauthd's";
     for (bytes, what) in [
@@ -77,7 +77,7 @@ fn malformed_answer_of_the_fallback_is_an_outage() {
         (&[&b"\xff\xffNO"[..], &[b'x'; 5_000]].concat(), nonsense),
     ] {
         saslauthd.set(Answer::Bytes(bytes.to_vec()));
-        assert_outage(&site, what);
+        assert_outage(&env, what);
     }
     // A valid answer is passed on unchanged, in one piece or byte by byte.
     for answer in ["OK", "NO", "OK welcome", "NO account expired"] {
@@ -85,16 +85,16 @@ fn malformed_answer_of_the_fallback_is_an_outage() {
         let bytes = [&[0, length], answer.as_bytes()].concat();
         for behaviour in [Answer::Bytes(bytes.clone()), Answer::Drip(bytes)] {
             saslauthd.set(behaviour);
-            assert_eq!(site.ask("alice", "ordinary").as_deref(), Some(answer));
-            let reply = site.login("alice", "ordinary");
+            assert_eq!(env.ask("alice", "ordinary").as_deref(), Some(answer));
+            let reply = env.login("alice", "ordinary");
             assert_eq!(reply.ok, answer.starts_with("OK"), "{reply:?}");
         }
     }
 }
 
 /// Sends an ordinary password and does not wait for the answer.
-fn send(site: &Site) -> UnixStream {
-    let mut stream = UnixStream::connect(site.daemon.mux()).expect("a socket");
+fn send(env: &DaemonEnv) -> UnixStream {
+    let mut stream = UnixStream::connect(env.daemon.mux()).expect("a socket");
     let bytes = request(&["alice", "ordinary s3cr3t", "imap", ""]);
     stream.write_all(&bytes).expect("a request");
     stream
@@ -111,16 +111,16 @@ fn answer(mut stream: UnixStream) -> Vec<u8> {
 
 #[test]
 fn hanging_fallback_delays_only_the_logins_that_need_it() {
-    let site = site("hangs");
-    let saslauthd = FaultySaslauthd::start(&site.fallback(), Answer::Never);
+    let env = env("hangs");
+    let saslauthd = FaultySaslauthd::start(&env.fallback(), Answer::Never);
     // There are more requests than workers: waiting for the fallback occupies none.
-    let waiting: Vec<UnixStream> = (0..100).map(|_| send(&site)).collect();
+    let waiting: Vec<UnixStream> = (0..100).map(|_| send(&env)).collect();
     assert!(wait_until(PATIENCE, || saslauthd.connections() == 100));
-    site.know("PT-2-new", "alice");
-    assert!(site.login("alice", "PT-1-known").ok);
+    env.cache_ticket("PT-2-new", "alice");
+    assert!(env.login("alice", "PT-1-known").ok);
     // A slow answer does not delay a quick one.
     saslauthd.set(Answer::Bytes(b"\0\x02OK".to_vec()));
-    assert_eq!(site.ask("alice", "ordinary").as_deref(), Some("OK"));
+    assert_eq!(env.ask("alice", "ordinary").as_deref(), Some("OK"));
     assert_eq!(waiting.len(), 100);
     drop(saslauthd);
     for stream in waiting {
@@ -130,7 +130,7 @@ fn hanging_fallback_delays_only_the_logins_that_need_it() {
 
 #[test]
 fn fallback_with_a_full_queue_is_waited_for() {
-    let site = site("backlog");
+    let env = env("backlog");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -138,20 +138,20 @@ fn fallback_with_a_full_queue_is_waited_for() {
     // A queue of one connection, to which Linux adds one.
     let listener = runtime.block_on(async {
         let socket = UnixSocket::new_stream().expect("a socket");
-        socket.bind(site.fallback()).expect("a path");
+        socket.bind(env.fallback()).expect("a path");
         socket.listen(1).expect("a queue").into_std()
     });
     let listener = listener.expect("a listener");
     listener.set_nonblocking(false).expect("a listener");
-    set_mode(&site.fallback(), 0o666);
+    set_mode(&env.fallback(), 0o666);
     let filling: Vec<UnixStream> = (0..2)
-        .map(|_| UnixStream::connect(site.fallback()).expect("room"))
+        .map(|_| UnixStream::connect(env.fallback()).expect("room"))
         .collect();
-    let mark = site.mark();
-    let waiting = send(&site);
+    let mark = env.mark();
+    let waiting = send(&env);
     sleep(Duration::from_millis(300));
-    assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
-    assert_eq!(site.count(mark, "fallback_unusable"), 0);
+    assert_eq!(env.ask("alice", "PT-1-known").as_deref(), Some("OK"));
+    assert_eq!(env.count(mark, "fallback_unusable"), 0);
     for _ in filling {
         drop(listener.accept().expect("a queued connection"));
     }
@@ -166,13 +166,13 @@ fn fallback_with_a_full_queue_is_waited_for() {
 #[test]
 #[ignore = "of a minute: make soak"]
 fn fallback_that_never_answers_is_an_outage_within_a_minute() {
-    let site = site("forever");
-    let saslauthd = FaultySaslauthd::start(&site.fallback(), Answer::Never);
-    let mark = site.mark();
+    let env = env("forever");
+    let saslauthd = FaultySaslauthd::start(&env.fallback(), Answer::Never);
+    let mark = env.mark();
     let begin = Instant::now();
-    assert_eq!(answer(send(&site)), b"");
+    assert_eq!(answer(send(&env)), b"");
     assert!(begin.elapsed() >= Duration::from_secs(55));
-    site.said(
+    env.wait_for_log(
         mark,
         &["reason=fallback_unusable", "no answer within 55 seconds"],
     );

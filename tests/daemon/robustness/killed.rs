@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use test_support::daemon_site::Site;
+use test_support::daemon_site::DaemonEnv;
 use test_support::imap::Imap;
 use test_support::syslog::level;
 use test_support::wait::{PATIENCE, wait_until};
@@ -48,14 +48,14 @@ fn keep_logging_in(
 
 #[test]
 fn daemon_killed_under_load_loses_no_session_and_ends_no_imapd() {
-    let mut site = Site::new("killed", &[]);
+    let mut env = DaemonEnv::new("killed", &[]);
     let users: Vec<(String, String)> = (0..6)
         .map(|number| (format!("user{number}"), format!("PT-{number}-known")))
         .collect();
     for (user, ticket) in &users {
-        site.know(ticket, user);
+        env.cache_ticket(ticket, user);
     }
-    let port = site.cyrus.imap_port();
+    let port = env.cyrus.imap_port();
     let mut inbox = Imap::connect(port);
     assert!(inbox.login("user0", "PT-0-known").ok);
     assert!(inbox.command("SELECT INBOX").ok);
@@ -79,12 +79,12 @@ fn daemon_killed_under_load_loses_no_session_and_ends_no_imapd() {
             scope.spawn(|| keep_logging_in(port, user, &logins, &stopped));
         }
         wait_for_more(true, 100);
-        let (children, mark) = (site.cyrus.children(), site.mark());
+        let (children, mark) = (env.cyrus.children(), env.mark());
         let killed = Instant::now();
-        site.daemon.kill();
+        env.daemon.kill();
         wait_for_more(false, 20);
         assert!(inbox.command("NOOP").ok);
-        site.start_again();
+        env.start_again();
         let back = Instant::now();
         wait_for_more(true, 100);
         (killed, back, children, mark)
@@ -98,8 +98,8 @@ fn daemon_killed_under_load_loses_no_session_and_ends_no_imapd() {
         assert!(login.ok || is_outage, "{}", login.status);
     }
     assert!(inbox.command("SELECT INBOX").ok && inbox.logout().ok);
-    assert_eq!(site.cas.requests().len(), users.len());
-    let now = site.cyrus.children();
+    assert_eq!(env.cas.requests().len(), users.len());
+    let now = env.cyrus.children();
     let all_alive = children.iter().all(|pid| now.contains(pid));
     assert!(all_alive, "{children:?} {now:?}");
     // Expected lines of libsasl2, and of imapd, about the missing daemon.
@@ -109,7 +109,7 @@ fn daemon_killed_under_load_loses_no_session_and_ends_no_imapd() {
         "SASL size read failed",
         "generic failure",
     ];
-    for line in site.cyrus.log().since(mark) {
+    for line in env.cyrus.log().since(mark) {
         let is_expected = expected.iter().any(|text| line.text.contains(text));
         assert!(line.level > level::WARNING || is_expected, "{line:?}");
     }

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use test_support::daemon::{self, ask, request};
-use test_support::daemon_site::Site;
+use test_support::daemon_site::DaemonEnv;
 use test_support::process::Process;
 use test_support::scratch::{Scratch, set_mode};
 use test_support::wait::PATIENCE;
@@ -41,19 +41,19 @@ impl Manager {
         }
     }
 
-    fn start(&self, site: &Site) -> Process {
-        let shipped = daemon::command(&site.scratch, &site.cyrus.imapd_conf(), site.cyrus.log());
-        let mut command = site.scratch.command("/bin/sh");
+    fn start(&self, env: &DaemonEnv) -> Process {
+        let shipped = daemon::command(&env.scratch, &env.cyrus.imapd_conf(), env.cyrus.log());
+        let mut command = env.scratch.command("/bin/sh");
         command.args(["-c", HAND_OVER, "sh"]);
         // The program and its arguments, without the wrapper that the harness adds.
         command.args(shipped.get_args().skip(3));
         command
             .env("LISTEN_FDS", "1")
             .env("NOTIFY_SOCKET", &self.notify);
-        site.cyrus.log().attach(&mut command);
+        env.cyrus.log().attach(&mut command);
         let socket = self.listener.try_clone().expect("a socket");
         let stdin = Stdio::from(std::os::fd::OwnedFd::from(socket));
-        site.scratch.spawn_with_input("sasl-sso", command, stdin)
+        env.scratch.spawn_with_input("sasl-sso", command, stdin)
     }
 
     /// The next notification of the daemon.
@@ -75,10 +75,10 @@ fn ask_cached(mux: &Path) -> Option<String> {
 
 #[test]
 fn daemon_under_systemd_serves_the_passed_socket_and_notifies_its_state() {
-    let site = Site::new("systemd", &[]);
-    site.know("PT-1-known", "alice");
-    let manager = Manager::new(&site.scratch);
-    let mut daemon = manager.start(&site);
+    let env = DaemonEnv::new("systemd", &[]);
+    env.cache_ticket("PT-1-known", "alice");
+    let manager = Manager::new(&env.scratch);
+    let mut daemon = manager.start(&env);
     assert_eq!(
         manager.next_notification(),
         "READY=1",
@@ -93,7 +93,7 @@ fn daemon_under_systemd_serves_the_passed_socket_and_notifies_its_state() {
     assert_eq!(manager.next_notification(), "RELOADING=1");
     assert_eq!(manager.next_notification(), "READY=1");
     // An unreadable configuration does not end the daemon.
-    let conf = site.cyrus.imapd_conf();
+    let conf = env.cyrus.imapd_conf();
     let before = fs::read(&conf).expect("imapd.conf");
     fs::write(&conf, "sasl_caspt_url: nonsense\n").expect("imapd.conf");
     daemon.signal(Signal::SIGHUP);
@@ -114,7 +114,7 @@ fn daemon_under_systemd_serves_the_passed_socket_and_notifies_its_state() {
         let mux = manager.mux.clone();
         std::thread::spawn(move || ask_cached(&mux))
     };
-    let daemon = manager.start(&site);
+    let daemon = manager.start(&env);
     assert_eq!(
         manager.next_notification(),
         "READY=1",

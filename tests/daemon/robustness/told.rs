@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use test_support::daemon::{self, Daemon, ask, request};
-use test_support::daemon_site::Site;
+use test_support::daemon_site::DaemonEnv;
 use test_support::faulty_cas::FaultyCas;
 use test_support::libsasl2::site::PROXY;
 use test_support::scratch::Scratch;
@@ -24,26 +24,26 @@ fn wait_until_asked(cas: &FaultyCas, before: usize) {
 
 #[test]
 fn sigterm_finishes_requests_in_progress_and_frees_the_socket() {
-    let mut site = Site::new("sigterm", &[("sasl_caspt_timeout", "10")]);
-    let mux = site.daemon.mux().to_owned();
-    site.know("PT-1-known", "alice");
-    site.cas.arm("PT-2-late", "alice", &[PROXY]);
-    site.cas.set_delay(Duration::from_secs(2));
-    let mark = site.mark();
+    let mut env = DaemonEnv::new("sigterm", &[("sasl_caspt_timeout", "10")]);
+    let mux = env.daemon.mux().to_owned();
+    env.cache_ticket("PT-1-known", "alice");
+    env.cas.arm("PT-2-late", "alice", &[PROXY]);
+    env.cas.set_delay(Duration::from_secs(2));
+    let mark = env.mark();
     std::thread::scope(|scope| {
         let bytes = request(&["alice", "PT-2-late", "imap", ""]);
         let late = scope.spawn({
             let mux = mux.clone();
             move || ask(&mux, &bytes)
         });
-        wait_until_asked(&site.cas, 1);
-        site.daemon.signal(Signal::SIGTERM);
-        site.said(mark, &["finishing what is under way"]);
+        wait_until_asked(&env.cas, 1);
+        env.daemon.signal(Signal::SIGTERM);
+        env.wait_for_log(mark, &["finishing what is under way"]);
         // A client that connects now gets an error at once, or reaches the next daemon.
         assert!(wait_until(PATIENCE, || !mux.exists()));
-        let mut next = Daemon::start(&site.scratch, &site.cyrus);
-        std::mem::swap(&mut site.daemon, &mut next);
-        assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
+        let mut next = Daemon::start(&env.scratch, &env.cyrus);
+        std::mem::swap(&mut env.daemon, &mut next);
+        assert_eq!(env.ask("alice", "PT-1-known").as_deref(), Some("OK"));
         assert!(next.running());
         let answer = late.join().expect("an answer");
         assert_eq!(answer.as_deref(), Some("OK"));
@@ -51,16 +51,16 @@ fn sigterm_finishes_requests_in_progress_and_frees_the_socket() {
         assert_eq!(next.output(), "");
     });
     // The first daemon did not remove the socket of the next one, which removes its own.
-    assert_eq!(site.ask("alice", "PT-2-late").as_deref(), Some("OK"));
-    site.daemon.signal(Signal::SIGTERM);
-    assert_eq!(site.daemon.wait().code(), Some(0));
+    assert_eq!(env.ask("alice", "PT-2-late").as_deref(), Some("OK"));
+    env.daemon.signal(Signal::SIGTERM);
+    assert_eq!(env.daemon.wait().code(), Some(0));
     assert!(!mux.exists());
 }
 
 /// Sets these options in imapd.conf and makes the daemon reload it; returns the end of the log
 /// before that.
-fn set(site: &Site, options: &[(&str, &str)]) -> usize {
-    let path = site.cyrus.imapd_conf();
+fn set(env: &DaemonEnv, options: &[(&str, &str)]) -> usize {
+    let path = env.cyrus.imapd_conf();
     let mut conf = fs::read_to_string(&path).expect("imapd.conf");
     for (option, value) in options {
         let start = format!("{option}: ");
@@ -69,22 +69,22 @@ fn set(site: &Site, options: &[(&str, &str)]) -> usize {
         conf.push_str(&format!("{start}{value}\n"));
     }
     fs::write(&path, conf).expect("imapd.conf");
-    let mark = site.mark();
-    site.daemon.signal(Signal::SIGHUP);
+    let mark = env.mark();
+    env.daemon.signal(Signal::SIGHUP);
     mark
 }
 
 #[test]
 fn sighup_applies_a_valid_configuration_and_keeps_sessions() {
-    let site = Site::new("sighup", &[]);
-    site.know("PT-1-known", "alice");
+    let env = DaemonEnv::new("sighup", &[]);
+    env.cache_ticket("PT-1-known", "alice");
 
     // Each fault is logged, and no part of the new configuration takes effect.
     let stays = "sso: the old configuration stays: ";
     let portal = format!("{PROXY} https://portal.example/*");
-    let saslauthd = site.fallback().display().to_string();
+    let saslauthd = env.fallback().display().to_string();
     let mark = set(
-        &site,
+        &env,
         &[
             ("sasl_caspt_timeout", "never"),
             ("sasl_caspt_rate_limit", "none"),
@@ -93,72 +93,72 @@ fn sighup_applies_a_valid_configuration_and_keeps_sessions() {
         ],
     );
     for option in ["sasl_caspt_timeout: ", "sasl_caspt_rate_limit: "] {
-        let said = site.said(mark, &[&format!("{stays}{option}")]);
+        let said = env.wait_for_log(mark, &[&format!("{stays}{option}")]);
         assert_eq!(said.level, level::ERR);
     }
-    assert_eq!(site.ask("alice", "ordinary").as_deref(), Some("NO"));
-    site.said(mark, &["reason=no_credential"]);
-    let asked = site.cas.requests().len();
-    assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
-    assert_eq!(site.cas.requests().len(), asked);
-    assert_eq!(site.count(mark, "was read again"), 0);
+    assert_eq!(env.ask("alice", "ordinary").as_deref(), Some("NO"));
+    env.wait_for_log(mark, &["reason=no_credential"]);
+    let asked = env.cas.requests().len();
+    assert_eq!(env.ask("alice", "PT-1-known").as_deref(), Some("OK"));
+    assert_eq!(env.cas.requests().len(), asked);
+    assert_eq!(env.count(mark, "was read again"), 0);
 
     let again = "sso: the configuration was read again";
     let right = [("sasl_caspt_timeout", "2"), ("sasl_caspt_rate_limit", "50")];
-    let mark = set(&site, &right);
-    site.said(mark, &[again]);
-    assert_eq!(site.ask("alice", "ordinary"), None);
-    site.said(mark, &["reason=fallback_unusable"]);
+    let mark = set(&env, &right);
+    env.wait_for_log(mark, &[again]);
+    assert_eq!(env.ask("alice", "ordinary"), None);
+    env.wait_for_log(mark, &["reason=fallback_unusable"]);
     let chain = ["https://portal.example/pgt"];
-    site.cas.arm("PT-2-portal", "alice", &chain);
-    assert_eq!(site.ask("alice", "PT-2-portal").as_deref(), Some("OK"));
+    env.cas.arm("PT-2-portal", "alice", &chain);
+    assert_eq!(env.ask("alice", "PT-2-portal").as_deref(), Some("OK"));
 
     // Sessions belong to the policy under which they were created, and are valid again when it is.
-    let asked = site.cas.requests().len();
-    let mark = set(&site, &[("sasl_caspt_proxies", PROXY)]);
-    site.said(mark, &[again]);
-    assert_eq!(site.ask("alice", "PT-1-known").as_deref(), Some("OK"));
-    assert_eq!(site.cas.requests().len(), asked);
-    assert_eq!(site.ask("alice", "PT-2-portal").as_deref(), Some("NO"));
+    let asked = env.cas.requests().len();
+    let mark = set(&env, &[("sasl_caspt_proxies", PROXY)]);
+    env.wait_for_log(mark, &[again]);
+    assert_eq!(env.ask("alice", "PT-1-known").as_deref(), Some("OK"));
+    assert_eq!(env.cas.requests().len(), asked);
+    assert_eq!(env.ask("alice", "PT-2-portal").as_deref(), Some("NO"));
 }
 
 #[test]
 fn reload_during_a_validation_keeps_its_old_configuration() {
-    let site = Site::new("reread", &[("sasl_caspt_timeout", "10")]);
-    site.cas.arm("PT-1-late", "alice", &[PROXY]);
-    site.cas.set_delay(Duration::from_millis(500));
+    let env = DaemonEnv::new("reread", &[("sasl_caspt_timeout", "10")]);
+    env.cas.arm("PT-1-late", "alice", &[PROXY]);
+    env.cas.set_delay(Duration::from_millis(500));
     std::thread::scope(|scope| {
-        let late = scope.spawn(|| site.ask("alice", "PT-1-late"));
-        wait_until_asked(&site.cas, 0);
-        let mark = set(&site, &[("sasl_caspt_allow_direct", "yes")]);
-        site.said(mark, &["sso: the configuration was read again"]);
+        let late = scope.spawn(|| env.ask("alice", "PT-1-late"));
+        wait_until_asked(&env.cas, 0);
+        let mark = set(&env, &[("sasl_caspt_allow_direct", "yes")]);
+        env.wait_for_log(mark, &["sso: the configuration was read again"]);
         let answer = late.join().expect("an answer");
         assert_eq!(answer.as_deref(), Some("OK"));
     });
 }
 
 /// Runs `sasl-sso serve` with these arguments, which must fail; returns its output.
-fn refusal(site: &Site, arguments: &[&str]) -> String {
-    let mut command = daemon::command(&site.scratch, &site.cyrus.imapd_conf(), site.cyrus.log());
+fn refusal(env: &DaemonEnv, arguments: &[&str]) -> String {
+    let mut command = daemon::command(&env.scratch, &env.cyrus.imapd_conf(), env.cyrus.log());
     command.args(arguments);
-    let (success, said) = site.scratch.attempt("sasl-sso", command, "");
+    let (success, said) = env.scratch.attempt("sasl-sso", command, "");
     assert!(!success, "{said}");
     said
 }
 
 #[test]
 fn second_daemon_is_refused_and_the_first_keeps_serving() {
-    let site = Site::new("second", &[]);
-    let mark = site.mark();
-    let said = refusal(&site, &[]);
+    let env = DaemonEnv::new("second", &[]);
+    let mark = env.mark();
+    let said = refusal(&env, &[]);
     let why = "is served by another sasl-sso; end that one first";
     assert!(said.contains(why), "{said}");
-    site.said(mark, &["sso: not serving: ", why]);
-    site.know("PT-1-still", "alice");
+    env.wait_for_log(mark, &["sso: not serving: ", why]);
+    env.cache_ticket("PT-1-still", "alice");
     // A file that is no socket is not replaced either.
-    let file = site.scratch.join("daemon/file");
+    let file = env.scratch.join("daemon/file");
     fs::write(&file, "kept").expect("a file");
-    let said = refusal(&site, &["--socket", &file.display().to_string()]);
+    let said = refusal(&env, &["--socket", &file.display().to_string()]);
     assert!(said.contains("is no socket"), "{said}");
     assert_eq!(fs::read(&file).expect("a file"), b"kept");
 }
@@ -183,11 +183,11 @@ fn connect_repeatedly(mux: &Path, stopped: &AtomicBool) -> Vec<Result<bool, Erro
 
 #[test]
 fn socket_of_a_killed_daemon_is_replaced_atomically() {
-    let mut site = Site::new("replaced", &[]);
-    site.know("PT-1-known", "alice");
-    let mux = site.daemon.mux().to_owned();
+    let mut env = DaemonEnv::new("replaced", &[]);
+    env.cache_ticket("PT-1-known", "alice");
+    let mux = env.daemon.mux().to_owned();
     let stopped = AtomicBool::new(false);
-    site.daemon.kill();
+    env.daemon.kill();
     assert!(
         fs::symlink_metadata(&mux)
             .expect("the old socket")
@@ -197,7 +197,7 @@ fn socket_of_a_killed_daemon_is_replaced_atomically() {
     let left = fs::symlink_metadata(&mux).expect("the old socket").ino();
     let results = std::thread::scope(|scope| {
         let connecting = scope.spawn(|| connect_repeatedly(&mux, &stopped));
-        site.start_again();
+        env.start_again();
         std::thread::sleep(Duration::from_millis(300));
         stopped.store(true, Ordering::Relaxed);
         connecting.join().expect("the results")
@@ -223,42 +223,42 @@ fn mode_and_group(mux: &Path) -> (u32, u32) {
 }
 
 /// Starts a daemon at a socket of this name.
-fn start(scratch: &Scratch, site: &Site, name: &str, arguments: &[&str]) -> Daemon {
+fn start(scratch: &Scratch, env: &DaemonEnv, name: &str, arguments: &[&str]) -> Daemon {
     let mux = daemon::mux(scratch).with_file_name(name);
-    let mut command = daemon::command(scratch, &site.cyrus.imapd_conf(), site.cyrus.log());
+    let mut command = daemon::command(scratch, &env.cyrus.imapd_conf(), env.cyrus.log());
     command.arg("--socket").arg(&mux).args(arguments);
     Daemon::start_with(scratch, &mux, command)
 }
 
 #[test]
 fn socket_has_the_mode_and_group_that_are_configured() {
-    let site = Site::new("rights", &[]);
+    let env = DaemonEnv::new("rights", &[]);
     let name = test_support::scratch::cyrus_user();
     let user = nix::unistd::User::from_name(&name).ok().flatten();
     let own = user.expect("a user").gid;
     let group = nix::unistd::Group::from_gid(own).ok().flatten();
     let group = group.expect("a group").name;
     // Like Debian's saslauthd: the socket belongs to the group sasl, if the user is a member.
-    let (mode, gid) = mode_and_group(site.daemon.mux());
+    let (mode, gid) = mode_and_group(env.daemon.mux());
     let sasl = nix::unistd::Group::from_name("sasl").ok().flatten();
     let is_in_sasl = |sasl: &nix::unistd::Group| sasl.mem.contains(&name);
     let expected = sasl.filter(is_in_sasl).map_or(own, |sasl| sasl.gid);
     assert_eq!((mode, gid), (0o660, expected.as_raw()));
     let other = start(
-        &site.scratch,
-        &site,
+        &env.scratch,
+        &env,
         "other",
         &["--mode", "0600", "--group", &group],
     );
     assert_eq!(mode_and_group(other.mux()), (0o600, own.as_raw()));
-    let open = start(&site.scratch, &site, "open", &["--mode", "666"]);
+    let open = start(&env.scratch, &env, "open", &["--mode", "666"]);
     assert_eq!(mode_and_group(open.mux()).0, 0o666);
     for arguments in [
         ["--mode", "0999"],
         ["--mode", "4755"],
         ["--group", "no-such-group"],
     ] {
-        let said = refusal(&site, &arguments);
+        let said = refusal(&env, &arguments);
         assert!(said.contains(arguments[0]), "{said}");
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread::scope;
 use std::time::{Duration, Instant};
 use test_support::daemon::{ask, request};
-use test_support::daemon_site::Site;
+use test_support::daemon_site::DaemonEnv;
 use test_support::faulty_saslauthd::{Answer, FaultySaslauthd};
 use test_support::usage::Usage;
 use test_support::wait::{PATIENCE, wait_until};
@@ -30,14 +30,14 @@ const MAX_REPLY_TIME: Duration = Duration::from_secs(3);
 /// Part of every credential, none of which may appear in the log.
 const SECRET: &str = "s3cr3t";
 
-fn site(name: &str) -> (Site, FaultySaslauthd) {
+fn env(name: &str) -> (DaemonEnv, FaultySaslauthd) {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("more descriptors");
     let socket = ("sasl_sso_fallback_socket", "{scratch}/fallback");
-    let site = Site::new(name, &[socket]);
-    let saslauthd = FaultySaslauthd::start(&site.fallback(), Answer::Bytes(b"\0\x02OK".to_vec()));
-    site.know("PT-1-cached-s3cr3t", "alice");
-    (site, saslauthd)
+    let env = DaemonEnv::new(name, &[socket]);
+    let saslauthd = FaultySaslauthd::start(&env.fallback(), Answer::Bytes(b"\0\x02OK".to_vec()));
+    env.cache_ticket("PT-1-cached-s3cr3t", "alice");
+    (env, saslauthd)
 }
 
 /// A request with a cached ticket and one with an ordinary password are answered in time.
@@ -51,21 +51,21 @@ fn assert_valid_requests_are_answered(mux: &Path) {
 }
 
 /// Checks that no log line contains a password or a ticket.
-fn assert_no_secret_is_logged(site: &Site) {
-    for line in site.cyrus.log().lines() {
+fn assert_no_secret_is_logged(env: &DaemonEnv) {
+    for line in env.cyrus.log().lines() {
         assert!(!line.text.contains(SECRET), "{line:?}");
     }
 }
 
 /// Waits until the descriptors and threads of the crowd are released.
-fn wait_until_released(site: &Site, before: Usage) -> Usage {
+fn wait_until_released(env: &DaemonEnv, before: Usage) -> Usage {
     let is_released = || {
-        let now = site.usage();
+        let now = env.usage();
         // An idle worker may still wait for further requests.
         now.descriptors <= before.descriptors && now.threads <= before.threads + 2
     };
-    assert!(wait_until(PATIENCE, is_released), "{:?}", site.usage());
-    site.usage()
+    assert!(wait_until(PATIENCE, is_released), "{:?}", env.usage());
+    env.usage()
 }
 
 /// Opens connections on which only these bytes are sent.
@@ -89,16 +89,16 @@ fn read_to_end(mut stream: UnixStream) -> Vec<u8> {
 
 #[test]
 fn silent_and_incomplete_clients_do_not_delay_valid_requests() {
-    let (site, _saslauthd) = site("silent");
-    let mux = site.daemon.mux();
-    let before = site.usage();
-    let mark = site.mark();
+    let (env, _saslauthd) = env("silent");
+    let mux = env.daemon.mux();
+    let before = env.usage();
+    let mark = env.mark();
     let silent = crowd(mux, b"");
     let longest = [&b"\0\x05alice\x3f\xf0"[..], SECRET.repeat(2_700).as_bytes()].concat();
     let half = crowd(mux, &longest);
     assert_valid_requests_are_answered(mux);
-    assert!(site.login("alice", "PT-1-cached-s3cr3t").ok);
-    let during = site.usage();
+    assert!(env.login("alice", "PT-1-cached-s3cr3t").ok);
+    let during = env.usage();
     assert!(during.descriptors > 2 * CROWD_SIZE, "{during:?}");
 
     // Each client gets an answer, and each is logged.
@@ -106,25 +106,21 @@ fn silent_and_incomplete_clients_do_not_delay_valid_requests() {
         assert_eq!(read_to_end(stream), b"\0\x02NO");
     }
     let what = "reason=message_malformed detail=\"the client did not send a whole request";
-    let is_logged = || site.count(mark, what) == 2 * CROWD_SIZE;
-    assert!(
-        wait_until(PATIENCE, is_logged),
-        "{}",
-        site.count(mark, what)
-    );
+    let is_logged = || env.count(mark, what) == 2 * CROWD_SIZE;
+    assert!(wait_until(PATIENCE, is_logged), "{}", env.count(mark, what));
     assert_valid_requests_are_answered(mux);
     // The C library reuses the memory that it kept.
     drop(crowd(mux, &longest));
-    let after = wait_until_released(&site, before);
+    let after = wait_until_released(&env, before);
     println!("before: {before:?}\nduring: {during:?}\nafter: {after:?}");
     assert!(after.peak < MAX_MEMORY_KB, "{after:?}");
-    assert_no_secret_is_logged(&site);
+    assert_no_secret_is_logged(&env);
 }
 
 #[test]
 fn malformed_requests_are_refused_and_unusual_ones_are_understood() {
-    let (site, saslauthd) = site("odd");
-    let mux = site.daemon.mux();
+    let (env, saslauthd) = env("odd");
+    let mux = env.daemon.mux();
     let cached = "PT-1-cached-s3cr3t";
     let malformed = [
         b"\xff\xff".to_vec(),
@@ -139,15 +135,15 @@ fn malformed_requests_are_refused_and_unusual_ones_are_understood() {
         raw_request(&[b"al\xffice", cached.as_bytes(), b"imap", b""]),
         raw_request(&[b"alice", cached.as_bytes(), b"im\xffap", b""]),
     ];
-    let mark = site.mark();
+    let mark = env.mark();
     for bytes in &malformed {
         assert_eq!(ask(mux, bytes).as_deref(), Some("NO"), "{bytes:?}");
     }
-    let is_logged = || site.count(mark, "outcome=malformed") == malformed.len();
+    let is_logged = || env.count(mark, "outcome=malformed") == malformed.len();
     assert!(
         wait_until(PATIENCE, is_logged),
         "{}",
-        site.cyrus.log().tail()
+        env.cyrus.log().tail()
     );
 
     // Any other password is for saslauthd to check, whatever it contains.
@@ -182,9 +178,9 @@ fn malformed_requests_are_refused_and_unusual_ones_are_understood() {
             );
         }
     }
-    site.said(mark, &["outcome=accepted", "client=192.0.2.7"]);
+    env.wait_for_log(mark, &["outcome=accepted", "client=192.0.2.7"]);
     assert_valid_requests_are_answered(mux);
-    assert_no_secret_is_logged(&site);
+    assert_no_secret_is_logged(&env);
 }
 
 /// Like [`request`], with fields of any bytes.
@@ -249,9 +245,9 @@ impl Random {
 }
 
 fn garbage_for(time: Duration) {
-    let (site, _saslauthd) = site("garbage");
-    let mux = site.daemon.mux();
-    let before = site.usage();
+    let (env, _saslauthd) = env("garbage");
+    let mux = env.daemon.mux();
+    let before = env.usage();
     let end = Instant::now() + time;
     let (mut sent, mut answered) = (0, 0);
     scope(|scope| {
@@ -277,14 +273,14 @@ fn garbage_for(time: Duration) {
         }
     });
     assert_valid_requests_are_answered(mux);
-    let after = wait_until_released(&site, before);
+    let after = wait_until_released(&env, before);
     println!(
         "{sent} times garbage, {answered} honest answers\nbefore: {before:?}\nafter: {after:?}"
     );
     assert!(sent > 100 && answered > 100);
     // Garbage is never kept for long, so that its memory never adds up.
     assert!(after.peak < MAX_MEMORY_KB / 2, "{after:?}");
-    assert_no_secret_is_logged(&site);
+    assert_no_secret_is_logged(&env);
 }
 
 #[test]

@@ -118,14 +118,14 @@ pub fn forged_signatures() -> Table {
         }
     }
     let token = SigningKey::hmac(b"").token(r#"{"alg":"HS256","kid":"k1"}"#, &claims);
-    table.row("HMAC with nothing", token, "algorithm_not_allowed");
+    table.row("HMAC with an empty secret", token, "algorithm_not_allowed");
 
     let token = rsa.token_by("RS256", r#"{"alg":"ES256","kid":"r1"}"#, &claims);
     table.row("an RSA key for ES256", token, "algorithm_not_allowed");
     let token = rsa.token_by("RS256", r#"{"alg":"RS256","kid":"k1"}"#, &claims);
     table.row("RS256 for an EC key", token, "algorithm_not_allowed");
     let token = SigningKey::p256().token(HEADER, &claims);
-    table.row("another key by its name", token, "signature_wrong");
+    table.row("another key with this key ID", token, "signature_wrong");
     let token = SigningKey::p384().token(r#"{"alg":"ES384","kid":"k1"}"#, &claims);
     table.row("another curve", token, "algorithm_not_allowed");
 
@@ -189,7 +189,7 @@ pub fn foreign_keys(evil: &KeyServer) -> Table {
 }
 
 /// Key IDs that are a path, a query, or spelled in another case.
-pub fn names_of_keys() -> Table {
+pub fn key_ids() -> Table {
     let mut table = Table::new("kid");
     let claims = table.site.claims(json!({})).to_string();
     let long = "x".repeat(10_000);
@@ -221,7 +221,7 @@ pub fn names_of_keys() -> Table {
 }
 
 /// Tokens of other issuers, and tokens for other audiences.
-pub fn of_others() -> Table {
+pub fn other_issuers_and_audiences() -> Table {
     let mut table = Table::new("others");
     let issuer = table.site.issuer.issuer();
     table.claims("no iss", json!({"iss": null}), "issuer_not_allowed");
@@ -233,16 +233,20 @@ pub fn of_others() -> Table {
     ] {
         table.claims(&iss, json!({"iss": iss}), "issuer_not_allowed");
     }
-    table.claims("iss a list", json!({"iss": [issuer]}), "claims_malformed");
+    table.claims(
+        "iss as a list",
+        json!({"iss": [issuer]}),
+        "claims_malformed",
+    );
     table.at("issuer");
     table.claims("no aud", json!({"aud": null}), "audience_not_allowed");
     table.claims(
-        "aud of others",
+        "other aud",
         json!({"aud": ["a", "b"]}),
         "audience_not_allowed",
     );
     table.claims(
-        "aud a part",
+        "part of an aud",
         json!({"aud": "https://mail.example/x"}),
         "audience_not_allowed",
     );
@@ -255,18 +259,26 @@ pub fn wrong_times() -> Table {
     let now = now();
     table.claims("expired", json!({"exp": now - 40}), "token_expired");
     table.claims("not yet", json!({"nbf": now + 60}), "token_not_yet_valid");
-    table.claims("future", json!({"iat": now + 60}), "token_from_the_future");
+    table.claims(
+        "iat in the future",
+        json!({"iat": now + 60}),
+        "token_from_the_future",
+    );
     table.claims("old", json!({"iat": now - 200}), "token_too_old");
     table.claims("no iat", json!({"iat": null}), "claim_missing");
     table.claims(
-        "exp in words",
+        "exp as text",
         json!({"exp": "tomorrow"}),
         "claims_malformed",
     );
     table.at("exp");
-    table.claims("exp for ever", json!({"exp": 1e300}), "claims_malformed");
+    table.claims(
+        "exp out of range",
+        json!({"exp": 1e300}),
+        "claims_malformed",
+    );
     table.at("exp");
-    table.claims("iat before time", json!({"iat": -1}), "claims_malformed");
+    table.claims("negative iat", json!({"iat": -1}), "claims_malformed");
     table.at("iat");
     table.options.push(("jwt_max_age", "100"));
     table
@@ -304,7 +316,7 @@ pub fn other_purposes() -> Table {
     table.claims("azp", json!({"sub": "app", "azp": "app"}), "client_token");
     let inner = table.site.token(json!({}));
     table.text(
-        "nested, and says so",
+        "nested, with cty",
         r#"{"alg":"ES256","kid":"k1","cty":"JWT"}"#,
         &inner,
         "header_not_allowed",
@@ -342,7 +354,10 @@ pub fn ambiguous_claims() -> Table {
     for (what, claims) in [
         ("two sub", with(r#""sub":"bob""#)),
         ("two sub, one escaped", with(r#""\u0073ub":"bob""#)),
-        ("two of something inside", with(r#""x":{"a":1,"a":2}"#)),
+        (
+            "a duplicate member of an object",
+            with(r#""x":{"a":1,"a":2}"#),
+        ),
         ("5,000 levels", deep(5_000)),
         // With its brackets closed, the token would exceed the maximum token length.
         (
@@ -358,18 +373,18 @@ pub fn ambiguous_claims() -> Table {
             )),
         ),
         ("not JSON", "sub=alice".to_owned()),
-        ("more behind", format!("{good} {{}}")),
+        ("trailing text", format!("{good} {{}}")),
         ("a list", format!("[{good}]")),
-        ("half", good[..good.len() - 1].to_owned()),
-        ("a number that is none", with(r#""x":1e999"#)),
+        ("truncated", good[..good.len() - 1].to_owned()),
+        ("a number out of range", with(r#""x":1e999"#)),
     ] {
         table.text(what, HEADER, &claims, "claims_malformed");
     }
     for (what, sub) in [
         ("sub null", "null"),
-        ("sub a number", "7"),
-        ("sub a list", r#"["alice"]"#),
-        ("sub an object", r#"{"name":"alice"}"#),
+        ("sub as a number", "7"),
+        ("sub as a list", r#"["alice"]"#),
+        ("sub as an object", r#"{"name":"alice"}"#),
     ] {
         let claims = good.replace("\"alice\"", sub);
         table.text(what, HEADER, &claims, "user_claim_unusable");
@@ -377,20 +392,20 @@ pub fn ambiguous_claims() -> Table {
     table.claims("no sub", json!({"sub": null}), "user_claim_unusable");
     for (what, sub) in [
         ("NUL", "alice\0"),
-        ("NUL and another", "alice\0admin"),
-        ("nobody", ""),
-        ("a line", "alice\nadmin"),
+        ("NUL and another name", "alice\0admin"),
+        ("empty", ""),
+        ("a line end", "alice\nadmin"),
         ("white space", "alice admin"),
-        ("backwards", "alice\u{202e}nimda"),
+        ("a bidirectional override", "alice\u{202e}nimda"),
     ] {
         table.claims(what, json!({"sub": sub}), "user_unusable");
     }
-    table.claims("long", json!({"sub": "a".repeat(300)}), "user_unusable");
     table.claims(
-        "a bit long",
-        json!({"sub": "a".repeat(81)}),
+        "300 bytes",
+        json!({"sub": "a".repeat(300)}),
         "user_unusable",
     );
+    table.claims("81 bytes", json!({"sub": "a".repeat(81)}), "user_unusable");
     table.at("mail user");
     let mut bytes = good.replace("alice", "al??e").into_bytes();
     let at = bytes
@@ -402,7 +417,7 @@ pub fn ambiguous_claims() -> Table {
     let unsigned = unsigned.trim_end_matches('.');
     let signature = table.site.key.sign("ES256", unsigned.as_bytes());
     let token = format!("{unsigned}.{}", base64::encode_url(&signature));
-    table.row("no UTF-8", token, "claims_malformed");
+    table.row("not UTF-8", token, "claims_malformed");
     table
 }
 
@@ -422,7 +437,7 @@ pub fn malformed() -> Table {
     let not_canonical = format!("{}{twin}", &good[..good.len() - 1]);
     let standard = base64::encode(b"{\"alg\":\"ES256\",\"kid\":\"\xc3\xbf\xc3\xbf>>>???\"}");
     for (what, token) in [
-        ("another spelling of the same", not_canonical),
+        ("non-canonical base64url", not_canonical),
         ("padding", format!("{header}.{claims}.{signature}==")),
         (
             "standard base64",
@@ -439,9 +454,9 @@ pub fn malformed() -> Table {
         ),
         ("no header", format!(".{claims}.{signature}")),
         ("no claims", format!("{header}..{signature}")),
-        ("nothing", String::new()),
+        ("empty", String::new()),
         ("a password", "correct horse".replace(' ', "-")),
-        ("JSON of JWS", "{}".to_owned()),
+        ("JWS in JSON", "{}".to_owned()),
         (
             "40 kB",
             format!("{header}.{}.{signature}", "A".repeat(40_000)),
@@ -458,7 +473,7 @@ pub fn malformed() -> Table {
         table.row(what, token, "token_malformed");
     }
     for (what, header) in [
-        ("a header of no JSON", &b"alg: ES256"[..]),
+        ("a header that is not JSON", &b"alg: ES256"[..]),
         ("two alg", br#"{"alg":"ES256","alg":"none"}"#),
     ] {
         table.row(what, compact(header, b"{}", b"x"), "token_malformed");

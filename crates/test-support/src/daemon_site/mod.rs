@@ -20,14 +20,14 @@ use crate::wait::PATIENCE;
 use std::path::PathBuf;
 
 /// A running Cyrus with its daemon and its CAS server.
-pub struct Site {
+pub struct DaemonEnv {
     pub daemon: Daemon,
     pub cyrus: Cyrus,
     pub cas: FaultyCas,
     pub scratch: Scratch,
 }
 
-impl Site {
+impl DaemonEnv {
     /// Starts the environment with these additional lines of imapd.conf, in which `{scratch}`
     /// stands for the scratch directory. The CAS server behaves correctly, and time-outs are long
     /// enough for a busy machine.
@@ -92,7 +92,7 @@ impl Site {
     }
 
     /// Has the daemon validate a ticket, so that its session is cached.
-    pub fn know(&self, ticket: &str, user: &str) {
+    pub fn cache_ticket(&self, ticket: &str, user: &str) {
         self.cas.arm(ticket, user, &[PROXY]);
         let answer = self.ask(user, ticket);
         assert_eq!(answer.as_deref(), Some("OK"), "{}", self.cyrus.log().tail());
@@ -104,7 +104,7 @@ impl Site {
     }
 
     /// Waits for a log line of the daemon after `mark` that contains all these words.
-    pub fn said(&self, mark: usize, words: &[&str]) -> Line {
+    pub fn wait_for_log(&self, mark: usize, words: &[&str]) -> Line {
         let log = self.cyrus.log();
         let has = |line: &Line| {
             line.ident == "sasl-sso" && words.iter().all(|word| line.text.contains(word))

@@ -1,5 +1,5 @@
-/* An auxprop plugin as sql is one: a directory of users on a server, which does not
- * answer while the file that SSO_TEST_DIRECTORY names is there. */
+/* An auxprop plugin that behaves as sql or ldapdb: a directory of users on a server, which does
+ * not answer while the file that SSO_TEST_DIRECTORY names exists. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +12,10 @@ static int lookup(void *context, sasl_server_params_t *params, unsigned flags, c
 {
     const char *stopped = getenv("SSO_TEST_DIRECTORY");
     (void)context, (void)params, (void)flags;
-    /* What ldapdb says of whom it does not find. */
+    /* ldapdb returns this for users whom it does not find. */
     if (length == 5 && memcmp(user, "ghost", 5) == 0)
         return SASL_FAIL;
-    /* What sql says then, and what it says of a user whom it does not have. */
+    /* sql returns these during an outage, and for users whom it does not have. */
     return stopped && access(stopped, F_OK) == 0 ? SASL_FAIL : SASL_NOUSER;
 }
 

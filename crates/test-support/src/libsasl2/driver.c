@@ -1,50 +1,54 @@
-/* A SASL server as small as it can be: the real libsasl2 with the plugin, told
- * what to do on standard input, saying what happened on standard output. It is
- * what the tests run under valgrind, and what the benches time.
+/* A minimal SASL server: the real libsasl2 with the plugin. It reads commands
+ * from standard input and writes results to standard output. The tests run it,
+ * also under valgrind, and the benchmarks measure it.
  *
  * driver PLUGIN-DIRECTORY [OPTION=VALUE]...
  *
- *   list                       mechs NAME...
- *   unasked                    unasked OPTION... that nobody has asked for
+ *   list                       prints: mechs NAME...
+ *   unasked                    prints: unasked OPTION..., the options that nothing
+ *                              has read
  *   login MECH MESSAGE [...]   one exchange; messages in hexadecimal, "-" for
  *                              none. Prints: step CODE CHALLENGE, then
  *                              end CODE AUTHID AUTHZID
  *   fuzz MECH COUNT SEED       random exchanges; prints: fuzz SUCCESSES
- *   time MECH COUNT MESSAGE    prints: time CODE NANOSECONDS MEDIAN WHOLE, of
- *                              sasl_server_start alone, COUNT of them; WHOLE is
- *                              the median with the connection's begin and end
- *   messages FILE              the messages to walk, each on a line as it is;
- *                              prints: messages COUNT
- *   walk MECH COUNT            as time, with the next COUNT of these messages;
- *                              after the last comes the first again
- *   checkpass COUNT USER PASS  the same of sasl_checkpass
- *   versus MECH COUNT A B      COUNT logins by either message, in random order;
- *                              prints: versus CODE-OF-A CODE-OF-B T, which is
- *                              near 0 if they take as long as one another
- *   quiet 1                    what is logged is not printed until: quiet 0
+ *   time MECH COUNT MESSAGE    measures COUNT calls of sasl_server_start; prints:
+ *                              time CODE NANOSECONDS MEDIAN WHOLE, where WHOLE is
+ *                              the median including sasl_server_new and
+ *                              sasl_dispose
+ *   messages FILE              reads messages for the commands below, one per
+ *                              line, unencoded; prints: messages COUNT
+ *   walk MECH COUNT            like time, with the next COUNT messages; the first
+ *                              follows the last
+ *   checkpass COUNT USER PASS  like time, for sasl_checkpass
+ *   versus MECH COUNT A B      COUNT logins by message A or B, in random order;
+ *                              prints: versus CODE-OF-A CODE-OF-B T, where T is
+ *                              near 0 if both take the same time
+ *   quiet 1                    suppresses log lines until: quiet 0
  *   reload                     sasl_done and sasl_server_init; prints: reload CODE
  *
- * Faults of the host, each printing its own name (faults.h); ENDS are how many
- * exchanges were good, refused, without a server to ask, and anything else:
+ * Faults of the host application (faults.h). Each command prints its own name.
+ * ENDS are four numbers: exchanges that were accepted, refused, failed with an
+ * outage, and failed otherwise.
  *
- *   many MECH COUNT MESSAGE [new]  exchanges, with a number behind each message if
- *                              they are to be new; prints ENDS
- *   each MECH COUNT            exchanges with the next of the messages; prints ENDS
- *   fork                       the child has the commands until: leave
- *   hoard N                    N descriptors are left; "-" for all
- *   limit N                    N kB of address space are left; "-" for all
- *   reloads COUNT MECH MESSAGE reload and an exchange, so often; prints ENDS
- *   loads COUNT                dlopen and dlclose of the plugin
- *   crowd COUNT EVERY MECH GOOD BAD  COUNT children that each have one exchange and then
- *                              live until the driver ends: with GOOD, but each EVERYth with
- *                              BAD and a number behind it; prints ENDS
+ *   many MECH COUNT MESSAGE [new]  COUNT exchanges; with "new" a number is
+ *                              appended to make each message different; prints ENDS
+ *   each MECH COUNT            exchanges with the next COUNT messages; prints ENDS
+ *   fork                       forks; the child executes the commands until: leave
+ *   hoard N                    leaves N free descriptors; "-" for all
+ *   limit N                    leaves N kB of address space; "-" for all
+ *   reloads COUNT MECH MESSAGE COUNT times reload and an exchange; prints ENDS
+ *   loads COUNT                COUNT times dlopen and dlclose of the plugin
+ *   crowd COUNT EVERY MECH GOOD BAD  forks COUNT children, which have one exchange
+ *                              each and then wait until the driver ends. The
+ *                              message is GOOD, but for each EVERYth child BAD
+ *                              with a number appended; prints ENDS
  *   seize FILE                 takes the first lock of a sync file, and keeps it
  *   release                    releases it
- *   threads N COUNT MECH       N threads with so many exchanges each, of all the
+ *   threads N COUNT MECH       N threads with COUNT exchanges each, with all
  *                              messages; prints ENDS. Needs SSO_TEST_THREADS.
  *
- * What is logged is printed as: log LEVEL TEXT. The commands that measure are
- * in timing.h and versus.h. */
+ * Log lines are printed as: log LEVEL TEXT. timing.h and versus.h contain the
+ * commands that measure. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
@@ -56,7 +60,7 @@ static char **options;
 static char *directory;
 static const char *remote, *realm;
 static int is_quiet;
-static char was_asked[64];
+static char was_read[64];
 
 static int get_option(void *context, const char *plugin, const char *option,
                       const char **result, unsigned *len)
@@ -66,8 +70,8 @@ static int get_option(void *context, const char *plugin, const char *option,
     for (char **given = options; *given; given++) {
         if (strncmp(*given, option, length) == 0 && (*given)[length] == '=') {
             *result = *given + length + 1;
-            if (given - options < (long)sizeof was_asked)
-                was_asked[given - options] = 1;
+            if (given - options < (long)sizeof was_read)
+                was_read[given - options] = 1;
             if (len)
                 *len = strlen(*result);
             return SASL_OK;
@@ -113,7 +117,7 @@ static sasl_conn_t *connection(void)
     return conn;
 }
 
-/* The bytes of hexadecimal digits; "-" is no message at all. */
+/* Decodes hexadecimal digits. Returns NULL, which stands for no message, for "-". */
 static char *bytes(const char *hex, unsigned *length)
 {
     if (strcmp(hex, "-") == 0) {
@@ -121,8 +125,8 @@ static char *bytes(const char *hex, unsigned *length)
         return NULL;
     }
     *length = strlen(hex) / 2;
-    /* Exactly as long as the message: a read beyond its end is an error that
-     * valgrind sees. */
+    /* The buffer is exactly as long as the message, so that valgrind reports a
+     * read beyond its end. */
     char *message = malloc(*length ? *length : 1);
     for (unsigned i = 0; i < *length; i++) {
         const char digits[] = {hex[2 * i], hex[2 * i + 1], '\0'};
@@ -145,7 +149,8 @@ static void login(char *arguments)
             code = sasl_server_step(conn, message, length, &out, &out_length);
         else
             code = sasl_server_start(conn, mech, message, length, &out, &out_length);
-        /* The host's own copy: what is in memory after this is not the host's. */
+        /* Wipes the copy of the host application. Copies that remain in memory are
+         * those of the plugin or of libsasl2. */
         if (message)
             explicit_bzero(message, length);
         free(message);
@@ -163,19 +168,20 @@ static void login(char *arguments)
 
 static unsigned long long state;
 
-/* xorshift64*: the same messages for the same seed. */
+/* xorshift64*, which generates the same messages for the same seed. */
 static unsigned draw(unsigned below)
 {
     state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
     return (unsigned)((state * 2685821657736338717ULL) >> 33) % below;
 }
 
-/* A message that is random in part: pieces of good ones make it go deeper. */
+/* Generates a message of random bytes and pieces of valid messages, which lead deeper into
+ * the parsers. */
 static unsigned random_message(char *message, unsigned size, int is_ticket)
 {
     static const char *pieces[] = {
         "", "\1", "alice", "PT-", "ST-", "PT-12345", "\xff", "=2C", "\xc3\xa9",
-        /* From here on of tokens. */
+        /* The following pieces are for tokens. */
         "n,,\1", "n,a=alice,\1", "auth=Bearer ", "user=alice\1auth=Bearer ", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "\1\1", ".",
     };
     unsigned length = 0, kinds = is_ticket ? 9 : sizeof pieces / sizeof *pieces;
@@ -229,11 +235,11 @@ static void list(void)
     sasl_dispose(&conn);
 }
 
-static void list_unasked(void)
+static void list_unread(void)
 {
     printf("unasked");
     for (char **given = options; *given; given++)
-        if (given - options < (long)sizeof was_asked && !was_asked[given - options])
+        if (given - options < (long)sizeof was_read && !was_read[given - options])
             printf(" %.*s", (int)strcspn(*given, "="), *given);
     printf("\n");
 }
@@ -249,7 +255,7 @@ int main(int count, char **arguments)
     realm = getenv("SSO_TEST_REALM");
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (getenv("SSO_TEST_THREADS"))
-        have_threads();
+        set_mutex_functions();
     initialize();
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = '\0';
@@ -259,7 +265,7 @@ int main(int count, char **arguments)
         if (strcmp(line, "list") == 0)
             list();
         else if (strcmp(line, "unasked") == 0)
-            list_unasked();
+            list_unread();
         else if (strcmp(line, "login") == 0)
             login(rest);
         else if (strcmp(line, "fuzz") == 0)
@@ -279,7 +285,7 @@ int main(int count, char **arguments)
         else if (strcmp(line, "reload") == 0) {
             sasl_done();
             printf("reload %d\n", sasl_server_init(callbacks, "driver"));
-        } else if (!play_fault(line, rest))
+        } else if (!run_fault_command(line, rest))
             fail(line, 0);
     }
     sasl_done();

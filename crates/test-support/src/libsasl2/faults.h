@@ -1,5 +1,5 @@
-/* The part of the driver (driver.c) that plays the faults of a host: it forks, it
- * has threads, it runs out of what the system gives it. */
+/* The part of the driver (driver.c) that simulates faults of a host application: it forks,
+ * uses threads, and exhausts descriptors and memory. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -8,12 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How exchanges ended. */
+/* Numbers of exchanges by result. */
 struct ends {
     long good, refused, unavailable, others;
 };
 
-/* One exchange; a challenge is answered with ^A, as clients do. */
+/* Performs an exchange and counts its result. The response to a challenge is ^A, as clients
+ * send it. */
 static void count_exchange(struct ends *ends, const char *mech, const char *message,
                            unsigned length)
 {
@@ -40,7 +41,7 @@ static void print_ends(const char *command, struct ends ends)
            ends.others);
 }
 
-/* With a fourth word each message ends in a number that no other has. */
+/* With a fourth word, a different number is appended to each message. */
 static void many(char *arguments)
 {
     static long number;
@@ -62,7 +63,7 @@ static void many(char *arguments)
     print_ends("many", ends);
 }
 
-/* The messages that were read, one after the other; none of them twice. */
+/* Uses each of the messages that were read once. */
 static void each(char *arguments)
 {
     char mech[32];
@@ -77,7 +78,7 @@ static void each(char *arguments)
     print_ends("each", ends);
 }
 
-/* From here on what is read is for the child, until it is told to leave. */
+/* Set in the child, which executes the commands until "leave". */
 static int is_child;
 
 static void fork_host(void)
@@ -97,7 +98,7 @@ static void fork_host(void)
 
 static int hoard[65536], hoarded;
 
-/* Leaves so many descriptors to be had, and no more; "-" leaves them all. */
+/* Leaves this number of free descriptors. "-" removes the limit. */
 static void hoard_descriptors(const char *left)
 {
     static struct rlimit before;
@@ -118,7 +119,7 @@ static void hoard_descriptors(const char *left)
     printf("hoard %d\n", hoarded);
 }
 
-/* Lets the address space grow by so many kB, and no more; "-" lifts that. */
+/* Lets the address space grow by this many kB. "-" removes the limit. */
 static void limit_memory(const char *kilobytes)
 {
     struct rlimit limit;
@@ -142,7 +143,7 @@ static void initialize(void)
         fail("sasl_server_init", code);
 }
 
-/* The server ended and begun again, with one exchange each time. */
+/* Reinitializes libsasl2 repeatedly, with one exchange each time. */
 static void reload_often(char *arguments)
 {
     char mech[32], hex[4096];
@@ -161,7 +162,7 @@ static void reload_often(char *arguments)
     print_ends("reloads", ends);
 }
 
-/* The plugin itself, as if there were no libsasl2. */
+/* Loads the plugin repeatedly without libsasl2. */
 static void load_often(char *arguments)
 {
     char path[4096];
@@ -177,20 +178,20 @@ static void load_often(char *arguments)
     printf("loads 0\n");
 }
 
-struct crew {
+struct worker {
     pthread_t thread;
     const char *mech;
     long number, count;
     struct ends ends;
 };
 
-/* Each begins with another message, and all come to all of them. */
+/* Each thread starts with a different message, and uses all of them. */
 static void *work(void *argument)
 {
-    struct crew *crew = argument;
-    for (long i = 0; i < crew->count; i++) {
-        const struct message *message = &messages.each[(crew->number + i) % messages.count];
-        count_exchange(&crew->ends, crew->mech, message->bytes, message->length);
+    struct worker *worker = argument;
+    for (long i = 0; i < worker->count; i++) {
+        const struct message *message = &messages.each[(worker->number + i) % messages.count];
+        count_exchange(&worker->ends, worker->mech, message->bytes, message->length);
     }
     return NULL;
 }
@@ -202,28 +203,28 @@ static void log_in_by_threads(char *arguments)
     struct ends ends = {0, 0, 0, 0};
     if (sscanf(arguments, "%ld %ld %31s", &threads, &count, mech) != 3 || messages.count == 0)
         fail("threads", 0);
-    struct crew *crew = calloc(threads, sizeof *crew);
+    struct worker *workers = calloc(threads, sizeof *workers);
     for (long i = 0; i < threads; i++) {
-        crew[i].mech = mech, crew[i].number = i, crew[i].count = count;
-        if (pthread_create(&crew[i].thread, NULL, work, &crew[i]) != 0)
+        workers[i].mech = mech, workers[i].number = i, workers[i].count = count;
+        if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
             fail("pthread_create", 0);
     }
     for (long i = 0; i < threads; i++) {
-        pthread_join(crew[i].thread, NULL);
-        ends.good += crew[i].ends.good, ends.refused += crew[i].ends.refused;
-        ends.unavailable += crew[i].ends.unavailable, ends.others += crew[i].ends.others;
+        pthread_join(workers[i].thread, NULL);
+        ends.good += workers[i].ends.good, ends.refused += workers[i].ends.refused;
+        ends.unavailable += workers[i].ends.unavailable, ends.others += workers[i].ends.others;
     }
-    free(crew);
+    free(workers);
     print_ends("threads", ends);
 }
 
-/* Children that have had an exchange and live on, as processes of imapd do. A pipe tells how each
- * exchange ended; the end of another one, when the driver ends, ends the children. */
+/* Forks children that have one exchange and then wait, as processes of imapd do. They write the
+ * result to one pipe. Another pipe is closed when the driver ends, which ends the children. */
 static void gather_crowd(char *arguments)
 {
-    enum { AT_ONCE = 4 };
+    enum { MAX_PENDING = 4 };
     char mech[32], good[4096], bad[4096], message[2100];
-    long count, every, told = 0;
+    long count, every, reported = 0;
     unsigned lengths[2];
     int ends_at[2], lives_at[2];
     if (sscanf(arguments, "%ld %ld %31s %4095s %4095s", &count, &every, mech, good, bad) != 5 ||
@@ -231,8 +232,8 @@ static void gather_crowd(char *arguments)
         fail("crowd", 0);
     char *messages_of[2] = {bytes(good, &lengths[0]), bytes(bad, &lengths[1])};
     struct ends all = {0, 0, 0, 0}, one;
-    for (long i = 0; i < count || told < count;) {
-        if (i < count && i - told < AT_ONCE) {
+    for (long i = 0; i < count || reported < count;) {
+        if (i < count && i - reported < MAX_PENDING) {
             pid_t child = fork();
             if (child < 0)
                 fail("fork", 0);
@@ -257,7 +258,7 @@ static void gather_crowd(char *arguments)
         } else if (read(ends_at[0], &one, sizeof one) == sizeof one) {
             all.good += one.good, all.refused += one.refused;
             all.unavailable += one.unavailable, all.others += one.others;
-            told++;
+            reported++;
         } else {
             fail("crowd", 1);
         }
@@ -268,7 +269,7 @@ static void gather_crowd(char *arguments)
 
 static pthread_mutex_t *seized;
 
-/* As a process that was stopped in the middle of the beginning of a read. */
+/* Simulates a process that was stopped while it begins to read. */
 static void seize(const char *path)
 {
     int file = open(path, O_RDWR | O_CLOEXEC);
@@ -302,14 +303,15 @@ static void free_mutex(void *mutex)
     free(mutex);
 }
 
-/* As slapd does before it initializes; imapd, which has no threads, does not. */
-static void have_threads(void)
+/* A host application with threads, such as slapd, sets these functions before it initializes
+ * libsasl2. imapd has no threads and does not. */
+static void set_mutex_functions(void)
 {
     sasl_set_mutex(new_mutex, lock_mutex, unlock_mutex, free_mutex);
 }
 
-/* Whether it was one of these commands. */
-static int play_fault(const char *command, char *rest)
+/* Returns whether the command is one of these. */
+static int run_fault_command(const char *command, char *rest)
 {
     if (strcmp(command, "many") == 0)
         many(rest);
@@ -318,7 +320,7 @@ static int play_fault(const char *command, char *rest)
     else if (strcmp(command, "fork") == 0)
         fork_host();
     else if (strcmp(command, "leave") == 0 && is_child)
-        /* What watches for leaks takes what its parent's threads had for one. */
+        /* Skips the exit handlers: a leak checker would report memory of the parent's threads. */
         fflush(stdout), _exit(0);
     else if (strcmp(command, "hoard") == 0)
         hoard_descriptors(rest);

@@ -1,8 +1,8 @@
-//! The plugin in the real libsasl2, with a small program (`driver.c`) as the host.
+//! Runs the plugin in the real libsasl2, with a small program (`driver.c`) as the host application.
 
-// Each test binary has all of it and uses a part.
+// Every test binary compiles this module and uses part of it.
 #![allow(dead_code)]
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 pub mod site;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// libsasl2's result codes (sasl.h).
+/// Result codes of libsasl2 (sasl.h).
 pub mod code {
     pub const CONTINUE: i32 = 1;
     pub const OK: i32 = 0;
@@ -30,20 +30,22 @@ pub mod code {
     pub const UNAVAIL: i32 = -24;
 }
 
-/// The plugin as it is shipped, or one that was built to watch itself (`make asan`).
+/// Returns the release build of the plugin, or the one that `SSO_TEST_PLUGIN` names, such as a
+/// build with AddressSanitizer (`make asan`).
 pub fn plugin() -> PathBuf {
-    if let Some(watched) = std::env::var_os("SSO_TEST_PLUGIN") {
-        return watched.into();
+    if let Some(path) = std::env::var_os("SSO_TEST_PLUGIN") {
+        return path.into();
     }
     crate::released("libsso.so")
 }
 
-/// What the program says to these arguments: its exit status, standard output and error.
+/// Runs `sasl-sso` with these arguments. Returns its exit status, standard output and standard
+/// error.
 pub fn sasl_sso(arguments: &[&str]) -> (Option<i32>, String, String) {
     let program = crate::released("sasl-sso");
     let output = Command::new(program).args(arguments).output();
     let output = output.expect("sasl-sso: run `make build`");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let text = |bytes| String::from_utf8(bytes).expect("the output is not UTF-8");
     (
         output.status.code(),
         text(output.stdout),
@@ -51,11 +53,12 @@ pub fn sasl_sso(arguments: &[&str]) -> (Option<i32>, String, String) {
     )
 }
 
-/// Compiles a C program of the project's against libsasl2, without its -dev package.
+/// Compiles a C program of the project and links it to libsasl2, without the -dev package of
+/// libsasl2.
 pub fn compile(scratch: &Scratch, source: &str) -> PathBuf {
     let root = Path::new(crate::ROOT);
     let source = root.join(source);
-    let program = scratch.join(source.file_stem().expect("a source file"));
+    let program = scratch.join(source.file_stem().expect("the source has no file name"));
     let mut cc = scratch.command("cc");
     cc.args(["-Wall", "-Werror", "-O1", "-g"])
         .args(std::env::var_os("SSO_TEST_SANITIZER"))
@@ -70,7 +73,7 @@ pub fn compile(scratch: &Scratch, source: &str) -> PathBuf {
     program
 }
 
-/// The driver's program and a plugin directory with nothing but our plugin in it.
+/// The compiled driver, and a plugin directory that contains only the plugin.
 pub struct Kit {
     program: PathBuf,
     directory: PathBuf,
@@ -82,7 +85,7 @@ impl Kit {
     pub fn new(scratch: &Scratch) -> Self {
         let program = compile(scratch, "crates/test-support/src/libsasl2/driver.c");
         let directory = scratch.create_dir("plugins");
-        std::fs::copy(plugin(), directory.join("libsso.so")).expect("installing the plugin");
+        std::fs::copy(plugin(), directory.join("libsso.so")).expect("cannot install the plugin");
         Self {
             program,
             directory,
@@ -90,12 +93,13 @@ impl Kit {
         }
     }
 
-    /// The plugin directory.
+    /// Returns the plugin directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// What drivers say before they have a connection; see [`Answer::log`] for the rest.
+    /// Returns the syslog of the drivers, for messages before the first connection. [`Answer::log`]
+    /// has all later ones.
     pub fn syslog(&self) -> &Syslog {
         &self.syslog
     }
@@ -105,16 +109,17 @@ impl Kit {
         self.driver_under(scratch, &[], options)
     }
 
-    /// A driver under another program with a site's options, but for these.
+    /// Starts a driver through `wrapper` with the options of an environment, some of them replaced
+    /// by `other`.
     pub fn driver_of(
         &self,
         scratch: &Scratch,
         wrapper: &[&str],
-        site: &[(String, String)],
+        base: &[(String, String)],
         other: &[(&str, &str)],
     ) -> Driver {
         let mut options = other.to_vec();
-        for (name, value) in site {
+        for (name, value) in base {
             if !other.iter().any(|(changed, _)| changed == name) {
                 options.push((name, value));
             }
@@ -122,7 +127,7 @@ impl Kit {
         self.driver_under(scratch, wrapper, &options)
     }
 
-    /// The same under another program, such as valgrind.
+    /// Starts a driver with these options through a wrapper such as valgrind.
     pub fn driver_under(
         &self,
         scratch: &Scratch,
@@ -132,7 +137,7 @@ impl Kit {
         self.driver_in(scratch, &self.directory, wrapper, options)
     }
 
-    /// The same with another plugin directory.
+    /// Starts a driver with another plugin directory.
     pub fn driver_in(
         &self,
         scratch: &Scratch,
@@ -156,27 +161,32 @@ impl Kit {
     }
 }
 
-/// The options of a driver as an imapd.conf, of a host that writes names as the driver does.
-fn conf(scratch: &Scratch, site: &[(String, String)], other: &[(&str, &str)]) -> PathBuf {
-    let is_other = |name: &str| other.iter().any(|(changed, _)| *changed == name);
-    let of_site = site.iter().filter(|(name, _)| !is_other(name));
-    let of_site = of_site.map(|(name, value)| (name.as_str(), value.as_str()));
-    let set = of_site.chain(other.iter().copied());
-    let lines: String = set
+/// Writes the options of a driver to an imapd.conf, for a host that maps user names as the driver
+/// does.
+fn conf(scratch: &Scratch, base: &[(String, String)], other: &[(&str, &str)]) -> PathBuf {
+    let is_replaced = |name: &str| other.iter().any(|(changed, _)| *changed == name);
+    let kept = base.iter().filter(|(name, _)| !is_replaced(name));
+    let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
+    let all = kept.chain(other.iter().copied());
+    let lines: String = all
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("sasl_{name}: {value}\n"))
         .collect();
-    // The driver has no other user than us.
-    let us = nix::unistd::User::from_uid(nix::unistd::geteuid());
-    let us = us.ok().flatten().expect("an account of one's own").name;
+    // The driver runs as the current user.
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid());
+    let user = user
+        .ok()
+        .flatten()
+        .expect("the current user has no account")
+        .name;
     let host = format!(
-        "servername: localhost\ncyrus_user: {us}\nusername_tolower: no\nvirtdomains: userid\n\
+        "servername: localhost\ncyrus_user: {user}\nusername_tolower: no\nvirtdomains: userid\n\
          auth_mech: none\n"
     );
     scratch.write("imapd.conf", host + &lines)
 }
 
-/// A SASL server that does as it is told. It ends with its input.
+/// A SASL server that executes commands. It ends when its input is closed.
 pub struct Driver {
     child: Child,
     input: Option<ChildStdin>,
@@ -184,29 +194,29 @@ pub struct Driver {
     registration: PathBuf,
 }
 
-/// What the driver said to one command.
+/// The output of the driver for one command.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// The words of the last line.
     pub last: Vec<String>,
-    /// Of each step, the code and the challenge.
+    /// The result code and the challenge of each step.
     pub steps: Vec<(i32, String)>,
-    /// What the plugin logged: level and text.
+    /// The log lines of the plugin: level and text.
     pub log: Vec<(i32, String)>,
 }
 
 impl Answer {
-    /// The code at the end of an exchange.
+    /// Returns the result code of an exchange.
     pub fn code(&self) -> i32 {
-        self.last[1].parse().expect("a code")
+        self.last[1].parse().expect("not a result code")
     }
 
-    /// The authentication identity at the end of an exchange.
+    /// Returns the authentication identity at the end of an exchange.
     pub fn authid(&self) -> &str {
         &self.last[2]
     }
 
-    /// The value of a field of the line on the decision, such as `reason`.
+    /// Returns the value of a field, such as `reason`, in the log line of the login.
     pub fn field(&self, name: &str) -> Option<String> {
         let line = self
             .log
@@ -225,7 +235,7 @@ impl Answer {
         )
     }
 
-    /// The reason that was logged for a failure.
+    /// Returns the reason in the log line of a failed login.
     pub fn reason(&self) -> String {
         self.field("reason").unwrap_or_default()
     }
@@ -239,8 +249,8 @@ impl Driver {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
-            .expect("a driver");
-        let output = BufReader::new(child.stdout.take().expect("the driver's output"));
+            .expect("cannot start the driver");
+        let output = BufReader::new(child.stdout.take().expect("cannot read from the driver"));
         Self {
             registration: scratch.join("groups").join(child.id().to_string()),
             input: child.stdin.take(),
@@ -249,12 +259,12 @@ impl Driver {
         }
     }
 
-    /// The process id.
+    /// Returns the process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The numbers of its open files, once it is up.
+    /// Returns the numbers of the open descriptors after the start.
     pub fn ask_descriptors(&mut self) -> Vec<u32> {
         self.ask("list");
         let listing = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("/proc");
@@ -263,27 +273,30 @@ impl Driver {
             .collect()
     }
 
-    /// Has a command done.
+    /// Executes a command and returns its output.
     pub fn ask(&mut self, command: &str) -> Answer {
         self.tell(command);
         self.answer()
     }
 
-    /// Gives a command without waiting for its answer.
+    /// Sends a command without waiting for its output.
     pub fn tell(&mut self, command: &str) {
-        let input = self.input.as_mut().expect("the driver's input");
+        let input = self
+            .input
+            .as_mut()
+            .expect("the input of the driver is closed");
         input
             .write_all(format!("{command}\n").as_bytes())
-            .expect("a driver that reads");
+            .expect("cannot write to the driver");
     }
 
-    /// The answer to a command.
+    /// Reads the output of a command.
     pub fn answer(&mut self) -> Answer {
         let answer = self.answer_or_end();
         answer.unwrap_or_else(|answer| panic!("the driver ended after {answer:?}"))
     }
 
-    /// The answer to a command; if the driver ended instead, what it said before that.
+    /// Reads the output of a command. Returns the output so far as the error if the driver ends.
     pub fn answer_or_end(&mut self) -> Result<Answer, Answer> {
         let mut answer = Answer::default();
         loop {
@@ -291,7 +304,7 @@ impl Driver {
             let read = self
                 .output
                 .read_line(&mut line)
-                .expect("a driver that writes text");
+                .expect("cannot read from the driver");
             if read == 0 {
                 return Err(answer);
             }
@@ -301,13 +314,13 @@ impl Driver {
                 (Some("log"), Some(level), Some(text)) => {
                     answer
                         .log
-                        .push((level.parse().expect("a level"), text.to_owned()));
+                        .push((level.parse().expect("not a log level"), text.to_owned()));
                 }
                 (Some("step"), Some(code), challenge) => {
                     let challenge = challenge.unwrap_or_default().to_owned();
                     answer
                         .steps
-                        .push((code.parse().expect("a code"), challenge));
+                        .push((code.parse().expect("not a result code"), challenge));
                 }
                 _ => {
                     answer.last = line.split(' ').map(str::to_owned).collect();
@@ -317,53 +330,58 @@ impl Driver {
         }
     }
 
-    /// The median of the calls that a command measures, all of which must have succeeded.
+    /// Returns the median duration of the calls that a command measures. Panics unless all of them
+    /// succeeded.
     pub fn median(&mut self, command: &str) -> Duration {
         self.medians(command).0
     }
 
-    /// The same, and that of the calls with the beginning and the end of their connections.
+    /// Like [`Driver::median`], with the median that includes creating and disposing of the
+    /// connection as the second value.
     pub fn medians(&mut self, command: &str) -> (Duration, Duration) {
         let answer = self.ask(command);
         assert_eq!(answer.code(), code::OK, "{command}: {answer:?}");
-        let median = |place: usize| {
-            let nanoseconds = answer.last[place].parse().expect("nanoseconds");
+        let median = |index: usize| {
+            let nanoseconds = answer.last[index]
+                .parse()
+                .expect("not a number of nanoseconds");
             Duration::from_nanos(nanoseconds)
         };
         (median(3), median(4))
     }
 
-    /// A login by CASPT with this first message; a refusal is answered with `^A`.
+    /// Logs in by CASPT with this first message, and responds to a challenge with `^A`.
     pub fn caspt(&mut self, message: &[u8]) -> Answer {
         self.ask(&caspt(message))
     }
 
-    /// A login by CASPT with a ticket alone.
+    /// Logs in by CASPT with a message that contains only a ticket.
     pub fn ticket(&mut self, ticket: &str) -> Answer {
         self.caspt(format!("\0\0{ticket}").as_bytes())
     }
 
-    /// How it ended, if it did by itself.
+    /// Waits until the driver exits.
     pub fn ended(&mut self) -> ExitStatus {
-        self.child.wait().expect("the driver's end")
+        self.child.wait().expect("cannot wait for the driver")
     }
 
-    /// Ends the driver and returns its exit code and what it still said.
+    /// Closes the input of the driver. Returns its exit code and its remaining output.
     pub fn end(mut self) -> (Option<i32>, String) {
         drop(self.input.take());
         let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.output, &mut rest).expect("the driver's output");
-        let status = self.child.wait().expect("the driver's end");
+        std::io::Read::read_to_string(&mut self.output, &mut rest)
+            .expect("cannot read from the driver");
+        let status = self.child.wait().expect("cannot wait for the driver");
         (status.code(), rest)
     }
 }
 
-/// The command for a login by CASPT.
+/// Returns the command for a login by CASPT.
 pub fn caspt(message: &[u8]) -> String {
     format!("login CASPT {} 01", hex(message))
 }
 
-/// Bytes in hexadecimal.
+/// Encodes bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -373,7 +391,7 @@ impl Drop for Driver {
         drop(self.input.take());
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // From here on the id may become that of somebody else's group.
+        // The ID may be reused for another process group from now on.
         let _ = std::fs::remove_file(&self.registration);
     }
 }

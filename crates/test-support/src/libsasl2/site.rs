@@ -1,4 +1,4 @@
-//! A site without a mail server: libsasl2 with the plugin, and a CAS that does as it is told.
+//! libsasl2 with the plugin, and a CAS server that can be made to fail. No mail server is involved.
 
 use super::{Driver, Kit};
 use crate::authority::Authority;
@@ -6,16 +6,16 @@ use crate::faulty_cas::FaultyCas;
 use crate::scratch::Scratch;
 use std::path::PathBuf;
 
-/// The proxy that the site lets present users.
+/// The proxy that may present users.
 pub const PROXY: &str = "https://webmail.example/callback";
 
-/// Options of the plugin as the program reads them.
+/// Writes options of the plugin to an imapd.conf, and returns its path.
 pub fn imapd_conf(scratch: &Scratch, options: &[(String, String)]) -> PathBuf {
     let line = |(name, value): &(String, String)| format!("sasl_{name}: {value}\n");
     scratch.write("imapd.conf", options.iter().map(line).collect::<String>())
 }
 
-/// A scratch directory with a kit and a CAS that does as it is told.
+/// A scratch directory with a driver and a CAS server that can be made to fail.
 pub struct Site {
     pub kit: Kit,
     pub cas: FaultyCas,
@@ -25,7 +25,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site whose CAS is correct, with patience for a busy machine.
+    /// Starts a CAS server that behaves correctly. The time-outs are long enough for a busy
+    /// machine.
     pub fn new(name: &str) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
@@ -52,22 +53,22 @@ impl Site {
         }
     }
 
-    /// The site's options as an imapd.conf.
+    /// Writes the options to an imapd.conf.
     pub fn imapd_conf(&self) -> PathBuf {
         imapd_conf(&self.scratch, &self.options)
     }
 
-    /// A server whose options are the site's, but for these.
+    /// Starts a driver, with `other` in place of options of the same name.
     pub fn driver(&self, other: &[(&str, &str)]) -> Driver {
         self.driver_under(&[], other)
     }
 
-    /// The site's options, but for these, as an imapd.conf.
+    /// Writes the options to an imapd.conf, with `other` in place of options of the same name.
     pub fn conf(&self, other: &[(&str, &str)]) -> PathBuf {
         super::conf(&self.scratch, &self.options, other)
     }
 
-    /// The same under another program, such as valgrind.
+    /// Like [`Site::driver`], through a wrapper such as valgrind.
     pub fn driver_under(&self, wrapper: &[&str], other: &[(&str, &str)]) -> Driver {
         self.kit
             .driver_of(&self.scratch, wrapper, &self.options, other)

@@ -9,7 +9,8 @@ static long nanoseconds(const struct timespec *from, const struct timespec *to)
     return (to->tv_sec - from->tv_sec) * 1000000000L + to->tv_nsec - from->tv_nsec;
 }
 
-/* How long calls took, and each with its connection. */
+/* Durations in nanoseconds of calls alone (each, total), and of calls with the creation and
+ * disposal of their connections (whole). */
 struct times {
     long *each, *whole, count, total;
 };
@@ -28,13 +29,14 @@ static struct timespec now(void)
     return now;
 }
 
-/* One more: its connection came, it began, it ended, its connection was gone. */
-static void add(struct times *times, struct timespec came, struct timespec begin,
-                struct timespec end, struct timespec gone)
+/* Adds a call, with the times at which its connection was about to be created, the call began
+ * and ended, and the connection was disposed of. */
+static void add(struct times *times, struct timespec created, struct timespec begin,
+                struct timespec end, struct timespec disposed)
 {
     long time = nanoseconds(&begin, &end);
     times->each[times->count] = time;
-    times->whole[times->count++] = nanoseconds(&came, &gone);
+    times->whole[times->count++] = nanoseconds(&created, &disposed);
     times->total += time;
 }
 
@@ -50,8 +52,7 @@ static long median(long *each, long count)
     return each[count / 2];
 }
 
-/* The median is of the call alone; what else the machine did meanwhile is in
- * the total. */
+/* The median is hardly affected by other load of the machine; the total is. */
 static void print_times(int code, struct times times)
 {
     printf("time %d %ld %ld %ld\n", code, times.total, median(times.each, times.count),
@@ -65,13 +66,13 @@ static void start_timed(struct times *times, const char *mech, const char *messa
 {
     const char *out;
     unsigned out_length;
-    struct timespec came = now();
+    struct timespec created = now();
     sasl_conn_t *conn = connection();
     struct timespec begin = now();
     *code = sasl_server_start(conn, mech, message, length, &out, &out_length);
     struct timespec end = now();
     sasl_dispose(&conn);
-    add(times, came, begin, end, now());
+    add(times, created, begin, end, now());
 }
 
 static void time_start(char *arguments)
@@ -82,12 +83,12 @@ static void time_start(char *arguments)
     if (sscanf(arguments, "%31s %ld %2047s", mech, &count, hex) != 3)
         fail("time", 0);
     char *message = bytes(hex, &length);
-    struct times taken = times(count);
+    struct times durations = times(count);
     int code = SASL_OK;
     for (long i = 0; i < count && code == SASL_OK; i++)
-        start_timed(&taken, mech, message, length, &code);
+        start_timed(&durations, mech, message, length, &code);
     free(message);
-    print_times(code, taken);
+    print_times(code, durations);
 }
 
 struct message {
@@ -95,7 +96,7 @@ struct message {
     unsigned length;
 };
 
-/* The messages to walk; next is the place of the one whose turn it is. */
+/* The messages that were read, and the index of the next one to use. */
 static struct {
     struct message *each;
     long count, next;
@@ -129,13 +130,13 @@ static void walk(char *arguments)
     long count;
     if (sscanf(arguments, "%31s %ld", mech, &count) != 2 || messages.count == 0)
         fail("walk", 0);
-    struct times taken = times(count);
+    struct times durations = times(count);
     int code = SASL_OK;
     for (long i = 0; i < count && code == SASL_OK; i++) {
         const struct message *message = &messages.each[messages.next++ % messages.count];
-        start_timed(&taken, mech, message->bytes, message->length, &code);
+        start_timed(&durations, mech, message->bytes, message->length, &code);
     }
-    print_times(code, taken);
+    print_times(code, durations);
 }
 
 static void time_checkpass(char *arguments)
@@ -144,16 +145,16 @@ static void time_checkpass(char *arguments)
     long count;
     if (sscanf(arguments, "%ld %255s %1023s", &count, user, password) != 3)
         fail("checkpass", 0);
-    struct times taken = times(count);
+    struct times durations = times(count);
     int code = SASL_OK;
     for (long i = 0; i < count && code == SASL_OK; i++) {
-        struct timespec came = now();
+        struct timespec created = now();
         sasl_conn_t *conn = connection();
         struct timespec begin = now();
         code = sasl_checkpass(conn, user, strlen(user), password, strlen(password));
         struct timespec end = now();
         sasl_dispose(&conn);
-        add(&taken, came, begin, end, now());
+        add(&durations, created, begin, end, now());
     }
-    print_times(code, taken);
+    print_times(code, durations);
 }

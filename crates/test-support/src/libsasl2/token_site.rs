@@ -1,5 +1,4 @@
-//! A site without a mail server: libsasl2 with the plugin, and an issuer of tokens that does as it
-//! is told.
+//! libsasl2 with the plugin, and an issuer that can be made to fail. No mail server is involved.
 
 use super::site::imapd_conf;
 use super::{Answer, Driver, Kit, hex};
@@ -10,10 +9,10 @@ use crate::scratch::Scratch;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// What the site calls the mail server.
+/// The audience of the mail server.
 pub const AUDIENCE: &str = "https://mail.example";
 
-/// A scratch directory with a kit and an issuer of one key, `k1`, by ES256.
+/// A scratch directory with a driver and an issuer with one ES256 key, `k1`.
 pub struct TokenSite {
     pub kit: Kit,
     pub issuer: KeyServer,
@@ -23,7 +22,7 @@ pub struct TokenSite {
 }
 
 impl TokenSite {
-    /// A site whose issuer is correct and is found by discovery.
+    /// Starts an issuer that behaves correctly, and whose keys are found by discovery.
     pub fn new(name: &str) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
@@ -52,31 +51,33 @@ impl TokenSite {
         }
     }
 
-    /// The site's options as an imapd.conf.
+    /// Writes the options to an imapd.conf.
     pub fn imapd_conf(&self) -> PathBuf {
         imapd_conf(&self.scratch, &self.options)
     }
 
-    /// A server whose options are the site's, but for these; an empty one is not set.
+    /// Starts a driver, with `other` in place of options of the same name. An empty value removes
+    /// an option.
     pub fn driver(&self, other: &[(&str, &str)]) -> Driver {
         self.driver_under(&[], other)
     }
 
-    /// The same under another program, such as valgrind.
+    /// Like [`TokenSite::driver`], through a wrapper such as valgrind.
     pub fn driver_under(&self, wrapper: &[&str], other: &[(&str, &str)]) -> Driver {
         self.kit
             .driver_of(&self.scratch, wrapper, &self.options, other)
     }
 
-    /// The site's options, but for these, as an imapd.conf; an empty one is not set.
+    /// Writes the options to an imapd.conf, with `other` in place of options of the same name. An
+    /// empty value removes an option.
     pub fn conf(&self, other: &[(&str, &str)]) -> PathBuf {
         super::conf(&self.scratch, &self.options, other)
     }
 
-    /// A server with several issuers by name: none of the site's own options for its only one.
+    /// Starts a driver with several named issuers and without the options of the single issuer.
     pub fn driver_of_several(&self, issuers: &[(&str, &str)]) -> Driver {
-        let own = self.options.iter().map(|(name, _)| name.as_str());
-        let mut options: Vec<(&str, &str)> = own
+        let single_issuer = self.options.iter().map(|(name, _)| name.as_str());
+        let mut options: Vec<(&str, &str)> = single_issuer
             .filter(|name| name.starts_with("jwt_"))
             .map(|name| (name, ""))
             .collect();
@@ -84,54 +85,59 @@ impl TokenSite {
         self.driver(&options)
     }
 
-    /// The claims of a good token, with these changed; null takes one away.
+    /// Returns the claims of a valid token with these changes. null removes a claim.
     pub fn claims(&self, changes: Value) -> Value {
         let mut claims = json!({
             "iss": self.issuer.issuer(), "aud": AUDIENCE, "sub": "alice",
             "iat": now() - 5, "exp": now() + 600,
         });
-        for (name, value) in changes.as_object().expect("an object") {
+        for (name, value) in changes.as_object().expect("not a JSON object") {
             match value {
-                Value::Null => drop(claims.as_object_mut().expect("an object").remove(name)),
+                Value::Null => drop(
+                    claims
+                        .as_object_mut()
+                        .expect("not a JSON object")
+                        .remove(name),
+                ),
                 value => claims[name] = value.clone(),
             }
         }
         claims
     }
 
-    /// A good token, but for these claims.
+    /// Creates a valid token with these claims changed.
     pub fn token(&self, changes: Value) -> String {
         let claims = self.claims(changes).to_string();
         self.key
             .token(r#"{"alg":"ES256","kid":"k1","typ":"at+jwt"}"#, &claims)
     }
 
-    /// A file of keys, for `jwt_keys`.
+    /// Writes keys to a file for `jwt_keys`, and returns its path.
     pub fn pem_file(&self, keys: &[&SigningKey]) -> String {
         let text: String = keys.iter().map(|key| key.pem()).collect();
         self.scratch.write("keys.pem", text).display().to_string()
     }
 }
 
-/// A key with a name, as an issuer publishes it.
+/// Returns the JWK of a key with this key ID, as an issuer publishes it.
 pub fn named(key: &SigningKey, kid: &str) -> Value {
     let mut jwk = key.jwk();
     jwk["kid"] = json!(kid);
     jwk
 }
 
-/// The message of OAUTHBEARER with a token alone.
+/// Returns the OAUTHBEARER message that contains only a token.
 pub fn oauthbearer(token: &str) -> Vec<u8> {
     format!("n,,\x01auth=Bearer {token}\x01\x01").into_bytes()
 }
 
 impl Driver {
-    /// A login by a mechanism with this first message; a refusal is answered with `^A`.
+    /// Logs in by a mechanism with this first message, and responds to a challenge with `^A`.
     pub fn log_in(&mut self, mechanism: &str, message: &[u8]) -> Answer {
         self.ask(&format!("login {mechanism} {} 01", hex(message)))
     }
 
-    /// A login by OAUTHBEARER with a token alone.
+    /// Logs in by OAUTHBEARER with a message that contains only a token.
     pub fn token(&mut self, token: &str) -> Answer {
         self.log_in("OAUTHBEARER", &oauthbearer(token))
     }

@@ -1,17 +1,17 @@
-//! A driver under valgrind.
+//! Runs a driver under valgrind.
 
 use super::Driver;
 use crate::scratch::Scratch;
 use std::path::PathBuf;
 
-/// valgrind, and what it has to report.
+/// The options of valgrind and the path of its report.
 pub struct Valgrind {
     log: String,
     report: PathBuf,
 }
 
 impl Valgrind {
-    /// Writes its report in the scratch directory.
+    /// Writes the report to the scratch directory.
     pub fn new(scratch: &Scratch) -> Self {
         let report = scratch.join("valgrind");
         Self {
@@ -20,11 +20,11 @@ impl Valgrind {
         }
     }
 
-    /// What stands before the driver's command.
+    /// Returns the words before the command of the driver.
     pub fn words(&self) -> [&str; 6] {
         [
             "valgrind",
-            // Its pipes in /tmp would outlive it.
+            // The pipes of vgdb in /tmp would remain after the test.
             "--vgdb=no",
             "--leak-check=full",
             "--errors-for-leak-kinds=definite",
@@ -33,11 +33,11 @@ impl Valgrind {
         ]
     }
 
-    /// Ends the driver, in which nothing is to have been wrong.
+    /// Ends the driver, and asserts that valgrind reported no error.
     pub fn assert_nothing_wrong(&self, driver: Driver) {
-        let (status, said) = driver.end();
-        let report = std::fs::read_to_string(&self.report).expect("valgrind's report");
+        let (status, rest) = driver.end();
+        let report = std::fs::read_to_string(&self.report).expect("valgrind wrote no report");
         assert_eq!(status, Some(0), "{report}");
-        assert_eq!(said, "");
+        assert_eq!(rest, "");
     }
 }

@@ -1,6 +1,6 @@
-/* The part of the driver (driver.c) that tells whether two messages take as long as one
- * another, as dudect does (Reparaz, Balasch, Verbauwhede: Dude, is my code constant
- * time?, 2017): Welch's t of the times of both, in random order, without the slowest. */
+/* The part of the driver (driver.c) that compares the times of two messages as dudect does
+ * (Reparaz, Balasch, Verbauwhede: Dude, is my code constant time?, 2017): the messages are sent
+ * in random order, and Welch's t is computed without the slowest samples. */
 #include <math.h>
 
 struct sample {
@@ -14,7 +14,7 @@ static int compare_samples(const void *one, const void *other)
     return (difference > 0) - (difference < 0);
 }
 
-/* t of the first `count` samples. */
+/* Returns Welch's t for the first `count` samples. */
 static double welch(const struct sample *samples, long count)
 {
     double n[2] = {0}, mean[2] = {0}, squares[2] = {0};

@@ -1,9 +1,10 @@
-//! A site whose clients can only send a password: a Cyrus that takes tickets of a real CAS and
-//! tokens, two applications that get tickets, and who knows ordinary passwords.
+//! An environment for clients that can only send a password: a Cyrus that accepts tickets of a real
+//! CAS and tokens, two applications that obtain tickets, and a server that checks ordinary
+//! passwords.
 
-// Each test binary has all of it and uses a part.
+// Every test binary compiles this module and uses part of it.
 #![allow(dead_code)]
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use crate::authority::Authority;
@@ -24,17 +25,17 @@ use crate::wait::PATIENCE;
 use serde_json::json;
 use std::path::Path;
 
-/// The service of a ticket if one name stands for all.
+/// The service name of tickets, if all protocols share one.
 pub const IMAP: &str = "imap://localhost";
 
-/// Whose ordinary password [`SECRET`] is.
+/// The users whose ordinary password is [`SECRET`].
 pub const USERS: [&str; 2] = ["alice", "bert"];
 pub const SECRET: &str = "an-ordinary-one";
 
-/// The header of the tokens.
+/// The header of all tokens.
 pub const TOKEN_HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
-/// One for all, so that what one service knows the others know.
+/// One service name for all protocols, which therefore share sessions.
 pub const ONE_SERVICE: (&str, &str) = ("sasl_caspt_service", IMAP);
 
 const SERVICES: [Service; 5] = [
@@ -45,23 +46,23 @@ const SERVICES: [Service; 5] = [
     Service::Http,
 ];
 
-/// What the configuration of the site names.
+/// Names for the configuration of the environment.
 pub struct Names {
-    /// The daemon's socket, and that of who knows ordinary passwords.
+    /// The socket of the daemon, and that of the server that checks ordinary passwords.
     pub mux: String,
-    pub behind: String,
-    /// The CAS, and the authority of its certificate.
+    pub fallback: String,
+    /// The URL of CAS, and the CA of its certificate.
     pub cas: String,
     pub ca: String,
-    /// The two applications, up to a slash.
+    /// The URLs of the two applications, up to a slash.
     pub webmail: String,
     pub portal: String,
-    /// The file of the key of [`PasswordSite::token`].
+    /// The file of the key that signs [`PasswordEnv::token`].
     pub key: String,
 }
 
 impl Names {
-    /// What the site has for tickets and tokens, with these lines on top.
+    /// Returns the options for tickets and tokens, with these lines added or changed.
     fn with(&self, lines: &[(&str, &str)]) -> Vec<(String, String)> {
         let proxies = format!("{}* {}*", self.webmail, self.portal);
         let mut all = vec![
@@ -72,21 +73,22 @@ impl Names {
             ("sasl_jwt_keys", &self.key),
             ("sasl_jwt_issuer", "*"),
             ("sasl_jwt_audience", "*"),
-            // The services other than imapd leave the log to libsasl2, which keeps most to itself.
+            // Services other than imapd leave logging to libsasl2, which suppresses most messages
+            // by default.
             ("sasl_log_level", "7"),
         ];
         all.retain(|(key, _)| lines.iter().all(|(other, _)| other != key));
         all.extend(lines);
-        let own = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-        all.into_iter().map(own).collect()
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        all.into_iter().map(owned).collect()
     }
 }
 
-/// The site. What is ended first stands first.
-pub struct PasswordSite {
+/// The running servers. They are stopped in the order of the fields.
+pub struct PasswordEnv {
     pub daemon: Option<Daemon>,
     pub cyrus: Cyrus,
-    pub behind: PasswordServer,
+    pub fallback: PasswordServer,
     pub webmail: PhpWebmail,
     pub portal: Portal,
     pub cas: CasServer,
@@ -96,38 +98,38 @@ pub struct PasswordSite {
     clients: PasswordClients,
 }
 
-impl PasswordSite {
-    /// A Cyrus with these lines that asks the daemon about passwords, and the daemon.
+impl PasswordEnv {
+    /// Starts a Cyrus with these lines that has passwords checked by the daemon, and the daemon.
     pub fn new(name: &str, lines: &[(&str, &str)]) -> Self {
         Self::start(name, |names| {
-            let asks = [
+            let saslauthd = [
                 ("sasl_pwcheck_method", "saslauthd"),
                 ("sasl_saslauthd_path", &names.mux),
-                ("sasl_sso_fallback_socket", &names.behind),
+                ("sasl_sso_fallback_socket", &names.fallback),
             ];
-            names.with(&[&asks, lines].concat())
+            names.with(&[&saslauthd, lines].concat())
         })
         .with_daemon()
     }
 
-    /// A Cyrus with these lines, and no daemon.
+    /// Starts a Cyrus with these lines, and no daemon.
     pub fn without_daemon(name: &str, lines: &[(&str, &str)]) -> Self {
         Self::start(name, |names| names.with(lines))
     }
 
-    /// A Cyrus with nothing but the lines that a site with these names has, and no daemon.
+    /// Starts a Cyrus with exactly the lines that `lines` returns, and no daemon.
     pub fn start(name: &str, lines: impl FnOnce(&Names) -> Vec<(String, String)>) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
         let cas = CasServer::start(&scratch, &authority);
         let webmail = PhpWebmail::start(&scratch, &authority, &cas, "webmail");
         let portal = Portal::start(&authority, &cas, "portal");
-        let behind = PasswordServer::start(&authority, &USERS.map(|user| (user, SECRET)));
+        let fallback = PasswordServer::start(&authority, &USERS.map(|user| (user, SECRET)));
         let key = SigningKey::hmac(b"thirty-two bytes of a secret key");
         let text = |path: &Path| path.display().to_string();
         let names = Names {
             mux: text(&daemon::mux(&scratch)),
-            behind: text(behind.mux()),
+            fallback: text(fallback.mux()),
             cas: cas.url(),
             ca: text(&authority.write_ca(&scratch)),
             webmail: webmail.service(),
@@ -143,7 +145,7 @@ impl PasswordSite {
         Self {
             daemon: None,
             cyrus: Cyrus::start(&scratch, &authority, options),
-            behind,
+            fallback,
             webmail,
             portal,
             cas,
@@ -160,13 +162,14 @@ impl PasswordSite {
         self
     }
 
-    /// A token of the user's; each `id` makes another one, `padding` a longer one.
+    /// Creates a token of the user. Each `id` makes a different token; `padding` bytes make it
+    /// longer.
     pub fn token(&self, user: &str, id: usize, padding: usize) -> String {
         self.key
             .token(TOKEN_HEADER, &self.claims(user, id, padding))
     }
 
-    /// The claims of [`PasswordSite::token`].
+    /// Returns the claims of [`PasswordEnv::token`].
     pub fn claims(&self, user: &str, id: usize, padding: usize) -> String {
         let groups = "x".repeat(padding);
         let claims = json!({
@@ -175,12 +178,12 @@ impl PasswordSite {
         claims.to_string()
     }
 
-    /// Alice's login by a real client.
+    /// Logs alice in with a real client.
     pub fn log_in(&self, by: (PasswordClient, Service, Way), password: &str) -> Outcome {
         self.log_in_as("alice", by, password)
     }
 
-    /// Anybody's.
+    /// Logs a user in with a real client.
     pub fn log_in_as(
         &self,
         user: &str,
@@ -196,14 +199,15 @@ impl PasswordSite {
         self.clients.log_in(client, &self.cyrus, &login)
     }
 
-    /// A login by LOGIN; it makes the user's INBOX, without which httpd has nothing to show.
+    /// Logs in by LOGIN. The first login creates the user's INBOX, without which httpd refuses the
+    /// user.
     pub fn login(&self, user: &str, password: &str) -> bool {
         Imap::connect(self.cyrus.imap_port())
             .login(user, password)
             .ok
     }
 
-    /// A line of the log since `mark` that has all these words in it.
+    /// Waits for a log line after `mark` that contains all these words.
     #[track_caller]
     pub fn logged(&self, mark: usize, words: &[&str]) -> Line {
         let wanted = |line: &Line| words.iter().all(|word| line.text.contains(word));

@@ -1,9 +1,9 @@
-//! A site to log in to by `sasl-sso login`: a Cyrus that takes tickets of a real CAS and tokens of
-//! a real OpenID provider, by mechanisms and where a password would be, and only under TLS.
+//! Servers for `sasl-sso login`: a Cyrus that accepts tickets of a real CAS and tokens of a real
+//! OpenID provider, by all mechanisms and as passwords, and only under TLS.
 
-// Each test binary has all of it and uses a part.
+// Every test binary compiles this module and uses part of it.
 #![allow(dead_code)]
-// clippy sees no tests outside of #[test] functions.
+// clippy recognizes only #[test] functions as tests.
 #![allow(clippy::expect_used)]
 
 use std::io::Write;
@@ -21,42 +21,43 @@ use test_support::scratch::Scratch;
 use test_support::syslog::Line;
 use test_support::wait::PATIENCE;
 
-/// The service that tickets are for, whoever asks.
+/// The service that tickets are obtained for, for all protocols.
 pub const SERVICE: &str = "imap://localhost";
 
-/// What the program said, and its status.
+/// The exit status and the output of a run.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Run {
     pub status: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
-impl Answer {
-    /// The status, with all that was said if it is another one.
+impl Run {
+    /// Asserts the exit status.
     #[track_caller]
-    pub fn is(&self, status: i32) -> &Self {
+    pub fn exits_with(&self, status: i32) -> &Self {
         assert_eq!(self.status, Some(status), "{}{}", self.out, self.err);
         self
     }
 
-    /// That these words were said, in this order.
+    /// Asserts that the output contains these texts in this order.
     #[track_caller]
-    pub fn says(&self, words: &[&str]) -> &Self {
+    pub fn prints(&self, texts: &[&str]) -> &Self {
         let mut rest = self.out.as_str();
-        for word in words {
-            let Some((_, behind)) = rest.split_once(word) else {
-                panic!("no {word:?} in\n{}{}", self.out, self.err);
+        for text in texts {
+            let Some((_, behind)) = rest.split_once(text) else {
+                panic!("no {text:?} in\n{}{}", self.out, self.err);
             };
             rest = behind;
         }
         self
     }
 
-    /// That the credential was not: neither as it is nor in base64, whatever is before it.
+    /// Asserts that the output does not contain the credential, neither literally nor in base64 at
+    /// any offset.
     #[track_caller]
     pub fn hides(&self, credential: &str) -> &Self {
-        let said = format!("{}{}", self.out, self.err);
+        let output = format!("{}{}", self.out, self.err);
         let middle = |text: &str| text[4..text.len() - 4].to_owned();
         let mut secrets = vec![credential.to_owned()];
         secrets.extend(
@@ -64,14 +65,14 @@ impl Answer {
                 .map(|before| middle(&base64::encode(format!("{before}{credential}").as_bytes()))),
         );
         for secret in secrets {
-            assert!(!said.contains(&secret), "{secret} is in\n{said}");
+            assert!(!output.contains(&secret), "{secret} is in\n{output}");
         }
         self
     }
 }
 
-/// `sasl-sso login` with these arguments and this standard input.
-pub fn login(arguments: &[&str], input: &str) -> Answer {
+/// Runs `sasl-sso login` with these arguments and this standard input.
+pub fn login(arguments: &[&str], input: &str) -> Run {
     let program = libsasl2::plugin().with_file_name("sasl-sso");
     let mut child = Command::new(program)
         .env_clear()
@@ -82,20 +83,20 @@ pub fn login(arguments: &[&str], input: &str) -> Answer {
         .stderr(Stdio::piped())
         .spawn()
         .expect("sasl-sso: run `make build`");
-    let mut stdin = child.stdin.take().expect("its input");
-    // It may have found a fault in its arguments, and read nothing.
+    let mut stdin = child.stdin.take().expect("no standard input");
+    // The program may exit without reading its input.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
-    let output = child.wait_with_output().expect("its end");
-    Answer {
+    let output = child.wait_with_output().expect("cannot read the output");
+    Run {
         status: output.status.code(),
-        out: String::from_utf8(output.stdout).expect("text"),
-        err: String::from_utf8(output.stderr).expect("text"),
+        out: String::from_utf8(output.stdout).expect("the output is not UTF-8"),
+        err: String::from_utf8(output.stderr).expect("the output is not UTF-8"),
     }
 }
 
-/// The site. What is ended first stands first.
-pub struct Site {
+/// The running servers. They are stopped in the order of the fields.
+pub struct LoginEnv {
     pub daemon: Daemon,
     pub cyrus: Cyrus,
     pub portal: Portal,
@@ -105,8 +106,8 @@ pub struct Site {
     pub scratch: Scratch,
 }
 
-impl Site {
-    /// With these lines of imapd.conf on top.
+impl LoginEnv {
+    /// Starts the environment with these additional or changed lines of imapd.conf.
     pub fn new(name: &str, other: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new(name);
         let authority = Authority::new();
@@ -114,7 +115,7 @@ impl Site {
         let portal = Portal::start(&authority, &cas, "webmail");
         let provider = OidcProvider::start(&scratch, &authority);
         let ca = authority.write_ca(&scratch);
-        let text = |path: &Path| path.display().to_string();
+        let string = |path: &Path| path.display().to_string();
         let mut lines = [
             (
                 "sasl_mech_list",
@@ -122,18 +123,19 @@ impl Site {
             ),
             ("sasl_sso_plain", "yes".to_owned()),
             ("sasl_pwcheck_method", "saslauthd".to_owned()),
-            ("sasl_saslauthd_path", text(&daemon::mux(&scratch))),
+            ("sasl_saslauthd_path", string(&daemon::mux(&scratch))),
             ("sasl_caspt_url", cas.url()),
-            ("sasl_caspt_ca_file", text(&ca)),
+            ("sasl_caspt_ca_file", string(&ca)),
             ("sasl_caspt_proxies", format!("{}*", portal.service())),
             ("sasl_caspt_service", SERVICE.to_owned()),
             ("sasl_caspt_timeout", "2".to_owned()),
             ("sasl_jwt_issuer", provider.issuer()),
             ("sasl_jwt_keys", "discovery".to_owned()),
             ("sasl_jwt_audience", AUDIENCE.to_owned()),
-            ("sasl_jwt_ca_file", text(&ca)),
+            ("sasl_jwt_ca_file", string(&ca)),
             ("allowplaintext", "no".to_owned()),
-            // The services other than imapd leave the log to libsasl2, which keeps most to itself.
+            // Services other than imapd leave logging to libsasl2, which suppresses most messages
+            // by default.
             ("sasl_log_level", "7".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
@@ -146,7 +148,7 @@ impl Site {
             plugin: Some(libsasl2::plugin()),
             imapd_conf: lines,
             services: vec![Service::Imap, Service::Imaps, Service::Pop3, Service::Sieve],
-            // A process for each connection: what it knows, it knows of the host.
+            // Each connection gets a new process, so cache hits come from the host tier.
             reuse: 1,
             ..Options::default()
         };
@@ -162,8 +164,8 @@ impl Site {
         }
     }
 
-    /// A login to one of the services, which trusts the site's CA.
-    pub fn login(&self, service: Service, arguments: &[&str], credential: &str) -> Answer {
+    /// Logs in to a service of the environment, whose CA is trusted.
+    pub fn login(&self, service: Service, arguments: &[&str], credential: &str) -> Run {
         let address = format!("localhost:{}", self.cyrus.port(service));
         let ca = self.ca.display().to_string();
         let mut all = match service {
@@ -171,24 +173,24 @@ impl Site {
             Service::Imaps => vec!["--tls", "--imap"],
             Service::Pop3 => vec!["--pop3"],
             Service::Sieve => vec!["--sieve"],
-            Service::Http => panic!("httpd has no such logins"),
+            Service::Http => panic!("sasl-sso login does not support httpd"),
         };
         all.extend([address.as_str(), "--ca-file", &ca]);
         all.extend(arguments);
         login(&all, credential)
     }
 
-    /// A new ticket of alice's.
+    /// Obtains a new ticket of alice.
     pub fn ticket(&self) -> String {
         self.portal.proxy_ticket("alice", SERVICE)
     }
 
-    /// A new token of alice's.
+    /// Obtains a new token of alice.
     pub fn token(&self) -> String {
         self.provider.access_token("alice", "RS256")
     }
 
-    /// The sources of so many decisions for a user since `mark`.
+    /// Waits for this many accepted logins after `mark`, and returns their sources.
     #[track_caller]
     pub fn sources(&self, mark: usize, count: usize) -> Vec<String> {
         let log = self.cyrus.log();
@@ -196,13 +198,20 @@ impl Site {
             let lines = log.since(mark);
             let accepted = |line: &&Line| line.text.contains("outcome=accepted");
             let source = |line: &Line| {
-                let (_, behind) = line.text.split_once(" source=").expect("a source");
-                behind.split(' ').next().expect("a word").to_owned()
+                let (_, behind) = line
+                    .text
+                    .split_once(" source=")
+                    .expect("the line has no source");
+                behind
+                    .split(' ')
+                    .next()
+                    .expect("the source is empty")
+                    .to_owned()
             };
             lines.iter().filter(accepted).map(source).collect()
         };
-        let there = test_support::wait::wait_until(PATIENCE, || decisions().len() >= count);
-        assert!(there, "{}", log.tail());
+        let found = test_support::wait::wait_until(PATIENCE, || decisions().len() >= count);
+        assert!(found, "{}", log.tail());
         decisions()
     }
 }

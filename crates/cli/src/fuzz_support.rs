@@ -1,4 +1,4 @@
-//! Files that options stand in, before the fuzzer.
+//! Fuzz target for configuration files.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used)]
@@ -10,17 +10,18 @@ use sso_core::config::{Config, is_option, names};
 use sso_core::fuzz_support::input::parts;
 use sso_core::fuzz_support::policy::InMemory;
 
-/// What stands for the path of the file that is included.
+/// The placeholder for the path of the included file.
 const INCLUDED: &str = "INCLUDED";
 
-/// An imapd.conf or a file of SASL, and perhaps one that it includes: with a fault in
-/// it there is no configuration; and what was read, written anew, is read as the same.
+/// Reads an imapd.conf or a configuration file of SASL, which may include a second file. A file
+/// with faults must not yield a configuration, and values that are written to a new file must be
+/// read back unchanged.
 pub fn options(data: &[u8]) {
     let mut files = parts(data);
     let main = String::from_utf8_lossy(files.next().unwrap_or_default());
     let included = InMemory::new(files.next().unwrap_or_default());
     let path = included.path().display().to_string();
-    // Nothing else of this machine is read.
+    // No other file of this host may be included.
     let joined = main.replace("\\\n", "").to_ascii_lowercase();
     let without = joined.replace(&format!("@include: {}", INCLUDED.to_ascii_lowercase()), "");
     let other = String::from_utf8_lossy(data)
@@ -31,15 +32,18 @@ pub fn options(data: &[u8]) {
     }
     let main = InMemory::new(main.replace(INCLUDED, &path).as_bytes());
     for service in [None, Some("pop3")] {
-        let (conf, flaws) = ConfFile::examine(&main.path(), service).expect("a file");
-        for flaw in &flaws {
+        let (conf, diagnostics) = ConfFile::examine(&main.path(), service).expect("a file");
+        for diagnostic in &diagnostics {
             assert!(
-                !flaw.problem.contains('\n') && !flaw.remedy.is_empty(),
-                "{flaw:?}"
+                !diagnostic.problem.contains('\n') && !diagnostic.remedy.is_empty(),
+                "{diagnostic:?}"
             );
         }
         let read = ConfFile::read(&main.path(), service);
-        assert_eq!(read.is_err(), flaws.iter().any(|flaw| flaw.is_fault));
+        assert_eq!(
+            read.is_err(),
+            diagnostics.iter().any(|diagnostic| diagnostic.is_fault)
+        );
         check_config(&conf);
         check_round_trip(&conf);
     }
@@ -52,7 +56,8 @@ fn values(conf: &ConfFile) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Either a configuration or faults, and each fault is of an option that there is.
+/// Checks that the result is either a configuration or faults, and that each fault names an
+/// existing option.
 fn check_config(conf: &ConfFile) {
     let (_, faults) = Config::examine(conf);
     let config = Config::read(conf);
@@ -64,7 +69,7 @@ fn check_config(conf: &ConfFile) {
     let lines = conf.config().map_err(|faults| faults.len());
     assert_eq!(lines.is_ok(), config.is_ok());
     if let Ok(config) = &config {
-        // What a session stands for is told by all of it.
+        // The same options must yield the same policy digest.
         let again = Config::read(conf).expect("the same");
         let policy = |config: &Config| config.cas.as_ref().map(|cas| cas.policy());
         assert_eq!(policy(config), policy(&again));
@@ -78,16 +83,16 @@ fn check_round_trip(conf: &ConfFile) {
     if values.values().any(|value| value.ends_with('\\')) {
         return;
     }
-    // Whose file it is, is told by what is in it: here, by that alone.
+    // The format is recognized by the content, here by these options alone.
     let written: String = values
         .iter()
         .map(|(name, value)| format!("{name}: {value}\n"))
         .collect();
     let file = InMemory::new(written.as_bytes());
-    let (again, flaws) = ConfFile::examine(&file.path(), None).expect("a file");
+    let (again, diagnostics) = ConfFile::examine(&file.path(), None).expect("a file");
     if again.format() == conf.format() {
         assert_eq!(self::values(&again), values);
-        assert!(flaws.is_empty(), "{flaws:?}");
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
     }
 }
 

@@ -1,5 +1,4 @@
-//! The program `sasl-sso`: the daemon, and what an administrator asks before and
-//! after.
+//! The subcommands of `sasl-sso`: the daemon, and the tools for administrators.
 
 #![forbid(unsafe_code)]
 
@@ -14,21 +13,21 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory, Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser};
 
 use crate::term::console::Console;
 use sso_core::credential::CredentialKind;
 
-/// Single sign-on for Cyrus IMAP: the daemon, and the administrator's tools.
+/// Single sign-on for Cyrus IMAP: the daemon and the administrator's tools.
 #[derive(Parser)]
 #[command(name = "sasl-sso", version, max_term_width = 80)]
 struct Program {
     #[command(subcommand)]
-    order: Order,
+    subcommand: Subcommand,
 }
 
-#[derive(Subcommand)]
-enum Order {
+#[derive(clap::Subcommand)]
+enum Subcommand {
     Check(check::Arguments),
     Explain(explain::Arguments),
     Login(login::Arguments),
@@ -37,49 +36,49 @@ enum Order {
     Completions(completions::Arguments),
 }
 
-/// All that the program can be told: what its manual page and completions are of.
+/// The definition of the command line, for the manual page and the shell completions.
 pub fn command() -> Command {
     Program::command()
 }
 
-/// What a command comes to, as its exit status.
+/// The exit status of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// It is as it should be.
-    Good = 0,
-    /// It is not: a fault was found, a login refused.
-    Bad = 1,
-    /// It could not be found out.
-    Unusable = 2,
+pub(crate) enum ExitStatus {
+    /// The command succeeded, and found no fault.
+    Success = 0,
+    /// A fault was found, or a login was refused.
+    Failure = 1,
+    /// The command could not get a result.
+    Error = 2,
 }
 
-/// Runs the program with these arguments, the program's own name before them.
+/// Runs the program. The first argument is the program's own name.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
-    let mut console = Console::of_process();
+    let mut console = Console::for_process();
     if arguments.iter().any(is_credential) {
-        console.complain(NO_ARGUMENT);
-        return ExitCode::from(Status::Unusable as u8);
+        console.print_error(CREDENTIAL_AS_ARGUMENT);
+        return ExitCode::from(ExitStatus::Error as u8);
     }
     let program = match Program::try_parse_from(&arguments) {
         Ok(program) => program,
-        Err(answer) => {
-            let answer = discreet(answer, &arguments);
-            // Help and the version too; nobody is left if it cannot be written.
-            let _ = answer.print();
-            let status = if answer.use_stderr() {
-                Status::Unusable
+        Err(error) => {
+            let error = hide_password(error, &arguments);
+            // This prints help and version too. A failure to write cannot be reported.
+            let _ = error.print();
+            let status = if error.use_stderr() {
+                ExitStatus::Error
             } else {
-                Status::Good
+                ExitStatus::Success
             };
             return ExitCode::from(status as u8);
         }
     };
-    ExitCode::from(program.order.run(&mut console) as u8)
+    ExitCode::from(program.subcommand.run(&mut console) as u8)
 }
 
-impl Order {
-    fn run(&self, console: &mut Console) -> Status {
+impl Subcommand {
+    fn run(&self, console: &mut Console) -> ExitStatus {
         match self {
             Self::Check(arguments) => check::run(arguments, console),
             Self::Explain(arguments) => explain::run(arguments, console),
@@ -91,12 +90,12 @@ impl Order {
     }
 }
 
-/// What is said of a credential on the command line, and not which it is.
-const NO_ARGUMENT: &str = "error: a ticket or a token is no argument: everybody on this host sees \
+/// The error for a credential on the command line. It does not repeat the credential.
+const CREDENTIAL_AS_ARGUMENT: &str = "error: a ticket or a token is no argument: everybody on this host sees \
                            those, and the shell keeps them. It comes on standard input, or by \
                            --file (a file of such a name: ./NAME)";
 
-/// Whether it is a credential, also behind the name of an option.
+/// Whether an argument, or the value of an option, is a credential.
 fn is_credential(argument: &OsString) -> bool {
     let argument = argument.to_string_lossy();
     let value = match argument.split_once('=') {
@@ -106,24 +105,24 @@ fn is_credential(argument: &OsString) -> bool {
     CredentialKind::of_password(value.as_bytes()).is_some()
 }
 
-/// The answer to a wrong command line. Where a credential is asked for, a word that
-/// is out of place may be a password, and is not said again.
-fn discreet(mut answer: clap::Error, arguments: &[OsString]) -> clap::Error {
-    let asks = arguments
+/// The error for a wrong command line. For the commands that read a credential, an unexpected
+/// argument may be a password, so it is not printed.
+fn hide_password(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let reads_credential = arguments
         .get(1)
-        .is_some_and(|order| order == "explain" || order == "login");
+        .is_some_and(|name| name == "explain" || name == "login");
     let is_word = |value: &ContextValue| match value {
         ContextValue::String(word) => !word.starts_with('-'),
         _ => false,
     };
-    if asks
-        && answer.kind() == ErrorKind::UnknownArgument
-        && answer.get(ContextKind::InvalidArg).is_some_and(is_word)
+    if reads_credential
+        && error.kind() == ErrorKind::UnknownArgument
+        && error.get(ContextKind::InvalidArg).is_some_and(is_word)
     {
         let hidden = ContextValue::String("…".to_owned());
-        answer.insert(ContextKind::InvalidArg, hidden);
+        error.insert(ContextKind::InvalidArg, hidden);
     }
-    answer
+    error
 }
 
 #[cfg(test)]
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_known_wherever_it_stands_among_the_arguments() {
+    fn credential_is_detected_in_every_argument() {
         for argument in [
             "PT-12345",
             "--file=ST-1-abc",
@@ -147,22 +146,22 @@ mod tests {
     }
 
     #[test]
-    fn a_word_out_of_place_is_not_said_again_where_it_may_be_a_password() {
-        let said = |order: &str| {
-            let arguments = ["sasl-sso", order, "pa55word"].map(OsString::from);
-            let answer = Program::try_parse_from(&arguments).err().unwrap();
-            discreet(answer, &arguments).to_string()
+    fn unexpected_argument_is_hidden_if_it_may_be_a_password() {
+        let error_of = |command: &str| {
+            let arguments = ["sasl-sso", command, "pa55word"].map(OsString::from);
+            let error = Program::try_parse_from(&arguments).err().unwrap();
+            hide_password(error, &arguments).to_string()
         };
-        for order in ["explain", "login"] {
-            let said = said(order);
-            assert!(said.contains("unexpected argument"), "{said}");
-            assert!(!said.contains("pa55word"), "{said}");
+        for command in ["explain", "login"] {
+            let error = error_of(command);
+            assert!(error.contains("unexpected argument"), "{error}");
+            assert!(!error.contains("pa55word"), "{error}");
         }
-        assert!(said("check").contains("pa55word"));
+        assert!(error_of("check").contains("pa55word"));
     }
 
     #[test]
-    fn who_wants_json_has_it_also_if_nothing_could_be_done() {
+    fn json_is_printed_even_if_the_command_fails() {
         for line in [
             &["check", "--config", "/missing/imapd.conf"][..],
             &["explain", "--config", "/missing/imapd.conf"],
@@ -170,16 +169,16 @@ mod tests {
         ] {
             let words = ["sasl-sso"].iter().chain(line).chain(&["--json"]);
             let program = Program::try_parse_from(words).ok().unwrap();
-            let (mut console, out, _) = Console::of_test("");
-            assert_eq!(program.order.run(&mut console), Status::Unusable);
-            let said: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
-            let problem = said["problem"].as_str().unwrap();
-            assert!(problem.contains("/missing/"), "{said}");
+            let (mut console, out, _) = Console::for_test("");
+            assert_eq!(program.subcommand.run(&mut console), ExitStatus::Error);
+            let document: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
+            let problem = document["problem"].as_str().unwrap();
+            assert!(problem.contains("/missing/"), "{document}");
         }
     }
 
     #[test]
-    fn the_command_line_is_without_contradiction() {
+    fn command_line_definition_is_consistent() {
         command().debug_assert();
     }
 }

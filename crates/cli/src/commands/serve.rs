@@ -1,4 +1,4 @@
-//! `sasl-sso serve`: the daemon, as the files and the command line want it.
+//! `sasl-sso serve`: reads the configuration and starts the daemon.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use clap::Args;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Group, getgroups};
 
-use super::Status;
+use super::ExitStatus;
 use crate::daemon;
 use crate::daemon::{AsyncLogger, BindTarget, DaemonSettings, Settings};
 use crate::imapd_conf;
@@ -20,59 +20,58 @@ use crate::term::console::Console;
 use sso_core::config::Options;
 use sso_core::platform::log::{Level, Log};
 
-/// The group that Debian lets connect to saslauthd.
-const GROUP: &str = "sasl";
+/// The group that may connect to saslauthd on Debian.
+const DEFAULT_GROUP: &str = "sasl";
 
-/// Take tickets and tokens in the place of passwords, for logins that can only
-/// send a password.
+/// Accept tickets and tokens in config_args of passwords, for clients that can only send a password.
 ///
-/// It speaks saslauthd's protocol. Any other password goes on to the saslauthd at
-/// sso_fallback_socket. It runs in the foreground: SIGHUP has it read FILE again,
-/// SIGTERM ends it. Sockets of systemd go before --socket.
+/// The daemon speaks saslauthd's protocol. It passes ordinary passwords on to the saslauthd at
+/// sso_fallback_socket. It runs in the foreground: SIGHUP makes it read FILE again, SIGTERM stops
+/// it. Sockets passed by systemd take precedence over --socket.
 #[derive(Clone, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    place: imapd_conf::Place,
-    /// The services of the mail server, for options of single ones [default: cyrus.conf
-    /// beside the file]
+    config_args: imapd_conf::ConfigArgs,
+    /// File with the services of the mail server, for options of single services [default:
+    /// cyrus.conf beside FILE]
     #[arg(long, value_name = "FILE")]
     cyrus_conf: Option<PathBuf>,
-    /// Where it serves [default: saslauthd_path of FILE]
+    /// Socket to listen on [default: saslauthd_path of FILE]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Of the socket, in octal
+    /// Mode of the socket, in octal
     #[arg(long, default_value = "0660", value_parser = read_mode)]
     mode: u32,
-    /// Of the socket [default: sasl, if we are in it]
+    /// Group of the socket [default: sasl, if the daemon's user is in it]
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
-    /// Whom it goes on as, if started by root [default: cyrus_user of FILE; with a
-    /// file of SASL itself it must be said]
+    /// User to run as, if started by root [default: cyrus_user of FILE; required with a
+    /// configuration file of SASL itself]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Lines go to standard error and not to syslog
+    /// Write the log to standard error instead of syslog
     #[arg(long)]
     stderr: bool,
 }
 
-pub(crate) fn run(orders: &Arguments, console: &mut Console) -> Status {
-    let answered = AsyncLogger::start(orders.stderr)
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> ExitStatus {
+    let answered = AsyncLogger::start(arguments.stderr)
         .map_err(|error| format!("no thread to be had for the log: {error}"))
-        .and_then(|journal| {
-            let served = serve(orders, &journal);
+        .and_then(|logger| {
+            let served = serve(arguments, &logger);
             if let Err(problem) = &served {
                 for line in problem.lines() {
-                    journal.write(Level::Error, &format!("sso: not serving: {line}"));
+                    logger.write(Level::Error, &format!("sso: not serving: {line}"));
                 }
             }
-            journal.flush();
+            logger.flush();
             served
         });
     match answered {
-        Ok(()) => Status::Good,
+        Ok(()) => ExitStatus::Success,
         Err(problem) => {
-            console.complain(format_args!("serve: {problem}"));
-            Status::Unusable
+            console.print_error(format_args!("serve: {problem}"));
+            ExitStatus::Error
         }
     }
 }
@@ -83,34 +82,43 @@ fn read_mode(text: &str) -> Result<u32, String> {
     (mode & !0o777 == 0).then_some(mode).ok_or_else(wrong)
 }
 
-fn serve(orders: &Arguments, journal: &AsyncLogger) -> Result<(), String> {
+fn serve(arguments: &Arguments, logger: &AsyncLogger) -> Result<(), String> {
     umask(Mode::from_bits_truncate(0o077));
-    let given = BindTarget::from_systemd()?;
-    let conf = orders.place.read()?;
-    become_user("--user", orders.user.as_deref(), &conf)?;
-    let place = match given {
-        Some(given) => given,
+    let inherited = BindTarget::from_systemd()?;
+    let conf = arguments.config_args.read()?;
+    become_user("--user", arguments.user.as_deref(), &conf)?;
+    let target = match inherited {
+        Some(inherited) => inherited,
         None => BindTarget::Create {
-            path: socket_path(orders, &conf)?,
-            mode: orders.mode,
-            group: find_group(orders.group.as_deref(), journal)?,
+            path: socket_path(arguments, &conf)?,
+            mode: arguments.mode,
+            group: find_group(arguments.group.as_deref(), logger)?,
         },
     };
-    // Once more, as who will read it again.
-    let settings = read_settings(orders).map_err(|faults| faults.join("\n"))?;
-    let again = orders.clone();
-    daemon::run(&place, settings, move || read_settings(&again), journal)
+    // Read again with the privileges of the user who will read it on SIGHUP.
+    let settings = read_settings(arguments).map_err(|faults| faults.join("\n"))?;
+    let again = arguments.clone();
+    daemon::run(&target, settings, move || read_settings(&again), logger)
 }
 
-/// All that the files say, for each service, or all that is wrong with it.
-fn read_settings(orders: &Arguments) -> Result<DaemonSettings, Vec<String>> {
-    let conf = orders.place.read().map_err(|problem| vec![problem])?;
+/// Reads the settings of every service.
+///
+/// # Errors
+/// Every fault of the configuration.
+fn read_settings(arguments: &Arguments) -> Result<DaemonSettings, Vec<String>> {
+    let conf = arguments
+        .config_args
+        .read()
+        .map_err(|problem| vec![problem])?;
     let mut faults = Vec::new();
-    let entries = match orders.place.service {
-        // Then its options are for all.
+    let entries = match arguments.config_args.service {
+        // With `--service`, the options of that service apply to all requests.
         Some(_) => Vec::new(),
         None => {
-            let (named, main) = (orders.cyrus_conf.as_deref(), &orders.place.config);
+            let (named, main) = (
+                arguments.cyrus_conf.as_deref(),
+                &arguments.config_args.config,
+            );
             let cyrus = service_options::find_cyrus_conf(named, main, conf.format());
             let cyrus = cyrus.map_err(|problem| vec![problem])?;
             faults.extend(service_options::unknown_entries(&conf, cyrus.as_ref()));
@@ -120,28 +128,32 @@ fn read_settings(orders: &Arguments) -> Result<DaemonSettings, Vec<String>> {
     let conflicts = service_options::conflicts(&entries);
     faults.extend(conflicts.iter().map(ToString::to_string));
     faults.extend(service_options::other_stores(&conf, &entries));
-    faults.extend(conf.transitions());
-    let mut take = |conf: &ConfFile| settings_of(conf).map_err(|own| faults.extend(own)).ok();
-    let general = take(&conf);
+    faults.extend(conf.auto_transition_faults());
+    let mut collect = |conf: &ConfFile| settings_of(conf).map_err(|own| faults.extend(own)).ok();
+    let general = collect(&conf);
     let own = service_options::with_own_options(&conf, &entries).into_iter();
     let of_service: BTreeMap<String, Settings> = own
-        .filter_map(|(service, conf)| Some((service.to_owned(), take(conf)?)))
+        .filter_map(|(service, conf)| Some((service.to_owned(), collect(conf)?)))
         .collect();
-    // What is wrong for all is wrong for each.
+    // A fault in the general options is found again for each service.
     let mut seen = BTreeSet::new();
     faults.retain(|fault| seen.insert(fault.clone()));
     let Some(mut general) = general.filter(|_| faults.is_empty()) else {
         return Err(faults);
     };
-    let takes = |settings: &&Settings| {
+    let has_mechanism = |settings: &&Settings| {
         let config = &settings.config;
         config.cas.is_some() || config.jwt.is_some()
     };
-    if !takes(&&general) {
+    if !has_mechanism(&&general) {
         let sasl = conf.format().prefix();
         let what = format!("neither {sasl}caspt_url nor {sasl}jwt_keys is set; set one");
-        let other = of_service.values().find(takes).ok_or_else(|| vec![what])?;
-        // The store is one, and is not read where nothing else is configured.
+        let other = of_service
+            .values()
+            .find(has_mechanism)
+            .ok_or_else(|| vec![what])?;
+        // The daemon has one session store. The general options do not describe it if no mechanism
+        // is configured there.
         general.config.sessions = other.config.sessions.clone();
     }
     Ok(DaemonSettings {
@@ -150,7 +162,7 @@ fn read_settings(orders: &Arguments) -> Result<DaemonSettings, Vec<String>> {
     })
 }
 
-/// What one service has.
+/// The settings of one service.
 fn settings_of(conf: &ConfFile) -> Result<Settings, Vec<String>> {
     let config = conf.config()?;
     Ok(Settings {
@@ -161,14 +173,15 @@ fn settings_of(conf: &ConfFile) -> Result<Settings, Vec<String>> {
     })
 }
 
-/// The path that the option of libsasl2 says, which its clients read too.
-fn socket_path(orders: &Arguments, conf: &ConfFile) -> Result<PathBuf, String> {
+/// `saslauthd_path` is an option of libsasl2, which clients of the daemon read too.
+fn socket_path(arguments: &Arguments, conf: &ConfFile) -> Result<PathBuf, String> {
     let of_conf = || conf.get("saslauthd_path").map(PathBuf::from);
-    let path = orders.socket.clone().or_else(of_conf).ok_or_else(|| {
+    let path = arguments.socket.clone().or_else(of_conf).ok_or_else(|| {
         let option = format!("{}saslauthd_path", conf.format().prefix());
         format!("where? Set {option}, such as /run/sasl-sso/mux, or use --socket")
     })?;
-    // What fits into a sockaddr_un, also while its name is a longer one.
+    // The limit leaves room in `sockaddr_un` for the longer name that the socket has while it is
+    // made.
     match path.is_absolute() && path.as_os_str().len() <= 100 {
         true => Ok(path),
         false => Err(format!(
@@ -178,20 +191,21 @@ fn socket_path(orders: &Arguments, conf: &ConfFile) -> Result<PathBuf, String> {
     }
 }
 
-/// The group of the socket, if not our own: as ordered, or Debian's if we are in it.
-fn find_group(name: Option<&str>, journal: &AsyncLogger) -> Result<Option<Gid>, String> {
+/// The group of the socket: the one of `--group`, or Debian's if this process is a member. `None`
+/// is the process's own group.
+fn find_group(name: Option<&str>, logger: &AsyncLogger) -> Result<Option<Gid>, String> {
     let find = |name: &str| Group::from_name(name).ok().flatten().map(|group| group.gid);
     if let Some(name) = name {
         let unknown = || format!("--group: there is no group {name}");
         return find(name).map(Some).ok_or_else(unknown);
     }
     let ours = getgroups().unwrap_or_default();
-    let group = find(GROUP);
+    let group = find(DEFAULT_GROUP);
     if group.is_some_and(|gid| !ours.contains(&gid)) {
         let line = format!(
-            "sso: the socket is for our own group alone: we are not in {GROUP}; add us, or say --group"
+            "sso: the socket is for our own group alone: we are not in {DEFAULT_GROUP}; add us, or say --group"
         );
-        journal.write(Level::Warning, &line);
+        logger.write(Level::Warning, &line);
     }
     Ok(group.filter(|gid| ours.contains(gid)))
 }

@@ -205,7 +205,7 @@ async fn serve(
     let mut reload = signal(SignalKind::hangup()).map_err(unheard)?;
 
     let paths = sockets.paths();
-    if let Some(problem) = asks_itself(&settings, &paths) {
+    if let Some(problem) = fallback_loop(&settings, &paths) {
         return Err(problem);
     }
     log_warnings(&settings, log);
@@ -278,7 +278,7 @@ fn change(
     paths: &[PathBuf],
     log: &AsyncLogger,
 ) {
-    let checked = settings.and_then(|settings| match asks_itself(&settings, paths) {
+    let checked = settings.and_then(|settings| match fallback_loop(&settings, paths) {
         Some(problem) => Err(vec![problem]),
         None => Ok(settings),
     });
@@ -303,7 +303,7 @@ fn notify_systemd(state: &[NotifyState<'_>]) {
 
 /// The problem, if ordinary passwords would return to the daemon itself, whose socket may have
 /// several names.
-fn asks_itself(settings: &DaemonSettings, paths: &[PathBuf]) -> Option<String> {
+fn fallback_loop(settings: &DaemonSettings, paths: &[PathBuf]) -> Option<String> {
     let is_ours = |fallback: &Fallback| paths.iter().any(|path| same_file(path, &fallback.path));
     let what = "sso_fallback_socket: is our own socket; name that of the other saslauthd";
     let mut fallbacks = settings.all().flat_map(|settings| &settings.fallback);

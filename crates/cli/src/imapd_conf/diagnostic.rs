@@ -1,18 +1,18 @@
-//! What is wrong with a file itself, and where.
+//! Faults and warnings about a configuration file itself, with their location.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where something stands in a file.
+/// A line in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Spot {
+pub(crate) struct Location {
     pub(crate) file: PathBuf,
     pub(crate) line: usize,
 }
 
-impl Spot {
+impl Location {
     pub(crate) fn new(file: &Path, line: usize) -> Self {
         Self {
             file: file.to_owned(),
@@ -21,28 +21,29 @@ impl Spot {
     }
 }
 
-impl fmt::Display for Spot {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
 }
 
-/// Something that the host does not take, or not as it looks.
+/// A line that the host application rejects, or that does not mean what it seems to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Flaw {
-    pub(crate) spot: Spot,
-    /// As it is written, or empty.
+pub(crate) struct FileDiagnostic {
+    pub(crate) location: Location,
+    /// The name as it is written; may be empty.
     pub(crate) option: String,
     pub(crate) problem: String,
     pub(crate) remedy: &'static str,
-    /// Whether the host refuses the file, or a policy may not be what it seems.
+    /// Whether the host application rejects the file, or a policy may differ from what the file
+    /// seems to say.
     pub(crate) is_fault: bool,
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for FileDiagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let colon = if self.option.is_empty() { "" } else { ": " };
-        let (spot, option, problem) = (&self.spot, &self.option, &self.problem);
-        write!(f, "{spot}: {option}{colon}{problem}; {}", self.remedy)
+        let (location, option, problem) = (&self.location, &self.option, &self.problem);
+        write!(f, "{location}: {option}{colon}{problem}; {}", self.remedy)
     }
 }

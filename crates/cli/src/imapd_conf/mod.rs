@@ -1,15 +1,15 @@
-//! The file that the options stand in, read as its host reads it: imapd.conf(5)
-//! as Cyrus does (`key: value`, `#` comments, `\` at the end of a line,
-//! `@include:`, no key twice, SASL's options with `sasl_` in front), or a
-//! configuration file of SASL itself, such as Postfix' smtpd.conf, as libsasl2
-//! does (one line an option, which has its own name).
+//! The configuration file, read as its host application reads it: imapd.conf(5) as Cyrus does
+//! (`key: value`, `#` comments, `\` at the end of a continued line, `@include:`, each key only
+//! once, options of SASL with the prefix `sasl_`), or a configuration file of SASL itself, such as
+//! Postfix' smtpd.conf, as libsasl2 does (one option in each line, without a prefix).
 //!
-//! Where Cyrus stops at the first thing that it does not take, this goes on: all
-//! that is wrong is known at once.
+//! Cyrus stops at the first error; this parser continues and reports all errors.
 //!
-//! - `text`: from bytes to lines
-//! - `reading`: from lines to options, and into the files that are included
-//! - `flaw`: what is wrong, and where
+//! - `lexer`: splits the file into lines
+//! - `parser`: reads options from lines, and included files
+//! - `diagnostic`: faults and their location
+//! - `service_options`: options of single services, for the daemon
+//! - `login_paths`: the paths by which credentials arrive
 
 #![forbid(unsafe_code)]
 
@@ -26,26 +26,25 @@ use crate::daemon;
 use clap::Args;
 use sso_core::config::{Config, Options, is_on};
 
-pub(crate) use diagnostic::{Flaw, Spot};
+pub(crate) use diagnostic::{FileDiagnostic, Location};
 pub(crate) use lexer::Format;
-use parser::{Entry, Reading};
+use parser::{Entry, ParsedFile};
 
-/// What the options of single sign-on begin with.
+/// The prefixes of the options of single sign-on.
 pub(crate) const PREFIXES: [&str; 3] = ["caspt_", "jwt_", "sso_"];
 
-/// The file that a command is about, and the service.
+/// The command line arguments that select the configuration file and the service.
 #[derive(Clone, Args)]
-pub(crate) struct Place {
-    /// An imapd.conf, or a configuration file of SASL itself, such as Postfix'
-    /// smtpd.conf
+pub(crate) struct ConfigArgs {
+    /// Configuration file: an imapd.conf, or a file of SASL itself, such as Postfix' smtpd.conf
     #[arg(long, value_name = "FILE", default_value = "/etc/imapd.conf")]
     pub(crate) config: PathBuf,
-    /// A service in cyrus.conf, whose own options (pop3_sasl_…) go first
+    /// Service in cyrus.conf, whose own options (pop3_sasl_…) take precedence
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<String>,
 }
 
-impl Place {
+impl ConfigArgs {
     /// Reads the file, for the service if one is named.
     ///
     /// # Errors
@@ -64,13 +63,13 @@ pub(crate) struct ConfFile {
 }
 
 impl ConfFile {
-    /// Reads a file and what it includes, for the service of this name.
+    /// Reads a file and the files that it includes, for the service of this name.
     ///
     /// # Errors
-    /// Every fault of the file itself, each in a line with its place.
+    /// All faults of the file itself, each in a line with its location.
     pub(crate) fn read(path: &Path, service: Option<&str>) -> Result<Self, String> {
-        let (conf, flaws) = Self::examine(path, service)?;
-        let faults = flaws.iter().filter(|flaw| flaw.is_fault);
+        let (conf, diagnostics) = Self::examine(path, service)?;
+        let faults = diagnostics.iter().filter(|diagnostic| diagnostic.is_fault);
         let faults: Vec<String> = faults.map(ToString::to_string).collect();
         match faults.is_empty() {
             true => Ok(conf),
@@ -78,49 +77,52 @@ impl ConfFile {
         }
     }
 
-    /// The same with all that is wrong with the file itself, and the options that
-    /// could be read nevertheless.
+    /// Reads a file like [`ConfFile::read`], but returns its faults and warnings together with the
+    /// options that could be read.
     ///
     /// # Errors
-    /// That the file cannot be read at all.
-    pub(crate) fn examine(path: &Path, service: Option<&str>) -> Result<(Self, Vec<Flaw>), String> {
-        let reading = Reading::of(path)?;
+    /// The file cannot be read at all.
+    pub(crate) fn examine(
+        path: &Path,
+        service: Option<&str>,
+    ) -> Result<(Self, Vec<FileDiagnostic>), String> {
+        let parsed = ParsedFile::read(path)?;
         let conf = Self {
-            values: reading.values,
-            // As Cyrus looks for them.
+            values: parsed.values,
+            // Cyrus looks up options in lower case.
             service: service.map(str::to_ascii_lowercase),
-            format: reading.format,
+            format: parsed.format,
         };
-        Ok((conf, reading.flaws))
+        Ok((conf, parsed.diagnostics))
     }
 
-    /// The options of single sign-on, checked.
+    /// The validated options of single sign-on.
     ///
     /// # Errors
-    /// Every fault, each with the option as the file spells it.
+    /// All faults, each with the name of the option as it is written in the file.
     pub(crate) fn config(&self) -> Result<Config, Vec<String>> {
         Config::read(self).map_err(|faults| {
             let written = faults.iter().map(|fault| {
-                let option = self.written(&fault.option);
+                let option = self.written_name(&fault.option);
                 format!("{option}: {}", fault.problem)
             });
             written.collect()
         })
     }
 
-    /// The names of all options, as they are written, but in lower case.
+    /// The names of all options as they are written, in lower case.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
 
-    /// Where an option stands whose name is written so.
-    pub(crate) fn spot(&self, name: &str) -> Option<&Spot> {
-        self.values.get(name).map(|entry| &entry.spot)
+    /// The location of the option with this name in the file.
+    pub(crate) fn location(&self, name: &str) -> Option<&Location> {
+        self.values.get(name).map(|entry| &entry.location)
     }
 
-    /// How the option of SASL called `name` is written, by which this service reads
-    /// it: with the service's name before it, if that is there.
-    pub(crate) fn written(&self, name: &str) -> String {
+    /// The name by which this service reads an option of SASL: with the prefix of the service if
+    /// the file has that option, otherwise without it.
+    pub(crate) fn written_name(&self, name: &str) -> String {
         let name = format!("{}{name}", self.format.prefix());
         match self.service.as_ref().map(|of| format!("{of}_{name}")) {
             Some(of_service) if self.values.contains_key(&of_service) => of_service,
@@ -128,19 +130,19 @@ impl ConfFile {
         }
     }
 
-    /// Whether this service has the option of SASL called `name` for itself.
-    pub(crate) fn has_own(&self, name: &str) -> bool {
-        self.written(name) != format!("{}{name}", self.format.prefix())
+    /// Whether the file has an option of SASL for this service alone.
+    pub(crate) fn has_own_option(&self, name: &str) -> bool {
+        self.written_name(name) != format!("{}{name}", self.format.prefix())
     }
 
-    /// Whose file it is.
+    /// The format of the file.
     pub(crate) fn format(&self) -> Format {
         self.format
     }
 
-    /// The value of an option of the host's own, if it is set, for the service if
-    /// it has one of its own.
-    pub(crate) fn of_host(&self, name: &str) -> Option<&str> {
+    /// The value of an option of the host application; the option with the service's prefix takes
+    /// precedence.
+    pub(crate) fn host_option(&self, name: &str) -> Option<&str> {
         self.entry(name).map(|entry| entry.value.as_str())
     }
 
@@ -151,7 +153,7 @@ impl ConfFile {
             .or_else(|| self.values.get(name))
     }
 
-    /// The names of all options of SASL, without `sasl_`.
+    /// The names of all options of SASL, without the prefix `sasl_`.
     pub(crate) fn sasl_names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().filter_map(|key| {
             let key = match &self.service {
@@ -165,7 +167,7 @@ impl ConfFile {
         })
     }
 
-    /// The services that have options of single sign-on of their own.
+    /// The services with their own options of single sign-on.
     pub(crate) fn services(&self) -> BTreeSet<&str> {
         let of_service = |key| {
             let (service, _) = ["_sasl_caspt_", "_sasl_jwt_", "_sasl_sso_"]
@@ -180,8 +182,8 @@ impl ConfFile {
             .collect()
     }
 
-    /// What is wrong if `sso_fallback_socket` leads back to the daemon.
-    pub(crate) fn asks_itself(&self, config: &Config) -> Option<String> {
+    /// The fault that `sso_fallback_socket` is the daemon's own socket.
+    pub(crate) fn fallback_loop(&self, config: &Config) -> Option<String> {
         let own = PathBuf::from(self.get("saslauthd_path")?);
         let fallback = config.fallback.as_ref()?;
         let what = "is the daemon's own socket; name that of the other saslauthd";
@@ -189,17 +191,16 @@ impl ConfFile {
             .then(|| format!("{}sso_fallback_socket: {what}", self.format.prefix()))
     }
 
-    /// What is wrong if libsasl2 would keep, as the user's password, what the daemon
-    /// took: for whichever service, for the daemon answers all.
-    pub(crate) fn transitions(&self) -> Vec<String> {
-        let keys = self.transitioning().into_iter();
+    /// The faults of options by which libsasl2 would store tickets and tokens as passwords. Options
+    /// of all services count, because the daemon serves all.
+    pub(crate) fn auto_transition_faults(&self) -> Vec<String> {
+        let keys = self.auto_transition_options().into_iter();
         keys.map(|key| format!("{key}: would store tickets and tokens as passwords; take it out"))
             .collect()
     }
 
-    /// The options, as they are written, by which libsasl2 stores what passes as a
-    /// password.
-    pub(crate) fn transitioning(&self) -> Vec<String> {
+    /// The names, as written, of the options that make libsasl2 store accepted passwords.
+    pub(crate) fn auto_transition_options(&self) -> Vec<String> {
         let name = format!("{}auto_transition", self.format.prefix());
         let is_one = |key: &str| key == name || key.ends_with(&format!("_{name}"));
         let set = self.values.iter();
@@ -207,7 +208,7 @@ impl ConfFile {
         on.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Whether this is the whole file of an imapd, rather than lines to add to one.
+    /// Whether this is the complete file of an imapd, not only lines to be added to one.
     pub(crate) fn is_complete(&self) -> bool {
         let is_of_a_whole = |name: &str| {
             name.contains("partition") || ["configdirectory", "admins"].contains(&name)
@@ -215,7 +216,7 @@ impl ConfFile {
         self.names().any(is_of_a_whole)
     }
 
-    /// The value of an option whose name is written so.
+    /// The value of the option with this name in the file.
     pub(crate) fn as_written(&self, name: &str) -> Option<String> {
         self.values.get(name).map(|entry| entry.value.clone())
     }
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_options_of_a_service_go_first() {
+    fn options_of_a_service_take_precedence() {
         let text = "sasl_sso_realm: a.fr\npop3_sasl_sso_realm: b.fr\n";
         let realm = |service| of(text, service).unwrap().get("sso_realm").unwrap();
         assert_eq!(realm(None), "a.fr");
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cyrus_does_not_start_with_is_named_with_its_line() {
+    fn every_fault_that_stops_cyrus_is_reported_with_its_line() {
         let twice = of("a: 1\n\na: 2\n", None).unwrap_err();
         assert!(twice.contains("imapd.conf:3: a: is there twice"), "{twice}");
         assert!(of("nonsense\n", None).is_err());
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_sasl_has_options_by_their_own_names() {
+    fn file_of_sasl_has_options_without_prefix() {
         let text = "# for smtpd\npwcheck_method: saslauthd\njwt_keys: discovery\\\n";
         let conf = of(text, None).unwrap();
         assert_eq!(conf.format(), Format::Sasl);
@@ -294,7 +295,7 @@ mod tests {
         assert_eq!(names, ["jwt_keys", "pwcheck_method"]);
         let long = format!("jwt_keys: {}\n", "x".repeat(4_090));
         assert!(of(&long, None).unwrap_err().contains("libsasl2 reads"));
-        // Without the prefix they are not read by imapd.
+        // imapd does not pass options without the prefix to SASL.
         let conf = of("configdirectory: /x\ncaspt_url: https://a/\n", None).unwrap();
         assert_eq!(conf.format(), Format::Imapd);
         assert_eq!(conf.get("caspt_url"), None);

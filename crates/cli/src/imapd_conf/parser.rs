@@ -1,4 +1,4 @@
-//! The options of a file and of those that it includes, with all that is wrong.
+//! Reads the options and the faults of a file and of the files that it includes.
 
 #![forbid(unsafe_code)]
 
@@ -6,91 +6,91 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::PREFIXES;
-use super::diagnostic::{Flaw, Spot};
-use super::lexer::{Format, Line, is_space, swallowed, whole_lines};
+use super::diagnostic::{FileDiagnostic, Location};
+use super::lexer::{Format, LogicalLine, continued_options, is_space, logical_lines};
 
-/// The longest line that libsasl2 reads of a file of its own, in bytes.
-const LONGEST_LINE: usize = 4_095;
+/// The maximum length of a line that libsasl2 reads from its own file, in bytes.
+const MAX_SASL_LINE_BYTES: usize = 4_095;
 
-/// A value, and where it stands.
+/// The value of an option and its location.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) value: String,
-    pub(crate) spot: Spot,
+    pub(crate) location: Location,
 }
 
-/// What was read so far.
-pub(crate) struct Reading {
+/// The result of parsing.
+pub(crate) struct ParsedFile {
     pub(crate) values: BTreeMap<String, Entry>,
-    pub(crate) flaws: Vec<Flaw>,
+    pub(crate) diagnostics: Vec<FileDiagnostic>,
     pub(crate) format: Format,
-    /// The names of the files, as they were written: that is how imapd tells
-    /// whether it has read one before.
+    /// The paths of the files as they were written: imapd compares these to detect a file that is
+    /// included twice.
     seen: HashSet<PathBuf>,
 }
 
-impl Reading {
-    /// All of a file.
+impl ParsedFile {
+    /// Parses a file and the files that it includes.
     ///
     /// # Errors
-    /// That it cannot be read.
-    pub(crate) fn of(path: &Path) -> Result<Self, String> {
-        let text = read(path)?;
-        let mut reading = Self {
+    /// The file cannot be read.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let text = read_text(path)?;
+        let mut parsed = Self {
             values: BTreeMap::new(),
-            flaws: Vec::new(),
-            format: Format::of(&text),
+            diagnostics: Vec::new(),
+            format: Format::detect(&text),
             seen: HashSet::from([path.to_owned()]),
         };
-        reading.take(path, &text);
-        Ok(reading)
+        parsed.parse_text(path, &text);
+        Ok(parsed)
     }
 
-    fn take(&mut self, path: &Path, text: &str) {
-        for (number, name) in swallowed(text, self.format) {
+    fn parse_text(&mut self, path: &Path, text: &str) {
+        for (number, name) in continued_options(text, self.format) {
             let what = "the line before it ends in \\, and this is a part of that";
-            let spot = Spot::new(path, number);
-            self.fault(&spot, &name, what, "take the \\ out");
+            let location = Location::new(path, number);
+            self.add_fault(&location, &name, what, "take the \\ out");
         }
-        for line in whole_lines(text, self.format) {
-            let spot = Spot::new(path, line.number);
+        for line in logical_lines(text, self.format) {
+            let location = Location::new(path, line.number);
             if line.is_dropped {
                 let what = "ends in \\ at the end of the file, and imapd drops it";
-                self.fault(&spot, "", what, "take the \\ out");
+                self.add_fault(&location, "", what, "take the \\ out");
             } else {
-                self.take_line(spot, &line);
+                self.parse_line(location, &line);
             }
         }
     }
 
-    fn take_line(&mut self, spot: Spot, line: &Line) {
-        let Some((key, value)) = self.split(&spot, &line.text) else {
+    fn parse_line(&mut self, location: Location, line: &LogicalLine) {
+        let Some((key, value)) = self.split(&location, &line.text) else {
             return;
         };
         if value.is_empty() {
             let remedy = "give it a value or take it out";
-            return self.fault(&spot, &key, "has no value", remedy);
+            return self.add_fault(&location, &key, "has no value", remedy);
         }
-        if self.format == Format::Sasl && line.text.len() > LONGEST_LINE {
+        if self.format == Format::Sasl && line.text.len() > MAX_SASL_LINE_BYTES {
             let what = "is longer than the 4095 bytes that libsasl2 reads of a line";
-            return self.fault(&spot, &key, what, "make it shorter");
+            return self.add_fault(&location, &key, what, "make it shorter");
         }
         if key.starts_with('@') {
-            return self.directive(&spot, &key, &value);
+            return self.directive(&location, &key, &value);
         }
         match self.values.get(&key) {
-            None => drop(self.values.insert(key, Entry { value, spot })),
+            None => drop(self.values.insert(key, Entry { value, location })),
             Some(first) => {
-                let what = format!("is there twice, first at {}", first.spot);
+                let what = format!("is there twice, first at {}", first.location);
                 let is_fault = self.format == Format::Imapd
                     || PREFIXES.iter().any(|prefix| key.starts_with(prefix));
-                self.flaw(is_fault, &spot, &key, &what, "take one of them out");
+                self.add_diagnostic(is_fault, &location, &key, &what, "take one of them out");
             }
         }
     }
 
-    /// The name in lower case and the value, or `None` if there is no name.
-    fn split(&mut self, spot: &Spot, text: &str) -> Option<(String, String)> {
+    /// Splits a line into the name in lower case and the value; `None` if it has no valid name.
+    fn split(&mut self, location: &Location, text: &str) -> Option<(String, String)> {
         let is_directive = self.format == Format::Imapd && text.starts_with('@');
         let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         let name = &text[usize::from(is_directive)..];
@@ -108,7 +108,7 @@ impl Reading {
                 false if text.starts_with('\u{feff}') => "save the file without a byte order mark",
                 false => "write name: value, the name of letters, digits, _ and -",
             };
-            self.fault(spot, "", &what, remedy);
+            self.add_fault(location, "", &what, remedy);
             return None;
         };
         Some((
@@ -117,40 +117,48 @@ impl Reading {
         ))
     }
 
-    fn directive(&mut self, spot: &Spot, key: &str, value: &str) {
+    fn directive(&mut self, location: &Location, key: &str, value: &str) {
         if key != "@include" {
             let remedy = "the only one there is, is @include";
-            return self.fault(spot, key, "is no directive of imapd's", remedy);
+            return self.add_fault(location, key, "is no directive of imapd's", remedy);
         }
         let path = Path::new(value);
         if !path.is_absolute() {
             let what = "is looked for in the directory that Cyrus was started in";
-            self.flaw(false, spot, key, what, "write the whole path");
+            self.add_diagnostic(false, location, key, what, "write the whole path");
         }
-        match read(path) {
-            Err(problem) => self.fault(spot, key, &problem, "make it readable or take it out"),
+        match read_text(path) {
+            Err(problem) => {
+                self.add_fault(location, key, &problem, "make it readable or take it out")
+            }
             Ok(_) if !self.seen.insert(path.to_owned()) => {
                 let what = format!("{value} is included twice");
-                self.fault(spot, key, &what, "take one of them out");
+                self.add_fault(location, key, &what, "take one of them out");
             }
-            Ok(text) => self.take(path, &text),
+            Ok(text) => self.parse_text(path, &text),
         }
     }
 
-    fn fault(&mut self, spot: &Spot, option: &str, problem: &str, remedy: &'static str) {
-        self.flaw(true, spot, option, problem, remedy);
-    }
-
-    fn flaw(
+    fn add_fault(
         &mut self,
-        is_fault: bool,
-        spot: &Spot,
+        location: &Location,
         option: &str,
         problem: &str,
         remedy: &'static str,
     ) {
-        self.flaws.push(Flaw {
-            spot: spot.clone(),
+        self.add_diagnostic(true, location, option, problem, remedy);
+    }
+
+    fn add_diagnostic(
+        &mut self,
+        is_fault: bool,
+        location: &Location,
+        option: &str,
+        problem: &str,
+        remedy: &'static str,
+    ) {
+        self.diagnostics.push(FileDiagnostic {
+            location: location.clone(),
             option: option.to_owned(),
             problem: problem.to_owned(),
             remedy,
@@ -159,8 +167,8 @@ impl Reading {
     }
 }
 
-/// What is not UTF-8, in a comment say, is no matter to the hosts.
-fn read(path: &Path) -> Result<String, String> {
+/// Reads a file. Host applications accept bytes that are not UTF-8, for example in comments.
+fn read_text(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

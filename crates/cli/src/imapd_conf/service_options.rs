@@ -1,6 +1,6 @@
-//! The options of single services, for the daemon. A request names what libsasl2 calls the
-//! service (`imap`, `pop`), and not which entry of cyrus.conf has asked: so the entries of
-//! one SASL service that ask the daemon must have the same options.
+//! Options of single services, for the daemon. A request contains the SASL name of the service
+//! (`imap`, `pop`), not the name of its entry in cyrus.conf. So the entries with the same SASL name
+//! that use the daemon must have the same options.
 
 #![forbid(unsafe_code)]
 
@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use super::{ConfFile, Format, Spot};
+use super::{ConfFile, Format, Location};
 use crate::commands::check::cyrus_conf::CyrusConf;
 use crate::daemon::same_file;
 use sso_core::config::{DefaultValue, OPTIONS, Options, is_option};
 
-/// Options of imapd that the daemon goes by: how names are written, and for which host
-/// tickets are.
-const OF_HOST: [&str; 7] = [
+/// imapd's options that affect the daemon: the canonicalization of user names, and the host name in
+/// ticket services.
+const HOST_OPTIONS: [&str; 7] = [
     "servername",
     "username_tolower",
     "virtdomains",
@@ -25,35 +25,35 @@ const OF_HOST: [&str; 7] = [
     "imapmagicplus",
 ];
 
-/// An entry of cyrus.conf whose processes ask the daemon.
+/// An entry of cyrus.conf whose processes use the daemon.
 pub(crate) struct Entry {
     pub(crate) name: String,
-    /// What it calls itself to libsasl2.
-    pub(crate) of_sasl: &'static str,
-    /// Its file, as it reads it.
+    /// The SASL name of the service.
+    pub(crate) sasl_service: &'static str,
+    /// The configuration file, read for this service.
     pub(crate) conf: ConfFile,
 }
 
-/// Two entries that the daemon cannot tell apart, with different options.
+/// Two entries with different options that the daemon cannot distinguish.
 pub(crate) struct Conflict {
-    pub(crate) of_sasl: &'static str,
+    pub(crate) sasl_service: &'static str,
     pub(crate) entries: [String; 2],
-    /// The options, as the second entry's file has, or would have, them.
+    /// The names of the options, as the second entry's file has or would have them.
     pub(crate) options: Vec<String>,
-    /// Where one of them stands, if any does.
-    pub(crate) spot: Option<Spot>,
+    /// The location of one of these options.
+    pub(crate) location: Option<Location>,
 }
 
 impl Conflict {
     pub(crate) const REMEDY: &str = "give both the same options, or have only one of them ask the \
                                      daemon (saslauthd_path)";
 
-    /// What is wrong, without the remedy.
+    /// The problem, without the remedy.
     pub(crate) fn problem(&self) -> String {
         let [one, other] = &self.entries;
-        let (of_sasl, options) = (self.of_sasl, self.options.join(", "));
+        let (sasl_service, options) = (self.sasl_service, self.options.join(", "));
         format!(
-            "the entries {one} and {other} of cyrus.conf are both {of_sasl} to SASL, so the daemon \
+            "the entries {one} and {other} of cyrus.conf are both {sasl_service} to SASL, so the daemon \
              cannot tell them apart, but they differ in {options}"
         )
     }
@@ -66,10 +66,10 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// The cyrus.conf that was named, or else the one beside an imapd.conf, if there is one.
+/// Reads the given cyrus.conf, or the one beside imapd.conf, if it exists.
 ///
 /// # Errors
-/// That it cannot be read.
+/// The file cannot be read.
 pub(crate) fn find_cyrus_conf(
     named: Option<&Path>,
     main: &Path,
@@ -85,17 +85,17 @@ pub(crate) fn find_cyrus_conf(
     }
 }
 
-/// The entries of cyrus.conf that ask the daemon which reads `conf`, the file at `main`.
+/// The entries of cyrus.conf that use the daemon which reads `conf` from the path `main`.
 ///
 /// # Errors
-/// Each file that cannot be read.
+/// All files that cannot be read.
 pub(crate) fn entries(
     main: &Path,
     conf: &ConfFile,
     cyrus: Option<&CyrusConf>,
 ) -> Result<Vec<Entry>, Vec<String>> {
     let services = cyrus.map_or(&[][..], |cyrus| &cyrus.services);
-    // Where an entry names this file, those that name none read the default one.
+    // If an entry names this file, entries that name no file read the default one.
     let is_named = services
         .iter()
         .any(|one| one.config.as_deref() == Some(main));
@@ -109,7 +109,7 @@ pub(crate) fn entries(
         match ConfFile::read(file, Some(&service.name)) {
             Ok(own) if asks_same_daemon(&own, conf) => entries.push(Entry {
                 name: service.name.clone(),
-                of_sasl: service.of_sasl,
+                sasl_service: service.sasl_service,
                 conf: own,
             }),
             Ok(_) => {}
@@ -122,8 +122,7 @@ pub(crate) fn entries(
     }
 }
 
-/// What is wrong with the entries that have options of their own in `conf`, and of which
-/// it is not known what they call themselves to libsasl2.
+/// The faults of entries that have their own options in `conf`, but whose SASL name is unknown.
 pub(crate) fn unknown_entries(conf: &ConfFile, cyrus: Option<&CyrusConf>) -> Vec<String> {
     let names = conf.services().into_iter();
     names.filter_map(|name| unknown(name, cyrus)).collect()
@@ -137,7 +136,7 @@ fn unknown(name: &str, cyrus: Option<&CyrusConf>) -> Option<String> {
         ));
     };
     let is_known = cyrus.services.iter().any(|service| service.name == name);
-    // No process reads the options of a name that is not in cyrus.conf.
+    // No process reads options with a prefix that is not in cyrus.conf.
     (!is_known && cyrus.has(name)).then(|| {
         format!(
             "{name}_sasl_…: it is not known what the program of this entry of cyrus.conf calls \
@@ -146,14 +145,14 @@ fn unknown(name: &str, cyrus: Option<&CyrusConf>) -> Option<String> {
     })
 }
 
-/// Whether an entry asks the same saslauthd as the daemon's own file says, and asks one
-/// at all if that file says so.
+/// Whether an entry uses the same saslauthd as the daemon's own file names, and uses saslauthd for
+/// passwords if that file does.
 fn asks_same_daemon(entry: &ConfFile, general: &ConfFile) -> bool {
     let path = |conf: &ConfFile| conf.get("saslauthd_path");
     let is_same_path = match (path(entry), path(general)) {
         (Some(own), Some(ours)) => own == ours || same_file(own.as_ref(), ours.as_ref()),
         (None, Some(_)) => false,
-        // The daemon was told its socket in another way.
+        // The socket of the daemon is set by the command line or by systemd.
         (_, None) => true,
     };
     let method = entry.get("pwcheck_method").unwrap_or_default();
@@ -162,8 +161,9 @@ fn asks_same_daemon(entry: &ConfFile, general: &ConfFile) -> bool {
     is_same_path && asks
 }
 
-/// The options by which the daemon decides, as `conf` has them, by their own names.
-fn decisive(conf: &ConfFile) -> BTreeMap<String, String> {
+/// The options of `conf` that affect the daemon's decisions, by their own names, with normalized
+/// white space.
+fn effective_options(conf: &ConfFile) -> BTreeMap<String, String> {
     let defaults = OPTIONS.iter().filter_map(|option| match option.default {
         DefaultValue::Is(value) => Some((option.name.to_owned(), value.to_owned())),
         DefaultValue::Means(_) => None,
@@ -172,10 +172,10 @@ fn decisive(conf: &ConfFile) -> BTreeMap<String, String> {
     for name in conf.sasl_names().filter(|name| is_option(conf, name)) {
         all.extend(conf.get(name).map(|value| (name.to_owned(), value)));
     }
-    // That is for the plugin alone.
+    // Only the plugin uses this option.
     all.remove("sso_plain");
-    for name in OF_HOST {
-        let value = conf.of_host(name).map(str::to_owned);
+    for name in HOST_OPTIONS {
+        let value = conf.host_option(name).map(str::to_owned);
         all.extend(value.map(|value| (name.to_owned(), value)));
     }
     for value in all.values_mut() {
@@ -184,18 +184,17 @@ fn decisive(conf: &ConfFile) -> BTreeMap<String, String> {
     all
 }
 
-/// The names of the options in which two files, or services, differ, as the second one
-/// has, or would have, them.
+/// The names of the options that differ, as the second file has or would have them.
 fn differences(one: &ConfFile, other: &ConfFile) -> Vec<String> {
-    let (ours, theirs) = (decisive(one), decisive(other));
+    let (ours, theirs) = (effective_options(one), effective_options(other));
     let names = ours.keys().chain(theirs.keys());
     let mut differing: Vec<String> = names
         .filter(|name| ours.get(*name) != theirs.get(*name))
-        .map(|name| match OF_HOST.contains(&name.as_str()) {
+        .map(|name| match HOST_OPTIONS.contains(&name.as_str()) {
             true => name.clone(),
-            // Whichever of them has it for itself.
-            false if one.has_own(name) => one.written(name),
-            false => other.written(name),
+            // The name in the file that sets the option for its service alone.
+            false if one.has_own_option(name) => one.written_name(name),
+            false => other.written_name(name),
         })
         .collect();
     differing.sort();
@@ -203,22 +202,25 @@ fn differences(one: &ConfFile, other: &ConfFile) -> Vec<String> {
     differing
 }
 
-/// The entries that the daemon cannot tell apart, and that differ.
+/// The conflicts between entries that the daemon cannot distinguish.
 pub(crate) fn conflicts(entries: &[Entry]) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     for (number, other) in entries.iter().enumerate() {
         let first = entries[..number]
             .iter()
-            .find(|one| one.of_sasl == other.of_sasl);
+            .find(|one| one.sasl_service == other.sasl_service);
         let Some(first) = first else { continue };
         let options = differences(&first.conf, &other.conf);
         if !options.is_empty() {
-            let spots = options
-                .iter()
-                .find_map(|option| first.conf.spot(option).or_else(|| other.conf.spot(option)));
+            let locations = options.iter().find_map(|option| {
+                first
+                    .conf
+                    .location(option)
+                    .or_else(|| other.conf.location(option))
+            });
             conflicts.push(Conflict {
-                spot: spots.cloned(),
-                of_sasl: other.of_sasl,
+                location: locations.cloned(),
+                sasl_service: other.sasl_service,
                 entries: [first.name.clone(), other.name.clone()],
                 options,
             });
@@ -227,8 +229,7 @@ pub(crate) fn conflicts(entries: &[Entry]) -> Vec<Conflict> {
     conflicts
 }
 
-/// What is wrong if an entry has its sessions elsewhere than the daemon: the daemon has
-/// one store.
+/// The faults of entries with another session cache than the daemon's: the daemon has only one.
 pub(crate) fn other_stores(general: &ConfFile, entries: &[Entry]) -> Vec<String> {
     let is_of_store =
         |name: &String| name.ends_with("sso_state_dir") || name.ends_with("sso_sessions");
@@ -243,8 +244,8 @@ pub(crate) fn other_stores(general: &ConfFile, entries: &[Entry]) -> Vec<String>
     problems
 }
 
-/// The services, by what they call themselves to SASL, whose options differ from those
-/// in `general`. There must be no conflicts.
+/// The services whose options differ from `general`, by their SASL name. There must be no
+/// conflicts.
 pub(crate) fn with_own_options<'e>(
     general: &ConfFile,
     entries: &'e [Entry],
@@ -252,7 +253,7 @@ pub(crate) fn with_own_options<'e>(
     let own = entries
         .iter()
         .filter(|entry| !differences(general, &entry.conf).is_empty());
-    own.map(|entry| (entry.of_sasl, &entry.conf)).collect()
+    own.map(|entry| (entry.sasl_service, &entry.conf)).collect()
 }
 
 #[cfg(test)]

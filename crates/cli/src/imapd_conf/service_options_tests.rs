@@ -1,7 +1,7 @@
 use super::*;
 use std::path::PathBuf;
 
-/// An imapd.conf and a cyrus.conf in one directory, removed at the end.
+/// An imapd.conf and a cyrus.conf in a temporary directory.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -39,7 +39,7 @@ impl Files {
 const CYRUS: &str = "imap cmd=\"imapd\"\nimaps cmd=\"imapd -s\"\npop3 cmd=\"pop3d\"";
 
 #[test]
-fn options_of_an_entry_are_those_of_its_sasl_service() {
+fn options_of_an_entry_apply_to_its_sasl_service() {
     let files = Files::new(
         "sasl_jwt_keys: /key\npop3_sasl_jwt_require: role=pop\nimap_sasl_jwt_leeway: 30\n",
         CYRUS,
@@ -57,7 +57,7 @@ fn entries_that_differ_under_one_sasl_service_are_a_conflict() {
         ("sasl_jwt_require: role=mail", true),
         ("sasl_jwt_univ_require: role=mail", true),
         ("servername: other.example", true),
-        // The plugin's alone, a default, and nobody's.
+        // An option of the plugin only, a default value, and an option of libsasl2.
         ("sasl_sso_plain: yes", false),
         ("sasl_jwt_leeway: 30", false),
         ("sasl_mech_list: PLAIN", false),
@@ -78,7 +78,7 @@ fn entries_that_differ_under_one_sasl_service_are_a_conflict() {
 }
 
 #[test]
-fn an_entry_that_asks_another_saslauthd_is_no_conflict() {
+fn entry_with_another_saslauthd_is_not_a_conflict() {
     let differs = "imaps_sasl_jwt_require: role=mail\n";
     for elsewhere in [
         "imaps_sasl_saslauthd_path: /run/saslauthd/mux\n",
@@ -96,7 +96,7 @@ fn an_entry_that_asks_another_saslauthd_is_no_conflict() {
 }
 
 #[test]
-fn an_entry_with_a_file_of_its_own_is_read_from_there() {
+fn options_of_an_entry_are_read_from_its_own_file() {
     let cyrus = "imap cmd=\"imapd\"\nwebmail cmd=\"imapd -C OWN\"";
     let files = Files::new("sasl_jwt_require: role=mail\n", cyrus);
     let own = files.0.path().join("own.conf");
@@ -116,12 +116,12 @@ fn an_entry_with_a_file_of_its_own_is_read_from_there() {
 }
 
 #[test]
-fn options_of_an_entry_of_unknown_kind_are_a_fault() {
+fn options_of_an_entry_with_unknown_sasl_name_are_a_fault() {
     let option = "webmail_sasl_jwt_require: role=mail\n";
     let files = Files::new(option, "webmail cmd=\"/opt/wrapper imapd\"");
     let unknown = files.unknown();
     assert!(unknown[0].starts_with("webmail_sasl_"), "{unknown:?}");
-    // Nobody reads the options of an entry that is not there.
+    // No process reads the options of a missing entry.
     let files = Files::new(option, CYRUS);
     assert!(files.unknown().is_empty());
     let missing = unknown_entries(&files.general(), None);
@@ -129,7 +129,7 @@ fn options_of_an_entry_of_unknown_kind_are_a_fault() {
 }
 
 #[test]
-fn a_service_has_no_store_of_its_own_in_the_daemon() {
+fn session_cache_of_a_single_service_is_a_fault() {
     let files = Files::new("pop3_sasl_sso_state_dir: /run/other\n", CYRUS);
     let problems = other_stores(&files.general(), &files.entries().unwrap());
     assert!(

@@ -1,4 +1,4 @@
-//! The terminal: output in colours, and the input of passwords.
+//! The terminal: coloured output, and input without echo.
 
 pub(crate) mod console;
 pub(crate) mod prompt;

@@ -1,4 +1,4 @@
-//! A line from a terminal that does not show it.
+//! Reads a line from a terminal without echo.
 
 #![forbid(unsafe_code)]
 
@@ -16,57 +16,57 @@ const END_OF_INPUT: u8 = 4;
 const BACKSPACE: u8 = 8;
 const DELETE: u8 = 127;
 
-/// More than any credential has, in bytes.
-const LONGEST: usize = 65_536;
+/// The maximum length of the line, in bytes: longer than any credential.
+const MAX_LINE_BYTES: usize = 65_536;
 
-/// Reads up to the end of a line, byte by byte: a terminal that edits lines cuts them off
-/// after 4,095 bytes, and ends the program at ^C before it shows again what is typed.
+/// Reads a line byte by byte. In canonical mode a terminal truncates lines to 4,095 bytes, and ^C
+/// would end the program before it turns echo on again.
 ///
 /// # Errors
-/// A sentence for who sits there.
+/// A sentence for the user.
 pub(crate) fn read_hidden(console: &mut Console) -> Result<Zeroizing<Vec<u8>>, String> {
-    let _hidden = Hidden::begin().map_err(|error| {
+    let _echo_off = EchoOff::begin().map_err(|error| {
         format!("the terminal goes on showing what is typed ({error}): use --file")
     })?;
-    console.complain("The ticket or the token, which is not shown, and Enter:");
+    console.print_error("The ticket or the token, which is not shown, and Enter:");
     line(console.input())
 }
 
-/// What is typed, edited by the one key that everybody needs.
+/// Reads a line; backspace deletes the last byte.
 fn line(from: impl BufRead) -> Result<Zeroizing<Vec<u8>>, String> {
-    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE_BYTES));
     for byte in from.bytes() {
         match byte.map_err(|error| format!("standard input: {error}"))? {
             b'\r' | b'\n' | END_OF_INPUT => break,
             END_OF_TEXT => return Err("given up".to_owned()),
             BACKSPACE | DELETE => drop(line.pop()),
-            byte if line.len() < LONGEST => line.push(byte),
+            byte if line.len() < MAX_LINE_BYTES => line.push(byte),
             _ => return Err("the credential does not end".to_owned()),
         }
     }
     Ok(line)
 }
 
-/// A terminal that shows nothing, as long as this lives.
-struct Hidden {
+/// Turns echo off until it is dropped.
+struct EchoOff {
     before: Termios,
 }
 
-impl Hidden {
+impl EchoOff {
     fn begin() -> nix::Result<Self> {
         let before = tcgetattr(io::stdin())?;
-        let mut hidden = before.clone();
-        hidden
+        let mut settings = before.clone();
+        settings
             .local_flags
             .remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
-        hidden.control_chars[At::VMIN as usize] = 1;
-        hidden.control_chars[At::VTIME as usize] = 0;
-        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &hidden)?;
+        settings.control_chars[At::VMIN as usize] = 1;
+        settings.control_chars[At::VTIME as usize] = 0;
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &settings)?;
         Ok(Self { before })
     }
 }
 
-impl Drop for Hidden {
+impl Drop for EchoOff {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before);
     }
@@ -77,13 +77,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_ends_where_its_writer_ends_it() {
+    fn line_ends_at_enter_or_end_of_input() {
         let typed = |bytes: &[u8]| line(bytes).map(|line| line.to_vec());
         assert_eq!(typed(b"PT-1\nrest").unwrap(), b"PT-1");
         assert_eq!(typed(b"PT-22\x7f\x7f1\r").unwrap(), b"PT-1");
         assert_eq!(typed(b"PT-1\x04").unwrap(), b"PT-1");
         assert_eq!(typed(b"PT-1").unwrap(), b"PT-1");
         assert!(typed(b"PT-1\x03\n").is_err());
-        assert!(typed(&[b'x'; LONGEST + 1]).is_err());
+        assert!(typed(&[b'x'; MAX_LINE_BYTES + 1]).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! Whether the mail server's user may read what root can: by owner, group and mode
-//! of a file and of all directories on the way to it.
+//! Checks whether the mail server's user may access files and directories that this process can
+//! access. The owner, group and mode of the file and of all its parent directories decide.
 
 #![forbid(unsafe_code)]
 
@@ -11,24 +11,24 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 
-/// A user with its groups.
-pub(crate) struct Who {
+/// A user and the user's groups.
+pub(crate) struct Account {
     pub(crate) name: String,
     pub(crate) uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
 }
 
-/// What is to be done with a file or a directory, as a bit of the mode.
+/// A kind of access to a file or directory; the value is the bit in the mode.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum Access {
     Read = 4,
     Write = 2,
     Enter = 1,
 }
 
-impl Who {
-    /// The user of this name, if there is one.
+impl Account {
+    /// Looks up a user by name; `None` if the user does not exist.
     pub(crate) fn find(name: &str) -> Option<Self> {
         let user = User::from_name(name).ok().flatten()?;
         let groups = getgrouplist(&CString::new(name).ok()?, user.gid).ok()?;
@@ -40,41 +40,43 @@ impl Who {
         })
     }
 
-    /// What is in the way, if something is. Access control lists are respected
-    /// where it is root who asks.
-    pub(crate) fn hindrance(&self, path: &Path, want: Want) -> Option<String> {
-        let found = self.by_mode(path, want)?;
-        if Uid::effective().is_root() && self.by_kernel(path, want) == Some(true) {
+    /// Describes why access is denied; `None` if it is allowed. If this process runs as root,
+    /// access control lists are respected too.
+    pub(crate) fn denial(&self, path: &Path, access: Access) -> Option<String> {
+        let found = self.by_mode(path, access)?;
+        if Uid::effective().is_root() && self.by_kernel(path, access) == Some(true) {
             return None;
         }
         Some(found)
     }
 
-    fn by_mode(&self, path: &Path, want: Want) -> Option<String> {
-        // What is not there is somebody else's complaint.
+    fn by_mode(&self, path: &Path, access: Access) -> Option<String> {
+        // A missing file is reported by other checks.
         let path = fs::canonicalize(path).ok()?;
-        let mut way: Vec<&Path> = path.ancestors().skip(1).collect();
-        way.reverse();
-        let on_the_way = way.into_iter().map(|directory| (directory, Want::Enter));
-        for (place, want) in on_the_way.chain([(path.as_path(), want)]) {
-            let metadata = fs::metadata(place).ok()?;
-            if !self.may(&metadata, want) {
-                let verb = match want {
-                    Want::Read => "read",
-                    Want::Write => "write to",
-                    Want::Enter => "enter",
+        let mut parents: Vec<&Path> = path.ancestors().skip(1).collect();
+        parents.reverse();
+        let steps = parents
+            .into_iter()
+            .map(|directory| (directory, Access::Enter));
+        for (step, access) in steps.chain([(path.as_path(), access)]) {
+            let metadata = fs::metadata(step).ok()?;
+            if !self.may(&metadata, access) {
+                let verb = match access {
+                    Access::Read => "read",
+                    Access::Write => "write to",
+                    Access::Enter => "enter",
                 };
-                let (name, place, mode) = (&self.name, place.display(), metadata.mode() & 0o7777);
+                let (name, step, mode) = (&self.name, step.display(), metadata.mode() & 0o7777);
                 let (uid, gid) = (metadata.uid(), metadata.gid());
                 return Some(format!(
-                    "{name} may not {verb} {place} (mode {mode:04o}, owner {uid}, group {gid})"
+                    "{name} may not {verb} {step} (mode {mode:04o}, owner {uid}, group {gid})"
                 ));
             }
         }
         None
     }
 
-    fn may(&self, metadata: &Metadata, want: Want) -> bool {
+    fn may(&self, metadata: &Metadata, access: Access) -> bool {
         let of_whom = if metadata.uid() == self.uid.as_raw() {
             6
         } else if self.groups.contains(&Gid::from_raw(metadata.gid())) {
@@ -82,15 +84,16 @@ impl Who {
         } else {
             0
         };
-        self.uid.is_root() || metadata.mode() >> of_whom & want as u32 != 0
+        self.uid.is_root() || metadata.mode() >> of_whom & access as u32 != 0
     }
 
-    /// What the kernel says to a process of that user, if one can be had.
-    fn by_kernel(&self, path: &Path, want: Want) -> Option<bool> {
-        let flag = match want {
-            Want::Read => "-r",
-            Want::Write => "-w",
-            Want::Enter => "-x",
+    /// Asks the kernel, in a process of that user (setpriv(1)). `None` if that process cannot be
+    /// started.
+    fn by_kernel(&self, path: &Path, access: Access) -> Option<bool> {
+        let flag = match access {
+            Access::Read => "-r",
+            Access::Write => "-w",
+            Access::Enter => "-x",
         };
         let status = Command::new("setpriv")
             .arg(format!("--reuid={}", self.uid))
@@ -115,7 +118,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn what_is_in_the_way_is_named() {
+    fn denied_access_is_described_with_the_path() {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("inner");
         fs::create_dir(&inner).unwrap();
@@ -124,8 +127,8 @@ mod tests {
         let set = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
-        // Somebody who is neither the owner nor in its group, whoever runs this.
-        let stranger = Who {
+        // A user who is neither the owner nor in the group of the file.
+        let stranger = Account {
             name: "somebody".to_owned(),
             uid: Uid::from_raw(54_321),
             gid: Gid::from_raw(54_321),
@@ -134,18 +137,18 @@ mod tests {
         set(directory.path(), 0o755);
         set(&inner, 0o755);
         set(&file, 0o644);
-        assert_eq!(stranger.by_mode(&file, Want::Read), None);
+        assert_eq!(stranger.by_mode(&file, Access::Read), None);
         set(&file, 0o640);
-        let found = stranger.by_mode(&file, Want::Read).unwrap();
+        let found = stranger.by_mode(&file, Access::Read).unwrap();
         assert!(found.contains("somebody may not read") && found.contains("key.pem (mode 0640"));
         set(&file, 0o644);
         set(&inner, 0o700);
-        let found = stranger.by_mode(&file, Want::Read).unwrap();
+        let found = stranger.by_mode(&file, Access::Read).unwrap();
         assert!(found.contains("may not enter"), "{found}");
-        let owner = Who {
+        let owner = Account {
             uid: Uid::effective(),
             ..stranger
         };
-        assert_eq!(owner.by_mode(&file, Want::Read), None);
+        assert_eq!(owner.by_mode(&file, Access::Read), None);
     }
 }

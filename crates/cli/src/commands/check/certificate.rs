@@ -1,4 +1,4 @@
-//! Until when certificates are good.
+//! The validity period of certificates.
 
 #![forbid(unsafe_code)]
 
@@ -7,21 +7,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// So many days before its end a certificate is spoken of.
-pub(crate) const SOON: i64 = 30;
+/// How many days before its expiry a certificate is reported.
+pub(crate) const EXPIRY_WARNING_DAYS: i64 = 30;
 
-/// What there is to say of a certificate.
+/// What is reported about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Certificate {
     pub(crate) subject: String,
     pub(crate) issuer: String,
-    /// How many days it is still good; less than 0 if it is over.
+    /// Days until expiry; negative after it.
     pub(crate) days: i64,
 }
 
 impl Certificate {
-    /// Of a certificate in DER.
-    pub(crate) fn of(der: &[u8]) -> Option<Self> {
+    /// Parses a DER certificate.
+    pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(der).ok()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let now = i64::try_from(now.as_secs()).ok()?;
@@ -33,23 +33,23 @@ impl Certificate {
         })
     }
 
-    /// When it ends, if that is soon.
-    pub(crate) fn end(&self) -> Option<String> {
+    /// Describes the expiry, if the certificate has expired or expires soon.
+    pub(crate) fn expiry(&self) -> Option<String> {
         match self.days {
             ..0 => Some(format!("has ended {} days ago", -self.days)),
-            days if days < SOON => Some(format!("ends in {days} days")),
+            days if days < EXPIRY_WARNING_DAYS => Some(format!("ends in {days} days")),
             _ => None,
         }
     }
 }
 
-/// The certificates of a PEM file.
+/// The certificates in a PEM file.
 pub(crate) fn in_file(path: &Path) -> Vec<Certificate> {
     let bytes = std::fs::read(path).unwrap_or_default();
     let parsed = pem::parse_many(bytes).unwrap_or_default();
     let certificates = parsed.iter().filter(|one| one.tag() == "CERTIFICATE");
     certificates
-        .filter_map(|one| Certificate::of(one.contents()))
+        .filter_map(|one| Certificate::from_der(one.contents()))
         .collect()
 }
 
@@ -70,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_certificate_is_seen_before_it_comes() {
-        assert!(certificate(2000).end().unwrap().contains("days ago"));
-        assert_eq!(certificate(3000).end(), None);
+    fn expiry_is_reported_30_days_before() {
+        assert!(certificate(2000).expiry().unwrap().contains("days ago"));
+        assert_eq!(certificate(3000).expiry(), None);
         let soon = Certificate {
             days: 3,
             ..certificate(3000)
         };
-        assert_eq!(soon.end().unwrap(), "ends in 3 days");
+        assert_eq!(soon.expiry().unwrap(), "ends in 3 days");
     }
 }

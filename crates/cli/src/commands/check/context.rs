@@ -1,33 +1,34 @@
-//! What is looked at: one file for one service, and where what is found goes.
+//! The configuration file under check, and the report that diagnostics are added to.
 
 #![forbid(unsafe_code)]
 
 use std::path::Path;
 
-use super::diagnostic::{Finding, Report, Severity, place};
+use super::diagnostic::{Diagnostic, Report, Severity, file_and_line};
 use crate::imapd_conf::ConfFile;
 
-/// A file as one service reads it.
-pub(crate) struct Subject<'a> {
+/// One configuration file as one service reads it.
+pub(crate) struct CheckContext<'a> {
     pub(crate) path: &'a Path,
     pub(crate) conf: &'a ConfFile,
     pub(crate) service: Option<&'a str>,
-    /// The index of both in [`Report::targets`].
+    /// The index of this file and service in [`Report::targets`].
     pub(crate) target: usize,
     pub(crate) report: &'a mut Report,
 }
 
-impl Subject<'_> {
-    /// Something about an option by the name that it has, or would have, in the file.
-    pub(crate) fn say(
+impl CheckContext<'_> {
+    /// Adds a diagnostic about an option, given by its full name in the file. An empty name stands
+    /// for the file as a whole.
+    pub(crate) fn add(
         &mut self,
         severity: Severity,
         option: &str,
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let (file, line) = place(self.conf.spot(option), self.path);
-        let finding = Finding {
+        let (file, line) = file_and_line(self.conf.location(option), self.path);
+        let diagnostic = Diagnostic {
             severity,
             file,
             line,
@@ -35,18 +36,18 @@ impl Subject<'_> {
             problem: problem.into(),
             remedy: remedy.into(),
         };
-        self.report.add(Some(self.target), finding);
+        self.report.add(Some(self.target), diagnostic);
     }
 
-    /// The same of an option of SASL's, by its own name, with the remedy behind the
-    /// last semicolon of what is wrong.
-    pub(crate) fn say_of_sasl(&mut self, severity: Severity, name: &str, what: &str) {
-        let option = self.conf.written(name);
+    /// Adds a diagnostic about an option of SASL, given by its own name. `what` is the problem, a
+    /// semicolon, and the remedy.
+    pub(crate) fn add_for_sasl(&mut self, severity: Severity, name: &str, what: &str) {
+        let option = self.conf.written_name(name);
         let (problem, remedy) = match what.rsplit_once("; ") {
             Some(both) => both,
             None if severity == Severity::Note => (what, ""),
             None => (what, "see sasl-sso.conf(5)"),
         };
-        self.say(severity, &option, problem, remedy);
+        self.add(severity, &option, problem, remedy);
     }
 }

@@ -1,29 +1,28 @@
-//! cyrus.conf(5), as far as it says which services there are, and which file each
-//! of them reads.
+//! Reads the services and their configuration files from cyrus.conf(5).
 
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
-/// A service whose clients log in.
+/// A service that clients log in to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
-    /// As options are called for it.
+    /// The prefix of its own options in imapd.conf.
     pub(crate) name: String,
-    /// What SASL calls it, such as `imap` or `pop`.
-    pub(crate) of_sasl: &'static str,
-    /// Its own configuration, if it has one (`-C`).
+    /// Its SASL service name, such as `imap` or `pop`.
+    pub(crate) sasl_service: &'static str,
+    /// Its own configuration file (`-C`), if it has one.
     pub(crate) config: Option<PathBuf>,
-    /// Whether its connections begin with TLS (`-s`).
+    /// Whether it uses implicit TLS (`-s`).
     pub(crate) is_tls: bool,
 }
 
-/// What is in the file.
+/// The relevant contents of the file.
 #[derive(Debug, Default)]
 pub(crate) struct CyrusConf {
-    /// Those that clients log in to.
+    /// The services that clients log in to.
     pub(crate) services: Vec<Service>,
-    /// The names of all, and of whatever else master starts.
+    /// The names of all entries, also of other programs that master starts.
     names: Vec<String>,
 }
 
@@ -31,7 +30,7 @@ impl CyrusConf {
     /// Reads the file.
     ///
     /// # Errors
-    /// That it cannot be read.
+    /// The file cannot be read.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
@@ -65,7 +64,10 @@ impl CyrusConf {
         });
         let mut words = command.unwrap_or_default().split_whitespace();
         let program = words.next().and_then(|word| word.rsplit('/').next());
-        let Some(of_sasl) = program.and_then(of_sasl).filter(|_| section == "SERVICES") else {
+        let Some(sasl_service) = program
+            .and_then(sasl_service)
+            .filter(|_| section == "SERVICES")
+        else {
             return;
         };
         let (mut config, mut is_tls) = (None, false);
@@ -81,25 +83,25 @@ impl CyrusConf {
         }
         self.services.push(Service {
             name: name.to_owned(),
-            of_sasl,
+            sasl_service,
             config,
             is_tls,
         });
     }
 
-    /// Whether master starts something of this name.
+    /// Whether the file has an entry of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
     }
 
-    /// All names.
+    /// The names of all entries.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 }
 
-/// What Cyrus' programs call themselves to SASL.
-fn of_sasl(program: &str) -> Option<&'static str> {
+/// The SASL service name of a Cyrus program.
+fn sasl_service(program: &str) -> Option<&'static str> {
     Some(match program {
         "imapd" | "proxyd" => "imap",
         "pop3d" | "pop3proxyd" => "pop",
@@ -129,7 +131,14 @@ mod tests {
         let found: Vec<_> = conf
             .services
             .iter()
-            .map(|one| (&*one.name, one.of_sasl, one.config.as_deref(), one.is_tls))
+            .map(|one| {
+                (
+                    &*one.name,
+                    one.sasl_service,
+                    one.config.as_deref(),
+                    one.is_tls,
+                )
+            })
             .collect();
         assert_eq!(
             found,

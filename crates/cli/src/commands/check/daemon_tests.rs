@@ -3,12 +3,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
 use super::*;
-use crate::commands::check::context::Subject;
+use crate::commands::check::context::CheckContext;
 
 const CAS: &str = "sasl_caspt_url: https://cas.univ.fr/cas\n";
 const MUX: &str = "sasl_saslauthd_path: /run/sasl-sso/mux\n";
 
-/// What is found in an imapd.conf beside a cyrus.conf with three entries.
+/// The diagnostics of an imapd.conf with three entries in cyrus.conf.
 fn found_in_services(imapd: &str) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("imapd.conf");
@@ -33,7 +33,7 @@ fn shown(report: &Report, directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn entries_that_the_daemon_cannot_tell_apart_are_faults_where_it_is_used() {
+fn entries_that_the_daemon_cannot_distinguish_are_faults() {
     let differs = "imaps_sasl_caspt_require: role=mail\n";
     let found = found_in_services(&format!("{CAS}{MUX}{differs}"));
     let [fault] = &found[..] else {
@@ -42,7 +42,7 @@ fn entries_that_the_daemon_cannot_tell_apart_are_faults_where_it_is_used() {
     let begin = "imapd.conf:3: fault: imaps_sasl_caspt_require: the entries imap and imaps of \
                  cyrus.conf are both imap to SASL";
     assert!(fault.starts_with(begin), "{fault}");
-    // Nobody has to tell them apart, or they can be told apart.
+    // The daemon is not used, or can distinguish the services.
     for imapd in [
         format!("{CAS}{differs}"),
         format!("{CAS}sasl_saslauthd_path: /run/saslauthd/mux\n{differs}"),
@@ -57,7 +57,7 @@ fn entries_that_the_daemon_cannot_tell_apart_are_faults_where_it_is_used() {
     );
 }
 
-/// What is found of `sso_fallback_socket: DIRECTORY/mux` and more options.
+/// The diagnostics of `sso_fallback_socket: DIRECTORY/mux` with more options.
 fn found_of_fallback(directory: &Path, options: &str) -> Vec<String> {
     let path = directory.join("imapd.conf");
     let socket = directory.join("mux");
@@ -70,21 +70,21 @@ fn found_of_fallback(directory: &Path, options: &str) -> Vec<String> {
     report.targets.push((path.clone(), None));
     let conf = ConfFile::read(&path, None).unwrap();
     let (config, _) = Config::examine(&conf);
-    let mut subject = Subject {
+    let mut context = CheckContext {
         path: &path,
         conf: &conf,
         service: None,
         target: 0,
         report: &mut report,
     };
-    check_fallback(&mut subject, &config);
+    check_fallback(&mut context, &config);
     let mut lines = shown(&report, directory);
     lines.retain(|line| !line.contains("PrivateUsers"));
     lines
 }
 
 #[test]
-fn a_fallback_socket_that_is_not_trusted_is_a_fault() {
+fn untrusted_fallback_socket_is_a_fault() {
     let directory = tempfile::tempdir().unwrap();
     let us = User::from_uid(Uid::effective()).unwrap().unwrap().name;
     let options = format!("sasl_sso_fallback_user: {us}\n");

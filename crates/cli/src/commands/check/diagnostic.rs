@@ -1,5 +1,5 @@
-//! What was found, and how it is told: a line for people, or one JSON document for
-//! programs (see the module's documentation).
+//! Diagnostics and the report: lines for people, or one JSON document for programs (documented in
+//! the parent module).
 
 #![forbid(unsafe_code)]
 
@@ -9,18 +9,18 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use super::offered_mechanisms::Offer;
-use crate::imapd_conf::{Flaw, Spot};
+use crate::imapd_conf::{FileDiagnostic, Location};
 use crate::term::console::{plain, styled};
 
-/// How bad it is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
-    /// The host does not start, or nothing is offered, or nobody can log in, or a
-    /// policy is not what it seems to be.
+    /// The host application does not start, no mechanism is offered, no user can log in, or a
+    /// policy differs from what the file seems to say.
     Fault,
-    /// It works, but perhaps not as it was meant, or not for long.
+    /// The configuration works, but perhaps not as intended, or not for long.
     Warning,
-    /// Something to know.
+    /// Information.
     Note,
 }
 
@@ -42,43 +42,43 @@ impl Severity {
     }
 }
 
-/// One thing that was found.
+/// A fault, warning or note.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub(crate) struct Diagnostic {
     pub(crate) severity: Severity,
     pub(crate) file: PathBuf,
     pub(crate) line: Option<usize>,
-    /// As it is, or would be, written.
+    /// The full name of the option, as it is or would be written in the file.
     pub(crate) option: Option<String>,
     pub(crate) problem: String,
-    /// Empty if the problem says it.
+    /// Empty if the problem includes the remedy.
     pub(crate) remedy: String,
 }
 
-/// A finding, and for which targets it was found.
+/// A diagnostic, and the targets that it applies to.
 #[derive(Debug)]
 struct Entry {
-    finding: Finding,
-    /// Indexes into [`Report::targets`]; none for what is about the command itself.
+    diagnostic: Diagnostic,
+    /// Indexes into [`Report::targets`]; empty if the diagnostic is about the command line.
     targets: Vec<usize>,
 }
 
-impl Finding {
-    pub(crate) fn of_flaw(flaw: &Flaw) -> Self {
+impl Diagnostic {
+    pub(crate) fn of_file_diagnostic(diagnostic: &FileDiagnostic) -> Self {
         Self {
-            severity: match flaw.is_fault {
+            severity: match diagnostic.is_fault {
                 true => Severity::Fault,
                 false => Severity::Warning,
             },
-            file: flaw.spot.file.clone(),
-            line: Some(flaw.spot.line),
-            option: (!flaw.option.is_empty()).then(|| flaw.option.clone()),
-            problem: flaw.problem.clone(),
-            remedy: flaw.remedy.to_owned(),
+            file: diagnostic.location.file.clone(),
+            line: Some(diagnostic.location.line),
+            option: (!diagnostic.option.is_empty()).then(|| diagnostic.option.clone()),
+            problem: diagnostic.problem.clone(),
+            remedy: diagnostic.remedy.to_owned(),
         }
     }
 
-    /// Whether two findings are the same thing, found for two services.
+    /// Whether two diagnostics report the same problem for different services.
     fn is_same(&self, other: &Self) -> bool {
         let of = |one: &Self| (one.severity, one.line, one.option.clone());
         of(self) == of(other) && self.file == other.file && self.problem == other.problem
@@ -100,8 +100,7 @@ impl Finding {
         })
     }
 
-    /// The line for people, with the services that it concerns unless that is all of
-    /// them.
+    /// The line for people. It lists the services, unless all services are affected.
     fn line(&self, services: &[&str]) -> String {
         let mut line = self.file.display().to_string();
         if let Some(number) = self.line {
@@ -115,7 +114,7 @@ impl Finding {
         if let Some(option) = &self.option {
             line += &format!("{option}: ");
         }
-        // What servers say is in some of them.
+        // Some problems quote text from servers.
         line += &plain(&self.problem);
         if !self.remedy.is_empty() {
             line += &format!("; {}", plain(&self.remedy));
@@ -124,46 +123,50 @@ impl Finding {
     }
 }
 
-/// All that was found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     entries: Vec<Entry>,
     /// The files and services that were checked.
     pub(crate) targets: Vec<(PathBuf, Option<String>)>,
-    /// Whether cyrus.conf says which services there are.
+    /// Whether a cyrus.conf lists the services.
     pub(crate) knows_services: bool,
     pub(crate) offers: Vec<Offer>,
-    /// What servers answered: a line for people, and its JSON.
+    /// The answers of servers: a line for people, and a JSON object.
     pub(crate) online: Vec<(String, Value)>,
 }
 
 impl Report {
-    /// Adds a finding about a target. What was found for another one as well is told
-    /// once, for both.
-    pub(crate) fn add(&mut self, target: Option<usize>, finding: Finding) {
+    /// Adds a diagnostic about a target. If it was reported for another target before, the target
+    /// is added to that diagnostic.
+    pub(crate) fn add(&mut self, target: Option<usize>, diagnostic: Diagnostic) {
         let known = self.entries.iter_mut();
-        match known.into_iter().find(|one| one.finding.is_same(&finding)) {
+        match known
+            .into_iter()
+            .find(|one| one.diagnostic.is_same(&diagnostic))
+        {
             Some(entry) => entry.targets.extend(target),
             None => self.entries.push(Entry {
-                finding,
+                diagnostic,
                 targets: target.into_iter().collect(),
             }),
         }
     }
 
     pub(crate) fn count(&self, severity: Severity) -> usize {
-        let of_it = |one: &&Entry| one.finding.severity == severity;
+        let of_it = |one: &&Entry| one.diagnostic.severity == severity;
         self.entries.iter().filter(of_it).count()
     }
 
-    /// How many faults were found for a target.
+    /// The number of faults of one target.
     pub(crate) fn faults_of(&self, target: usize) -> usize {
-        let of_it =
-            |one: &&Entry| one.finding.severity == Severity::Fault && one.targets.contains(&target);
+        let of_it = |one: &&Entry| {
+            one.diagnostic.severity == Severity::Fault && one.targets.contains(&target)
+        };
         self.entries.iter().filter(of_it).count()
     }
 
-    /// The services that a finding concerns; none if it concerns all that read the
+    /// The services that a diagnostic applies to; empty if it applies to all services that read the
     /// file.
     fn services(&self, entry: &Entry) -> Vec<&str> {
         let targets: Vec<_> = entry
@@ -188,20 +191,24 @@ impl Report {
         services
     }
 
-    /// Puts what is worst first, and in the order of the file.
+    /// Sorts by severity, the worst first, then by file and line.
     pub(crate) fn sort(&mut self) {
         self.entries.sort_by(|one, other| {
             let key = |one: &Entry| {
-                let finding = &one.finding;
-                (finding.severity, finding.file.clone(), finding.line)
+                let diagnostic = &one.diagnostic;
+                (
+                    diagnostic.severity,
+                    diagnostic.file.clone(),
+                    diagnostic.line,
+                )
             };
             key(one).cmp(&key(other))
         });
     }
 
-    /// The findings, each in a line for people.
+    /// One line for each diagnostic.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
-        let line = |entry: &Entry| entry.finding.line(&self.services(entry));
+        let line = |entry: &Entry| entry.diagnostic.line(&self.services(entry));
         self.entries.iter().map(line)
     }
 
@@ -212,21 +219,21 @@ impl Report {
             (0, _) => "warnings",
             _ => "faults",
         };
-        let finding = |entry: &Entry| entry.finding.json(&self.services(entry));
+        let diagnostic = |entry: &Entry| entry.diagnostic.json(&self.services(entry));
         json!({
             "file": file.to_string_lossy(),
             "status": status,
-            "findings": self.entries.iter().map(finding).collect::<Vec<_>>(),
+            "findings": self.entries.iter().map(diagnostic).collect::<Vec<_>>(),
             "offered": self.offers.iter().map(Offer::json).collect::<Vec<_>>(),
             "online": self.online.iter().map(|(_, json)| json).filter(|json| !json.is_null()).collect::<Vec<_>>(),
         })
     }
 }
 
-/// Where a finding belongs: a place in a file, or the file.
-pub(crate) fn place(spot: Option<&Spot>, file: &Path) -> (PathBuf, Option<usize>) {
-    match spot {
-        Some(spot) => (spot.file.clone(), Some(spot.line)),
+/// The file and line of `location`, or the file alone.
+pub(crate) fn file_and_line(location: Option<&Location>, file: &Path) -> (PathBuf, Option<usize>) {
+    match location {
+        Some(location) => (location.file.clone(), Some(location.line)),
         None => (file.to_owned(), None),
     }
 }

@@ -1,5 +1,5 @@
-//! What the plugin will read with the first credential, and not before: CAs, keys,
-//! and the directory of the sessions.
+//! Files and directories that the plugin reads with the first credential: CAs, keys, and the state
+//! directory.
 
 #![forbid(unsafe_code)]
 
@@ -9,9 +9,9 @@ use std::path::Path;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-use super::access::{Want, Who};
+use super::access::{Access, Account};
 use super::certificate;
-use super::context::Subject;
+use super::context::CheckContext;
 use super::diagnostic::Severity;
 use crate::imapd_conf::Format;
 use sso_core::config::{Config, KeysAt};
@@ -19,10 +19,14 @@ use sso_core::jwt;
 use sso_core::net::tls_trust;
 use sso_core::state_dir::directory::examine as examine_state_dir;
 
-/// `is_sound` says of an option that it could be read.
-pub(crate) fn check(subject: &mut Subject<'_>, config: &Config, is_sound: &dyn Fn(&str) -> bool) {
-    let who = find_user(subject);
-    let user = who.as_ref().map(|who| who.uid);
+/// Checks all files of a configuration. `is_sound` returns whether an option has a valid value.
+pub(crate) fn check(
+    context: &mut CheckContext<'_>,
+    config: &Config,
+    is_sound: &dyn Fn(&str) -> bool,
+) {
+    let account = find_user(context);
+    let user = account.as_ref().map(|account| account.uid);
     let mut ca_files = Vec::new();
     if let Some(cas) = &config.cas {
         ca_files.extend(
@@ -38,7 +42,7 @@ pub(crate) fn check(subject: &mut Subject<'_>, config: &Config, is_sound: &dyn F
     }
     ca_files.retain(|(option, _)| is_sound(option));
     for (option, path) in ca_files {
-        check_ca_file(subject, &option, &path, who.as_ref());
+        check_ca_file(context, &option, &path, account.as_ref());
     }
     for issuer in issuers {
         let option = issuer.option("keys");
@@ -47,33 +51,33 @@ pub(crate) fn check(subject: &mut Subject<'_>, config: &Config, is_sound: &dyn F
         }
         for complaint in jwt::check_keys(issuer, user) {
             let what = with_remedy(complaint, "put one there that can be used");
-            subject.say_of_sasl(Severity::Fault, &option, &what);
+            context.add_for_sasl(Severity::Fault, &option, &what);
         }
         if let KeysAt::Path(path) = &issuer.keys {
-            check_keys(subject, &option, path, who.as_ref());
+            check_keys(context, &option, path, account.as_ref());
         }
     }
     if (config.cas.is_some() || config.jwt.is_some()) && is_sound("sso_state_dir") {
-        check_state_dir(subject, &config.sessions.state_dir, who.as_ref());
+        check_state_dir(context, &config.sessions.state_dir, account.as_ref());
     }
 }
 
-/// Who the processes of the mail server are; of other hosts it is not known.
-fn find_user(subject: &mut Subject<'_>) -> Option<Who> {
-    if subject.conf.format() == Format::Sasl {
+/// The user of the mail server; unknown for other programs.
+fn find_user(context: &mut CheckContext<'_>) -> Option<Account> {
+    if context.conf.format() == Format::Sasl {
         return None;
     }
-    let name = subject.conf.of_host("cyrus_user").unwrap_or("cyrus");
-    let found = Who::find(name);
+    let name = context.conf.host_option("cyrus_user").unwrap_or("cyrus");
+    let found = Account::find(name);
     if found.is_none() {
         let what = format!("there is no user {name} on this host, so rights are not checked");
         let remedy = "check where the server is, or set cyrus_user";
-        subject.say(Severity::Note, "cyrus_user", what, remedy);
+        context.add(Severity::Note, "cyrus_user", what, remedy);
     }
     found
 }
 
-/// Some problems come with their own.
+/// Adds a remedy to a problem that has none.
 fn with_remedy(problem: String, remedy: &str) -> String {
     match problem.contains("; ") {
         true => problem,
@@ -81,60 +85,79 @@ fn with_remedy(problem: String, remedy: &str) -> String {
     }
 }
 
-fn check_ca_file(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
-    if let Err(problem) = tls_trust::check(path, who.map(|who| who.uid)) {
+fn check_ca_file(
+    context: &mut CheckContext<'_>,
+    option: &str,
+    path: &Path,
+    account: Option<&Account>,
+) {
+    if let Err(problem) = tls_trust::check(path, account.map(|account| account.uid)) {
         let what = with_remedy(problem, "name a PEM file of the CAs to be trusted");
-        return subject.say_of_sasl(Severity::Fault, option, &what);
+        return context.add_for_sasl(Severity::Fault, option, &what);
     }
-    check_readable(subject, option, path, who);
-    check_stays(subject, option, path);
+    check_readable(context, option, path, account);
+    check_stays(context, option, path);
     for one in certificate::in_file(path) {
-        if let Some(end) = one.end() {
+        if let Some(end) = one.expiry() {
             let (path, name) = (path.display(), &one.subject);
             let what = format!("{path}: the certificate of {name} {end}; have its successor ready");
-            subject.say_of_sasl(Severity::Warning, option, &what);
+            context.add_for_sasl(Severity::Warning, option, &what);
         }
     }
 }
 
-fn check_keys(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
-    check_stays(subject, option, path);
-    check_readable(subject, option, path, who);
+fn check_keys(
+    context: &mut CheckContext<'_>,
+    option: &str,
+    path: &Path,
+    account: Option<&Account>,
+) {
+    check_stays(context, option, path);
+    check_readable(context, option, path, account);
     for file in jwt::key_files(path) {
-        check_readable(subject, option, &file, who);
-        check_secret(subject, option, &file);
+        check_readable(context, option, &file, account);
+        check_secret(context, option, &file);
     }
 }
 
-/// Whoever can read a secret makes tokens with it; public keys are for everybody.
-fn check_secret(subject: &mut Subject<'_>, option: &str, path: &Path) {
+/// Everyone who can read a symmetric key can make tokens with it.
+fn check_secret(context: &mut CheckContext<'_>, option: &str, path: &Path) {
     if mode(path).is_some_and(|mode| mode & 0o004 != 0) && jwt::contains_a_secret(path) {
         let path = path.display();
         let remedy = "let the mail server's group alone read it, by chgrp and chmod 0640";
         let what = format!("everybody may read the secret in {path}; {remedy}");
-        subject.say_of_sasl(Severity::Fault, option, &what);
+        context.add_for_sasl(Severity::Fault, option, &what);
     }
 }
 
-/// Of what a link leads to.
+/// The mode of a file; links are followed.
 fn mode(path: &Path) -> Option<u32> {
     Some(fs::metadata(path).ok()?.mode())
 }
 
-fn check_readable(subject: &mut Subject<'_>, option: &str, path: &Path, who: Option<&Who>) {
-    let mut wants = vec![Want::Read];
+fn check_readable(
+    context: &mut CheckContext<'_>,
+    option: &str,
+    path: &Path,
+    account: Option<&Account>,
+) {
+    let mut accesses = vec![Access::Read];
     if path.is_dir() {
-        wants.push(Want::Enter);
+        accesses.push(Access::Enter);
     }
-    let hindrance = |who: &Who| wants.iter().find_map(|want| who.hindrance(path, *want));
-    if let Some(hindrance) = who.and_then(hindrance) {
-        let what = format!("{hindrance}; let that user read it");
-        subject.say_of_sasl(Severity::Fault, option, &what);
+    let denial = |account: &Account| {
+        accesses
+            .iter()
+            .find_map(|access| account.denial(path, *access))
+    };
+    if let Some(denial) = account.and_then(denial) {
+        let what = format!("{denial}; let that user read it");
+        context.add_for_sasl(Severity::Fault, option, &what);
     }
 }
 
-/// What the next boot takes away, or what systemd shows to others only.
-fn check_stays(subject: &mut Subject<'_>, option: &str, path: &Path) {
+/// Warns of files that are removed at the next boot, or that systemd hides from other units.
+fn check_stays(context: &mut CheckContext<'_>, option: &str, path: &Path) {
     let Ok(real) = fs::canonicalize(path) else {
         return;
     };
@@ -152,23 +175,23 @@ fn check_stays(subject: &mut Subject<'_>, option: &str, path: &Path) {
             false => "is on a file system in memory, which the next boot takes away",
         };
         let what = format!("{path} {what}; move it, to /etc/cyrus for one");
-        subject.say_of_sasl(Severity::Warning, option, &what);
+        context.add_for_sasl(Severity::Warning, option, &what);
     }
 }
 
-/// Without it there is no login that another process remembers.
-fn check_state_dir(subject: &mut Subject<'_>, path: &Path, who: Option<&Who>) {
-    if let Err(problem) = examine_state_dir(path, who.map(|who| who.uid)) {
-        return subject.say_of_sasl(Severity::Warning, "sso_state_dir", &problem);
+/// Without a usable state directory, processes do not share sessions.
+fn check_state_dir(context: &mut CheckContext<'_>, path: &Path, account: Option<&Account>) {
+    if let Err(problem) = examine_state_dir(path, account.map(|account| account.uid)) {
+        return context.add_for_sasl(Severity::Warning, "sso_state_dir", &problem);
     }
-    let Some(who) = who.filter(|_| !path.exists()) else {
+    let Some(account) = account.filter(|_| !path.exists()) else {
         return;
     };
-    let owner = &who.name;
+    let owner = &account.name;
     let make = format!("make it, owned by {owner}, mode 0700, at every boot (tmpfiles.d(5))");
     let what = match path.parent() {
-        Some(parent) if parent.is_dir() => match who.hindrance(parent, Want::Write) {
-            Some(hindrance) => format!("{} cannot be made: {hindrance}; {make}", path.display()),
+        Some(parent) if parent.is_dir() => match account.denial(parent, Access::Write) {
+            Some(denial) => format!("{} cannot be made: {denial}; {make}", path.display()),
             None => return,
         },
         _ => {
@@ -176,5 +199,5 @@ fn check_state_dir(subject: &mut Subject<'_>, path: &Path, who: Option<&Who>) {
             format!("{path} cannot be made: there is no directory for it to be in; {make}")
         }
     };
-    subject.say_of_sasl(Severity::Warning, "sso_state_dir", &what);
+    context.add_for_sasl(Severity::Warning, "sso_state_dir", &what);
 }

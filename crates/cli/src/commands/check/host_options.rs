@@ -1,39 +1,38 @@
-//! Options of the host's own that decide on whether it starts, and under which
-//! conditions the mechanisms are offered.
+//! Options of the host application: whether it starts, and when it offers the mechanisms.
 
 #![forbid(unsafe_code)]
 
-use super::context::Subject;
+use super::context::CheckContext;
 use super::diagnostic::Severity;
-use super::option_names::{nearest_of, type_in_imapd};
+use super::option_names::{imapd_option_type, suggest};
 use crate::imapd_conf::login_paths;
 use crate::imapd_conf::{ConfFile, Format};
 use sso_core::config::{Config, Options, is_on};
 
-/// What keeps imapd from starting, as far as it is known here: types of values,
-/// and what must be there.
-pub(crate) fn check_imapd(subject: &mut Subject<'_>) {
-    if subject.conf.format() != Format::Imapd {
+/// Checks what prevents imapd from starting, as far as this program knows: the types of values, and
+/// required options.
+pub(crate) fn check_imapd(context: &mut CheckContext<'_>) {
+    if context.conf.format() != Format::Imapd {
         return;
     }
-    let names: Vec<String> = subject.conf.names().map(str::to_owned).collect();
+    let names: Vec<String> = context.conf.names().map(str::to_owned).collect();
     for name in names {
-        let option = match (subject.service, name.split_once('_')) {
+        let option = match (context.service, name.split_once('_')) {
             (Some(service), Some((of, rest))) if of == service => rest,
             _ => &name,
         };
-        let value = subject.conf.as_written(&name).unwrap_or_default();
+        let value = context.conf.as_written(&name).unwrap_or_default();
         if let Some(remedy) = wrong_type(option, &value) {
             let problem = format!("\"{value}\" is nothing that imapd takes, and it does not start");
-            subject.say(Severity::Fault, &name, problem, remedy);
+            context.add(Severity::Fault, &name, problem, remedy);
         }
     }
-    check_directories(subject);
+    check_directories(context);
 }
 
-/// What to write instead of a value that is not of its option's type.
+/// The remedy for a value that does not have the option's type; `None` if it does.
 fn wrong_type(option: &str, value: &str) -> Option<&'static str> {
-    let is_right = match type_in_imapd(option)? {
+    let is_right = match imapd_option_type(option)? {
         "switch" => ["0", "n", "of", "f", "1", "y", "on", "t"]
             .iter()
             .any(|begin| value.starts_with(begin)),
@@ -45,7 +44,7 @@ fn wrong_type(option: &str, value: &str) -> Option<&'static str> {
         .contains(&value),
         _ => true,
     };
-    (!is_right).then(|| match type_in_imapd(option) {
+    (!is_right).then(|| match imapd_option_type(option) {
         Some("switch") => "write yes or no, in lower case",
         Some("number") => "write a whole number",
         Some("duration") => "write a number with d, h, m or s behind it",
@@ -53,7 +52,7 @@ fn wrong_type(option: &str, value: &str) -> Option<&'static str> {
     })
 }
 
-/// As strtol(3) reads it to the end, with base 0.
+/// Whether strtol(3) with base 0 reads the whole value.
 fn is_number(value: &str) -> bool {
     let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
     let lower = digits.to_ascii_lowercase();
@@ -77,63 +76,67 @@ fn is_duration(value: &str) -> bool {
     !value.is_empty()
 }
 
-fn check_directories(subject: &mut Subject<'_>) {
-    let get = |name: &str| subject.conf.of_host(name).map(str::to_owned);
+fn check_directories(context: &mut CheckContext<'_>) {
+    let get = |name: &str| context.conf.host_option(name).map(str::to_owned);
     let (directory, partition) = (get("configdirectory"), get("defaultpartition"));
     match directory.as_deref() {
         Some(path) if path.starts_with('/') && path.len() > 1 => {}
         Some(_) => {
             let what = "is not an absolute path below /, and imapd does not start";
-            subject.say(Severity::Fault, "configdirectory", what, "write one");
+            context.add(Severity::Fault, "configdirectory", what, "write one");
         }
         None => {
             let what = "is not set, and imapd does not start with this file alone";
-            let near = nearest_of("configdirectory", subject.conf.names());
+            let near = suggest("configdirectory", context.conf.names());
             let remedy = near.map_or_else(
                 || "set it, such as /var/lib/cyrus".to_owned(),
                 |near| format!("is {near} meant to be it?"),
             );
-            let severity = match subject.conf.is_complete() {
+            let severity = match context.conf.is_complete() {
                 true => Severity::Fault,
-                // Lines to add to a file are looked at before they are.
+                // The lines may be checked before they are added to a file.
                 false => Severity::Note,
             };
-            subject.say(severity, "configdirectory", what, remedy);
+            context.add(severity, "configdirectory", what, remedy);
         }
     }
     if let Some(partition) = partition {
         let place = format!("partition-{}", partition.to_ascii_lowercase());
         if !partition.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             let what = "is not of letters and digits, and imapd does not start";
-            subject.say(Severity::Fault, "defaultpartition", what, "rename it");
-        } else if subject.conf.of_host(&place).is_none() {
+            context.add(Severity::Fault, "defaultpartition", what, "rename it");
+        } else if context.conf.host_option(&place).is_none() {
             let what = format!("{place} is not set, and imapd does not start");
-            subject.say(Severity::Fault, "defaultpartition", what, "set it");
+            context.add(Severity::Fault, "defaultpartition", what, "set it");
         }
     }
 }
 
-/// Options that the plugin does not read, and that are unsafe beside it or name what
-/// is not configured.
-pub(crate) fn check_offer(subject: &mut Subject<'_>, config: &Config, offered: &[&'static str]) {
-    check_mech_list(subject, config);
+/// Checks options that the plugin does not read, but that are unsafe with it or name a mechanism
+/// that is not configured.
+pub(crate) fn check_offer(
+    context: &mut CheckContext<'_>,
+    config: &Config,
+    offered: &[&'static str],
+) {
+    check_mech_list(context, config);
     if offered.is_empty() {
         return;
     }
-    check_clear_text(subject, offered);
-    let conf = subject.conf;
+    check_clear_text(context, offered);
+    let conf = context.conf;
     if conf.get("saslauthd_path").is_none() {
-        for option in conf.transitioning() {
+        for option in conf.auto_transition_options() {
             let what = "stores what passes as a password, tickets and tokens too where they go \
                         through the daemon";
-            subject.say(Severity::Warning, &option, what, "take it out");
+            context.add(Severity::Warning, &option, what, "take it out");
         }
     }
 }
 
-/// Names in the list for which nothing is configured.
-fn check_mech_list(subject: &mut Subject<'_>, config: &Config) {
-    if subject.conf.get("mech_list").is_none() {
+/// Reports mechanisms in `mech_list` that are not configured.
+fn check_mech_list(context: &mut CheckContext<'_>, config: &Config) {
+    if context.conf.get("mech_list").is_none() {
         return;
     }
     for (name, option, is_configured) in [
@@ -141,35 +144,40 @@ fn check_mech_list(subject: &mut Subject<'_>, config: &Config) {
         ("OAUTHBEARER", "jwt_keys", config.jwt.is_some()),
         ("XOAUTH2", "jwt_keys", config.jwt.is_some()),
     ] {
-        if login_paths::is_listed(subject.conf, name) && !is_configured {
+        if login_paths::is_listed(context.conf, name) && !is_configured {
             let severity = match name {
                 "CASPT" => Severity::Warning,
-                // Others have plugins of these names.
+                // Other plugins have mechanisms of these names.
                 _ => Severity::Note,
             };
-            let option = subject.conf.written(option);
+            let option = context.conf.written_name(option);
             let what = format!("names {name}, but {option} is not set; set it or take {name} out");
-            subject.say_of_sasl(severity, "mech_list", &what);
+            context.add_for_sasl(severity, "mech_list", &what);
         }
     }
 }
 
-/// Whether imapd has no certificate, and so offers no TLS.
+/// Whether imapd has no certificate and therefore offers no TLS.
 pub(crate) fn lacks_certificate(conf: &ConfFile) -> bool {
-    // imapd's own words for none.
+    // imapd treats these values as unset.
     let is_none = |value: &str| ["", "disabled", "<none>"].contains(&value);
-    conf.of_host("tls_server_cert").is_none_or(is_none)
+    conf.host_option("tls_server_cert").is_none_or(is_none)
 }
 
-/// imapd offers what sends credentials only under TLS, if it is not told otherwise.
-fn check_clear_text(subject: &mut Subject<'_>, offered: &[&'static str]) {
-    let conf = subject.conf;
+/// By default imapd offers these mechanisms only under TLS, because they send the credential
+/// itself.
+fn check_clear_text(context: &mut CheckContext<'_>, offered: &[&'static str]) {
+    let conf = context.conf;
     if conf.format() != Format::Imapd {
         return;
     }
     let allowed = allows_clear_text(conf);
-    let option = match subject.service {
-        Some(service) if conf.spot(&format!("{service}_allowplaintext")).is_some() => {
+    let option = match context.service {
+        Some(service)
+            if conf
+                .location(&format!("{service}_allowplaintext"))
+                .is_some() =>
+        {
             format!("{service}_allowplaintext")
         }
         _ => "allowplaintext".to_owned(),
@@ -178,17 +186,17 @@ fn check_clear_text(subject: &mut Subject<'_>, offered: &[&'static str]) {
     if allowed {
         let what = format!("offers {names} without TLS, and tickets and tokens cross in clear");
         let remedy = "set it to no, unless nothing but this host or TLS in front connects";
-        subject.say(Severity::Warning, &option, what, remedy);
-    } else if subject.conf.is_complete() && lacks_certificate(conf) {
+        context.add(Severity::Warning, &option, what, remedy);
+    } else if context.conf.is_complete() && lacks_certificate(conf) {
         let what = format!("is not set, and without TLS nobody is offered {names}");
         let remedy = "set it and tls_server_key";
-        subject.say(Severity::Warning, "tls_server_cert", what, remedy);
+        context.add(Severity::Warning, "tls_server_cert", what, remedy);
     }
 }
 
-/// Whether imapd offers mechanisms that send credentials without TLS.
+/// Whether imapd offers these mechanisms without TLS.
 pub(crate) fn allows_clear_text(conf: &ConfFile) -> bool {
-    conf.of_host("allowplaintext").and_then(is_on) == Some(true)
+    conf.host_option("allowplaintext").and_then(is_on) == Some(true)
 }
 
 #[cfg(test)]
@@ -196,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_of_the_types_that_imapd_reads() {
+    fn values_are_checked_against_the_types_of_imapd() {
         for (option, value, is_right) in [
             ("allowplaintext", "yes", true),
             ("allowplaintext", "YES", false),

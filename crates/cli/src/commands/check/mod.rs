@@ -1,39 +1,36 @@
-//! `sasl-sso check`: is the configuration right, before the restart?
+//! `sasl-sso check`: checks the configuration before the mail server is restarted.
 //!
-//! A plugin cannot see an option that was mistyped, for it asks for those that it
-//! knows; nor is anything that it reads with the first credential looked at before.
-//! This command does both.
+//! The plugin cannot detect misspelled options, because it only requests the options it knows, and
+//! it reads CAs and keys with the first credential only. This command checks both.
 //!
-//! - `subject`: what is looked at, a file for a service
-//! - `target`: which files, and which services
-//! - `names`, `unread`: options that nobody reads
-//! - `host`: options of the host that decide on whether it starts
-//! - `risks`: what is dangerous though valid, and what cannot work
-//! - `files`, `access`, `certificate`: CAs, keys, and the directory of the sessions
-//! - `plugin_dir`: the plugin itself
-//! - `cyrus_conf`: which services there are
-//! - `daemon`: what keeps the daemon from serving
-//! - `online`: what servers answer
-//! - `finding`, `offer`: how all that is told
+//! - `context`: the file and service under check
+//! - `targets`, `cyrus_conf`: the files and services to check
+//! - `option_names`: options that no program reads
+//! - `host_options`: options that decide whether the host application starts
+//! - `risks`, `user_names`: valid options that are dangerous or cannot work
+//! - `files`, `access`, `certificate`: CAs, keys, and the state directory
+//! - `plugin_dir`: the plugin file
+//! - `daemon`: faults that prevent the daemon from working
+//! - `online`: the answers of servers
+//! - `diagnostic`, `offered_mechanisms`: the report
 //!
 //! # The document of `--json`
 //!
-//! One object. Members may be added; those that are there keep their meaning.
+//! One object. Members may be added; existing members keep their meaning.
 //!
 //! - `file`: the file that was checked
 //! - `status`: `good`, `warnings`, `faults`, or `unreadable`
-//! - `findings`: what is worst first. Each has `severity` (`fault`, `warning`,
-//!   `note`), `file`, `line` (or null), `option` as it is written there (or null),
-//!   `service` (null if it is not of one service alone), `services` (those that it
-//!   concerns; empty if it concerns all that read the file), `problem`, and `remedy`
-//!   (empty if the problem says it)
-//! - `offered`: for each file and service (null: those without options of their
-//!   own) the `mechanisms` that are offered, and `tickets_for`, the service that
-//!   tickets must have been issued for (null if none can come)
-//! - `online`: with `--online`, each server asked: `kind` (`cas`, `issuer`), `url`,
-//!   `service`, `answer`, `certificate` (`subject`, `issuer`, `days` left) or null;
-//!   of CAS the `path` that it answered at; of an issuer its `keys`, each with
-//!   `kid`, `kind`, `algorithms`, `problem`; `reason` if there was no answer
+//! - `findings`: the diagnostics, the worst first. Each has `severity` (`fault`, `warning`,
+//!   `note`), `file`, `line` (or null), `option` as written there (or null), `service` (null unless
+//!   exactly one service is affected), `services` (the affected services; empty if all services
+//!   that read the file are affected), `problem`, and `remedy` (empty if the problem includes it)
+//! - `offered`: for each file and service (null: services without options of their own) the
+//!   `mechanisms` that are offered, and `tickets_for`, the service that tickets must be issued for
+//!   (null if tickets are not accepted)
+//! - `online`: with `--online`, each server: `kind` (`cas`, `issuer`), `url`, `service`, `answer`,
+//!   `certificate` (`subject`, `issuer`, `days` left) or null; for CAS the `path` that it answered
+//!   at; for an issuer its `keys`, each with `kid`, `kind`, `algorithms`, `problem`; `reason` if
+//!   there was no answer
 
 #![forbid(unsafe_code)]
 
@@ -51,7 +48,6 @@ pub(crate) mod option_names;
 pub(crate) mod plugin_dir;
 pub(crate) mod risks;
 pub(crate) mod targets;
-pub(crate) mod unused_options;
 pub(crate) mod user_names;
 
 use std::path::PathBuf;
@@ -59,77 +55,80 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::Status;
+use super::ExitStatus;
 use crate::imapd_conf::login_paths;
-use crate::imapd_conf::{ConfFile, Flaw, Format, Place};
+use crate::imapd_conf::{ConfFile, ConfigArgs, FileDiagnostic, Format};
 use crate::privileges::host_name;
 use crate::term::console::{Console, plain};
-use context::Subject;
-use diagnostic::{Finding, Report, Severity};
+use context::CheckContext;
+use diagnostic::{Diagnostic, Report, Severity};
 use offered_mechanisms::{Offer, Offered};
-use risks::{Context, Version};
+use option_names::{check_names, without_effect};
+use risks::{RiskInputs, Version};
 use sso_core::config::{Config, ConfigError, Options};
-use targets::{Target, check_service, find_cyrus_conf, of_sasl, targets};
-use unused_options::{check_names, without_effect};
+use targets::{Target, check_service, find_cyrus_conf, sasl_service, targets};
 
-/// Is the configuration right, before the restart?
+/// Check the configuration, then restart Cyrus
 ///
-/// Reads the file as the mail server and the plugin will, for all services of
-/// cyrus.conf, and names every fault at once, with its place and the remedy. It
-/// changes nothing. Run it as root: it then sees whether the mail server's user can
-/// read what it must. Exit status: 0 without fault (there may be warnings), 1 with
-/// faults, 2 if a file cannot be read.
+/// Reads the file as the mail server and the plugin do, for all services in cyrus.conf, and reports
+/// all faults at once, each with its location and a remedy. The command changes nothing. Run it as
+/// root, so that it can check which files the mail server's user may read. Exit status: 0 without
+/// faults (there may be warnings), 1 with faults, 2 if a file cannot be read.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    place: Place,
-    /// The services of the mail server [default: cyrus.conf beside the file]
+    config_args: ConfigArgs,
+    /// File with the services of the mail server [default: cyrus.conf beside the file]
     #[arg(long, value_name = "FILE")]
     cyrus_conf: Option<PathBuf>,
-    /// Where libsasl2 looks for plugins [default: Debian's directory]
+    /// Plugin directory of libsasl2 [default: Debian's directory]
     #[arg(long, value_name = "DIR")]
     plugin_dir: Option<PathBuf>,
-    /// The version of Cyrus [default: that of the package that dpkg has installed]
+    /// Version of Cyrus [default: that of the package installed by dpkg]
     #[arg(long, value_name = "VERSION")]
     cyrus_version: Option<Version>,
-    /// Ask the servers, too: whether CAS answers and knows the service, and which
-    /// keys issuers publish
+    /// Query the servers too: whether CAS answers and knows the service, and which keys issuers
+    /// publish
     #[arg(long)]
     online: bool,
-    /// Warnings count as faults
+    /// Treat warnings as faults
     #[arg(long)]
     strict: bool,
-    /// The answer is one JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Status {
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> ExitStatus {
     let mut report = Report::default();
-    let file = &arguments.place.config;
+    let file = &arguments.config_args.config;
     if let Err(problem) = check_all(arguments, &mut report) {
         match arguments.json {
             true => console.line(json!({
                 "file": file.to_string_lossy(), "status": "unreadable", "findings": [],
                 "offered": [], "online": [], "problem": problem,
             })),
-            false => console.complain(problem),
+            false => console.print_error(problem),
         }
-        return Status::Unusable;
+        return ExitStatus::Error;
     }
     report.sort();
     match arguments.json {
         true => console.line(report.json(file)),
-        false => tell(&report, console),
+        false => print_report(&report, console),
     }
     let is_bad = report.count(Severity::Fault) > 0
         || arguments.strict && report.count(Severity::Warning) > 0;
-    if is_bad { Status::Bad } else { Status::Good }
+    if is_bad {
+        ExitStatus::Failure
+    } else {
+        ExitStatus::Success
+    }
 }
 
-/// For people. Without a cyrus.conf, the line without a service stands for all
-/// services of which nothing else is said.
-fn tell(report: &Report, console: &mut Console) {
+/// Prints the report for people. Without a cyrus.conf, the line without a service stands for all
+/// services that have no line of their own.
+fn print_report(report: &Report, console: &mut Console) {
     for line in report.lines() {
         console.line(line);
     }
@@ -141,36 +140,37 @@ fn tell(report: &Report, console: &mut Console) {
         let mut offers = report.offers.iter().filter(is_some);
         offers.any(|other| other.file == offer.file)
     };
-    let is_told = |offer: &&Offer| is_some(offer) || !report.knows_services || !of_file(offer);
-    let offers: Vec<Offer> = report.offers.iter().filter(is_told).cloned().collect();
+    let is_printed = |offer: &&Offer| is_some(offer) || !report.knows_services || !of_file(offer);
+    let offers: Vec<Offer> = report.offers.iter().filter(is_printed).cloned().collect();
     for line in offered_mechanisms::lines(&offers) {
         console.line(line);
     }
 }
 
-/// What was read of one file for one service.
+/// One file, read for one service.
 pub(crate) struct Examined {
     target: Target,
-    /// What SASL calls the service.
-    of_sasl: &'static str,
+    /// The SASL name of the service.
+    sasl_service: &'static str,
     conf: ConfFile,
-    flaws: Vec<Flaw>,
+    file_diagnostics: Vec<FileDiagnostic>,
     config: Config,
     faults: Vec<ConfigError>,
 }
 
 impl Examined {
     fn read(target: Target) -> Result<Self, (Target, String)> {
-        let (conf, flaws) = match ConfFile::examine(&target.file, target.service.as_deref()) {
-            Ok(read) => read,
-            Err(problem) => return Err((target, problem)),
-        };
+        let (conf, file_diagnostics) =
+            match ConfFile::examine(&target.file, target.service.as_deref()) {
+                Ok(read) => read,
+                Err(problem) => return Err((target, problem)),
+            };
         let (config, faults) = Config::examine(&conf);
         Ok(Self {
-            of_sasl: of_sasl(&target, &conf),
+            sasl_service: sasl_service(&target, &conf),
             target,
             conf,
-            flaws,
+            file_diagnostics,
             config,
             faults,
         })
@@ -178,18 +178,18 @@ impl Examined {
 }
 
 fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
-    let main = &arguments.place.config;
+    let main = &arguments.config_args.config;
     let (conf, _) = ConfFile::examine(main, None)?;
     let cyrus = find_cyrus_conf(arguments, &conf)?;
-    if arguments.place.service.is_none() {
+    if arguments.config_args.service.is_none() {
         daemon::check_services(report, main, &conf, cyrus.as_ref());
     }
     let targets = targets(arguments, &conf, cyrus.as_ref());
     let target = |target: &Target| (target.file.clone(), target.service.clone());
     report.targets = targets.iter().map(target).collect();
     report.knows_services = cyrus.is_some();
-    if let Some(finding) = check_service(arguments, &conf, cyrus.as_ref()) {
-        report.add(None, finding);
+    if let Some(diagnostic) = check_service(arguments, &conf, cyrus.as_ref()) {
+        report.add(None, diagnostic);
     }
     let mut all = Vec::new();
     let mut indexes = Vec::new();
@@ -200,7 +200,7 @@ fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
                 indexes.push(index);
             }
             Err((target, problem)) => {
-                let finding = Finding {
+                let diagnostic = Diagnostic {
                     severity: Severity::Fault,
                     file: target.file,
                     line: None,
@@ -208,13 +208,13 @@ fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
                     problem,
                     remedy: "make it readable, or name another by -C in cyrus.conf".to_owned(),
                 };
-                report.add(Some(index), finding);
+                report.add(Some(index), diagnostic);
             }
         }
     }
     let version = arguments.cyrus_version.or_else(Version::installed);
     for (examined, target) in all.iter().zip(indexes) {
-        let mut subject = Subject {
+        let mut context = CheckContext {
             path: &examined.target.file,
             conf: &examined.conf,
             service: examined.target.service.as_deref(),
@@ -222,7 +222,7 @@ fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
             report,
         };
         let mechanisms = login_paths::configured(&examined.config);
-        let context = Context {
+        let inputs = RiskInputs {
             arguments,
             examined,
             all: &all,
@@ -230,90 +230,96 @@ fn check_all(arguments: &Arguments, report: &mut Report) -> Result<(), String> {
             version,
             mechanisms: &mechanisms,
         };
-        check(&mut subject, &context);
+        check(&mut context, &inputs);
     }
     Ok(())
 }
 
-fn check(subject: &mut Subject<'_>, context: &Context<'_>) {
-    let Context {
+fn check(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
+    let RiskInputs {
         arguments,
         examined,
         mechanisms,
         ..
-    } = context;
+    } = inputs;
     let (conf, config, faults) = (&examined.conf, &examined.config, &examined.faults);
-    for flaw in &examined.flaws {
-        subject
-            .report
-            .add(Some(subject.target), Finding::of_flaw(flaw));
+    for diagnostic in &examined.file_diagnostics {
+        context.report.add(
+            Some(context.target),
+            Diagnostic::of_file_diagnostic(diagnostic),
+        );
     }
-    host_options::check_imapd(subject);
+    host_options::check_imapd(context);
     for fault in faults {
-        subject.say_of_sasl(Severity::Fault, &fault.option, &fault.problem);
+        context.add_for_sasl(Severity::Fault, &fault.option, &fault.problem);
     }
     for warning in &config.warnings {
-        subject.say_of_sasl(Severity::Warning, &warning.option, &warning.problem);
+        context.add_for_sasl(Severity::Warning, &warning.option, &warning.problem);
     }
-    let is_refused = subject.report.faults_of(subject.target) > 0;
-    // An option of a service that cyrus.conf lacks is told once, for the whole file.
+    let is_refused = context.report.faults_of(context.target) > 0;
+    // Options of a service that is not in cyrus.conf are reported once, for the file.
     let is_main = examined.target.service.is_none();
-    check_names(subject, context.cyrus.filter(|_| is_main));
-    for (option, what) in without_effect(conf, config, subject.service) {
-        subject.say(Severity::Fault, &option, what, "set it, or take this out");
+    check_names(context, inputs.cyrus.filter(|_| is_main));
+    for (option, what) in without_effect(conf, config, context.service) {
+        context.add(Severity::Fault, &option, what, "set it, or take this out");
     }
-    // What is wrong with an option itself was said.
-    let is_sound = |option: &str| context.is_sound(option);
-    files::check(subject, config, &is_sound);
+    // Invalid values were reported above.
+    let is_sound = |option: &str| inputs.is_sound(option);
+    files::check(context, config, &is_sound);
     if let Some(what) = conf
-        .asks_itself(config)
+        .fallback_loop(config)
         .filter(|_| is_sound("sso_fallback_socket"))
     {
         let what = what.split_once(": ").map_or(&*what, |(_, what)| what);
-        subject.say_of_sasl(Severity::Fault, "sso_fallback_socket", what);
+        context.add_for_sasl(Severity::Fault, "sso_fallback_socket", what);
     }
     if is_sound("sso_fallback_socket") {
-        daemon::check_fallback(subject, config);
+        daemon::check_fallback(context, config);
     }
     if conf.get("saslauthd_path").is_some() {
-        for option in conf.transitioning() {
+        for option in conf.auto_transition_options() {
             let what = "would store tickets and tokens as passwords";
-            subject.say(Severity::Fault, &option, what, "take it out");
+            context.add(Severity::Fault, &option, what, "take it out");
         }
     }
     if !mechanisms.is_empty() {
-        user_names::check(subject, config);
+        user_names::check(context, config);
     }
-    host_options::check_offer(subject, config, mechanisms);
-    risks::check(subject, context);
+    host_options::check_offer(context, config, mechanisms);
+    risks::check(context, inputs);
     let is_loaded =
-        mechanisms.is_empty() || plugin_dir::check(subject, arguments.plugin_dir.as_deref());
-    let offer = offer(subject, context, is_refused, is_loaded);
-    subject.report.offers.push(offer);
+        mechanisms.is_empty() || plugin_dir::check(context, arguments.plugin_dir.as_deref());
+    let offer = offer(context, inputs, is_refused, is_loaded);
+    context.report.offers.push(offer);
     if arguments.online && faults.is_empty() {
-        // Of others no user brings a ticket.
-        let asks = ["imap", "pop", "sieve", "http", "smtp"].contains(&examined.of_sasl);
-        if asks && let Ok(host) = host_name(conf) {
-            online::check(subject, config, &[examined.of_sasl], &host);
+        // Clients of other services do not use tickets.
+        let is_probed = ["imap", "pop", "sieve", "http", "smtp"].contains(&examined.sasl_service);
+        if is_probed && let Ok(host) = host_name(conf) {
+            online::check(context, config, &[examined.sasl_service], &host);
         }
     }
 }
 
-/// What the service offers, after all that was found. `is_refused` says that imapd
-/// does not start, or that the plugin offers nothing.
-fn offer(subject: &Subject<'_>, context: &Context<'_>, is_refused: bool, is_loaded: bool) -> Offer {
-    let Examined { conf, config, .. } = context.examined;
+/// What the service offers. `is_refused` is set if imapd does not start or the plugin offers
+/// nothing.
+fn offer(
+    context: &CheckContext<'_>,
+    inputs: &RiskInputs<'_>,
+    is_refused: bool,
+    is_loaded: bool,
+) -> Offer {
+    let Examined { conf, config, .. } = inputs.examined;
     let sasl = conf.format().prefix();
-    let is_http = context.examined.of_sasl == "http";
-    let listed = context.mechanisms.iter().copied();
+    let is_http = inputs.examined.sasl_service == "http";
+    let listed = inputs.mechanisms.iter().copied();
     let listed: Vec<&str> = listed
         .filter(|name| login_paths::is_listed(conf, name))
         .collect();
-    let has_tls = !subject.conf.is_complete() || !host_options::lacks_certificate(conf);
+    let has_tls = !context.conf.is_complete() || !host_options::lacks_certificate(conf);
     let is_imapds = conf.format() == Format::Imapd;
     let reason = if is_refused {
         " as long as there are faults".to_owned()
-    } else if context.mechanisms.is_empty() {
+    } else if inputs.mechanisms.is_empty() {
         format!(": neither {sasl}caspt_url nor {sasl}jwt_keys is set")
     } else if is_http {
         ": HTTP has none of these mechanisms".to_owned()
@@ -323,14 +329,14 @@ fn offer(subject: &Subject<'_>, context: &Context<'_>, is_refused: bool, is_load
         ": libsasl2 does not find the plugin".to_owned()
     } else if is_imapds && !has_tls && !host_options::allows_clear_text(conf) {
         ": without tls_server_cert there is no TLS".to_owned()
-    } else if risks::starttls_is_off(context.examined, context) {
+    } else if risks::starttls_is_off(inputs.examined, inputs) {
         ": without allowstarttls there is no TLS".to_owned()
     } else {
         String::new()
     };
     let offered = match reason.is_empty() {
         false => Offered::No(reason),
-        true if subject.report.faults_of(subject.target) > 0 => Offered::WithFaults,
+        true if context.report.faults_of(context.target) > 0 => Offered::WithFaults,
         true => Offered::Yes,
     };
     let is_offered = !matches!(offered, Offered::No(_));
@@ -343,11 +349,11 @@ fn offer(subject: &Subject<'_>, context: &Context<'_>, is_refused: bool, is_load
         .filter(|_| takes_tickets)
         .and_then(|cas| {
             let host = host_name(conf).ok()?;
-            Some(cas.service.name(context.examined.of_sasl, &host))
+            Some(cas.service.name(inputs.examined.sasl_service, &host))
         });
     Offer {
-        file: context.examined.target.file.clone(),
-        service: context.examined.target.service.clone(),
+        file: inputs.examined.target.file.clone(),
+        service: inputs.examined.target.service.clone(),
         mechanisms: if is_offered { listed } else { Vec::new() },
         offered,
         tickets_for,

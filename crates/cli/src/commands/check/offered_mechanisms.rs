@@ -1,4 +1,4 @@
-//! What one service offers its clients, in a line for people and in JSON.
+//! The mechanisms that a service offers: a line for people, and JSON.
 
 #![forbid(unsafe_code)]
 
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) file: PathBuf,
-    /// `None` stands for the services without options of their own.
+    /// `None` stands for services without options of their own.
     pub(crate) service: Option<String>,
-    /// Empty if [`Offered::No`].
+    /// Empty with [`Offered::No`].
     pub(crate) mechanisms: Vec<&'static str>,
     pub(crate) offered: Offered,
-    /// The service that a ticket must have been issued for, if tickets can come.
+    /// The service that tickets must be issued for, if tickets are accepted.
     pub(crate) tickets_for: Option<String>,
 }
 
@@ -24,9 +24,9 @@ pub(crate) struct Offer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Offered {
     Yes,
-    /// The host starts and the plugin offers them, but a fault was found.
+    /// The host application starts and the plugin offers the mechanisms, but there are faults.
     WithFaults,
-    /// None is, for this reason.
+    /// No mechanism is offered, for this reason.
     No(String),
 }
 
@@ -61,8 +61,8 @@ impl fmt::Display for Offer {
     }
 }
 
-/// The lines for people, one for each group of services of a file that offer the
-/// same. What holds for all services stands in a line without a service.
+/// Lines for people: services of a file with the same offer share a line. A line that applies to
+/// all services names none.
 pub(crate) fn lines(offers: &[Offer]) -> Vec<String> {
     let mut groups: Vec<(&Offer, Vec<&str>)> = Vec::new();
     for offer in offers {

@@ -1,12 +1,11 @@
-//! `--online`: what the servers answer to what the plugin will ask them. Nothing
-//! real is used up, and nothing is kept.
+//! `--online`: sends the plugin's requests to the servers. It uses up no ticket and caches nothing.
 
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
 
 use super::certificate::Certificate;
-use super::context::Subject;
+use super::context::CheckContext;
 use super::diagnostic::Severity;
 use super::risks::roca;
 use sso_core::cas::{CasValidator, ProbeAnswer, ProbeReply};
@@ -16,8 +15,13 @@ use sso_core::jwt;
 use sso_core::jwt::{KeyReport, SetReport};
 use sso_core::platform::deadline::Deadline;
 
-/// Asks all servers of a configuration, for the services of these names.
-pub(crate) fn check(subject: &mut Subject<'_>, config: &Config, services: &[&str], host: &str) {
+/// Queries all servers of a configuration. `services` are SASL service names.
+pub(crate) fn check(
+    context: &mut CheckContext<'_>,
+    config: &Config,
+    services: &[&str],
+    host: &str,
+) {
     if let Some(cas) = &config.cas {
         let mut names: Vec<String> = Vec::new();
         for service in services {
@@ -27,59 +31,61 @@ pub(crate) fn check(subject: &mut Subject<'_>, config: &Config, services: &[&str
             }
         }
         for name in names {
-            ask_cas(subject, cas, &name);
+            probe_cas(context, cas, &name);
         }
     }
     for issuer in config.jwt.iter().flat_map(|jwt| &jwt.issuers) {
         if !matches!(issuer.keys, KeysAt::Path(_)) {
-            ask_issuer(subject, issuer);
+            probe_issuer(context, issuer);
         }
     }
 }
 
-/// Whether this was asked for another service already, with the same answer.
-fn is_known(subject: &Subject<'_>, key: &Value) -> bool {
+/// Whether the same request was made for another service.
+fn is_already_probed(context: &CheckContext<'_>, key: &Value) -> bool {
     let same = |one: &Value| {
         let has = |name: &str| one.get(name) == key.get(name);
         ["kind", "url", "service", "ca_file"].into_iter().all(has)
     };
-    subject.report.online.iter().any(|(_, one)| same(one))
+    context.report.online.iter().any(|(_, one)| same(one))
 }
 
-fn ask_cas(subject: &mut Subject<'_>, config: &CasConfig, service: &str) {
+fn probe_cas(context: &mut CheckContext<'_>, config: &CasConfig, service: &str) {
     let cas = CasValidator::new(config.clone());
     let mut failures = Vec::new();
     for url in &config.urls {
-        let mut told = json!({
+        let mut record = json!({
             "kind": "cas", "url": url.as_str(), "service": service, "ca_file": config.ca_file,
             "path": null, "certificate": null,
         });
-        if is_known(subject, &told) {
+        if is_already_probed(context, &record) {
             continue;
         }
         let answer = cas.probe(url, service, &Deadline::new(config.timeout, &|| false));
         let line = match &answer {
             Ok(answer) => {
                 let certificate = certificate(answer.certificate.as_deref());
-                told["path"] = json!(answer.path);
-                told["certificate"] = json_of(certificate.as_ref());
-                judge(subject, url.as_str(), service, answer);
-                ends(subject, "caspt_url", url.as_str(), certificate.as_ref());
-                let (path, end) = (answer.path, shown(certificate.as_ref()));
+                record["path"] = json!(answer.path);
+                record["certificate"] = certificate_json(certificate.as_ref());
+                check_reply(context, url.as_str(), service, answer);
+                check_expiry(context, "caspt_url", url.as_str(), certificate.as_ref());
+                let (path, end) = (answer.path, describe_certificate(certificate.as_ref()));
                 format!(
                     "{url} answers at {path} for {service}: {}{end}",
-                    word(&answer.reply)
+                    reply_text(&answer.reply)
                 )
             }
             Err(failure) => {
                 failures.push(failure.clone());
-                told["reason"] = json!(failure.reason().code());
+                record["reason"] = json!(failure.reason().code());
                 format!("{url}: no answer for {service}: {}", failure.detail())
             }
         };
-        told["answer"] =
-            json!(answer.map_or_else(|failure| failure.detail().to_owned(), |a| word(&a.reply)));
-        subject.report.online.push((line, told));
+        record["answer"] = json!(answer.map_or_else(
+            |failure| failure.detail().to_owned(),
+            |a| reply_text(&a.reply)
+        ));
+        context.report.online.push((line, record));
     }
     let severity = match failures.len() == config.urls.len() {
         true => Severity::Fault,
@@ -89,22 +95,22 @@ fn ask_cas(subject: &mut Subject<'_>, config: &CasConfig, service: &str) {
         let what = format!(
             "{}; {}",
             failure.detail(),
-            remedy(&failure, &subject.conf.written("caspt_ca_file"))
+            remedy(&failure, &context.conf.written_name("caspt_ca_file"))
         );
-        subject.say_of_sasl(severity, "caspt_url", &what);
+        context.add_for_sasl(severity, "caspt_url", &what);
     }
 }
 
-/// What a server said, in a word or two.
-fn word(said: &ProbeReply) -> String {
-    match said {
+/// The answer of CAS in one or two words.
+fn reply_text(reply: &ProbeReply) -> String {
+    match reply {
         ProbeReply::Refused { code, .. } => code.clone(),
         ProbeReply::Accepted => "accepted".to_owned(),
         ProbeReply::Unusable(what) => what.clone(),
     }
 }
 
-fn judge(subject: &mut Subject<'_>, url: &str, service: &str, answer: &ProbeAnswer) {
+fn check_reply(context: &mut CheckContext<'_>, url: &str, service: &str, answer: &ProbeAnswer) {
     let (severity, option, what) = match &answer.reply {
         ProbeReply::Refused { code, .. } if code == "INVALID_TICKET" => return,
         ProbeReply::Refused { code, text }
@@ -114,8 +120,8 @@ fn judge(subject: &mut Subject<'_>, url: &str, service: &str, answer: &ProbeAnsw
                 "{url} does not take the service {service}: {code}, {text}; register it in CAS, \
                  or say by caspt_service which one it knows"
             );
-            // Most sites have services in cyrus.conf to which nobody brings a ticket.
-            let is_one_of_many = subject.service.is_some() && !service.starts_with("imap");
+            // cyrus.conf usually has services that no client sends a ticket to.
+            let is_one_of_many = context.service.is_some() && !service.starts_with("imap");
             let severity = match is_one_of_many {
                 true => Severity::Warning,
                 false => Severity::Fault,
@@ -140,59 +146,62 @@ fn judge(subject: &mut Subject<'_>, url: &str, service: &str, answer: &ProbeAnsw
             (Severity::Fault, "caspt_url", what)
         }
     };
-    subject.say_of_sasl(severity, option, &what);
+    context.add_for_sasl(severity, option, &what);
 }
 
-fn ask_issuer(subject: &mut Subject<'_>, issuer: &IssuerConfig) {
+fn probe_issuer(context: &mut CheckContext<'_>, issuer: &IssuerConfig) {
     let url = match &issuer.keys {
         KeysAt::Discovery { document, .. } => document,
         KeysAt::Url(url) => url,
         KeysAt::Path(_) => return,
     };
-    let mut told = json!({
+    let mut record = json!({
         "kind": "issuer", "url": url.as_str(), "service": null, "ca_file": issuer.ca_file,
         "certificate": null, "keys": [],
     });
-    if is_known(subject, &told) {
+    if is_already_probed(context, &record) {
         return;
     }
     let option = issuer.option("keys");
     match jwt::inspect_published(issuer, &Deadline::new(issuer.timeout, &|| false)) {
         Err(failure) => {
             let what = failure.detail();
-            told["reason"] = json!(failure.reason().code());
-            told["answer"] = json!(what);
-            subject
+            record["reason"] = json!(failure.reason().code());
+            record["answer"] = json!(what);
+            context
                 .report
                 .online
-                .push((format!("{url}: no keys: {what}"), told));
-            let remedy = remedy(&failure, &subject.conf.written(&issuer.option("ca_file")));
-            subject.say_of_sasl(Severity::Fault, &option, &format!("{what}; {remedy}"));
+                .push((format!("{url}: no keys: {what}"), record));
+            let remedy = remedy(
+                &failure,
+                &context.conf.written_name(&issuer.option("ca_file")),
+            );
+            context.add_for_sasl(Severity::Fault, &option, &format!("{what}; {remedy}"));
         }
         Ok(set) => {
             let certificate = certificate(set.certificate.as_deref());
-            told["certificate"] = json_of(certificate.as_ref());
-            told["keys"] = set.keys.iter().map(key_json).collect();
+            record["certificate"] = certificate_json(certificate.as_ref());
+            record["keys"] = set.keys.iter().map(key_json).collect();
             let usable = set.keys.iter().filter(|key| key.usable.is_ok()).count();
-            told["answer"] = json!(format!("{usable} usable keys of {}", set.keys.len()));
-            let end = shown(certificate.as_ref());
+            record["answer"] = json!(format!("{usable} usable keys of {}", set.keys.len()));
+            let end = describe_certificate(certificate.as_ref());
             let line = format!(
                 "{url}: {usable} of {} keys can be used{end}",
                 set.keys.len()
             );
-            subject.report.online.push((line, told));
+            context.report.online.push((line, record));
             for key in &set.keys {
                 let line = format!("{url}: key {}", key_line(key));
-                subject.report.online.push((line, Value::Null));
+                context.report.online.push((line, Value::Null));
             }
-            ends(subject, &option, url.as_str(), certificate.as_ref());
-            judge_keys(subject, issuer, &option, url.as_str(), &set);
+            check_expiry(context, &option, url.as_str(), certificate.as_ref());
+            check_keys(context, issuer, &option, url.as_str(), &set);
         }
     }
 }
 
-fn judge_keys(
-    subject: &mut Subject<'_>,
+fn check_keys(
+    context: &mut CheckContext<'_>,
     issuer: &IssuerConfig,
     option: &str,
     url: &str,
@@ -207,7 +216,7 @@ fn judge_keys(
         let what = format!(
             "{url} has no key that could be used; ask the issuer for one of RSA, EC or Ed25519"
         );
-        subject.say_of_sasl(Severity::Fault, option, &what);
+        context.add_for_sasl(Severity::Fault, option, &what);
     } else if let Some(allowed) = &issuer.algorithms
         && !usable
             .iter()
@@ -215,13 +224,13 @@ fn judge_keys(
     {
         let option = issuer.option("algorithms");
         let what = format!("{url} has no key for any of them; name those that its keys are for");
-        subject.say_of_sasl(Severity::Fault, &option, &what);
+        context.add_for_sasl(Severity::Fault, &option, &what);
     }
     for key in &set.keys {
         let name = key.kid.as_deref().unwrap_or("without a kid");
         if key.modulus.as_deref().is_some_and(roca::has_fingerprint) {
-            let what = format!("{url}: the key {name}: {}", roca::WHAT);
-            subject.say_of_sasl(Severity::Warning, option, &what);
+            let what = format!("{url}: the key {name}: {}", roca::PROBLEM);
+            context.add_for_sasl(Severity::Warning, option, &what);
         }
         if let Err(problem) = &key.usable
             && !problem.starts_with("is for something else")
@@ -230,7 +239,7 @@ fn judge_keys(
                 "{url}: the key {name} ({}) {problem}; tell the issuer",
                 key.kind
             );
-            subject.say_of_sasl(Severity::Warning, option, &what);
+            context.add_for_sasl(Severity::Warning, option, &what);
         }
     }
 }
@@ -261,17 +270,17 @@ fn key_json(key: &KeyReport) -> Value {
 }
 
 fn certificate(der: Option<&[u8]>) -> Option<Certificate> {
-    der.and_then(Certificate::of)
+    der.and_then(Certificate::from_der)
 }
 
-fn json_of(certificate: Option<&Certificate>) -> Value {
+fn certificate_json(certificate: Option<&Certificate>) -> Value {
     certificate.map_or(
         Value::Null,
         |one| json!({"subject": one.subject, "issuer": one.issuer, "days": one.days}),
     )
 }
 
-fn shown(certificate: Option<&Certificate>) -> String {
+fn describe_certificate(certificate: Option<&Certificate>) -> String {
     certificate.map_or_else(String::new, |one| {
         format!(
             "; its certificate, by {}, is good for {} days",
@@ -280,10 +289,15 @@ fn shown(certificate: Option<&Certificate>) -> String {
     })
 }
 
-fn ends(subject: &mut Subject<'_>, option: &str, url: &str, certificate: Option<&Certificate>) {
-    if let Some(end) = certificate.and_then(Certificate::end) {
+fn check_expiry(
+    context: &mut CheckContext<'_>,
+    option: &str,
+    url: &str,
+    certificate: Option<&Certificate>,
+) {
+    if let Some(end) = certificate.and_then(Certificate::expiry) {
         let what = format!("the certificate of {url} {end}; have it renewed");
-        subject.say_of_sasl(Severity::Warning, option, &what);
+        context.add_for_sasl(Severity::Warning, option, &what);
     }
 }
 

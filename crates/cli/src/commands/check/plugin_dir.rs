@@ -1,52 +1,52 @@
-//! Whether the plugin is where libsasl2 looks for it, and of the same build as this
-//! program. It is read, and not loaded.
+//! Checks that the plugin is in libsasl2's directory and of the same build as this program. The
+//! file is read, not loaded.
 
 #![forbid(unsafe_code)]
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::context::Subject;
+use super::context::CheckContext;
 use super::diagnostic::Severity;
 use sso_core::platform::build_info;
 
-/// Where the plugin has to be.
-const NAME: &str = "libsso.so";
+/// The file name of the plugin.
+const PLUGIN_FILE: &str = "libsso.so";
 
-/// Returns whether there is a file for libsasl2 to load.
-pub(crate) fn check(subject: &mut Subject<'_>, directory: Option<&Path>) -> bool {
-    let places = match directory {
+/// Returns whether the plugin file exists.
+pub(crate) fn check(context: &mut CheckContext<'_>, directory: Option<&Path>) -> bool {
+    let directories = match directory {
         Some(directory) => vec![directory.to_owned()],
-        None => places(),
+        None => plugin_dirs(),
     };
-    let found = places
+    let found = directories
         .iter()
-        .map(|place| place.join(NAME))
+        .map(|directory| directory.join(PLUGIN_FILE))
         .find(|path| path.exists());
     let Some(path) = found else {
-        let places: Vec<String> = places
+        let directories: Vec<String> = directories
             .iter()
             .map(|path| path.display().to_string())
             .collect();
         let what = format!(
-            "there is no {NAME} in {}, and without it nothing is offered",
-            places.join(", ")
+            "there is no {PLUGIN_FILE} in {}, and without it nothing is offered",
+            directories.join(", ")
         );
         let remedy = "install it, or name the directory by --plugin-dir";
-        subject.say(Severity::Warning, "", what, remedy);
+        context.add(Severity::Warning, "", what, remedy);
         return false;
     };
-    check_file(subject, &path);
+    check_file(context, &path);
     true
 }
 
-fn check_file(subject: &mut Subject<'_>, path: &Path) {
+fn check_file(context: &mut CheckContext<'_>, path: &Path) {
     let shown = path.display();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let what = format!("{shown} cannot be read");
-            return subject.say(
+            return context.add(
                 Severity::Warning,
                 "",
                 what,
@@ -55,7 +55,7 @@ fn check_file(subject: &mut Subject<'_>, path: &Path) {
         }
         Err(error) => {
             let what = format!("{shown} cannot be read: {error}");
-            return subject.say(Severity::Warning, "", what, "install it again");
+            return context.add(Severity::Warning, "", what, "install it again");
         }
     };
     let (version, digest) = build_info::ours();
@@ -70,12 +70,12 @@ fn check_file(subject: &mut Subject<'_>, path: &Path) {
         Some(_) => return,
     };
     let remedy = "install both of one build: they read the same options and sessions";
-    subject.say(Severity::Warning, "", what, remedy);
+    context.add(Severity::Warning, "", what, remedy);
 }
 
-/// Where Debian's libsasl2 looks, and where those of others do.
-fn places() -> Vec<PathBuf> {
-    // Debian's names for them are not always those of the compiler.
+/// The plugin directory of Debian's libsasl2, or those of other distributions.
+fn plugin_dirs() -> Vec<PathBuf> {
+    // Debian's names of architectures differ from Rust's.
     let triplet = match std::env::consts::ARCH {
         "arm" => "arm-linux-gnueabihf".to_owned(),
         "powerpc64" => "powerpc64le-linux-gnu".to_owned(),

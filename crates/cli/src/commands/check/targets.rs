@@ -1,4 +1,4 @@
-//! Which files are looked at, and for which services.
+//! Determines the files and services to check.
 
 #![forbid(unsafe_code)]
 
@@ -6,57 +6,56 @@ use std::path::{Path, PathBuf};
 
 use super::Arguments;
 use super::cyrus_conf::CyrusConf;
-use super::diagnostic::{Finding, Severity};
-use super::option_names::nearest_of;
+use super::diagnostic::{Diagnostic, Severity};
+use super::option_names::suggest;
 use crate::daemon::same_file;
 use crate::imapd_conf::service_options;
 use crate::imapd_conf::{ConfFile, Format};
 
-/// One file for one service, and what cyrus.conf says of that service, if it is
-/// known.
+/// A file and a service. What cyrus.conf says about the service is included.
 pub(crate) struct Target {
     pub(crate) file: PathBuf,
     pub(crate) service: Option<String>,
-    /// What SASL calls it.
-    pub(crate) of_sasl: Option<&'static str>,
-    /// Whether its connections begin with TLS.
+    /// The SASL name of the service, if known.
+    pub(crate) sasl_service: Option<&'static str>,
+    /// Whether the service uses implicit TLS.
     pub(crate) is_tls: bool,
 }
 
-/// The one that was named, or the one beside an imapd.conf if there is one.
+/// The cyrus.conf of the command line, or the one beside imapd.conf, if it exists.
 pub(crate) fn find_cyrus_conf(
     arguments: &Arguments,
     conf: &ConfFile,
 ) -> Result<Option<CyrusConf>, String> {
     let named = arguments.cyrus_conf.as_deref();
-    service_options::find_cyrus_conf(named, &arguments.place.config, conf.format())
+    service_options::find_cyrus_conf(named, &arguments.config_args.config, conf.format())
 }
 
-/// The file for who has no options of his own, for each service that has or that
-/// cyrus.conf names, and the files that services have of their own.
+/// The targets: the file for services without options of their own; the file for each service that
+/// has such options or is in cyrus.conf; and the files that single services read instead.
 pub(crate) fn targets(
     arguments: &Arguments,
     conf: &ConfFile,
     cyrus: Option<&CyrusConf>,
 ) -> Vec<Target> {
-    let main = &arguments.place.config;
+    let main = &arguments.config_args.config;
     let target = |file: &Path, service: Option<&str>| {
         let service = service.map(str::to_ascii_lowercase);
         let mut services = cyrus.iter().flat_map(|cyrus| &cyrus.services);
         let known = services.find(|one| Some(&one.name) == service.as_ref());
         Target {
             file: file.to_owned(),
-            of_sasl: known.map(|known| known.of_sasl),
+            sasl_service: known.map(|known| known.sasl_service),
             is_tls: known.is_some_and(|known| known.is_tls),
             service,
         }
     };
-    let mut targets = vec![target(main, arguments.place.service.as_deref())];
-    if arguments.place.service.is_some() {
+    let mut targets = vec![target(main, arguments.config_args.service.as_deref())];
+    if arguments.config_args.service.is_some() {
         return targets;
     }
     let services = cyrus.map_or(&[][..], |cyrus| &cyrus.services);
-    // Those that name this file, or else those that name none.
+    // Services that name this file; if there are none, services that name no file.
     let named = services
         .iter()
         .any(|one| one.config.as_deref() == Some(main));
@@ -81,15 +80,14 @@ pub(crate) fn targets(
     targets
 }
 
-/// What is wrong with `--service`: the options that would be checked, and called
-/// good, are read by nobody.
+/// Checks `--service`: a wrong name would make the command check options that no service reads.
 pub(crate) fn check_service(
     arguments: &Arguments,
     conf: &ConfFile,
     cyrus: Option<&CyrusConf>,
-) -> Option<Finding> {
-    let service = arguments.place.service.as_ref()?.to_ascii_lowercase();
-    let main = &arguments.place.config;
+) -> Option<Diagnostic> {
+    let service = arguments.config_args.service.as_ref()?.to_ascii_lowercase();
+    let main = &arguments.config_args.config;
     let known = cyrus.and_then(|cyrus| cyrus.services.iter().find(|one| one.name == service));
     let own_file = known.and_then(|known| known.config.as_deref());
     let (problem, remedy) = match (cyrus, own_file) {
@@ -99,7 +97,7 @@ pub(crate) fn check_service(
         ),
         (Some(cyrus), _) if !cyrus.has(&service) => (
             format!("cyrus.conf has no service {service}"),
-            match nearest_of(&service, cyrus.names()) {
+            match suggest(&service, cyrus.names()) {
                 Some(near) => format!("is {near} meant?"),
                 None => "name one that is there".to_owned(),
             },
@@ -110,7 +108,7 @@ pub(crate) fn check_service(
         ),
         _ => return None,
     };
-    Some(Finding {
+    Some(Diagnostic {
         severity: Severity::Fault,
         file: main.clone(),
         line: None,
@@ -120,9 +118,9 @@ pub(crate) fn check_service(
     })
 }
 
-/// What SASL calls a service that no cyrus.conf explains.
-pub(crate) fn of_sasl(target: &Target, conf: &ConfFile) -> &'static str {
-    if let Some(known) = target.of_sasl {
+/// The SASL name of a service, guessed from its name if cyrus.conf does not list it.
+pub(crate) fn sasl_service(target: &Target, conf: &ConfFile) -> &'static str {
+    if let Some(known) = target.sasl_service {
         return known;
     }
     let service = target.service.as_deref().unwrap_or_default();

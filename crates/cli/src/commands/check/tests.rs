@@ -4,7 +4,7 @@ use super::*;
 
 fn of(config: &Path) -> Arguments {
     Arguments {
-        place: Place {
+        config_args: ConfigArgs {
             config: config.to_owned(),
             service: None,
         },
@@ -17,13 +17,12 @@ fn of(config: &Path) -> Arguments {
     }
 }
 
-/// What is found in a file, but for what depends on the machine; the places of faults
-/// and warnings are lines.
-fn check(conf: &str) -> (String, Status) {
+/// The diagnostics of a file, without those that depend on this host. File names are removed.
+fn check(conf: &str) -> (String, ExitStatus) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("imapd.conf");
     std::fs::write(&path, conf).unwrap();
-    // The stamp is all that is looked at in the plugin.
+    // Only the build stamp of the plugin is read.
     std::fs::write(
         directory.path().join("libsso.so"),
         sso_core::platform::build_info::STAMP,
@@ -33,130 +32,136 @@ fn check(conf: &str) -> (String, Status) {
         plugin_dir: Some(directory.path().to_owned()),
         ..of(&path)
     };
-    let (mut console, out, _) = Console::of_test("");
+    let (mut console, out, _) = Console::for_test("");
     let status = run(&arguments, &mut console);
-    let of_machine = ["_state_dir", "cyrus_user: ", "configdirectory: "];
-    let said: String = out
+    let host_specific = ["_state_dir", "cyrus_user: ", "configdirectory: "];
+    let output: String = out
         .text()
         .replace(&path.display().to_string(), "")
         .lines()
-        .filter(|line| !of_machine.iter().any(|text| line.contains(text)))
+        .filter(|line| !host_specific.iter().any(|text| line.contains(text)))
         .map(|line| format!("{}\n", line.trim_start_matches(": ")))
         .collect();
-    (said, status)
+    (output, status)
 }
 
 #[test]
-fn every_fault_is_named_and_so_is_an_option_that_nobody_reads() {
-    let (said, status) = check(
+fn all_faults_and_unused_options_are_reported() {
+    let (output, status) = check(
         "sasl_caspt_url: https://cas.univ.fr/cas\n\
          sasl_caspt_proxy: https://webmail.univ.fr/*\n\
          sasl_caspt_timeout: 5s\n\
          nonsense\n\
          sasl_sso_realm: @univ.fr\n",
     );
-    let faults: Vec<&str> = said
+    let faults: Vec<&str> = output
         .lines()
         .filter(|line| line.contains("fault:"))
         .collect();
-    assert_eq!(faults.len(), 5, "{said}");
+    assert_eq!(faults.len(), 5, "{output}");
     let refused = "fault: sasl_caspt_proxies: is not set";
     assert!(faults[0].starts_with(refused));
     assert!(faults[1].starts_with(":2: fault: sasl_caspt_proxy: there is no such"));
     assert!(faults[2].starts_with(":3: fault: sasl_caspt_timeout: "));
     assert!(faults[3].starts_with(":4: fault: is no option"));
     assert!(faults[4].starts_with(":5: fault: sasl_sso_realm: "));
-    assert!(said.ends_with("nothing is offered as long as there are faults\n"));
-    assert_eq!(status, Status::Bad);
+    assert!(output.ends_with("nothing is offered as long as there are faults\n"));
+    assert_eq!(status, ExitStatus::Failure);
 }
 
 #[test]
-fn a_good_configuration_is_called_good() {
+fn valid_configuration_is_reported_as_good() {
     let good = "sasl_caspt_url: https://cas.univ.fr/cas\n\
                 sasl_caspt_proxies: https://webmail.univ.fr/*\n";
     let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
     let offered = format!("CASPT is offered; tickets must be for imap://{host}\n");
-    assert_eq!(check(good), (offered, Status::Good));
+    assert_eq!(check(good), (offered, ExitStatus::Success));
     let good = "sasl_jwt_issuers: univ\n\
                 sasl_jwt_univ_issuer: https://sso.univ.fr\n\
                 sasl_jwt_univ_keys: discovery\n\
                 sasl_jwt_univ_audience: mail\n";
     let offered = "OAUTHBEARER and XOAUTH2 are offered\n".to_owned();
-    assert_eq!(check(good), (offered, Status::Good));
-    let (said, status) = check("configdirectory: /var/lib/cyrus\n");
-    assert!(said.starts_with("nothing is offered"), "{said}");
-    assert_eq!(status, Status::Good);
+    assert_eq!(check(good), (offered, ExitStatus::Success));
+    let (output, status) = check("configdirectory: /var/lib/cyrus\n");
+    assert!(output.starts_with("nothing is offered"), "{output}");
+    assert_eq!(status, ExitStatus::Success);
 }
 
 #[test]
-fn keys_that_cannot_be_used_are_named_before_the_first_token() {
-    let (said, status) = check(
+fn unusable_keys_are_faults() {
+    let (output, status) = check(
         "sasl_jwt_keys: /missing/keys\nsasl_jwt_issuer: *\nsasl_jwt_audience: *\n\
          sasl_jwt_univ_keys: discovery\n",
     );
-    assert!(said.contains("sasl_jwt_univ_keys: there is no"), "{said}");
-    assert_eq!(status, Status::Bad);
-    let (said, status) = check("sasl_jwt_issuer: *\nsasl_jwt_audience: *\n");
-    assert!(said.contains("no effect without sasl_jwt_keys"), "{said}");
-    assert_eq!(status, Status::Bad);
-    let (said, status) =
+    assert!(
+        output.contains("sasl_jwt_univ_keys: there is no"),
+        "{output}"
+    );
+    assert_eq!(status, ExitStatus::Failure);
+    let (output, status) = check("sasl_jwt_issuer: *\nsasl_jwt_audience: *\n");
+    assert!(
+        output.contains("no effect without sasl_jwt_keys"),
+        "{output}"
+    );
+    assert_eq!(status, ExitStatus::Failure);
+    let (output, status) =
         check("sasl_jwt_keys: /missing/keys\nsasl_jwt_issuer: *\nsasl_jwt_audience: *\n");
     assert!(
-        said.starts_with(":1: fault: sasl_jwt_keys: /missing/keys: "),
-        "{said}"
+        output.starts_with(":1: fault: sasl_jwt_keys: /missing/keys: "),
+        "{output}"
     );
-    assert_eq!(status, Status::Bad);
+    assert_eq!(status, ExitStatus::Failure);
 }
 
 #[test]
-fn a_file_of_sasl_is_read_as_one() {
-    let (said, status) = check(
+fn file_of_sasl_is_recognized() {
+    let (output, status) = check(
         "mech_list: PLAIN OAUTHBEARER XOAUTH2\njwt_keys: discovery\n\
          jwt_issuer: https://sso.univ.fr\njwt_audience: mail\nsso_plain: yes\n",
     );
-    assert_eq!(said, "PLAIN, OAUTHBEARER and XOAUTH2 are offered\n");
-    assert_eq!(status, Status::Good);
-    let (said, _) = check("jwt_keys: discovery\njwt_isuer: x\n");
+    assert_eq!(output, "PLAIN, OAUTHBEARER and XOAUTH2 are offered\n");
+    assert_eq!(status, ExitStatus::Success);
+    let (output, _) = check("jwt_keys: discovery\njwt_isuer: x\n");
     assert!(
-        said.contains("\n:2: fault: jwt_isuer: there is no"),
-        "{said}"
+        output.contains("\n:2: fault: jwt_isuer: there is no"),
+        "{output}"
     );
 }
 
 #[test]
-fn passwords_go_where_they_are_checked_and_are_stored_nowhere() {
+fn auto_transition_and_fallback_to_itself_are_reported() {
     let cas = "sasl_caspt_url: https://cas.univ.fr/cas\nsasl_caspt_proxies: https://a.fr/*\n\
                sasl_sso_plain: yes\n";
     for option in ["sasl_auto_transition", "pop3_sasl_auto_transition"] {
         let conf = format!("{cas}sasl_saslauthd_path: /run/x/mux\n{option}: yes\n");
-        let (said, status) = check(&conf);
+        let (output, status) = check(&conf);
         let fault = format!(":5: fault: {option}: would store");
-        assert!(said.starts_with(&fault), "{said}");
-        assert_eq!(status, Status::Bad);
+        assert!(output.starts_with(&fault), "{output}");
+        assert_eq!(status, ExitStatus::Failure);
     }
-    // What the plugin takes by PLAIN, libsasl2 does not see.
-    let (said, status) = check(&format!("{cas}sasl_auto_transition: yes\n"));
+    // libsasl2 does not see passwords that the plugin accepts by PLAIN.
+    let (output, status) = check(&format!("{cas}sasl_auto_transition: yes\n"));
     assert!(
-        said.starts_with(":4: warning: sasl_auto_transition: "),
-        "{said}"
+        output.starts_with(":4: warning: sasl_auto_transition: "),
+        "{output}"
     );
-    assert_eq!(status, Status::Good);
-    let (said, status) = check(&format!(
+    assert_eq!(status, ExitStatus::Success);
+    let (output, status) = check(&format!(
         "{cas}sasl_saslauthd_path: /run/x/mux\nsasl_sso_fallback_socket: /run/x//mux\n"
     ));
     let fault = ":5: fault: sasl_sso_fallback_socket: is the daemon's own";
-    assert!(said.starts_with(fault), "{said}");
-    assert_eq!(status, Status::Bad);
-    let (said, _) = check("sasl_sso_plain: yes\n");
+    assert!(output.starts_with(fault), "{output}");
+    assert_eq!(status, ExitStatus::Failure);
+    let (output, _) = check("sasl_sso_plain: yes\n");
     assert!(
-        said.contains("sasl_sso_plain: has no effect without"),
-        "{said}"
+        output.contains("sasl_sso_plain: has no effect without"),
+        "{output}"
     );
 }
 
 #[test]
-fn options_of_one_service_are_checked_as_well() {
-    let (said, status) = check(
+fn options_of_single_services_are_checked() {
+    let (output, status) = check(
         "servername: mail\n\
          sasl_caspt_url: https://cas.univ.fr/cas\n\
          sasl_caspt_proxies: https://webmail.univ.fr/*\n\
@@ -164,27 +169,27 @@ fn options_of_one_service_are_checked_as_well() {
          pop3_sasl_caspt_proxy: x\n",
     );
     let offered = "\nCASPT is offered; tickets must be for imap://mail\n";
-    assert!(said.contains(offered), "{said}");
+    assert!(output.contains(offered), "{output}");
     assert!(
-        said.contains(" for pop3: fault: pop3_sasl_caspt_proxy: "),
-        "{said}"
+        output.contains(" for pop3: fault: pop3_sasl_caspt_proxy: "),
+        "{output}"
     );
     assert!(
-        said.contains(" for pop3: fault: pop3_sasl_caspt_timeout: "),
-        "{said}"
+        output.contains(" for pop3: fault: pop3_sasl_caspt_timeout: "),
+        "{output}"
     );
-    assert!(said.ends_with(" for pop3: nothing is offered as long as there are faults\n"));
-    assert_eq!(status, Status::Bad);
-    // What all have in common need not be enough for those that are not configured.
+    assert!(output.ends_with(" for pop3: nothing is offered as long as there are faults\n"));
+    assert_eq!(status, ExitStatus::Failure);
+    // Shared options may be incomplete for services where no mechanism is configured.
     let (_, status) = check(
         "imap_sasl_caspt_url: https://cas.univ.fr/cas\n\
          sasl_caspt_proxies: https://webmail.univ.fr/*\n",
     );
-    assert_eq!(status, Status::Good);
+    assert_eq!(status, ExitStatus::Success);
 }
 
 #[test]
-fn mechanisms_are_said_to_be_offered_only_where_they_are() {
+fn offered_mechanisms_are_reported_with_the_reason_if_none() {
     let cas = "servername: mail\nsasl_caspt_url: https://cas.univ.fr/cas\n\
                sasl_caspt_proxies: https://webmail.univ.fr/*\n";
     let whole = "configdirectory: /x\npartition-default: /y\n";
@@ -214,13 +219,13 @@ fn mechanisms_are_said_to_be_offered_only_where_they_are() {
             "nothing is offered: without tls_server_cert there is no TLS",
         ),
     ] {
-        let (said, _) = check(&format!("{cas}{lines}"));
-        assert!(said.ends_with(&format!("{offered}\n")), "{lines}{said}");
+        let (output, _) = check(&format!("{cas}{lines}"));
+        assert!(output.ends_with(&format!("{offered}\n")), "{lines}{output}");
     }
     let conf = cas.replace("sasl_caspt_proxies", "sasl_caspt_require: x=y\n#");
-    let (said, status) = check(&conf);
-    assert!(!said.contains("is offered"), "{said}");
-    assert_eq!(status, Status::Bad);
+    let (output, status) = check(&conf);
+    assert!(!output.contains("is offered"), "{output}");
+    assert_eq!(status, ExitStatus::Failure);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("imapd.conf");
     std::fs::write(&path, cas).unwrap();
@@ -228,38 +233,38 @@ fn mechanisms_are_said_to_be_offered_only_where_they_are() {
         plugin_dir: Some(directory.path().to_owned()),
         ..of(&path)
     };
-    let (mut console, out, _) = Console::of_test("");
+    let (mut console, out, _) = Console::for_test("");
     run(&arguments, &mut console);
-    let said = out.text();
+    let output = out.text();
     assert!(
-        said.ends_with("nothing is offered: libsasl2 does not find the plugin\n"),
-        "{said}"
+        output.ends_with("nothing is offered: libsasl2 does not find the plugin\n"),
+        "{output}"
     );
 }
 
 #[test]
-fn options_of_the_host_that_do_not_fit_the_mechanisms_are_named() {
+fn host_options_that_conflict_with_the_mechanisms_are_warnings() {
     let cas = "sasl_caspt_url: https://cas.univ.fr/cas\n\
                sasl_caspt_proxies: https://webmail.univ.fr/*\n";
-    let (said, _) = check("sasl_mech_list: PLAIN CASPT\n");
+    let (output, _) = check("sasl_mech_list: PLAIN CASPT\n");
     assert!(
-        said.starts_with(":1: warning: sasl_mech_list: names CASPT, but"),
-        "{said}"
+        output.starts_with(":1: warning: sasl_mech_list: names CASPT, but"),
+        "{output}"
     );
-    let (said, _) = check(&format!("{cas}allowplaintext: yes\n"));
+    let (output, _) = check(&format!("{cas}allowplaintext: yes\n"));
     assert!(
-        said.starts_with(":3: warning: allowplaintext: offers CASPT"),
-        "{said}"
+        output.starts_with(":3: warning: allowplaintext: offers CASPT"),
+        "{output}"
     );
     let whole = "configdirectory: /x\npartition-default: /y\n";
-    let (said, _) = check(&format!("{whole}{cas}"));
+    let (output, _) = check(&format!("{whole}{cas}"));
     assert!(
-        said.contains("warning: tls_server_cert: is not set"),
-        "{said}"
+        output.contains("warning: tls_server_cert: is not set"),
+        "{output}"
     );
 }
 
-/// What is said of a file for these services.
+/// The diagnostics of a file with these services in cyrus.conf.
 fn check_services(conf: &str, services: &str) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
@@ -278,10 +283,10 @@ fn check_services(conf: &str, services: &str) -> Vec<String> {
         plugin_dir: Some(directory.path().to_owned()),
         ..of(&path)
     };
-    let (mut console, out, _) = Console::of_test("");
+    let (mut console, out, _) = Console::for_test("");
     run(&arguments, &mut console);
     let text = out.text().replace(&path.display().to_string(), "");
-    let of_machine = [
+    let host_specific = [
         "_state_dir",
         "cyrus_user: ",
         "configdirectory: ",
@@ -289,7 +294,7 @@ fn check_services(conf: &str, services: &str) -> Vec<String> {
     ];
     let lines = text
         .lines()
-        .filter(|line| !of_machine.iter().any(|text| line.contains(text)));
+        .filter(|line| !host_specific.iter().any(|text| line.contains(text)));
     lines.map(str::to_owned).collect()
 }
 
@@ -297,7 +302,7 @@ const SERVICES: &str = " imap cmd=\"imapd\"\n pop3 cmd=\"pop3d\"\n sieve cmd=\"t
                         http cmd=\"httpd\"\n";
 
 #[test]
-fn the_service_of_tickets_is_shown_for_each_service() {
+fn ticket_service_is_reported_for_each_service() {
     let conf = "servername: mail\nsasl_caspt_url: https://cas.univ.fr/cas\n\
                 sasl_caspt_proxies: https://webmail.univ.fr/*\n";
     assert_eq!(
@@ -309,7 +314,7 @@ fn the_service_of_tickets_is_shown_for_each_service() {
             " for sieve: CASPT is offered; tickets must be for sieve://mail",
         ]
     );
-    // By the daemon, calendars bring tickets as passwords.
+    // CalDAV clients send tickets as passwords, to the daemon.
     let conf = format!(
         "{conf}sasl_caspt_service: imap://mail\nsasl_sso_fallback_socket: /run/other/mux\n"
     );
@@ -324,19 +329,19 @@ fn the_service_of_tickets_is_shown_for_each_service() {
 }
 
 #[test]
-fn a_finding_is_told_once_with_the_services_that_it_concerns() {
+fn diagnostic_is_reported_once_with_the_affected_services() {
     let conf = "sasl_caspt_url: https://cas.univ.fr/cas\n\
                 sasl_caspt_proxies: http://webmail.univ.fr/*\n";
     let of = |lines: &str| {
-        let said = check_services(&format!("{conf}{lines}"), SERVICES);
-        let warnings = said
+        let output = check_services(&format!("{conf}{lines}"), SERVICES);
+        let warnings = output
             .into_iter()
             .filter(|line| line.contains("is without TLS"));
         warnings
             .map(|line| line.split(": warning").next().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    // Of all services.
+    // All services are affected.
     assert_eq!(of(""), [":2"]);
     let own = "pop3_sasl_caspt_proxies: https://webmail.univ.fr/*\n";
     assert_eq!(of(own), [":2 for http, imap, sieve"]);
@@ -345,16 +350,16 @@ fn a_finding_is_told_once_with_the_services_that_it_concerns() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_no_good_configuration() {
-    let (mut console, _, _) = Console::of_test("");
+fn unreadable_file_makes_the_result_unusable() {
+    let (mut console, _, _) = Console::for_test("");
     let status = run(&of(Path::new("/missing/imapd.conf")), &mut console);
-    assert_eq!(status, Status::Unusable);
+    assert_eq!(status, ExitStatus::Error);
 }
 
 #[test]
-fn what_a_server_says_does_not_reach_the_terminal_as_it_is() {
+fn server_text_cannot_control_the_terminal() {
     let mut report = Report::default();
-    let finding = Finding {
+    let diagnostic = Diagnostic {
         severity: Severity::Warning,
         file: PathBuf::from("imapd.conf"),
         line: None,
@@ -362,27 +367,27 @@ fn what_a_server_says_does_not_reach_the_terminal_as_it_is() {
         problem: "the key \u{1b}]0;title\u{7}".to_owned(),
         remedy: "tell\nthe issuer".to_owned(),
     };
-    report.add(None, finding);
+    report.add(None, diagnostic);
     let key = "https://op.univ.fr: key \u{1b}[2J".to_owned();
     report.online.push((key, serde_json::Value::Null));
-    let (mut console, out, _) = Console::of_test("");
-    tell(&report, &mut console);
-    let said = out.text();
+    let (mut console, out, _) = Console::for_test("");
+    print_report(&report, &mut console);
+    let output = out.text();
     assert!(
-        said.contains("the key ?]0;title?; tell?the issuer\n"),
-        "{said}"
+        output.contains("the key ?]0;title?; tell?the issuer\n"),
+        "{output}"
     );
-    assert!(said.contains("key ?[2J\n"), "{said}");
+    assert!(output.contains("key ?[2J\n"), "{output}");
 }
 
 #[test]
-fn privileged_users_whom_single_sign_on_may_authenticate_are_warnings() {
+fn privileged_users_who_are_not_denied_are_warnings() {
     let of = |lines: &str| {
-        let (said, _) = check(&format!("sasl_caspt_url: https://sso.univ.fr/cas\n{lines}"));
-        said
+        let (output, _) = check(&format!("sasl_caspt_url: https://sso.univ.fr/cas\n{lines}"));
+        output
     };
-    let said = of("admins: cyrus root\nlmtp_admins: postman\nproxyservers: murder group:ops\n");
-    assert!(!said.contains("authenticate cyrus"), "{said}");
+    let output = of("admins: cyrus root\nlmtp_admins: postman\nproxyservers: murder group:ops\n");
+    assert!(!output.contains("authenticate cyrus"), "{output}");
     for (option, user) in [
         ("admins", "root"),
         ("lmtp_admins", "postman"),
@@ -390,21 +395,21 @@ fn privileged_users_whom_single_sign_on_may_authenticate_are_warnings() {
         ("proxyservers", "group:ops"),
     ] {
         let line = format!("warning: {option}: single sign-on may authenticate {user}");
-        assert!(said.contains(&line), "{said}");
+        assert!(output.contains(&line), "{output}");
     }
-    let said = of("admins: cyrus root\nsasl_sso_denied_users: root\n");
+    let output = of("admins: cyrus root\nsasl_sso_denied_users: root\n");
     assert!(
-        said.contains("authenticate cyrus; add cyrus to sasl_sso_denied_users"),
-        "{said}"
+        output.contains("authenticate cyrus; add cyrus to sasl_sso_denied_users"),
+        "{output}"
     );
-    assert!(!said.contains("authenticate root"), "{said}");
+    assert!(!output.contains("authenticate root"), "{output}");
 }
 
 #[test]
-fn host_names_that_change_are_warnings() {
+fn options_that_change_user_names_are_warnings() {
     let of = |lines: &str| {
-        let (said, _) = check(&format!("sasl_caspt_url: https://sso.univ.fr/cas\n{lines}"));
-        said
+        let (output, _) = check(&format!("sasl_caspt_url: https://sso.univ.fr/cas\n{lines}"));
+        output
     };
     assert!(of("sasl_sso_host_names: any\n").contains("warning: sasl_sso_host_names: any"));
     let on = of("virtdomains: on\n");

@@ -1,47 +1,46 @@
-//! What is dangerous about user names though it is valid: administrators whom single
-//! sign-on may authenticate, and names that the mail server changes.
+//! Valid options about user names that are dangerous: single sign-on for administrators, and names
+//! that the mail server changes.
 
 #![forbid(unsafe_code)]
 
-use super::context::Subject;
+use super::context::CheckContext;
 use super::diagnostic::Severity;
 use crate::imapd_conf::Format;
 use crate::privileges::host_names;
 use sso_core::config::Config;
 use sso_core::policy::host_names::{HostNamePolicy, HostNames, ImapdNames, VirtualDomains};
 
-/// The options of imapd.conf(5) whose users have more rights than others; a service's name
-/// may stand before each.
+/// Options of imapd.conf(5) that give their users additional rights; a service prefix is possible.
 const PRIVILEGED: [&str; 2] = ["admins", "proxyservers"];
 
 /// Adds the warnings about user names.
-pub(crate) fn check(subject: &mut Subject<'_>, config: &Config) {
-    if subject.conf.format() == Format::Imapd && subject.service.is_none() {
-        check_privileged_users(subject, config);
+pub(crate) fn check(context: &mut CheckContext<'_>, config: &Config) {
+    if context.conf.format() == Format::Imapd && context.service.is_none() {
+        check_privileged_users(context, config);
     }
     if config.users.host_names == HostNamePolicy::Any {
         let what = "any: whatever name the mail server makes of a user's is accepted, that of \
                     another user too; use domain or same, unless pts_module is ldap";
-        subject.say_of_sasl(Severity::Warning, "sso_host_names", what);
+        context.add_for_sasl(Severity::Warning, "sso_host_names", what);
     }
-    if let HostNames::Imapd(names) = host_names(subject.conf) {
-        check_default_domain(subject, &names);
+    if let HostNames::Imapd(names) = host_names(context.conf) {
+        check_default_domain(context, &names);
     }
 }
 
-/// Everybody in `admins`, `proxyservers` or `lmtp_admins` should be denied.
-fn check_privileged_users(subject: &mut Subject<'_>, config: &Config) {
+/// Users in `admins`, `proxyservers` or `lmtp_admins` should be denied.
+fn check_privileged_users(context: &mut CheckContext<'_>, config: &Config) {
     let is_privileged = |option: &str| {
         PRIVILEGED.iter().any(|name| {
             let of = option.strip_suffix(name);
             of.is_some_and(|of| of.is_empty() || of.ends_with('_'))
         })
     };
-    let names = subject.conf.names().filter(|name| is_privileged(name));
+    let names = context.conf.names().filter(|name| is_privileged(name));
     let options: Vec<String> = names.map(str::to_owned).collect();
-    let denied = subject.conf.written("sso_denied_users");
+    let denied = context.conf.written_name("sso_denied_users");
     for option in options {
-        let value = subject.conf.as_written(&option).unwrap_or_default();
+        let value = context.conf.as_written(&option).unwrap_or_default();
         for user in value.split_whitespace() {
             if config.users.check_denied(user).is_err() {
                 continue;
@@ -51,14 +50,14 @@ fn check_privileged_users(subject: &mut Subject<'_>, config: &Config) {
                 Some(_) => "list the users and not their group".to_owned(),
                 None => format!("add {user} to {denied}"),
             };
-            subject.say(Severity::Warning, &option, problem, remedy);
+            context.add(Severity::Warning, &option, problem, remedy);
         }
     }
 }
 
-/// Without `virtdomains`, imapd 3.6 removes the default domain from the name of the mailbox,
-/// but not from that of the user.
-fn check_default_domain(subject: &mut Subject<'_>, names: &ImapdNames) {
+/// Without `virtdomains`, imapd 3.6 removes the default domain from the name of the mailbox, but
+/// not from the user name.
+fn check_default_domain(context: &mut CheckContext<'_>, names: &ImapdNames) {
     let domain = &names.default_domain;
     let mut realms = names.login_realms.iter();
     if names.virtual_domains == VirtualDomains::Off
@@ -69,6 +68,6 @@ fn check_default_domain(subject: &mut Subject<'_>, names: &ImapdNames) {
              it logs in"
         );
         let remedy = "set virtdomains to userid, or take defaultdomain out";
-        subject.say(Severity::Warning, "loginrealms", problem, remedy);
+        context.add(Severity::Warning, "loginrealms", problem, remedy);
     }
 }

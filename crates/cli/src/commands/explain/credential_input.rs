@@ -30,7 +30,7 @@ impl CredentialInput {
         let read = if path != Path::new("-") {
             let file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
             file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes)
-        } else if console.can_ask() {
+        } else if console.is_interactive() {
             bytes = prompt::read_hidden(console)?;
             Ok(bytes.len())
         } else {
@@ -102,10 +102,10 @@ impl CredentialInput {
 
 /// Asks for confirmation on the terminal. Without a terminal the answer is no.
 pub(crate) fn is_confirmed(question: &str, console: &mut Console) -> bool {
-    if !console.can_ask() {
+    if !console.is_interactive() {
         return false;
     }
-    console.complain(format_args!("{question} [y/N]"));
+    console.print_error(format_args!("{question} [y/N]"));
     let mut answer = String::new();
     let read = console.input().take(100).read_line(&mut answer);
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn input(text: &str) -> CredentialInput {
-        let (mut console, _, _) = Console::of_test(text);
+        let (mut console, _, _) = Console::for_test(text);
         CredentialInput::read(Path::new("-"), &mut console).unwrap()
     }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn confirmation_without_a_terminal_is_denied() {
-        let (mut console, _, err) = Console::of_test("y\n");
+        let (mut console, _, err) = Console::for_test("y\n");
         assert!(!is_confirmed("?", &mut console));
         assert_eq!(err.text(), "");
     }

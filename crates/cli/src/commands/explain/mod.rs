@@ -17,10 +17,10 @@ use clap::Args;
 use nix::unistd::Uid;
 use serde_json::json;
 
-use super::Status;
+use super::ExitStatus;
 use crate::imapd_conf::login_paths;
-use crate::imapd_conf::{ConfFile, Format, Place};
-use crate::privileges::{as_somebody_else, become_user, host_name, host_names_of};
+use crate::imapd_conf::{ConfFile, ConfigArgs, Format};
+use crate::privileges::{become_user, host_name, host_names_of, other_user_warning};
 use crate::term::console::Console;
 use conclusion::Conclusion;
 use credential_input::CredentialInput;
@@ -47,7 +47,7 @@ use user_name::UserNames;
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    place: Place,
+    config_args: ConfigArgs,
     /// Read the credential from this file; - is standard input. A line end after the credential
     /// is ignored
     #[arg(long, value_name = "FILE", default_value = "-")]
@@ -77,7 +77,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Status {
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> ExitStatus {
     match explain(arguments, console) {
         Ok(report) => {
             if arguments.json {
@@ -92,21 +92,21 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Status {
                 console.line(json!({ "outcome": "unusable", "problem": problem }));
             }
             for line in problem.lines() {
-                console.complain(format_args!("explain: {line}"));
+                console.print_error(format_args!("explain: {line}"));
             }
-            Status::Unusable
+            ExitStatus::Error
         }
     }
 }
 
 fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, String> {
-    let conf = arguments.place.read()?;
+    let conf = arguments.config_args.read()?;
     let credential = CredentialInput::read(&arguments.file, console)?;
     // Read files and sessions with the permissions of the mail server.
     if Uid::effective().is_root() {
         become_user("--run-as", arguments.run_as.as_deref(), &conf)?;
     }
-    let note = as_somebody_else(arguments.run_as.as_deref(), &conf);
+    let note = other_user_warning(arguments.run_as.as_deref(), &conf);
     let prefix = conf.format().prefix();
     let config = conf.config().map_err(|faults| faults.join("\n"))?;
     let kind = credential.kind(&config, prefix)?;
@@ -119,13 +119,13 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         Format::Imapd => "imap",
         Format::Sasl => "smtp",
     });
-    let mechanisms = login_paths::of_kind(&conf, &config, kind);
+    let mechanisms = login_paths::for_kind(&conf, &config, kind);
     let authenticator = Authenticator::read_only(config, Arc::new(SystemClock));
     let explanation = Explanation {
         mechanism: mechanisms.first().copied().unwrap_or(usual_mechanism(kind)),
         service: authenticator.service(kind, service, &host),
         names: UserNames {
-            of_host: host_names_of(&conf, service),
+            host_option: host_names_of(&conf, service),
             claimed: arguments.user.clone(),
         },
         client: arguments.client.clone(),
@@ -139,7 +139,7 @@ fn explain(arguments: &Arguments, console: &mut Console) -> Result<Report, Strin
         explanation
             .notes
             .borrow_mut()
-            .push(not_offered(&arguments.place, &conf, kind));
+            .push(not_offered(&arguments.config_args, &conf, kind));
         return Ok(Report::new(
             explanation,
             Conclusion::NOT_OFFERED,
@@ -307,14 +307,14 @@ fn usual_mechanism(kind: CredentialKind) -> &'static str {
 }
 
 /// Says that no mechanism for credentials of this kind is offered, and what to do about that.
-fn not_offered(place: &Place, conf: &ConfFile, kind: CredentialKind) -> String {
-    let list = conf.written("mech_list");
+fn not_offered(config_args: &ConfigArgs, conf: &ConfFile, kind: CredentialKind) -> String {
+    let list = conf.written_name("mech_list");
     let suffix = format!("_{}mech_list", conf.format().prefix());
     let offers = |service: &&str| {
-        let of_service = ConfFile::read(&place.config, Some(service));
+        let of_service = ConfFile::read(&config_args.config, Some(service));
         of_service.is_ok_and(|conf| {
             let config = conf.config();
-            config.is_ok_and(|config| !login_paths::of_kind(&conf, &config, kind).is_empty())
+            config.is_ok_and(|config| !login_paths::for_kind(&conf, &config, kind).is_empty())
         })
     };
     let mut services = conf.names().filter_map(|name| name.strip_suffix(&suffix));

@@ -9,7 +9,7 @@ use super::conclusion::Conclusion;
 use super::credential_input::CredentialInput;
 use super::remedy::remedy;
 use super::{Explanation, first_failure};
-use crate::commands::Status;
+use crate::commands::ExitStatus;
 use crate::term::console::{Console, styled};
 use sso_core::auth::login_event::LoginEvent;
 use sso_core::credential::CredentialKind;
@@ -37,7 +37,7 @@ pub(crate) struct Report {
     /// The step, the failure and its printable detail, if the login fails.
     failure: Option<(Option<&'static str>, Failure, String)>,
     log: Option<String>,
-    status: Status,
+    status: ExitStatus,
 }
 
 impl Report {
@@ -89,9 +89,9 @@ impl Report {
             elapsed,
         });
         let (outcome, status) = match &user {
-            None if !is_offered => ("not_offered", Status::Bad),
-            None => ("not_asked", Status::Unusable),
-            Some(Ok(_)) => ("accepted", Status::Good),
+            None if !is_offered => ("not_offered", ExitStatus::Failure),
+            None => ("not_asked", ExitStatus::Error),
+            Some(Ok(_)) => ("accepted", ExitStatus::Success),
             Some(Err(failure)) => outcome_of(failure.kind()),
         };
         Self {
@@ -112,7 +112,7 @@ impl Report {
         }
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> ExitStatus {
         self.status
     }
 
@@ -126,9 +126,9 @@ impl Report {
         }
         console.line("");
         let color = match self.status {
-            Status::Good => AnsiColor::Green,
-            Status::Bad => AnsiColor::Red,
-            Status::Unusable => AnsiColor::Yellow,
+            ExitStatus::Success => AnsiColor::Green,
+            ExitStatus::Failure => AnsiColor::Red,
+            ExitStatus::Error => AnsiColor::Yellow,
         };
         let outcome = styled(
             Style::new().bold().fg_color(Some(color.into())),
@@ -249,13 +249,13 @@ impl Line {
 }
 
 /// The word for a failure in the log, and the exit status.
-fn outcome_of(kind: FailureKind) -> (&'static str, Status) {
+fn outcome_of(kind: FailureKind) -> (&'static str, ExitStatus) {
     match kind {
-        FailureKind::Malformed => ("malformed", Status::Bad),
-        FailureKind::Refused => ("refused", Status::Bad),
-        FailureKind::NotAllowed => ("not_allowed", Status::Bad),
-        FailureKind::Unavailable => ("unavailable", Status::Unusable),
-        FailureKind::Internal => ("failed", Status::Unusable),
+        FailureKind::Malformed => ("malformed", ExitStatus::Failure),
+        FailureKind::Refused => ("refused", ExitStatus::Failure),
+        FailureKind::NotAllowed => ("not_allowed", ExitStatus::Failure),
+        FailureKind::Unavailable => ("unavailable", ExitStatus::Error),
+        FailureKind::Internal => ("failed", ExitStatus::Error),
     }
 }
 

@@ -10,7 +10,7 @@ use sso_core::trace::{Check, CheckObserver, Comparison, Step};
 
 /// How the host canonicalizes user names, and the name that the client sends.
 pub(crate) struct UserNames {
-    pub(crate) of_host: HostNames,
+    pub(crate) host_option: HostNames,
     /// The user name that the client sends, if any.
     pub(crate) claimed: Option<String>,
 }
@@ -40,7 +40,7 @@ impl UserNames {
         let user = observer.observe(Check::new(Step::MailUser, mapped, || {
             Comparison::actual(actual).expected(mapping.to_string())
         }))?;
-        let named = self.of_host.canonical(user.as_str()).and_then(|name| {
+        let named = self.host_option.canonical(user.as_str()).and_then(|name| {
             users.check_host_name(&user, &name)?;
             Ok(name)
         });
@@ -53,7 +53,7 @@ impl UserNames {
             return Ok(host_name);
         };
         let result = mapping.mail_user(claimed).and_then(|claimed| {
-            let claimed = self.of_host.canonical(claimed.as_str())?;
+            let claimed = self.host_option.canonical(claimed.as_str())?;
             if claimed == host_name {
                 return Ok(host_name.clone());
             }
@@ -67,7 +67,7 @@ impl UserNames {
 
     /// The options by which the host canonicalizes names.
     fn rules(&self, user: &MailUser) -> String {
-        let HostNames::Imapd(imapd) = &self.of_host else {
+        let HostNames::Imapd(imapd) = &self.host_option else {
             return "how the host writes names is not known here".to_owned();
         };
         let lower = if imapd.lower_case { "yes" } else { "no" };

@@ -1,139 +1,152 @@
-//! One login, from the connection to the leave.
+//! One login, from the connection to the logout.
 
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
-use super::connection::Link;
-use super::diagnosis::{Ending, Outcome};
+use super::connection::Connection;
+use super::diagnosis::{Diagnosis, Outcome};
 use super::imap::Imap;
 use super::managesieve::Sieve;
 use super::mechanism::Login;
 use super::pop3::Pop3;
-use super::protocol::{Capabilities, Dialect};
+use super::protocol::{Capabilities, MailProtocol};
 use super::server_addr::{Protocol, Security};
-use super::tls::Trust;
+use super::tls::TlsTrust;
 use super::transcript::{Entry, Transcript};
 use crate::term::console::Console;
 
-/// How long the server may take for its leave.
-const LEAVE: Duration = Duration::from_secs(5);
+/// How long the server may take to answer the logout command.
+const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where to log in, and how.
-pub(crate) struct Place {
+/// The server to log in to, and how to connect to it.
+pub(crate) struct ServerTarget {
     pub(crate) protocol: Protocol,
     pub(crate) security: Security,
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// None where there is no TLS.
-    pub(crate) trust: Option<Trust>,
-    /// For all of one login.
+    /// `None` for a connection without TLS.
+    pub(crate) trust: Option<TlsTrust>,
+    /// The time limit of one login, from the connection to the logout.
     pub(crate) timeout: Duration,
 }
 
-/// How long the parts of a login took, as far as it went.
+/// How long each phase of a login took; `None` for a phase that was not completed.
 #[derive(Default)]
-pub(crate) struct Times {
+pub(crate) struct Timings {
     pub(crate) connect: Option<Duration>,
     pub(crate) tls: Option<Duration>,
-    /// From the credential's first byte to the server's decision.
+    /// From the first byte of the credential to the server's decision.
     pub(crate) login: Option<Duration>,
 }
 
-/// A login that was tried.
+/// A completed login attempt.
 pub(crate) struct Attempt {
     pub(crate) name: String,
-    pub(crate) ending: Ending,
-    pub(crate) times: Times,
+    pub(crate) diagnosis: Diagnosis,
+    pub(crate) timings: Timings,
     pub(crate) entries: Vec<Entry>,
 }
 
 impl Attempt {
-    /// Logs in; `was_good` if the server took the same credential before.
-    pub(crate) fn make(
+    /// Logs in. `accepted_before` is set if the server accepted the same credential before.
+    pub(crate) fn run(
         name: String,
-        place: &Place,
+        target: &ServerTarget,
         login: &Login,
-        was_good: bool,
+        accepted_before: bool,
         live: Option<&mut Console>,
     ) -> Self {
-        let mut transcript = Transcript::begin(login.secret, live);
-        let mut times = Times::default();
-        let ending = converse(place, login, was_good, &mut transcript, &mut times)
-            .unwrap_or_else(Ending::failed);
-        let ending = Ending {
-            means: transcript.cleaned(&ending.means),
-            ..ending
+        let mut transcript = Transcript::begin(login.credential, live);
+        let mut timings = Timings::default();
+        let diagnosis = run_login(
+            target,
+            login,
+            accepted_before,
+            &mut transcript,
+            &mut timings,
+        )
+        .unwrap_or_else(Diagnosis::failed);
+        let diagnosis = Diagnosis {
+            explanation: transcript.sanitized(&diagnosis.explanation),
+            ..diagnosis
         };
         Self {
             name,
-            ending,
-            times,
+            diagnosis,
+            timings,
             entries: transcript.entries(),
         }
     }
 
-    /// Whether the credential was taken.
-    pub(crate) fn is_good(&self) -> bool {
-        self.ending.outcome == Outcome::LoggedIn
+    /// Whether the server accepted the credential.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.diagnosis.outcome == Outcome::LoggedIn
     }
 }
 
-fn converse(
-    place: &Place,
+fn run_login(
+    target: &ServerTarget,
     login: &Login,
-    was_good: bool,
+    accepted_before: bool,
     transcript: &mut Transcript<'_>,
-    times: &mut Times,
-) -> Result<Ending, String> {
+    timings: &mut Timings,
+) -> Result<Diagnosis, String> {
     let begin = Instant::now();
-    let end = begin + place.timeout;
-    let mut link = Link::connect(&place.host, place.port, end, transcript)?;
-    times.connect = Some(begin.elapsed());
-    let mut dialect = conversation(place.protocol);
-    if place.security == Security::Tls {
-        secure(&mut link, place, times)?;
+    let end = begin + target.timeout;
+    let mut connection = Connection::connect(&target.host, target.port, end, transcript)?;
+    timings.connect = Some(begin.elapsed());
+    let mut client = protocol_client(target.protocol);
+    if target.security == Security::Tls {
+        secure(&mut connection, target, timings)?;
     }
-    dialect.greeting(&mut link)?;
-    let mut capabilities = learn(&mut *dialect, &mut link)?;
-    if place.security == Security::StartTls {
+    client.greeting(&mut connection)?;
+    let mut capabilities = read_capabilities(&mut *client, &mut connection)?;
+    if target.security == Security::StartTls {
         if !capabilities.starttls {
-            return Err(without_starttls(place.protocol));
+            return Err(without_starttls(target.protocol));
         }
         let begin = Instant::now();
-        dialect.start_tls(&mut link)?;
-        secure(&mut link, place, times)?;
-        times.tls = Some(begin.elapsed());
-        // What was said before TLS may be anybody's.
-        capabilities = learn(&mut *dialect, &mut link)?;
+        client.start_tls(&mut connection)?;
+        secure(&mut connection, target, timings)?;
+        timings.tls = Some(begin.elapsed());
+        // An attacker can forge the capabilities that are sent before TLS.
+        capabilities = read_capabilities(&mut *client, &mut connection)?;
     }
     if !capabilities.offer(login.mechanism) {
-        leave(&mut *dialect, &mut link);
-        let is_secure = link.is_secure();
-        return Ok(Ending::not_offered(
+        log_out(&mut *client, &mut connection);
+        let is_secure = connection.is_secure();
+        return Ok(Diagnosis::not_offered(
             login.mechanism,
             &capabilities,
             is_secure,
         ));
     }
     let begin = Instant::now();
-    let reply = dialect.log_in(&mut link, login, &capabilities)?;
-    times.login = Some(begin.elapsed());
-    leave(&mut *dialect, &mut link);
-    Ok(Ending::of_reply(&reply, login, was_good))
+    let reply = client.log_in(&mut connection, login, &capabilities)?;
+    timings.login = Some(begin.elapsed());
+    log_out(&mut *client, &mut connection);
+    Ok(Diagnosis::of_reply(&reply, login, accepted_before))
 }
 
-fn secure(link: &mut Link, place: &Place, times: &mut Times) -> Result<(), String> {
+fn secure(
+    connection: &mut Connection,
+    target: &ServerTarget,
+    timings: &mut Timings,
+) -> Result<(), String> {
     let begin = Instant::now();
-    let trust = place.trust.as_ref().ok_or("nobody said whom to trust")?;
-    link.secure(trust)?;
-    times.tls = Some(begin.elapsed());
+    let trust = target.trust.as_ref().ok_or("nobody said whom to trust")?;
+    connection.secure(trust)?;
+    timings.tls = Some(begin.elapsed());
     Ok(())
 }
 
-fn learn(dialect: &mut dyn Dialect, link: &mut Link) -> Result<Capabilities, String> {
-    let capabilities = dialect.capabilities(link)?;
-    let state = match link.is_secure() {
+fn read_capabilities(
+    client: &mut dyn MailProtocol,
+    connection: &mut Connection,
+) -> Result<Capabilities, String> {
+    let capabilities = client.capabilities(connection)?;
+    let state = match connection.is_secure() {
         true => "under TLS",
         false => "without TLS",
     };
@@ -141,17 +154,20 @@ fn learn(dialect: &mut dyn Dialect, link: &mut Link) -> Result<Capabilities, Str
         [] => "nothing".to_owned(),
         some => some.join(", "),
     };
-    link.transcript
+    connection
+        .transcript
         .note(format!("{state} the server offers {mechanisms}"));
     Ok(capabilities)
 }
 
-/// timsieved 3.6.1 crashes when who has logged in goes without a word; and whatever goes
-/// wrong here, the server has decided.
-fn leave(dialect: &mut dyn Dialect, link: &mut Link) {
-    link.hurry(LEAVE);
-    if let Err(problem) = dialect.log_out(link) {
-        link.transcript.note(format!("no leave taken: {problem}"));
+/// Logs out. timsieved 3.6.1 crashes if an authenticated client disconnects without a logout. A
+/// failure is only noted: the server has decided on the login already.
+fn log_out(client: &mut dyn MailProtocol, connection: &mut Connection) {
+    connection.shorten_deadline(LOGOUT_TIMEOUT);
+    if let Err(problem) = client.log_out(connection) {
+        connection
+            .transcript
+            .note(format!("no leave taken: {problem}"));
     }
 }
 
@@ -167,8 +183,8 @@ fn without_starttls(protocol: Protocol) -> String {
     )
 }
 
-/// A conversation in this protocol, from its beginning.
-fn conversation(protocol: Protocol) -> Box<dyn Dialect> {
+/// The client of a protocol, at the start of a connection.
+fn protocol_client(protocol: Protocol) -> Box<dyn MailProtocol> {
     match protocol {
         Protocol::Imap => Box::new(Imap::default()),
         Protocol::Pop3 => Box::new(Pop3),

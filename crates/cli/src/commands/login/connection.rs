@@ -1,62 +1,62 @@
-//! A connection to the mail server: one deadline for all of it, and bounds for what
-//! comes.
+//! A connection to the mail server. One deadline covers the whole connection, and the amount of
+//! data that the server may send is bounded.
 
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 
-use super::tcp;
-use super::tcp::Timed;
 use super::tls;
-use super::tls::Trust;
+use super::tls::TlsTrust;
 use super::transcript::{Side, Transcript};
 
-/// The longest line or literal that a server may send, in bytes.
-const LONGEST: usize = 32_768;
+/// The maximum length of a line or literal from the server, in bytes.
+const MAX_LINE_BYTES: usize = 32_768;
 
-/// All that it may send on one connection, in bytes.
-const MOST: usize = 262_144;
+/// The maximum number of bytes that the server may send on one connection.
+const MAX_RECEIVED_BYTES: usize = 262_144;
 
-/// The server's end of a conversation, and the record of it.
-pub(crate) struct Link<'l, 't> {
+/// The connection to the server, and the transcript of what is sent and received.
+pub(crate) struct Connection<'l, 't> {
     stream: Stream,
-    /// What has come and is not used yet.
+    /// Received bytes that have not been processed.
     unread: Vec<u8>,
-    heard: usize,
+    received: usize,
     pub(crate) transcript: &'l mut Transcript<'t>,
 }
 
 enum Stream {
-    Clear(Timed),
-    Tls(Box<StreamOwned<ClientConnection, Timed>>),
-    /// While a handshake is under way, and after one that failed.
+    Clear(DeadlineStream),
+    Tls(Box<StreamOwned<ClientConnection, DeadlineStream>>),
+    /// During a handshake, and after a handshake that failed.
     Gone,
 }
 
-impl<'l, 't> Link<'l, 't> {
-    /// Connects to the first of the host's addresses that answers.
+impl<'l, 't> Connection<'l, 't> {
+    /// Connects to the first address of the host that accepts the connection.
     pub(crate) fn connect(
         host: &str,
         port: u16,
-        end: Instant,
+        deadline: Instant,
         transcript: &'l mut Transcript<'t>,
     ) -> Result<Self, String> {
-        let (timed, address) = tcp::connect(host, port, end, |problem| transcript.note(problem))?;
+        let (tcp, address) = connect_tcp(host, port, deadline, |problem| transcript.note(problem))?;
         transcript.note(format!("connected to {address}"));
         Ok(Self {
-            stream: Stream::Clear(timed),
+            stream: Stream::Clear(tcp),
             unread: Vec::new(),
-            heard: 0,
+            received: 0,
             transcript,
         })
     }
 
-    /// Begins TLS, and verifies the certificate before anything else is sent.
-    pub(crate) fn secure(&mut self, trust: &Trust) -> Result<(), String> {
-        let Stream::Clear(mut timed) = std::mem::replace(&mut self.stream, Stream::Gone) else {
+    /// Performs the TLS handshake. The certificate is verified before anything else is sent.
+    pub(crate) fn secure(&mut self, trust: &TlsTrust) -> Result<(), String> {
+        let Stream::Clear(mut tcp) = std::mem::replace(&mut self.stream, Stream::Gone) else {
             return Err("TLS is there already".to_owned());
         };
         if !self.unread.is_empty() {
@@ -64,72 +64,72 @@ impl<'l, 't> Link<'l, 't> {
                         that is. An attacker in between, or a server with a fault";
             return Err(what.to_owned());
         }
-        let mut connection = trust.connection()?;
-        while connection.is_handshaking() {
-            connection.complete_io(&mut timed).map_err(|error| {
+        let mut session = trust.session()?;
+        while session.is_handshaking() {
+            session.complete_io(&mut tcp).map_err(|error| {
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
                 match inner {
                     Some(inner) => {
-                        format!("TLS with {}: {}", trust.name(), tls::explained(inner))
+                        format!("TLS with {}: {}", trust.name(), tls::describe_error(inner))
                     }
-                    None => format!("TLS with {}: {}", trust.name(), told(&error)),
+                    None => format!("TLS with {}: {}", trust.name(), describe_error(&error)),
                 }
             })?;
         }
-        let version = match connection.protocol_version() {
+        let version = match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
             _ => "TLS 1.2",
         };
         let name = trust.name();
         self.transcript
             .note(format!("{version}, the certificate is good for {name}"));
-        self.stream = Stream::Tls(Box::new(StreamOwned::new(connection, timed)));
+        self.stream = Stream::Tls(Box::new(StreamOwned::new(session, tcp)));
         Ok(())
     }
 
-    /// Whether nobody can listen.
+    /// Whether the connection is protected by TLS.
     pub(crate) fn is_secure(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))
     }
 
-    /// Ends it this soon, if it would not end sooner.
-    pub(crate) fn hurry(&mut self, patience: Duration) {
+    /// Moves the deadline to `timeout` from now, if that is earlier.
+    pub(crate) fn shorten_deadline(&mut self, timeout: Duration) {
         match &mut self.stream {
-            Stream::Clear(timed) => timed.hurry(patience),
-            Stream::Tls(stream) => stream.sock.hurry(patience),
+            Stream::Clear(tcp) => tcp.shorten_deadline(timeout),
+            Stream::Tls(stream) => stream.sock.shorten_deadline(timeout),
             Stream::Gone => {}
         }
     }
 
-    /// Sends bytes that are shown as `shown`.
+    /// Sends bytes; the transcript shows `shown` in their place.
     pub(crate) fn send_as(&mut self, bytes: &[u8], shown: &str) -> Result<(), String> {
-        self.transcript.say(Side::Client, shown);
+        self.transcript.record(Side::Client, shown);
         let sent = match &mut self.stream {
-            Stream::Clear(timed) => timed.write_all(bytes),
+            Stream::Clear(tcp) => tcp.write_all(bytes),
             Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
             Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
         };
-        sent.map_err(|error| told(&error))
+        sent.map_err(|error| describe_error(&error))
     }
 
-    /// Sends a line in which there is nothing to hide.
+    /// Sends a line that contains no secret.
     pub(crate) fn send(&mut self, line: &str) -> Result<(), String> {
         self.send_as(format!("{line}\r\n").as_bytes(), line)
     }
 
-    /// A line of the server, shown as it is.
+    /// Reads a line and adds it to the transcript.
     pub(crate) fn line(&mut self) -> Result<String, String> {
         let line = self.raw_line()?;
-        self.heard(&line);
+        self.record_received(&line);
         Ok(line)
     }
 
-    /// What the server said.
-    pub(crate) fn heard(&mut self, shown: &str) {
-        self.transcript.say(Side::Server, shown);
+    /// Adds text from the server to the transcript.
+    pub(crate) fn record_received(&mut self, shown: &str) {
+        self.transcript.record(Side::Server, shown);
     }
 
-    /// A line that is not shown yet, without its end.
+    /// Reads a line without its line ending. It is not added to the transcript.
     pub(crate) fn raw_line(&mut self) -> Result<String, String> {
         let end = loop {
             match self.unread.iter().position(|byte| *byte == b'\n') {
@@ -142,9 +142,9 @@ impl<'l, 't> Link<'l, 't> {
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    /// So many bytes that are not shown yet.
+    /// Reads `count` bytes. They are not added to the transcript.
     pub(crate) fn raw_bytes(&mut self, count: usize) -> Result<String, String> {
-        if count > LONGEST {
+        if count > MAX_LINE_BYTES {
             return Err(format!(
                 "the server announces {count} bytes, which is no answer"
             ));
@@ -157,33 +157,128 @@ impl<'l, 't> Link<'l, 't> {
     }
 
     fn read_more(&mut self) -> Result<(), String> {
-        let mut piece = [0; 4096];
+        let mut chunk = [0; 4096];
         let read = match &mut self.stream {
-            Stream::Clear(timed) => timed.read(&mut piece),
-            Stream::Tls(stream) => stream.read(&mut piece),
+            Stream::Clear(tcp) => tcp.read(&mut chunk),
+            Stream::Tls(stream) => stream.read(&mut chunk),
             Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
         };
         let count = match read {
             Ok(0) => return Err("the server closed the connection; see its log".to_owned()),
             Ok(count) => count,
-            Err(error) => return Err(told(&error)),
+            Err(error) => return Err(describe_error(&error)),
         };
-        self.heard += count;
-        self.unread.extend_from_slice(&piece[..count]);
-        if self.heard > MOST || self.unread.len() > LONGEST + piece.len() {
+        self.received += count;
+        self.unread.extend_from_slice(&chunk[..count]);
+        if self.received > MAX_RECEIVED_BYTES || self.unread.len() > MAX_LINE_BYTES + chunk.len() {
             return Err("the server does not stop talking; is it a mail server?".to_owned());
         }
         Ok(())
     }
 }
 
-/// What went wrong with a connection.
-fn told(error: &io::Error) -> String {
+/// Describes an I/O error of a connection.
+fn describe_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             "the server did not answer within --timeout; see its log".to_owned()
         }
         io::ErrorKind::UnexpectedEof => "the server closed the connection; see its log".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+/// Connects to the first address of the host that accepts the connection. Failures of earlier
+/// addresses are passed to `note`.
+fn connect_tcp(
+    host: &str,
+    port: u16,
+    deadline: Instant,
+    mut note: impl FnMut(&str),
+) -> Result<(DeadlineStream, SocketAddr), String> {
+    let addresses = resolve(host, port, deadline)?;
+    let mut problem = format!("{host} has no address");
+    for (number, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // The last address may use all the time that is left.
+        let share = left / u32::try_from(addresses.len() - number).unwrap_or(u32::MAX);
+        let share = share.max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => {
+                // Each line is sent at once, in its own packet.
+                let _ = stream.set_nodelay(true);
+                return Ok((DeadlineStream { stream, deadline }, *address));
+            }
+            Err(error) => {
+                problem = format!("{address}: {error}; does the service run there?");
+                if number + 1 < addresses.len() {
+                    note(&problem);
+                }
+            }
+        }
+    }
+    Err(problem)
+}
+
+/// A TCP stream with one deadline for all reads and writes.
+struct DeadlineStream {
+    stream: TcpStream,
+    deadline: Instant,
+}
+
+impl DeadlineStream {
+    /// Moves the deadline to `timeout` from now, if that is earlier.
+    fn shorten_deadline(&mut self, timeout: Duration) {
+        self.deadline = self.deadline.min(Instant::now() + timeout);
+    }
+
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for DeadlineStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.stream.set_read_timeout(self.left()?)?;
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+impl Write for DeadlineStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// Resolves the host name in a separate thread. A resolver that hangs cannot be interrupted: after
+/// the deadline the thread is left behind.
+fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, String> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let name = (host.to_owned(), port);
+    let resolver = move || {
+        let _ = sender.send(name.to_socket_addrs().map(Iterator::collect));
+    };
+    std::thread::Builder::new()
+        .spawn(resolver)
+        .map_err(|error| format!("{host}: no thread for its resolver: {error}"))?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    match receiver.recv_timeout(left) {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(error)) => Err(format!("{host}: {error}")),
+        Err(_) => Err(format!("{host}: no resolver answers")),
     }
 }

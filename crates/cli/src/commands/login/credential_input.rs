@@ -1,4 +1,4 @@
-//! The credential: how it comes in, and that it does not come out.
+//! Reads the credential, and keeps it out of all output.
 
 #![forbid(unsafe_code)]
 
@@ -16,36 +16,37 @@ use crate::term::console::Console;
 use crate::term::prompt;
 use sso_core::credential::CredentialKind;
 
-/// More than any server takes, in bytes.
-const LONGEST: u64 = 65_536;
+/// The maximum length of the input, in bytes: longer than any credential that a server accepts.
+const MAX_INPUT_BYTES: u64 = 65_536;
 
-/// A ticket, a token or a password. It prints as what it is, and never itself.
-pub(crate) struct Secret {
+/// A ticket, a token or a password. `Display` prints its kind and digest, never the credential.
+pub(crate) struct CredentialInput {
     text: Zeroizing<String>,
     kind: Option<CredentialKind>,
 }
 
-impl Secret {
-    /// Reads it from a file, or from standard input: if somebody sits there, without
-    /// showing what is typed.
+impl CredentialInput {
+    /// Reads the credential from a file or from standard input. A terminal does not echo it.
     ///
     /// # Errors
-    /// A sentence for who asked.
+    /// A sentence for the user.
     pub(crate) fn read(file: Option<&Path>, console: &mut Console) -> Result<Self, String> {
         let text = match file.filter(|path| *path != Path::new("-")) {
             Some(path) => File::open(path)
                 .and_then(read)
                 .map_err(|error| format!("{}: {error}", path.display()))?,
-            None if console.can_ask() => prompt::read_hidden(console)?,
+            None if console.is_interactive() => prompt::read_hidden(console)?,
             None => read(console.input()).map_err(|error| format!("standard input: {error}"))?,
         };
         Self::of_input(text)
     }
 
-    /// The credential of what was read: the end of its line is none of it.
+    /// Removes the line ending from the input.
     fn of_input(bytes: Zeroizing<Vec<u8>>) -> Result<Self, String> {
-        if bytes.len() as u64 > LONGEST {
-            return Err(format!("the credential is longer than {LONGEST} bytes"));
+        if bytes.len() as u64 > MAX_INPUT_BYTES {
+            return Err(format!(
+                "the credential is longer than {MAX_INPUT_BYTES} bytes"
+            ));
         }
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| "the credential is not UTF-8; is it the right file?")?;
@@ -63,21 +64,21 @@ impl Secret {
         })
     }
 
-    /// What it is, if it is not a password.
+    /// The kind of the credential; `None` for a password.
     pub(crate) fn kind(&self) -> Option<CredentialKind> {
         self.kind
     }
 
-    /// The credential itself, for the mail server alone.
+    /// The credential itself, to be sent to the mail server only.
     pub(crate) fn expose(&self) -> &str {
         &self.text
     }
 
-    /// `text` with the credential masked, also where it is in base64, with whatever
-    /// before and behind it: a server may send back what it got.
+    /// Masks the credential in `text`, also within base64 with other bytes around it: a server may
+    /// send back what it received.
     pub(crate) fn masked_in(&self, text: &str) -> String {
         let mut text = text.replace(&**self.text, &self.to_string());
-        // As it stands between quotes, in a command and in JSON.
+        // The credential as a quoted string, as in a command and in JSON.
         if self.text.contains(['\\', '"']) {
             let quoted = self.text.replace('\\', "\\\\").replace('"', "\\\"");
             text = text.replace(&*Zeroizing::new(quoted), &self.to_string());
@@ -88,8 +89,8 @@ impl Secret {
         text
     }
 
-    /// What of its base64 does not depend on what is before and behind it, for each
-    /// place that it may have in a group of three bytes.
+    /// The part of the base64 encoding that does not depend on the bytes around the credential, for
+    /// each of the three positions in a group of three bytes.
     fn in_base64(&self) -> Vec<Zeroizing<String>> {
         let encoded = (0..3).map(|before| {
             let mut bytes = Zeroizing::new(Vec::with_capacity(before + self.text.len()));
@@ -99,14 +100,14 @@ impl Secret {
             let own = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
             Zeroizing::new(encoded.get(own).unwrap_or_default().to_owned())
         });
-        // Less than that can be anything, and nobody finds a credential by it.
+        // A shorter part matches unrelated text, and does not reveal the credential.
         encoded.filter(|encoded| encoded.len() >= 6).collect()
     }
 }
 
-/// As `sha256sum` shows it, in short: by that one sees which one it is, and not what.
-/// Of a password even that would be too much.
-impl fmt::Display for Secret {
+/// Prints the first digits of the digest that `sha256sum` prints: they identify a ticket or token
+/// without revealing it. A password has too little entropy even for that.
+impl fmt::Display for CredentialInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.kind {
             Some(CredentialKind::Ticket) => "ticket",
@@ -122,11 +123,12 @@ impl fmt::Display for Secret {
     }
 }
 
-/// All there is, and one byte more than is taken at most.
+/// Reads all input, but at most one byte more than is accepted.
 fn read(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Of its whole length from the start: what it outgrew would not be wiped.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 64));
-    from.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    // The full capacity is allocated first: the old buffer of a vector that grows would not be
+    // wiped.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_INPUT_BYTES as usize + 64));
+    from.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -134,16 +136,16 @@ fn read(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Result<Secret, String> {
-        Secret::of_input(Zeroizing::new(text.as_bytes().to_vec()))
+    fn of(text: &str) -> Result<CredentialInput, String> {
+        CredentialInput::of_input(Zeroizing::new(text.as_bytes().to_vec()))
     }
 
     #[test]
-    fn the_end_of_the_line_is_not_the_credentials() {
+    fn line_ending_is_not_part_of_the_credential() {
         for text in ["PT-12345", "PT-12345\n", "PT-12345\r\n"] {
-            let secret = of(text).unwrap();
-            assert_eq!(secret.expose(), "PT-12345");
-            assert_eq!(secret.kind(), Some(CredentialKind::Ticket));
+            let credential = of(text).unwrap();
+            assert_eq!(credential.expose(), "PT-12345");
+            assert_eq!(credential.kind(), Some(CredentialKind::Ticket));
         }
         assert_eq!(
             of("e30.e30.c2ln").unwrap().kind(),
@@ -155,28 +157,29 @@ mod tests {
     }
 
     #[test]
-    fn it_prints_as_what_it_is() {
+    fn display_shows_kind_and_digest_only() {
         let printed = of("PT-12345").unwrap().to_string();
         assert_eq!(printed, "‹ticket, 8 bytes, sha256 5ba7959ee416…›");
         assert_eq!(of("secret").unwrap().to_string(), "‹password›");
     }
 
     #[test]
-    fn a_server_that_sends_it_back_does_not_get_it_shown() {
-        let secret = of("PT-1-qj7w2mZx9Kd4vT1p").unwrap();
-        let name = secret.to_string();
+    fn credential_is_masked_in_server_responses() {
+        let credential = of("PT-1-qj7w2mZx9Kd4vT1p").unwrap();
+        let name = credential.to_string();
         assert_eq!(
-            secret.masked_in("NO PT-1-qj7w2mZx9Kd4vT1p?"),
+            credential.masked_in("NO PT-1-qj7w2mZx9Kd4vT1p?"),
             format!("NO {name}?")
         );
-        let awkward = of(r#"pa"ss\word"#).unwrap();
-        let echoed = awkward.masked_in(r#"BAD LOGIN "alice" "pa\"ss\\word""#);
+        let password = of(r#"pa"ss\word"#).unwrap();
+        let echoed = password.masked_in(r#"BAD LOGIN "alice" "pa\"ss\\word""#);
         assert_eq!(echoed, r#"BAD LOGIN "alice" "‹password›""#);
         for around in ["", "a", "ab", "abc", "alice\0"] {
-            let encoded = STANDARD.encode(format!("{around}{}{around}", secret.expose()));
-            let masked = secret.masked_in(&encoded);
+            let encoded = STANDARD.encode(format!("{around}{}{around}", credential.expose()));
+            let masked = credential.masked_in(&encoded);
             assert!(masked.contains(&name), "{around:?}: {masked}");
-            // What is left of it is what is around, and the bits that both share.
+            // What remains are the bytes around the credential, and the characters that share bits
+            // with both.
             assert!(
                 masked.len() <= name.len() + 2 * around.len() + 12,
                 "{masked}"

@@ -1,4 +1,4 @@
-//! What the end of a login means to an administrator, and what to do.
+//! What the result of a login means to an administrator, and what to do about it.
 
 #![forbid(unsafe_code)]
 
@@ -7,23 +7,23 @@ use serde_json::Value;
 use super::mechanism::{Login, Mechanism};
 use super::protocol::{Capabilities, Reply};
 
-/// How a login ended.
+/// The result of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The credential is good.
+    /// The server accepted the credential.
     LoggedIn,
-    /// It is not, or not here.
+    /// The server rejected the credential, or does not allow it.
     Refused,
-    /// The server does not have the mechanism: the credential was not sent.
+    /// The server does not offer the mechanism. The credential was not sent.
     NotOffered,
-    /// The server could not find out.
+    /// The server could not validate the credential.
     Unavailable,
-    /// There is no answer.
+    /// The server did not answer.
     Failed,
 }
 
 impl Outcome {
-    /// The word for it.
+    /// The outcome as it is printed.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::LoggedIn => "logged in",
@@ -35,39 +35,46 @@ impl Outcome {
     }
 }
 
-/// How a login ended, and what that means.
+/// The result of a login, with an explanation.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ending {
+pub(crate) struct Diagnosis {
     pub(crate) outcome: Outcome,
-    /// Sentences; none for a login that went well.
-    pub(crate) means: String,
+    /// Sentences; empty after a successful login.
+    pub(crate) explanation: String,
 }
 
-impl Ending {
-    /// One without an answer.
+impl Diagnosis {
+    /// The diagnosis of a login that got no answer.
     pub(crate) fn failed(problem: String) -> Self {
         Self {
             outcome: Outcome::Failed,
-            means: problem,
+            explanation: problem,
         }
     }
 
-    /// What the server decided; `was_good` if it took the same credential before.
-    pub(crate) fn of_reply(reply: &Reply, login: &Login, was_good: bool) -> Self {
-        let (outcome, means) = if reply.ok {
+    /// The diagnosis of the server's reply. `accepted_before` is set if the server accepted the
+    /// same credential before.
+    pub(crate) fn of_reply(reply: &Reply, login: &Login, accepted_before: bool) -> Self {
+        let (outcome, explanation) = if reply.ok {
             (Outcome::LoggedIn, String::new())
-        } else if let Some(means) = unavailable(reply, login) {
-            (Outcome::Unavailable, means.to_owned())
+        } else if let Some(explanation) = explain_outage(reply, login) {
+            (Outcome::Unavailable, explanation.to_owned())
         } else if reply.text.contains("maildrop") {
-            let means = "The credential is good, but the user has no INBOX";
-            (Outcome::Refused, means.to_owned())
+            let explanation = "The credential is good, but the user has no INBOX";
+            (Outcome::Refused, explanation.to_owned())
         } else {
-            (Outcome::Refused, refused(reply, login, was_good))
+            (
+                Outcome::Refused,
+                explain_refusal(reply, login, accepted_before),
+            )
         };
-        Self { outcome, means }
+        Self {
+            outcome,
+            explanation,
+        }
     }
 
-    /// The server does not have the mechanism.
+    /// The diagnosis of a mechanism that the server does not offer.
     pub(crate) fn not_offered(
         mechanism: Mechanism,
         capabilities: &Capabilities,
@@ -98,13 +105,15 @@ impl Ending {
         let name = mechanism.name();
         Self {
             outcome: Outcome::NotOffered,
-            means: format!("{name} is not offered, and the credential was not sent: {remedy}"),
+            explanation: format!(
+                "{name} is not offered, and the credential was not sent: {remedy}"
+            ),
         }
     }
 }
 
-/// What it means that nobody could say whether the credential is good, if that is so.
-fn unavailable(reply: &Reply, login: &Login) -> Option<&'static str> {
+/// The explanation of a reply that reports an outage; `None` for any other reply.
+fn explain_outage(reply: &Reply, login: &Login) -> Option<&'static str> {
     let text = reply.text.to_ascii_lowercase();
     let is = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if is(&["unavailable", "trylater", "[sys/temp]"]) {
@@ -119,7 +128,8 @@ fn unavailable(reply: &Reply, login: &Login) -> Option<&'static str> {
              see whether `sasl-sso serve` runs; the mail server's log says more",
         );
     }
-    // timsieved has one sentence for everything. The plugin's refusals say why.
+    // timsieved reports every failure with the same sentence. A refusal by the plugin includes its
+    // reason.
     let is_ours = !matches!(login.mechanism, Mechanism::Plain | Mechanism::Login);
     let is_silent = reply.challenge.is_none() && login.names.authzid.is_empty();
     (is_ours && is_silent && is(&["\"authentication error\""])).then_some(
@@ -128,12 +138,12 @@ fn unavailable(reply: &Reply, login: &Login) -> Option<&'static str> {
     )
 }
 
-fn refused(reply: &Reply, login: &Login, was_good: bool) -> String {
+fn explain_refusal(reply: &Reply, login: &Login, accepted_before: bool) -> String {
     let json = reply.challenge.as_deref().unwrap_or_default();
     let json: Value = serde_json::from_str(json).unwrap_or_default();
     let member = |name: &str| json[name].as_str().unwrap_or("?");
     let why = match member("status") {
-        "invalid_ticket" if was_good => {
+        "invalid_ticket" if accepted_before => {
             "The same ticket was good a moment ago: the session was not kept, or not shared. See \
              sasl_sso_state_dir, the session's times, and `sessions are not shared` in the log"
                 .to_owned()
@@ -156,7 +166,7 @@ fn refused(reply: &Reply, login: &Login, was_good: bool) -> String {
             member("scope"),
         ),
         "invalid_request" | "400" => "What was sent is not what the mechanism is for".to_owned(),
-        _ if was_good => "The same credential was good a moment ago".to_owned(),
+        _ if accepted_before => "The same credential was good a moment ago".to_owned(),
         _ => "The server does not say why".to_owned(),
     };
     let name = login.mechanism.name();
@@ -171,42 +181,49 @@ fn refused(reply: &Reply, login: &Login, was_good: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::login::credential_input::Secret;
+    use crate::commands::login::credential_input::CredentialInput;
     use crate::commands::login::mechanism::Names;
     use crate::commands::login::server_addr::Protocol;
     use crate::term::console::Console;
     use sso_core::error::FailureKind;
     use sso_core::protocol::{Hint, caspt, oauthbearer, xoauth2};
 
-    fn ending(text: &str, challenge: Option<String>, was_good: bool) -> Ending {
-        let (mut console, _, _) = Console::of_test("PT-12345");
-        let secret = Secret::read(None, &mut console).unwrap();
+    fn diagnosis(text: &str, challenge: Option<String>, accepted_before: bool) -> Diagnosis {
+        let (mut console, _, _) = Console::for_test("PT-12345");
+        let credential = CredentialInput::read(None, &mut console).unwrap();
         let names = Names::default();
-        let login = Login::new(Protocol::Imap, Mechanism::Caspt, names, &secret).unwrap();
+        let login = Login::new(Protocol::Imap, Mechanism::Caspt, names, &credential).unwrap();
         let reply = Reply {
             ok: text.starts_with("OK"),
             text: text.to_owned(),
             challenge,
         };
-        Ending::of_reply(&reply, &login, was_good)
+        Diagnosis::of_reply(&reply, &login, accepted_before)
     }
 
     #[test]
-    fn an_outage_is_no_refusal() {
+    fn outage_is_not_reported_as_refusal() {
         let text = "NO remote authentication server unavailable";
-        let ending_is = ending(text, None, false);
-        assert_eq!(ending_is.outcome, Outcome::Unavailable);
-        assert!(ending_is.means.contains("keep it"), "{}", ending_is.means);
-        assert_eq!(ending("OK", None, false).outcome, Outcome::LoggedIn);
-        assert_eq!(ending("NO", None, false).outcome, Outcome::Refused);
+        let outage = diagnosis(text, None, false);
+        assert_eq!(outage.outcome, Outcome::Unavailable);
+        assert!(
+            outage.explanation.contains("keep it"),
+            "{}",
+            outage.explanation
+        );
+        assert_eq!(diagnosis("OK", None, false).outcome, Outcome::LoggedIn);
+        assert_eq!(diagnosis("NO", None, false).outcome, Outcome::Refused);
         let silent = "NO \"Authentication Error\"";
-        assert_eq!(ending(silent, None, false).outcome, Outcome::Unavailable);
-        let told = Some("{}".to_owned());
-        assert_eq!(ending(silent, told, false).outcome, Outcome::Refused);
+        assert_eq!(diagnosis(silent, None, false).outcome, Outcome::Unavailable);
+        let with_challenge = Some("{}".to_owned());
+        assert_eq!(
+            diagnosis(silent, with_challenge, false).outcome,
+            Outcome::Refused
+        );
     }
 
     #[test]
-    fn every_word_of_the_plugin_is_explained() {
+    fn every_challenge_of_the_plugin_is_explained() {
         let hint = Hint::default();
         for kind in [
             FailureKind::Malformed,
@@ -219,29 +236,36 @@ mod tests {
                 xoauth2::challenge(kind, &hint),
             ] {
                 assert!(challenge.is_some(), "{kind:?}");
-                let ending = ending("NO", challenge, false);
-                assert_eq!(ending.outcome, Outcome::Refused);
-                assert!(!ending.means.contains("does not say why"), "{kind:?}");
+                let diagnosis = diagnosis("NO", challenge, false);
+                assert_eq!(diagnosis.outcome, Outcome::Refused);
+                assert!(
+                    !diagnosis.explanation.contains("does not say why"),
+                    "{kind:?}"
+                );
             }
         }
         let again = caspt::challenge(FailureKind::Refused, "https://cas/", "imap://mail");
-        let again = ending("NO", again, true);
-        assert!(again.means.contains("sso_state_dir"), "{}", again.means);
+        let again = diagnosis("NO", again, true);
+        assert!(
+            again.explanation.contains("sso_state_dir"),
+            "{}",
+            again.explanation
+        );
     }
 
     #[test]
-    fn a_mechanism_is_not_offered_for_the_reason_that_the_others_show() {
-        let means = |mechanism, mechanisms: &[&str], is_secure| {
+    fn explanation_of_a_missing_mechanism_depends_on_the_offered_ones() {
+        let explanation = |mechanism, mechanisms: &[&str], is_secure| {
             let capabilities = Capabilities {
                 mechanisms: mechanisms.iter().map(|name| (*name).to_owned()).collect(),
                 ..Capabilities::default()
             };
-            Ending::not_offered(mechanism, &capabilities, is_secure).means
+            Diagnosis::not_offered(mechanism, &capabilities, is_secure).explanation
         };
-        assert!(means(Mechanism::Caspt, &[], false).contains("allowplaintext"));
-        assert!(means(Mechanism::Caspt, &["PLAIN"], true).contains("libsso.so"));
-        assert!(means(Mechanism::Caspt, &["OAUTHBEARER"], true).contains("sasl_caspt_url"));
-        assert!(means(Mechanism::Xoauth2, &["CASPT"], true).contains("sasl_jwt_keys"));
-        assert!(means(Mechanism::Plain, &["CASPT"], true).contains("sasl_sso_plain"));
+        assert!(explanation(Mechanism::Caspt, &[], false).contains("allowplaintext"));
+        assert!(explanation(Mechanism::Caspt, &["PLAIN"], true).contains("libsso.so"));
+        assert!(explanation(Mechanism::Caspt, &["OAUTHBEARER"], true).contains("sasl_caspt_url"));
+        assert!(explanation(Mechanism::Xoauth2, &["CASPT"], true).contains("sasl_jwt_keys"));
+        assert!(explanation(Mechanism::Plain, &["CASPT"], true).contains("sasl_sso_plain"));
     }
 }

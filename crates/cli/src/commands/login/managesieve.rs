@@ -1,43 +1,43 @@
-//! A login by ManageSieve (RFC 5804).
+//! ManageSieve (RFC 5804).
 
 #![forbid(unsafe_code)]
 
 use zeroize::Zeroizing;
 
-use super::connection::Link;
-use super::mechanism::{Login, decoded, encoded, shown};
-use super::protocol::{Capabilities, Dialect, MOST_CHALLENGES, Reply, unexpected};
+use super::connection::Connection;
+use super::mechanism::{Login, decode_base64, display_base64, encode_base64};
+use super::protocol::{Capabilities, MAX_CHALLENGES, MailProtocol, Reply, unexpected};
 
-/// A conversation. Its capabilities come by themselves: with the greeting, and after TLS
-/// has begun.
+/// The ManageSieve client. The server sends its capabilities unasked: with the greeting, and after
+/// the TLS handshake.
 pub(crate) struct Sieve;
 
-impl Dialect for Sieve {
-    fn greeting(&mut self, _: &mut Link) -> Result<(), String> {
+impl MailProtocol for Sieve {
+    fn greeting(&mut self, _: &mut Connection) -> Result<(), String> {
         Ok(())
     }
 
-    fn capabilities(&mut self, link: &mut Link) -> Result<Capabilities, String> {
+    fn capabilities(&mut self, connection: &mut Connection) -> Result<Capabilities, String> {
         let mut found = Capabilities {
             initial_response: true,
             ..Capabilities::default()
         };
         loop {
-            let (parts, line) = response(link)?;
-            link.heard(&line);
-            match &parts[..] {
-                [Part::Word(word), ..] if word == "OK" => return Ok(found),
-                [Part::Text(name), rest @ ..] => capability(name, rest, &mut found),
+            let (tokens, line) = read_response(connection)?;
+            connection.record_received(&line);
+            match &tokens[..] {
+                [Token::Word(word), ..] if word == "OK" => return Ok(found),
+                [Token::Text(name), rest @ ..] => parse_capability(name, rest, &mut found),
                 _ => return unexpected("capabilities", &line),
             }
         }
     }
 
-    fn start_tls(&mut self, link: &mut Link) -> Result<(), String> {
-        link.send("STARTTLS")?;
-        let (parts, line) = response(link)?;
-        link.heard(&line);
-        match ended(&parts, &line) {
+    fn start_tls(&mut self, connection: &mut Connection) -> Result<(), String> {
+        connection.send("STARTTLS")?;
+        let (tokens, line) = read_response(connection)?;
+        connection.record_received(&line);
+        match parse_reply(&tokens, &line) {
             Some(Reply { ok: true, .. }) => Ok(()),
             _ => unexpected("OK to STARTTLS", &line),
         }
@@ -45,78 +45,93 @@ impl Dialect for Sieve {
 
     fn log_in(
         &mut self,
-        link: &mut Link,
+        connection: &mut Connection,
         login: &Login,
         _: &Capabilities,
     ) -> Result<Reply, String> {
         let command = format!("AUTHENTICATE \"{}\" ", login.mechanism.name());
-        send(link, &command, &login.message(), &login.shown())?;
+        send(
+            connection,
+            &command,
+            &login.message(),
+            &login.display_message(),
+        )?;
         let mut challenge = None;
-        for _ in 0..MOST_CHALLENGES {
-            let (parts, line) = response(link)?;
-            if let Some(reply) = ended(&parts, &line) {
-                link.heard(&line);
+        for _ in 0..MAX_CHALLENGES {
+            let (tokens, line) = read_response(connection)?;
+            if let Some(reply) = parse_reply(&tokens, &line) {
+                connection.record_received(&line);
                 return Ok(Reply { challenge, ..reply });
             }
-            let [Part::Text(text)] = &parts[..] else {
-                link.heard(&line);
+            let [Token::Text(text)] = &tokens[..] else {
+                connection.record_received(&line);
                 return unexpected("OK, NO or a challenge", &line);
             };
-            let text = decoded(text).unwrap_or_else(|| text.clone());
-            link.heard(&shown(&text));
+            let text = decode_base64(text).unwrap_or_else(|| text.clone());
+            connection.record_received(&display_base64(&text));
             challenge = Some(text);
-            send(link, "", login.answer(), &shown(login.answer()))?;
+            send(
+                connection,
+                "",
+                login.answer(),
+                &display_base64(login.answer()),
+            )?;
         }
         unexpected("OK or NO", "something else, again and again")
     }
 
-    fn log_out(&mut self, link: &mut Link) -> Result<(), String> {
-        link.send("LOGOUT")?;
-        let (_, line) = response(link)?;
-        link.heard(&line);
+    fn log_out(&mut self, connection: &mut Connection) -> Result<(), String> {
+        connection.send("LOGOUT")?;
+        let (_, line) = read_response(connection)?;
+        connection.record_received(&line);
         Ok(())
     }
 }
 
-/// Sends a message behind a command. As a literal: a quoted string may have 1,024 bytes.
-fn send(link: &mut Link, command: &str, message: &str, as_shown: &str) -> Result<(), String> {
-    let message = encoded(message);
+/// Sends a command with a message as a literal: a quoted string is limited to 1,024 bytes.
+fn send(
+    connection: &mut Connection,
+    command: &str,
+    message: &str,
+    as_shown: &str,
+) -> Result<(), String> {
+    let message = encode_base64(message);
     let line = Zeroizing::new(format!(
         "{command}{{{}+}}\r\n{}\r\n",
         message.len(),
         *message
     ));
-    link.send_as(line.as_bytes(), &format!("{command}{as_shown}"))
+    connection.send_as(line.as_bytes(), &format!("{command}{as_shown}"))
 }
 
-/// A piece of a response.
+/// A token of a response.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum Token {
     /// A quoted string or a literal.
     Text(String),
-    /// An atom, in upper case, or a parenthesis.
+    /// An atom in upper case, or a parenthesis.
     Word(String),
 }
 
-/// A response, and its line as it may be shown: with what literals hold in quotes.
-fn response(link: &mut Link) -> Result<(Vec<Part>, String), String> {
-    let mut parts = Vec::new();
-    let mut whole = String::new();
+/// Reads a response. Returns its tokens, and its text with literals as quoted strings.
+fn read_response(connection: &mut Connection) -> Result<(Vec<Token>, String), String> {
+    let mut tokens = Vec::new();
+    let mut text_of_response = String::new();
     loop {
-        let line = link.raw_line()?;
+        let line = connection.raw_line()?;
         let (rest, literal) = without_literal(&line);
-        whole.push_str(rest);
-        parse(rest, &mut parts)?;
+        text_of_response.push_str(rest);
+        parse(rest, &mut tokens)?;
         let Some(length) = literal else {
-            return Ok((parts, whole));
+            return Ok((tokens, text_of_response));
         };
-        let text = link.raw_bytes(length)?;
-        whole.push_str(&format!("\"{text}\""));
-        parts.push(Part::Text(text));
+        let text = connection.raw_bytes(length)?;
+        text_of_response.push_str(&format!("\"{text}\""));
+        tokens.push(Token::Text(text));
     }
 }
 
-/// A line, and the length of the literal that it ends with.
+/// Splits a line into its text and the length of the literal at its end.
 fn without_literal(line: &str) -> (&str, Option<usize>) {
     let found = || {
         let (rest, length) = line.strip_suffix('}')?.rsplit_once('{')?;
@@ -129,12 +144,12 @@ fn without_literal(line: &str) -> (&str, Option<usize>) {
     }
 }
 
-fn parse(line: &str, parts: &mut Vec<Part>) -> Result<(), String> {
+fn parse(line: &str, tokens: &mut Vec<Token>) -> Result<(), String> {
     let mut rest = line.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
             ' ' | '\t' => {}
-            '(' | ')' => parts.push(Part::Word(c.to_string())),
+            '(' | ')' => tokens.push(Token::Word(c.to_string())),
             '"' => {
                 let mut text = String::new();
                 loop {
@@ -145,24 +160,24 @@ fn parse(line: &str, parts: &mut Vec<Part>) -> Result<(), String> {
                         None => return unexpected("a \" at the end", line),
                     }
                 }
-                parts.push(Part::Text(text));
+                tokens.push(Token::Text(text));
             }
             c => {
                 let mut word = c.to_ascii_uppercase().to_string();
                 while let Some(c) = rest.next_if(|c| !" \t()\"".contains(*c)) {
                     word.push(c.to_ascii_uppercase());
                 }
-                parts.push(Part::Word(word));
+                tokens.push(Token::Word(word));
             }
         }
     }
     Ok(())
 }
 
-/// The end of a command, if it is that. An OK may have the mechanism's last word with it,
-/// which none of ours has.
-fn ended(parts: &[Part], line: &str) -> Option<Reply> {
-    let Some(Part::Word(word)) = parts.first() else {
+/// The reply, if the response completes a command. An OK may include a last message of the
+/// mechanism; none of the supported mechanisms sends one.
+fn parse_reply(tokens: &[Token], line: &str) -> Option<Reply> {
+    let Some(Token::Word(word)) = tokens.first() else {
         return None;
     };
     matches!(word.as_str(), "OK" | "NO" | "BYE").then(|| Reply {
@@ -172,10 +187,10 @@ fn ended(parts: &[Part], line: &str) -> Option<Reply> {
     })
 }
 
-fn capability(name: &str, rest: &[Part], found: &mut Capabilities) {
+fn parse_capability(name: &str, rest: &[Token], found: &mut Capabilities) {
     match (name.to_ascii_uppercase().as_str(), rest) {
         ("STARTTLS", _) => found.starttls = true,
-        ("SASL", [Part::Text(mechanisms)]) => {
+        ("SASL", [Token::Text(mechanisms)]) => {
             let words = mechanisms.split_ascii_whitespace();
             found.mechanisms.extend(words.map(str::to_ascii_uppercase));
         }
@@ -187,24 +202,24 @@ fn capability(name: &str, rest: &[Part], found: &mut Capabilities) {
 mod tests {
     use super::*;
 
-    fn parts(line: &str) -> Vec<Part> {
-        let mut parts = Vec::new();
-        parse(line, &mut parts).unwrap();
-        parts
+    fn tokens(line: &str) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        parse(line, &mut tokens).unwrap();
+        tokens
     }
 
-    fn text(text: &str) -> Part {
-        Part::Text(text.to_owned())
+    fn text(text: &str) -> Token {
+        Token::Text(text.to_owned())
     }
 
-    fn word(word: &str) -> Part {
-        Part::Word(word.to_owned())
+    fn word(word: &str) -> Token {
+        Token::Word(word.to_owned())
     }
 
     #[test]
-    fn a_response_is_of_words_and_texts() {
+    fn response_is_split_into_tokens() {
         assert_eq!(
-            parts("No (TRYLATER) \"a \\\"b\\\\\""),
+            tokens("No (TRYLATER) \"a \\\"b\\\\\""),
             [
                 word("NO"),
                 word("("),
@@ -214,14 +229,14 @@ mod tests {
             ]
         );
         assert_eq!(
-            parts("OK (SASL \"eA==\")"),
+            tokens("OK (SASL \"eA==\")"),
             [word("OK"), word("("), word("SASL"), text("eA=="), word(")")]
         );
         assert!(parse("NO \"endless", &mut Vec::new()).is_err());
     }
 
     #[test]
-    fn a_literal_is_announced_at_the_end_of_a_line() {
+    fn literal_length_is_read_at_the_end_of_a_line() {
         assert_eq!(without_literal("NO {12}"), ("NO ", Some(12)));
         assert_eq!(without_literal("{3+}"), ("", Some(3)));
         assert_eq!(without_literal("NO \"{x}"), ("NO \"{x}", None));
@@ -229,15 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_are_names_and_values() {
+    fn capabilities_are_parsed() {
         let mut found = Capabilities::default();
         for line in [
             "\"SASL\" \"PLAIN CASPT\"",
             "\"starttls\"",
             "\"SIEVE\" \"fileinto\"",
         ] {
-            match &parts(line)[..] {
-                [Part::Text(name), rest @ ..] => capability(name, rest, &mut found),
+            match &tokens(line)[..] {
+                [Token::Text(name), rest @ ..] => parse_capability(name, rest, &mut found),
                 other => panic!("{other:?}"),
             }
         }
@@ -246,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_no_end() {
-        assert_eq!(ended(&parts("\"e30=\""), ""), None);
-        assert!(ended(&parts("ok \"Logged in\""), "").unwrap().ok);
-        assert!(!ended(&parts("BYE \"too many\""), "").unwrap().ok);
+    fn challenge_does_not_complete_a_command() {
+        assert_eq!(parse_reply(&tokens("\"e30=\""), ""), None);
+        assert!(parse_reply(&tokens("ok \"Logged in\""), "").unwrap().ok);
+        assert!(!parse_reply(&tokens("BYE \"too many\""), "").unwrap().ok);
     }
 }

@@ -1,4 +1,4 @@
-//! What a client says first, by mechanism, and what it answers to a challenge.
+//! The SASL messages of the client, for each mechanism.
 
 #![forbid(unsafe_code)]
 
@@ -7,32 +7,32 @@ use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use zeroize::Zeroizing;
 
-use super::credential_input::Secret;
+use super::credential_input::CredentialInput;
 use super::server_addr::Protocol;
 use sso_core::credential::CredentialKind;
 
 /// How the credential is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mechanism {
-    /// A ticket: the form of PLAIN
+    /// A ticket, in a message like that of PLAIN
     #[value(name = "CASPT")]
     Caspt,
     /// A token (RFC 7628)
     #[value(name = "OAUTHBEARER")]
     OauthBearer,
-    /// A token, as Google has it
+    /// A token, in Google's format
     #[value(name = "XOAUTH2")]
     Xoauth2,
-    /// A password, or either in its place (RFC 4616)
+    /// A password, a ticket or a token (RFC 4616)
     #[value(name = "PLAIN")]
     Plain,
-    /// The same by IMAP's command LOGIN or by POP3's USER and PASS
+    /// The same, by IMAP's LOGIN command or POP3's USER and PASS
     #[value(name = "LOGIN")]
     Login,
 }
 
 impl Mechanism {
-    /// The one that the credential is for.
+    /// The default mechanism for a kind of credential.
     pub(crate) fn of_kind(kind: CredentialKind) -> Self {
         match kind {
             CredentialKind::Ticket => Self::Caspt,
@@ -40,7 +40,7 @@ impl Mechanism {
         }
     }
 
-    /// As servers list it. [`Mechanism::Login`] is a command, and none of these.
+    /// The name as servers list it. [`Mechanism::Login`] is a command and is not listed.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Caspt => "CASPT",
@@ -52,48 +52,48 @@ impl Mechanism {
     }
 }
 
-/// Who logs in.
+/// The names in the messages of a login.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// Whose credential the client says it is; empty if it leaves that to the credential.
+    /// The authentication identity; empty if the server takes it from the credential.
     pub(crate) user: String,
-    /// Whom it wants to act as; empty if as itself.
+    /// The authorization identity; empty if it is the authentication identity.
     pub(crate) authzid: String,
-    /// The server, as the user calls it.
+    /// The host name of the server as the user entered it.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-/// A login to be made.
+/// The parameters of a login.
 pub(crate) struct Login<'s> {
     pub(crate) mechanism: Mechanism,
     pub(crate) names: Names,
-    pub(crate) secret: &'s Secret,
+    pub(crate) credential: &'s CredentialInput,
 }
 
 impl<'s> Login<'s> {
     /// # Errors
-    /// A sentence that says what is missing, or what cannot be said by the mechanism.
+    /// A sentence that names what is missing, or what the mechanism does not support.
     pub(crate) fn new(
         protocol: Protocol,
         mechanism: Mechanism,
         names: Names,
-        secret: &'s Secret,
+        credential: &'s CredentialInput,
     ) -> Result<Self, String> {
         let login = Self {
             mechanism,
             names,
-            secret,
+            credential,
         };
-        match login.complaint(protocol) {
+        match login.usage_error(protocol) {
             None => Ok(login),
-            Some(complaint) => Err(format!("{}: {complaint}", mechanism.name())),
+            Some(usage_error) => Err(format!("{}: {usage_error}", mechanism.name())),
         }
     }
 
-    fn complaint(&self, protocol: Protocol) -> Option<&'static str> {
+    fn usage_error(&self, protocol: Protocol) -> Option<&'static str> {
         let (user, authzid) = (&self.names.user, &self.names.authzid);
-        let is_ascii = user.is_ascii() && self.secret.expose().is_ascii();
+        let is_ascii = user.is_ascii() && self.credential.expose().is_ascii();
         match self.mechanism {
             Mechanism::Login if protocol == Protocol::Sieve => {
                 Some("ManageSieve has no such command; say --mechanism PLAIN")
@@ -103,7 +103,7 @@ impl<'s> Login<'s> {
                 Some("cannot say whom to act as; leave --authzid out")
             }
             Mechanism::Login if !is_ascii => Some("takes ASCII alone; say --mechanism PLAIN"),
-            Mechanism::Plain if user.is_empty() && self.secret.kind().is_none() => {
+            Mechanism::Plain if user.is_empty() && self.credential.kind().is_none() => {
                 Some("a password needs a user; say --user NAME")
             }
             Mechanism::Xoauth2 if !authzid.is_empty() => {
@@ -116,14 +116,14 @@ impl<'s> Login<'s> {
         }
     }
 
-    /// The first message, as it travels.
+    /// The client's first message, as it is sent.
     pub(crate) fn message(&self) -> Zeroizing<String> {
-        self.message_with(self.secret.expose())
+        self.message_with(self.credential.expose())
     }
 
-    /// The same as it may be shown.
-    pub(crate) fn shown(&self) -> String {
-        shown(&self.message_with(&self.secret.to_string()))
+    /// The client's first message, with the credential masked.
+    pub(crate) fn display_message(&self) -> String {
+        display_base64(&self.message_with(&self.credential.to_string()))
     }
 
     fn message_with(&self, credential: &str) -> Zeroizing<String> {
@@ -140,7 +140,7 @@ impl<'s> Login<'s> {
             Mechanism::OauthBearer => {
                 let name = match (authzid.as_str(), user.as_str()) {
                     ("", "") => String::new(),
-                    ("", name) | (name, _) => format!("a={}", escaped(name)),
+                    ("", name) | (name, _) => format!("a={}", escape_saslname(name)),
                 };
                 format!(
                     "n,{name},\x01host={host}\x01port={port}\x01auth=Bearer {credential}\x01\x01"
@@ -150,8 +150,8 @@ impl<'s> Login<'s> {
         })
     }
 
-    /// What a challenge that is not the first is answered with, after which the server
-    /// refuses: RFC 7628, section 3.2.3, and an empty line for XOAUTH2.
+    /// The response to a challenge after the first message. The server then reports the failure:
+    /// RFC 7628, section 3.2.3; for XOAUTH2 the response is empty.
     pub(crate) fn answer(&self) -> &'static str {
         match self.mechanism {
             Mechanism::Xoauth2 => "",
@@ -160,24 +160,24 @@ impl<'s> Login<'s> {
     }
 }
 
-/// A `saslname` (RFC 5801, section 4).
-fn escaped(name: &str) -> String {
+/// Escapes a `saslname` (RFC 5801, section 4).
+fn escape_saslname(name: &str) -> String {
     name.replace('=', "=3D").replace(',', "=2C")
 }
 
-/// What travels in base64, as it is shown.
-pub(crate) fn shown(message: &str) -> String {
+/// How the transcript shows a message that is sent in base64.
+pub(crate) fn display_base64(message: &str) -> String {
     format!("base64({message})")
 }
 
-/// What a server sent in base64, or nothing if it is not that.
-pub(crate) fn decoded(text: &str) -> Option<String> {
+/// Decodes base64 from the server; `None` if it is invalid.
+pub(crate) fn decode_base64(text: &str) -> Option<String> {
     let bytes = STANDARD.decode(text.trim()).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// As it travels. With padding: imapd 3.6.1 ends without it.
-pub(crate) fn encoded(message: &str) -> Zeroizing<String> {
+/// Encodes a message in base64 with padding: imapd 3.6.1 drops the connection without it.
+pub(crate) fn encode_base64(message: &str) -> Zeroizing<String> {
     Zeroizing::new(STANDARD.encode(message))
 }
 
@@ -186,9 +186,9 @@ mod tests {
     use super::*;
     use sso_core::protocol::{caspt, oauthbearer, plain, xoauth2};
 
-    fn secret(text: &str) -> Secret {
-        let (mut console, _, _) = crate::term::console::Console::of_test(text);
-        Secret::read(None, &mut console).unwrap()
+    fn credential(text: &str) -> CredentialInput {
+        let (mut console, _, _) = crate::term::console::Console::for_test(text);
+        CredentialInput::read(None, &mut console).unwrap()
     }
 
     fn names(authzid: &str, user: &str) -> Names {
@@ -201,11 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_what_the_plugin_reads() {
-        let (ticket, token) = (secret("PT-12345"), secret("e30.e30.c2ln"));
-        let made = |mechanism, authzid, user, secret| {
+    fn plugin_parses_the_messages_of_every_mechanism() {
+        let (ticket, token) = (credential("PT-12345"), credential("e30.e30.c2ln"));
+        let made = |mechanism, authzid, user, credential| {
             let names = names(authzid, user);
-            let login = Login::new(Protocol::Imap, mechanism, names, secret).unwrap();
+            let login = Login::new(Protocol::Imap, mechanism, names, credential).unwrap();
             login.message()
         };
         let message = made(Mechanism::Caspt, "bob", "alice", &ticket);
@@ -239,26 +239,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_it_is_no_credential() {
-        let token = secret("e30.e30.c2ln");
+    fn displayed_message_does_not_contain_the_credential() {
+        let token = credential("e30.e30.c2ln");
         for mechanism in Mechanism::value_variants() {
             let names = names("", "alice");
             let login = Login::new(Protocol::Imap, *mechanism, names, &token).unwrap();
-            let shown = login.shown();
+            let shown = login.display_message();
             assert!(shown.contains("‹token, 12 bytes, sha256 "), "{shown}");
             assert!(!shown.contains("e30.e30"), "{shown}");
         }
     }
 
     #[test]
-    fn what_a_mechanism_cannot_say_is_told_before_anything_is_sent() {
-        let (ticket, password) = (secret("PT-12345"), secret("secrèt"));
-        let complains = |protocol, mechanism, names, secret| {
-            Login::new(protocol, mechanism, names, secret).err()
+    fn unsupported_names_are_rejected_before_connecting() {
+        let (ticket, password) = (credential("PT-12345"), credential("secrèt"));
+        let error_of = |protocol, mechanism, names, credential| {
+            Login::new(protocol, mechanism, names, credential).err()
         };
         use Mechanism as M;
         use Protocol::{Imap, Sieve};
-        for (protocol, mechanism, authzid, user, secret) in [
+        for (protocol, mechanism, authzid, user, credential) in [
             (Imap, M::Login, "", "", &ticket),
             (Imap, M::Login, "bob", "alice", &ticket),
             (Imap, M::Login, "", "alice", &password),
@@ -268,10 +268,10 @@ mod tests {
             (Imap, M::OauthBearer, "bob", "alice", &ticket),
         ] {
             let names = names(authzid, user);
-            let told = complains(protocol, mechanism, names, secret).unwrap();
-            assert!(told.starts_with(mechanism.name()), "{told}");
+            let error = error_of(protocol, mechanism, names, credential).unwrap();
+            assert!(error.starts_with(mechanism.name()), "{error}");
         }
-        // A ticket or a token says itself whose it is.
-        assert_eq!(complains(Imap, M::Plain, names("", ""), &ticket), None);
+        // A ticket or token identifies its user.
+        assert_eq!(error_of(Imap, M::Plain, names("", ""), &ticket), None);
     }
 }

@@ -1,4 +1,4 @@
-//! `sasl-sso login`: a login to a real server, as a client makes it.
+//! `sasl-sso login`: logs in to a mail server as a mail client does.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,7 @@ pub(crate) mod protocol;
 pub(crate) mod report;
 pub(crate) mod sasl_exchange;
 pub(crate) mod server_addr;
-pub(crate) mod tcp;
+
 pub(crate) mod tls;
 pub(crate) mod transcript;
 
@@ -24,25 +24,25 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::Status;
+use super::ExitStatus;
 use crate::term::console::Console;
-use attempt::{Attempt, Place};
-use credential_input::Secret;
+use attempt::{Attempt, ServerTarget};
+use credential_input::CredentialInput;
 use diagnosis::Outcome;
 use mechanism::{Login, Mechanism, Names};
-use server_addr::{Address, Protocol, Security};
+use server_addr::{Protocol, Security, ServerAddr};
 use sso_core::platform::log::is_hidden;
-use tls::Trust;
+use tls::TlsTrust;
 
 /// Log in to a mail server with a ticket or a token, and show each exchange.
 ///
-/// It logs in, and once more on a new connection with the same credential, which shows
-/// the session at work. The credential comes on standard input or by --file, never as
-/// an argument, and is shown nowhere. It is sent under TLS, to a server whose
-/// certificate was verified. A ticket is used up by it.
+/// The command logs in, and then logs in again on a new connection with the same credential, to
+/// show that the session is cached. Pass the credential on standard input or with --file, never as
+/// an argument; it is not shown. It is sent under TLS only, after the server's certificate was
+/// verified. A ticket can be used only once: this command uses it up.
 ///
-/// Exit status: 0 if every login went well, 1 if the server refused one or does not
-/// offer the mechanism, 2 if it could not be found out.
+/// Exit status: 0 if every login succeeded, 1 if the server refused a login or does not offer the
+/// mechanism, 2 if the result is unknown.
 #[derive(Args)]
 #[command(after_help = "Examples:
   sasl-sso login --imap mail.univ.example <ticket
@@ -51,43 +51,43 @@ use tls::Trust;
 pub(crate) struct Arguments {
     #[command(flatten)]
     server: Server,
-    /// TLS from the start [default: for the ports 993 and 995]
+    /// Start TLS with the connection [default: for ports 993 and 995]
     #[arg(long, conflicts_with_all = ["starttls", "plaintext"])]
     tls: bool,
-    /// TLS by the protocol's own command [default: for all other ports]
+    /// Start TLS with STARTTLS or STLS [default: for all other ports]
     #[arg(long, conflicts_with = "plaintext")]
     starttls: bool,
-    /// No TLS: who listens in has the credential, and can use it
+    /// Connect without TLS: anyone who can read the traffic can use the credential
     #[arg(long)]
     plaintext: bool,
-    /// The name that the certificate must be for [default: HOST]
+    /// Name that the server's certificate must contain [default: HOST]
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// CAs to trust instead of the system's
+    /// TlsTrust the CAs in this file instead of the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// How to send it [default: CASPT for a ticket, OAUTHBEARER for a token]
+    /// Mechanism to use [default: CASPT for a ticket, OAUTHBEARER for a token]
     #[arg(long, value_enum, ignore_case = true, value_name = "NAME")]
     mechanism: Option<Mechanism>,
-    /// Who logs in; tickets and tokens say so themselves, but not with LOGIN
+    /// User who logs in; required for LOGIN and for passwords
     #[arg(long, value_name = "NAME", value_parser = name)]
     user: Option<String>,
-    /// Whom to act as, if not as oneself
+    /// User to act as, if not the user who logs in
     #[arg(long, value_name = "NAME", value_parser = name)]
     authzid: Option<String>,
-    /// The file with the credential, - for standard input
+    /// Read the credential from this file; - is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// How many more logins follow the first
+    /// Number of logins after the first
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=1000))]
     again: u32,
-    /// And one more so many seconds later
+    /// Log in once more after this many seconds
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u32>,
-    /// Seconds for each of them, all in all
+    /// Time limit for each login, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     timeout: u32,
-    /// Everything as one JSON object, when all is over
+    /// Print one JSON object after the last login
     #[arg(long)]
     json: bool,
 }
@@ -95,38 +95,38 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Server {
-    /// The server, of IMAP
+    /// IMAP server
     #[arg(long, value_name = "HOST[:PORT]")]
-    imap: Option<Address>,
-    /// The server, of POP3
+    imap: Option<ServerAddr>,
+    /// POP3 server
     #[arg(long, value_name = "HOST[:PORT]")]
-    pop3: Option<Address>,
-    /// The server, of ManageSieve
+    pop3: Option<ServerAddr>,
+    /// ManageSieve server
     #[arg(long, value_name = "HOST[:PORT]")]
-    sieve: Option<Address>,
+    sieve: Option<ServerAddr>,
 }
 
-pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Status {
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> ExitStatus {
     match log_in(arguments, console) {
         Ok(status) => status,
         Err(problem) => {
             if arguments.json {
                 console.line(json!({ "attempts": [], "problem": problem }));
             }
-            console.complain(format_args!("login: {problem}"));
-            Status::Unusable
+            console.print_error(format_args!("login: {problem}"));
+            ExitStatus::Error
         }
     }
 }
 
-fn log_in(arguments: &Arguments, console: &mut Console) -> Result<Status, String> {
-    let place = arguments.place()?;
-    let secret = Secret::read(arguments.file.as_deref(), console)?;
-    let login = arguments.login(&place, &secret)?;
-    if place.security == Security::None {
-        console.complain("login: without TLS; whoever listens in has the credential");
+fn log_in(arguments: &Arguments, console: &mut Console) -> Result<ExitStatus, String> {
+    let target = arguments.target()?;
+    let credential = CredentialInput::read(arguments.file.as_deref(), console)?;
+    let login = arguments.login(&target, &credential)?;
+    if target.security == Security::None {
+        console.print_error("login: without TLS; whoever listens in has the credential");
     }
-    let attempts = arguments.attempts(&place, &login, console);
+    let attempts = arguments.attempts(&target, &login, console);
     if arguments.json {
         console.line(report::json(&attempts, &login));
     } else {
@@ -135,21 +135,21 @@ fn log_in(arguments: &Arguments, console: &mut Console) -> Result<Status, String
             console.line("\nThe logins that should have followed were left out.");
         }
     }
-    let is = |wanted: Outcome| attempts.iter().any(|made| made.ending.outcome == wanted);
+    let is = |wanted: Outcome| attempts.iter().any(|made| made.diagnosis.outcome == wanted);
     Ok(match () {
-        () if attempts.iter().all(Attempt::is_good) => Status::Good,
-        () if is(Outcome::Refused) || is(Outcome::NotOffered) => Status::Bad,
-        () => Status::Unusable,
+        () if attempts.iter().all(Attempt::succeeded) => ExitStatus::Success,
+        () if is(Outcome::Refused) || is(Outcome::NotOffered) => ExitStatus::Failure,
+        () => ExitStatus::Error,
     })
 }
 
 impl Arguments {
-    /// How many there are if all go well.
+    /// The number of logins if all succeed.
     fn logins(&self) -> usize {
         1 + self.again as usize + usize::from(self.wait.is_some())
     }
 
-    fn place(&self) -> Result<Place, String> {
+    fn target(&self) -> Result<ServerTarget, String> {
         let (protocol, address) = match &self.server {
             Server { imap: Some(at), .. } => (Protocol::Imap, at),
             Server { pop3: Some(at), .. } => (Protocol::Pop3, at),
@@ -162,14 +162,14 @@ impl Arguments {
             () if self.tls => Security::Tls,
             () if self.starttls => Security::StartTls,
             () if self.plaintext => Security::None,
-            () => address.usual_security(),
+            () => address.default_security(),
         };
         let name = self.server_name.as_deref().unwrap_or(&address.host);
         let trust = match security {
             Security::None => None,
-            _ => Some(Trust::new(name, self.ca_file.as_deref())?),
+            _ => Some(TlsTrust::new(name, self.ca_file.as_deref())?),
         };
-        Ok(Place {
+        Ok(ServerTarget {
             protocol,
             security,
             host: address.host.clone(),
@@ -179,23 +179,32 @@ impl Arguments {
         })
     }
 
-    fn login<'s>(&self, place: &Place, secret: &'s Secret) -> Result<Login<'s>, String> {
-        let of_kind = || secret.kind().map(Mechanism::of_kind);
-        let mechanism = self.mechanism.or_else(of_kind).ok_or(
+    fn login<'s>(
+        &self,
+        target: &ServerTarget,
+        credential: &'s CredentialInput,
+    ) -> Result<Login<'s>, String> {
+        let default_mechanism = || credential.kind().map(Mechanism::of_kind);
+        let mechanism = self.mechanism.or_else(default_mechanism).ok_or(
             "that is neither a ticket nor a token; to send it as a password, say --mechanism PLAIN",
         )?;
         let names = Names {
             user: self.user.clone().unwrap_or_default(),
             authzid: self.authzid.clone().unwrap_or_default(),
-            host: place.host.clone(),
-            port: place.port,
+            host: target.host.clone(),
+            port: target.port,
         };
-        Login::new(place.protocol, mechanism, names, secret)
+        Login::new(target.protocol, mechanism, names, credential)
     }
 
-    /// Logs in as often as was asked for, or until it does not go well: a credential that
-    /// was refused once is not tried again.
-    fn attempts(&self, place: &Place, login: &Login, console: &mut Console) -> Vec<Attempt> {
+    /// Performs the requested logins. It stops at the first failure: a refused credential is not
+    /// sent again.
+    fn attempts(
+        &self,
+        target: &ServerTarget,
+        login: &Login,
+        console: &mut Console,
+    ) -> Vec<Attempt> {
         let waits = (0..=self.again).map(|_| None).chain(self.wait.map(Some));
         let mut attempts: Vec<Attempt> = Vec::new();
         for (number, wait) in waits.enumerate() {
@@ -214,13 +223,13 @@ impl Arguments {
                 std::thread::sleep(Duration::from_secs(seconds.into()));
             }
             let live = (!self.json).then_some(&mut *console);
-            let attempt = Attempt::make(name, place, login, number > 0, live);
+            let attempt = Attempt::run(name, target, login, number > 0, live);
             if !self.json {
-                report::ending(&attempt, console);
+                report::diagnosis(&attempt, console);
             }
-            let is_good = attempt.is_good();
+            let succeeded = attempt.succeeded();
             attempts.push(attempt);
-            if !is_good {
+            if !succeeded {
                 break;
             }
         }
@@ -228,7 +237,7 @@ impl Arguments {
     }
 }
 
-/// A name that can be in a message.
+/// Rejects a name with control characters.
 fn name(text: &str) -> Result<String, String> {
     if text.chars().any(is_hidden) {
         return Err("has control characters in it".to_owned());

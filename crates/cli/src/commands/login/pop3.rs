@@ -1,88 +1,94 @@
-//! A login by POP3 (RFC 1939), with CAPA, STLS and AUTH (RFC 5034).
+//! POP3 (RFC 1939) with CAPA, STLS and AUTH (RFC 5034).
 
 #![forbid(unsafe_code)]
 
 use zeroize::Zeroizing;
 
-use super::connection::Link;
+use super::connection::Connection;
 use super::mechanism::{Login, Mechanism};
-use super::protocol::{Capabilities, Dialect, Reply, unexpected};
-use super::sasl_exchange::{Heard, exchange};
+use super::protocol::{Capabilities, MailProtocol, Reply, unexpected};
+use super::sasl_exchange::{ServerLine, exchange};
 
-/// The longest line with a first message in it (RFC 5034, section 4), in bytes.
-const LONGEST: usize = 255;
+/// The maximum length of an AUTH command with an initial response, in bytes (RFC 5034, section 4).
+const MAX_INITIAL_RESPONSE_LINE_BYTES: usize = 255;
 
-/// A conversation.
+/// The POP3 client.
 pub(crate) struct Pop3;
 
-impl Dialect for Pop3 {
-    fn greeting(&mut self, link: &mut Link) -> Result<(), String> {
-        ok(link, "+OK")
+impl MailProtocol for Pop3 {
+    fn greeting(&mut self, connection: &mut Connection) -> Result<(), String> {
+        expect_ok(connection, "+OK")
     }
 
-    fn capabilities(&mut self, link: &mut Link) -> Result<Capabilities, String> {
-        link.send("CAPA")?;
-        ok(link, "+OK to CAPA")?;
+    fn capabilities(&mut self, connection: &mut Connection) -> Result<Capabilities, String> {
+        connection.send("CAPA")?;
+        expect_ok(connection, "+OK to CAPA")?;
         let mut found = Capabilities {
             initial_response: true,
             ..Capabilities::default()
         };
         loop {
-            let line = link.line()?;
+            let line = connection.line()?;
             if line == "." {
                 return Ok(found);
             }
-            capability(&line, &mut found);
+            parse_capability(&line, &mut found);
         }
     }
 
-    fn start_tls(&mut self, link: &mut Link) -> Result<(), String> {
-        link.send("STLS")?;
-        ok(link, "+OK to STLS")
+    fn start_tls(&mut self, connection: &mut Connection) -> Result<(), String> {
+        connection.send("STLS")?;
+        expect_ok(connection, "+OK to STLS")
     }
 
     fn log_in(
         &mut self,
-        link: &mut Link,
+        connection: &mut Connection,
         login: &Login,
         _: &Capabilities,
     ) -> Result<Reply, String> {
         if login.mechanism == Mechanism::Login {
-            link.send(&format!("USER {}", login.names.user))?;
-            let reply = ended(&link.line()?);
+            connection.send(&format!("USER {}", login.names.user))?;
+            let reply = parse_reply(&connection.line()?);
             if !reply.ok {
                 return Ok(reply);
             }
-            let line = Zeroizing::new(format!("PASS {}\r\n", login.secret.expose()));
-            link.send_as(line.as_bytes(), &format!("PASS {}", login.secret))?;
-            return Ok(ended(&link.line()?));
+            let line = Zeroizing::new(format!("PASS {}\r\n", login.credential.expose()));
+            connection.send_as(line.as_bytes(), &format!("PASS {}", login.credential))?;
+            return Ok(parse_reply(&connection.line()?));
         }
         let command = format!("AUTH {}", login.mechanism.name());
-        exchange(link, login, &command, |length| length <= LONGEST, heard)
+        exchange(
+            connection,
+            login,
+            &command,
+            |length| length <= MAX_INITIAL_RESPONSE_LINE_BYTES,
+            classify,
+        )
     }
 
-    fn log_out(&mut self, link: &mut Link) -> Result<(), String> {
-        link.send("QUIT")?;
-        link.line().map(drop)
+    fn log_out(&mut self, connection: &mut Connection) -> Result<(), String> {
+        connection.send("QUIT")?;
+        connection.line().map(drop)
     }
 }
 
-fn ok(link: &mut Link, expected: &str) -> Result<(), String> {
-    let line = link.line()?;
-    match ended(&line).ok {
+fn expect_ok(connection: &mut Connection, expected: &str) -> Result<(), String> {
+    let line = connection.line()?;
+    match parse_reply(&line).ok {
         true => Ok(()),
         false => unexpected(expected, &line),
     }
 }
 
-fn heard(line: &str) -> Heard<'_> {
+fn classify(line: &str) -> ServerLine<'_> {
     match line.strip_prefix("+ ").or((line == "+").then_some("")) {
-        Some(text) => Heard::Challenge(text),
-        None => Heard::End(ended(line)),
+        Some(text) => ServerLine::Challenge(text),
+        None => ServerLine::End(parse_reply(line)),
     }
 }
 
-fn ended(line: &str) -> Reply {
+fn parse_reply(line: &str) -> Reply {
     Reply {
         ok: line.starts_with("+OK"),
         text: line.to_owned(),
@@ -90,7 +96,7 @@ fn ended(line: &str) -> Reply {
     }
 }
 
-fn capability(line: &str, found: &mut Capabilities) {
+fn parse_capability(line: &str, found: &mut Capabilities) {
     let mut words = line.split_ascii_whitespace().map(str::to_ascii_uppercase);
     match words.next().as_deref() {
         Some("STLS") => found.starttls = true,
@@ -105,14 +111,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn capabilities_are_lines() {
+    fn capabilities_are_parsed() {
         let mut found = Capabilities::default();
         for line in ["SASL PLAIN CASPT", "STLS", "EXPIRE NEVER", "", "USERS"] {
-            capability(line, &mut found);
+            parse_capability(line, &mut found);
         }
         assert_eq!(found.mechanisms, ["PLAIN", "CASPT"]);
         assert!(found.starttls && !found.login);
-        capability("user", &mut found);
+        parse_capability("user", &mut found);
         assert!(found.login);
     }
 }

@@ -1,24 +1,24 @@
-//! What the three protocols have in common, as far as a login goes.
+//! The interface of the three mail protocols.
 
 #![forbid(unsafe_code)]
 
-use super::connection::Link;
+use super::connection::Connection;
 use super::mechanism::{Login, Mechanism};
 
-/// What a server says that it can do.
+/// The capabilities that a server announces.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capabilities {
-    /// SASL mechanisms, as the server writes them.
+    /// SASL mechanisms, as the server spells them.
     pub(crate) mechanisms: Vec<String>,
     pub(crate) starttls: bool,
-    /// Whether the first message may stand in the command itself.
+    /// Whether the AUTH or AUTHENTICATE command may include the first message.
     pub(crate) initial_response: bool,
-    /// Whether a password may be sent by a command of the protocol's own.
+    /// Whether the protocol's own command accepts a password.
     pub(crate) login: bool,
 }
 
 impl Capabilities {
-    /// Whether this mechanism is among them.
+    /// Whether the server offers this mechanism.
     pub(crate) fn offer(&self, mechanism: Mechanism) -> bool {
         match mechanism {
             Mechanism::Login => self.login,
@@ -26,7 +26,7 @@ impl Capabilities {
         }
     }
 
-    /// Whether there is a SASL mechanism of that name.
+    /// Whether the server lists a SASL mechanism of this name.
     pub(crate) fn lists(&self, name: &str) -> bool {
         self.mechanisms
             .iter()
@@ -34,45 +34,46 @@ impl Capabilities {
     }
 }
 
-/// The end of an authentication, as the server put it.
+/// The server's reply to an authentication.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) ok: bool,
-    /// The server's words.
+    /// The text of the reply.
     pub(crate) text: String,
-    /// What it said about the failure before that, decoded: JSON, mostly.
+    /// The decoded challenge that described the failure before the reply, usually JSON.
     pub(crate) challenge: Option<String>,
 }
 
-/// A protocol's own words.
-pub(crate) trait Dialect {
-    /// Takes the server's greeting.
-    fn greeting(&mut self, link: &mut Link) -> Result<(), String>;
+/// The client side of a mail protocol.
+pub(crate) trait MailProtocol {
+    /// Reads the server's greeting.
+    fn greeting(&mut self, connection: &mut Connection) -> Result<(), String>;
 
-    /// Learns what the server can do at this point.
-    fn capabilities(&mut self, link: &mut Link) -> Result<Capabilities, String>;
+    /// Reads the server's capabilities in the current state.
+    fn capabilities(&mut self, connection: &mut Connection) -> Result<Capabilities, String>;
 
-    /// Asks for TLS, up to the server's consent.
-    fn start_tls(&mut self, link: &mut Link) -> Result<(), String>;
+    /// Requests TLS, and reads the server's reply to that.
+    fn start_tls(&mut self, connection: &mut Connection) -> Result<(), String>;
 
     /// Authenticates.
     fn log_in(
         &mut self,
-        link: &mut Link,
+        connection: &mut Connection,
         login: &Login,
         capabilities: &Capabilities,
     ) -> Result<Reply, String>;
 
-    /// Takes leave, and waits for the server to do so.
-    fn log_out(&mut self, link: &mut Link) -> Result<(), String>;
+    /// Logs out, and waits for the server's reply.
+    fn log_out(&mut self, connection: &mut Connection) -> Result<(), String>;
 }
 
-/// How often a server may challenge: none of our mechanisms needs more than two.
-pub(crate) const MOST_CHALLENGES: usize = 5;
+/// The maximum number of challenges in one authentication. The supported mechanisms need at most
+/// two.
+pub(crate) const MAX_CHALLENGES: usize = 5;
 
-/// The complaint about a server that says something else than it should.
+/// The error for a response other than the expected one.
 pub(crate) fn unexpected<T>(expected: &str, line: &str) -> Result<T, String> {
-    // All of it: of a credential that was cut off nobody would see what it is.
+    // The line is not truncated: the credential could not be masked in a truncated line.
     Err(format!(
         "the server should say {expected}, and says \"{line}\""
     ))

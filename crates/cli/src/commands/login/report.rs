@@ -1,4 +1,4 @@
-//! What is said at the end: a table for people, JSON for programs.
+//! The summary of all logins: a table for people, JSON for programs.
 
 #![forbid(unsafe_code)]
 
@@ -13,18 +13,18 @@ use super::mechanism::Login;
 use super::transcript::{Side, milliseconds};
 use crate::term::console::{Console, styled};
 
-/// How one login ended, below its lines.
-pub(crate) fn ending(attempt: &Attempt, console: &mut Console) {
-    let outcome = attempt.ending.outcome;
+/// Prints the diagnosis of one login after its transcript.
+pub(crate) fn diagnosis(attempt: &Attempt, console: &mut Console) {
+    let outcome = attempt.diagnosis.outcome;
     let word = styled(colour(outcome), outcome.name());
-    match attempt.ending.means.as_str() {
+    match attempt.diagnosis.explanation.as_str() {
         "" => console.line(word),
-        means if means.ends_with(['?', '.']) => console.line(format_args!("{word}: {means}")),
-        means => console.line(format_args!("{word}: {means}.")),
+        text if text.ends_with(['?', '.']) => console.line(format_args!("{word}: {text}")),
+        text => console.line(format_args!("{word}: {text}.")),
     }
 }
 
-/// One line a login.
+/// Prints a table with one row for each login.
 pub(crate) fn table(attempts: &[Attempt], login: &Login, console: &mut Console) {
     let widest = attempts.iter().map(|attempt| attempt.name.chars().count());
     let width = widest.max().unwrap_or(0).max("login".len());
@@ -37,19 +37,19 @@ pub(crate) fn table(attempts: &[Attempt], login: &Login, console: &mut Console) 
         login.mechanism.name()
     ));
     for attempt in attempts {
-        let times = &attempt.times;
-        let outcome = attempt.ending.outcome;
+        let timings = &attempt.timings;
+        let outcome = attempt.diagnosis.outcome;
         console.line(format_args!(
             "{:width$}  {:>10}  {:>10}  {:>10}  {}",
             attempt.name,
-            cell(times.connect),
-            cell(times.tls),
-            cell(times.login),
+            cell(timings.connect),
+            cell(timings.tls),
+            cell(timings.login),
             styled(colour(outcome), outcome.name()),
         ));
     }
-    let is_known = attempts.len() > 1 && attempts.iter().all(Attempt::is_good);
-    if is_known && login.secret.kind().is_some() {
+    let all_succeeded = attempts.len() > 1 && attempts.iter().all(Attempt::succeeded);
+    if all_succeeded && login.credential.kind().is_some() {
         console.line(
             "\nWhat the credential is worth was asked for once if the mail server's log has \
              source=validated\nfor the first and source=host or source=memory for the others.",
@@ -57,14 +57,14 @@ pub(crate) fn table(attempts: &[Attempt], login: &Login, console: &mut Console) 
     }
 }
 
-/// All of it.
+/// The JSON object of all logins.
 pub(crate) fn json(attempts: &[Attempt], login: &Login) -> Value {
     let attempts: Vec<Value> = attempts.iter().map(attempt).collect();
     json!({
         "host": login.names.host,
         "port": login.names.port,
         "mechanism": login.mechanism.name(),
-        "credential": login.secret.to_string(),
+        "credential": login.credential.to_string(),
         "attempts": attempts,
     })
 }
@@ -86,11 +86,11 @@ fn attempt(attempt: &Attempt) -> Value {
     });
     json!({
         "name": attempt.name,
-        "outcome": attempt.ending.outcome.name().replace(' ', "_"),
-        "means": attempt.ending.means,
-        "connect_ms": ms(attempt.times.connect),
-        "tls_ms": ms(attempt.times.tls),
-        "login_ms": ms(attempt.times.login),
+        "outcome": attempt.diagnosis.outcome.name().replace(' ', "_"),
+        "means": attempt.diagnosis.explanation,
+        "connect_ms": ms(attempt.timings.connect),
+        "tls_ms": ms(attempt.timings.tls),
+        "login_ms": ms(attempt.timings.login),
         "exchange": exchange.collect::<Vec<_>>(),
     })
 }

@@ -1,23 +1,23 @@
-//! Where the mail server is, and what it speaks.
+//! The address and the protocol of the mail server.
 
 #![forbid(unsafe_code)]
 
 use std::str::FromStr;
 
-/// A protocol of mail users.
+/// A protocol for mail clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// RFC 3501.
+    /// IMAP, RFC 3501.
     Imap,
-    /// RFC 1939.
+    /// POP3, RFC 1939.
     Pop3,
     /// ManageSieve, RFC 5804.
     Sieve,
 }
 
 impl Protocol {
-    /// The port that is meant if none is said.
-    fn port(self, is_tls: bool) -> u16 {
+    /// The default port.
+    fn default_port(self, is_tls: bool) -> u16 {
         match (self, is_tls) {
             (Self::Imap, false) => 143,
             (Self::Imap, true) => 993,
@@ -28,34 +28,34 @@ impl Protocol {
     }
 }
 
-/// When TLS begins.
+/// When TLS starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Security {
-    /// With the connection.
+    /// With the connection (implicit TLS).
     Tls,
-    /// By a command.
+    /// With the STARTTLS or STLS command.
     StartTls,
-    /// Never.
+    /// Never: the connection is in clear text.
     None,
 }
 
-/// `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets.
+/// The address of a server: `HOST` or `HOST:PORT`, where HOST may be an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// A name or an address.
+pub(crate) struct ServerAddr {
+    /// A host name or an IP address.
     pub(crate) host: String,
     port: Option<u16>,
 }
 
-impl Address {
-    /// As it is in a command's message: what the server is asked for.
+impl ServerAddr {
+    /// The port, or the default port of the protocol.
     pub(crate) fn port(&self, protocol: Protocol, security: Security) -> u16 {
-        let usual = || protocol.port(security == Security::Tls);
-        self.port.unwrap_or_else(usual)
+        let default = || protocol.default_port(security == Security::Tls);
+        self.port.unwrap_or_else(default)
     }
 
-    /// When TLS begins, if nobody says it: at once where it is known to.
-    pub(crate) fn usual_security(&self) -> Security {
+    /// The default for when TLS starts: with the connection on the ports of implicit TLS.
+    pub(crate) fn default_security(&self) -> Security {
         match self.port {
             Some(993 | 995) => Security::Tls,
             _ => Security::StartTls,
@@ -63,7 +63,7 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
+impl FromStr for ServerAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -72,7 +72,7 @@ impl FromStr for Address {
                 let (host, rest) = rest.split_once(']').ok_or("lacks a ]")?;
                 (host, rest.strip_prefix(':').or(non_empty(rest)))
             }
-            // More than one colon is an IPv6 address without brackets.
+            // Text with more than one colon is an IPv6 address without brackets.
             None if text.matches(':').count() > 1 => (text, None),
             None => match text.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
@@ -104,12 +104,12 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Option<(String, Option<u16>)> {
-        let address: Address = text.parse().ok()?;
+        let address: ServerAddr = text.parse().ok()?;
         Some((address.host, address.port))
     }
 
     #[test]
-    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+    fn host_names_and_ip_addresses_are_parsed_with_and_without_port() {
         let is = |host: &str, port| Some((host.to_owned(), port));
         assert_eq!(parsed("mail.univ.fr"), is("mail.univ.fr", None));
         assert_eq!(parsed("mail.univ.fr:1143"), is("mail.univ.fr", Some(1143)));
@@ -134,11 +134,11 @@ mod tests {
     }
 
     #[test]
-    fn tls_begins_with_the_connection_where_everybody_knows_it_does() {
-        let address: Address = "mail.univ.fr:993".parse().unwrap();
-        assert_eq!(address.usual_security(), Security::Tls);
-        let address: Address = "mail.univ.fr".parse().unwrap();
-        assert_eq!(address.usual_security(), Security::StartTls);
+    fn implicit_tls_is_the_default_on_its_registered_ports() {
+        let address: ServerAddr = "mail.univ.fr:993".parse().unwrap();
+        assert_eq!(address.default_security(), Security::Tls);
+        let address: ServerAddr = "mail.univ.fr".parse().unwrap();
+        assert_eq!(address.default_security(), Security::StartTls);
         let port = |security| address.port(Protocol::Imap, security);
         assert_eq!((port(Security::StartTls), port(Security::Tls)), (143, 993));
     }

@@ -1,4 +1,4 @@
-//! Whom the mail server's certificate must be from, and for which name.
+//! The verification of the mail server's certificate.
 
 #![forbid(unsafe_code)]
 
@@ -8,17 +8,17 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection};
 
-/// All that TLS needs to know. There is no way to have it verify less.
-pub(crate) struct Trust {
+/// The trust anchors and the expected server name. Verification cannot be turned off or weakened.
+pub(crate) struct TlsTrust {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
-impl Trust {
-    /// `ca_file` replaces the system's roots.
+impl TlsTrust {
+    /// `ca_file` replaces the system's trust anchors.
     ///
     /// # Errors
-    /// A sentence that names what is wrong.
+    /// A sentence that names the problem.
     pub(crate) fn new(name: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         Ok(Self {
             config: Arc::new(sso_core::net::tls_trust::config(ca_file)?),
@@ -28,24 +28,24 @@ impl Trust {
         })
     }
 
-    /// A connection before its handshake.
-    pub(crate) fn connection(&self) -> Result<ClientConnection, String> {
+    /// A TLS session before its handshake.
+    pub(crate) fn session(&self) -> Result<ClientConnection, String> {
         ClientConnection::new(Arc::clone(&self.config), self.name.clone())
             .map_err(|error| format!("TLS is not to be had: {error}"))
     }
 
-    /// The name that the certificate must be for.
+    /// The name that the certificate must contain.
     pub(crate) fn name(&self) -> String {
         self.name.to_str().into_owned()
     }
 }
 
-/// What is wrong with the server's TLS, and what to do about it.
-pub(crate) fn explained(error: &rustls::Error) -> String {
+/// Describes a TLS error, with the remedy.
+pub(crate) fn describe_error(error: &rustls::Error) -> String {
     use CertificateError as C;
     let remedy = match error {
         rustls::Error::InvalidCertificate(problem) => match problem {
-            // Of our own verifier: no CA that is trusted signed it.
+            // Reported by `net::tls_trust`: no trusted CA signed the certificate.
             C::Other(_) => {
                 "see that the file of --ca-file, if not the system, has the CA that signed it, and \
                  that the server sends the certificates in between (tls_server_cert)"

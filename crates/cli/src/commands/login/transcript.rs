@@ -1,4 +1,4 @@
-//! Who said what, and when: shown as it happens, and kept for the end.
+//! The transcript of a login: printed line by line as it happens, and kept for the report.
 
 #![forbid(unsafe_code)]
 
@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use anstyle::Style;
 
-use super::credential_input::Secret;
+use super::credential_input::CredentialInput;
 use crate::term::console::{Console, styled};
 use sso_core::platform::log::is_hidden;
 
-/// The longest line that is shown, in characters: twice the capabilities of imapd.
-const LONGEST: usize = 2_000;
+/// The maximum length of a line, in characters: twice the length of imapd's capabilities.
+const MAX_LINE_CHARS: usize = 2_000;
 
-/// Who said it.
+/// The origin of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// The client: this program.
+    /// Sent by this program.
     Client,
-    /// The mail server.
+    /// Sent by the mail server.
     Server,
-    /// Nobody: it is about both.
+    /// A note by this program, which was not sent.
     Note,
 }
 
 impl Side {
-    /// What stands before the line.
+    /// The mark at the beginning of the line.
     pub(crate) fn mark(self) -> &'static str {
         match self {
             Self::Client => "C:",
@@ -35,15 +35,15 @@ impl Side {
     }
 }
 
-/// One line of it.
+/// One line of the transcript.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Since the beginning.
+    /// The time since the transcript began.
     pub(crate) at: Duration,
-    /// Since the line before.
+    /// The time since the previous line.
     pub(crate) took: Duration,
     pub(crate) side: Side,
-    /// Safe to be shown.
+    /// Sanitized: safe to print.
     pub(crate) text: String,
 }
 
@@ -51,56 +51,56 @@ pub(crate) struct Entry {
 pub(crate) struct Transcript<'t> {
     begin: Instant,
     entries: Vec<Entry>,
-    secret: &'t Secret,
-    /// Where they are shown as they come.
+    credential: &'t CredentialInput,
+    /// Where each line is printed as soon as it is recorded; `None` with `--json`.
     live: Option<&'t mut Console>,
 }
 
 impl<'t> Transcript<'t> {
-    /// It begins now.
-    pub(crate) fn begin(secret: &'t Secret, live: Option<&'t mut Console>) -> Self {
+    /// Starts a transcript at the current time.
+    pub(crate) fn begin(credential: &'t CredentialInput, live: Option<&'t mut Console>) -> Self {
         Self {
             begin: Instant::now(),
             entries: Vec::new(),
-            secret,
+            credential,
             live,
         }
     }
 
-    /// Something was said now. What comes from others must not change the terminal, and
-    /// nothing must show the credential.
-    pub(crate) fn say(&mut self, side: Side, text: &str) {
+    /// Records a line. The text is sanitized: it must neither control the terminal nor show the
+    /// credential.
+    pub(crate) fn record(&mut self, side: Side, text: &str) {
         let at = self.begin.elapsed();
         let before = self.entries.last().map_or(Duration::ZERO, |last| last.at);
         let entry = Entry {
             at,
             took: at.saturating_sub(before),
             side,
-            text: visible(&self.secret.masked_in(text)),
+            text: sanitize(&self.credential.masked_in(text)),
         };
         if let Some(console) = &mut self.live {
-            console.line(line(&entry));
+            console.line(format_line(&entry));
         }
         self.entries.push(entry);
     }
 
-    /// The same about both sides.
+    /// Records a note.
     pub(crate) fn note(&mut self, text: impl AsRef<str>) {
-        self.say(Side::Note, text.as_ref());
+        self.record(Side::Note, text.as_ref());
     }
 
-    /// `text`, which may come from the server, as it may be shown.
-    pub(crate) fn cleaned(&self, text: &str) -> String {
-        visible(&self.secret.masked_in(text))
+    /// `text`, which may come from the server, made safe to print.
+    pub(crate) fn sanitized(&self, text: &str) -> String {
+        sanitize(&self.credential.masked_in(text))
     }
 
-    /// All that was said.
+    /// All recorded lines.
     pub(crate) fn entries(self) -> Vec<Entry> {
         self.entries
     }
 }
 
-fn line(entry: &Entry) -> String {
+fn format_line(entry: &Entry) -> String {
     let style = match entry.side {
         Side::Client => Style::new().bold(),
         Side::Server => Style::new(),
@@ -115,28 +115,28 @@ fn line(entry: &Entry) -> String {
     )
 }
 
-/// As people read it.
+/// A duration in milliseconds.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// `text` without what does not show as itself, and bounded: ^A and NUL, of which
-/// messages are made, as terminals write them.
-fn visible(text: &str) -> String {
-    let mut visible = String::new();
+/// Replaces characters that a terminal does not show, and truncates long text. NUL and ^A, which
+/// separate the fields of messages, become `^@` and `^A`.
+fn sanitize(text: &str) -> String {
+    let mut sanitized = String::new();
     for (number, c) in text.chars().enumerate() {
         match c {
-            _ if number == LONGEST => {
-                visible.push('…');
+            _ if number == MAX_LINE_CHARS => {
+                sanitized.push('…');
                 break;
             }
-            '\0' => visible.push_str("^@"),
-            '\x01' => visible.push_str("^A"),
-            c if is_hidden(c) => visible.push('?'),
-            c => visible.push(c),
+            '\0' => sanitized.push_str("^@"),
+            '\x01' => sanitized.push_str("^A"),
+            c if is_hidden(c) => sanitized.push('?'),
+            c => sanitized.push(c),
         }
     }
-    visible
+    sanitized
 }
 
 #[cfg(test)]
@@ -144,13 +144,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_a_server_says_changes_the_terminal() {
+    fn server_text_cannot_control_the_terminal() {
         assert_eq!(
-            visible("n,,\x01auth=Bearer x\x01\x01\0\x1b[31m\u{202e}\r\n"),
+            sanitize("n,,\x01auth=Bearer x\x01\x01\0\x1b[31m\u{202e}\r\n"),
             "n,,^Aauth=Bearer x^A^A^@?[31m???"
         );
-        let long = visible(&"x".repeat(LONGEST + 1));
-        assert_eq!(long.chars().count(), LONGEST + 1);
+        let long = sanitize(&"x".repeat(MAX_LINE_CHARS + 1));
+        assert_eq!(long.chars().count(), MAX_LINE_CHARS + 1);
         assert!(long.ends_with('…'));
     }
 }

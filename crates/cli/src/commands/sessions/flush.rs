@@ -1,47 +1,47 @@
-//! `sasl-sso sessions flush`: out with someone.
+//! `sasl-sso sessions flush`: ends sessions.
 
 #![forbid(unsafe_code)]
 
 use clap::Args;
 
-use super::store::Site;
-use crate::commands::Status;
-use crate::imapd_conf::Place;
+use super::store::SessionStore;
+use crate::commands::ExitStatus;
+use crate::imapd_conf::ConfigArgs;
 use crate::term::console::Console;
 use sso_core::session_cache::{Flushed, Listed, Selector};
 
-/// End sessions: from now on their credentials are validated anew, in every process.
+/// End sessions: their credentials are validated again at the next login, in every process
 ///
-/// A ticket is then asked of CAS again, which refuses it, for it was used. A token is
-/// verified again, and taken again as long as it is valid: to keep its user out, end
-/// it at its issuer too, or wait for its end. A login that is under way opens no
-/// session. Connections that are open stay open. A process that could never use
-/// sso_state_dir is not reached: restart the mail server if the log has said so.
+/// CAS is then asked about a ticket again, and refuses it, because it was used. A token is verified
+/// again and accepted as long as it is valid: to keep its user out, revoke it at its issuer too, or
+/// wait until it expires. A login in progress does not open a session. Open connections stay open.
+/// A process that never could use sso_state_dir is not reached: restart the mail server if the log
+/// reported that.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    place: Place,
+    config_args: ConfigArgs,
     #[command(flatten)]
-    whose: Whose,
+    selector: SessionSelector,
 }
 
-/// Exactly one.
+/// Exactly one of these options.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-struct Whose {
-    /// All of this user: user= of the log, or the name at the SSO server
+struct SessionSelector {
+    /// All sessions of this user: user= in the log, or the name at the SSO server
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// The one of this digest= of the log, or those that begin like this
+    /// Sessions with this digest= in the log, or with a digest that begins with it
     #[arg(long, value_name = "DIGEST", value_parser = read_digest)]
     digest: Option<String>,
-    /// All of everybody
+    /// All sessions
     #[arg(long)]
     all: bool,
 }
 
-impl Whose {
-    fn selector(&self) -> Selector {
+impl SessionSelector {
+    fn to_selector(&self) -> Selector {
         match (&self.user, &self.digest) {
             (Some(user), _) => Selector::User(user.clone()),
             (_, Some(digest)) => Selector::Digest(digest.clone()),
@@ -50,20 +50,20 @@ impl Whose {
     }
 }
 
-pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Status, String> {
-    let site = Site::enter(&arguments.place)?;
-    let selector = arguments.whose.selector();
-    let is_meant = |listed: &Listed| match &selector {
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<ExitStatus, String> {
+    let session_store = SessionStore::from_config(&arguments.config_args)?;
+    let selector = arguments.selector.to_selector();
+    let is_selected = |listed: &Listed| match &selector {
         Selector::All => true,
-        Selector::User(name) => site.is_of(listed, name),
+        Selector::User(name) => session_store.belongs_to(listed, name),
         Selector::Digest(prefix) => listed.key.to_string().starts_with(prefix.as_str()),
     };
-    let flushed = site.store()?.flush(&selector, is_meant)?;
-    console.line(in_words(flushed));
-    Ok(Status::Good)
+    let flushed = session_store.open()?.flush(&selector, is_selected)?;
+    console.line(summary(flushed));
+    Ok(ExitStatus::Success)
 }
 
-fn in_words(flushed: Flushed) -> String {
+fn summary(flushed: Flushed) -> String {
     let Flushed { tickets, tokens } = flushed;
     let plural = |count| if count == 1 { "" } else { "s" };
     let mut text = format!(
@@ -79,7 +79,7 @@ fn in_words(flushed: Flushed) -> String {
     text
 }
 
-/// A digest as the log has it, or its beginning: hexadecimal, from 4 digits to 12.
+/// Parses a digest as in the log, or its beginning: 4 to 12 hexadecimal digits.
 fn read_digest(text: &str) -> Result<String, String> {
     let digest = text.strip_prefix("digest=").unwrap_or(text).to_lowercase();
     let is_hex = digest.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_taken_as_it_stands_in_the_log() {
+    fn digest_is_accepted_as_the_log_prints_it() {
         assert_eq!(read_digest("digest=00FFee112233").unwrap(), "00ffee112233");
         assert_eq!(read_digest("00ff").unwrap(), "00ff");
         for wrong in ["", "0ff", "xyzw", "00112233445566", "PT-1-ticket"] {

@@ -1,63 +1,63 @@
-//! `sasl-sso sessions list`: who is known.
+//! `sasl-sso sessions list`: lists the cached sessions.
 
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
+use anstyle::Style;
 use clap::Args;
 use serde_json::json;
 
-use super::store::Site;
-use super::table;
-use super::times::{Present, in_words};
-use crate::commands::Status;
-use crate::imapd_conf::Place;
-use crate::term::console::Console;
+use super::store::SessionStore;
+use super::times::{CurrentTime, format_duration};
+use crate::commands::ExitStatus;
+use crate::imapd_conf::ConfigArgs;
+use crate::term::console::{Console, styled};
 use sso_core::credential::CredentialKind;
 use sso_core::platform::clock::SystemClock;
 use sso_core::platform::log::quoted;
 use sso_core::session_cache::Listed;
 
-/// Who is known by a ticket or token, the last use first.
+/// List cached sessions, the most recently used first
 ///
-/// A session is shown with the digest by which its credential goes in the log, and
-/// never with the credential. Its last use is written about once a minute; that of a
-/// token is not, and its validation stands there. The end is by the lifetimes of
-/// --service, if nobody uses it before. Times are in UTC.
+/// A session is shown with the digest of its credential in the log, never with the credential. The
+/// time of last use is updated about once a minute; for a token, it is the time of its last
+/// validation. The end is calculated with the lifetimes of --service, assuming no further use.
+/// Times are in UTC.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    place: Place,
-    /// Only of this user: user= of the log, or the name at the SSO server
+    config_args: ConfigArgs,
+    /// Only sessions of this user: user= in the log, or the name at the SSO server
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// An array of objects
+    /// Print a JSON array of objects
     #[arg(long)]
     json: bool,
 }
 
-/// Longer than this nobody means.
-const ENDLESS: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// A session that lives longer than this is shown without an end.
+const MAX_SHOWN_LIFETIME: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Status, String> {
-    let site = Site::enter(&arguments.place)?;
-    let store = site.store()?;
-    let present = Present::new(&SystemClock);
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<ExitStatus, String> {
+    let session_store = SessionStore::from_config(&arguments.config_args)?;
+    let store = session_store.open()?;
+    let now = CurrentTime::new(&SystemClock);
     let wanted = arguments.user.as_ref();
     let mut shown = store.sessions(|listed| {
-        let lifetimes = site.lifetimes(listed.kind);
-        let left = listed.left(present.moment, present.wall, &lifetimes)?;
-        let is_wanted = wanted.is_none_or(|name| site.is_of(&listed, name));
+        let lifetimes = session_store.lifetimes(listed.kind);
+        let left = listed.left(now.boot_time, now.wall, &lifetimes)?;
+        let is_wanted = wanted.is_none_or(|name| session_store.belongs_to(&listed, name));
         is_wanted.then_some((listed, left))
     })?;
     shown.sort_by_key(|(listed, _)| std::cmp::Reverse(listed.used.as_millis()));
     if arguments.json {
         let all: Vec<_> = shown
             .iter()
-            .map(|row| object(&site, &present, row))
+            .map(|row| object(&session_store, &now, row))
             .collect();
         console.line(format_args!("{:#}", json!(all)));
-        return Ok(Status::Good);
+        return Ok(ExitStatus::Success);
     }
     let heads = [
         "USER",
@@ -71,42 +71,46 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Status
     ];
     let rows: Vec<_> = shown
         .iter()
-        .map(|row| cells(&site, &present, row))
+        .map(|row| cells(&session_store, &now, row))
         .collect();
     if !rows.is_empty() {
-        table::write(console, heads, &rows);
+        write_table(console, heads, &rows);
     }
     console.line(match rows.len() {
         0 => "no sessions".to_owned(),
         1 => "1 session".to_owned(),
         count => format!("{count} sessions"),
     });
-    Ok(Status::Good)
+    Ok(ExitStatus::Success)
 }
 
-fn cells(site: &Site, present: &Present, (listed, left): &(Listed, Duration)) -> [String; 8] {
-    let has_end = *left < ENDLESS;
+fn cells(
+    session_store: &SessionStore,
+    now: &CurrentTime,
+    (listed, left): &(Listed, Duration),
+) -> [String; 8] {
+    let has_end = *left < MAX_SHOWN_LIFETIME;
     let if_it_ends = |text: String| if has_end { text } else { "-".to_owned() };
     [
-        quoted(&site.user(listed)).into_owned(),
+        quoted(&session_store.user(listed)).into_owned(),
         quoted(&listed.mechanism).into_owned(),
         quoted(&listed.service).into_owned(),
-        present.time_of(listed.opened),
-        present.time_of(listed.used),
-        if_it_ends(present.time_in(*left)),
-        if_it_ends(in_words(*left)),
+        now.past_time(listed.opened),
+        now.past_time(listed.used),
+        if_it_ends(now.future_time(*left)),
+        if_it_ends(format_duration(*left)),
         listed.key.to_string(),
     ]
 }
 
 fn object(
-    site: &Site,
-    present: &Present,
+    session_store: &SessionStore,
+    now: &CurrentTime,
     (listed, left): &(Listed, Duration),
 ) -> serde_json::Value {
-    let has_end = *left < ENDLESS;
+    let has_end = *left < MAX_SHOWN_LIFETIME;
     json!({
-        "user": site.user(listed),
+        "user": session_store.user(listed),
         "principal": listed.user.principal.as_str(),
         "credential": match listed.kind {
             CredentialKind::Ticket => "ticket",
@@ -114,10 +118,39 @@ fn object(
         },
         "mechanism": listed.mechanism,
         "service": listed.service,
-        "opened": present.time_of(listed.opened),
-        "used": present.time_of(listed.used),
-        "ends": has_end.then(|| present.time_in(*left)),
+        "opened": now.past_time(listed.opened),
+        "used": now.past_time(listed.used),
+        "ends": has_end.then(|| now.future_time(*left)),
         "seconds_left": has_end.then_some(left.as_secs()),
         "digest": listed.key.to_string(),
     })
+}
+
+/// Writes rows in columns, below a bold header. A column whose header begins with a blank is
+/// aligned to the right.
+pub(crate) fn write_table<const N: usize>(
+    console: &mut Console,
+    heads: [&str; N],
+    rows: &[[String; N]],
+) {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0).max(heads[column].chars().count())
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |cells: [&str; N]| {
+        let mut line = String::new();
+        for (column, cell) in cells.into_iter().enumerate() {
+            let width = widths[column];
+            line += &match heads[column].starts_with(' ') {
+                true => format!("{cell:>width$}  "),
+                false => format!("{cell:width$}  "),
+            };
+        }
+        line.trim_end().to_owned()
+    };
+    console.line(styled(Style::new().bold(), line(heads)));
+    for row in rows {
+        console.line(line(row.each_ref().map(String::as_str)));
+    }
 }

@@ -1,5 +1,4 @@
-//! `sasl-sso sessions`: who is logged in by single sign-on, how it goes, and out with
-//! someone.
+//! `sasl-sso sessions`: lists and ends cached sessions, and shows login statistics.
 
 #![forbid(unsafe_code)]
 
@@ -9,41 +8,39 @@ pub(crate) mod prometheus;
 pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod store;
-pub(crate) mod table;
 pub(crate) mod times;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::Status;
+use super::ExitStatus;
 use crate::term::console::Console;
 
-/// Who is known by a ticket or token, and no longer; and counts of all logins.
+/// List and revoke cached sessions; show login statistics
 ///
-/// The sessions and counters are those of the host, in sso_state_dir: all its
-/// processes share them, and the next boot begins without. Run it as root, or as who
-/// owns that directory (cyrus). Exit status: 0 when done, 2 if there is nothing there or
-/// it cannot be used.
+/// Sessions and counters are those of this host, in sso_state_dir. All processes share them, and a
+/// reboot removes them. Run the command as root, or as the owner of that directory (cyrus). Exit
+/// status: 0 on success, 2 if there is no session cache or it cannot be used.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    order: Order,
+    subcommand: Subcommand,
 }
 
-#[derive(Subcommand)]
-enum Order {
+#[derive(clap::Subcommand)]
+enum Subcommand {
     List(list::Arguments),
     Flush(flush::Arguments),
     Stats(stats::Arguments),
 }
 
-pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Status {
-    let answered = match &arguments.order {
-        Order::List(arguments) => list::run(arguments, console),
-        Order::Flush(arguments) => flush::run(arguments, console),
-        Order::Stats(arguments) => stats::run(arguments, console),
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> ExitStatus {
+    let result = match &arguments.subcommand {
+        Subcommand::List(arguments) => list::run(arguments, console),
+        Subcommand::Flush(arguments) => flush::run(arguments, console),
+        Subcommand::Stats(arguments) => stats::run(arguments, console),
     };
-    answered.unwrap_or_else(|problem| {
-        console.complain(format_args!("sessions: {problem}"));
-        Status::Unusable
+    result.unwrap_or_else(|problem| {
+        console.print_error(format_args!("sessions: {problem}"));
+        ExitStatus::Error
     })
 }

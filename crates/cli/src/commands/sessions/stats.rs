@@ -1,34 +1,35 @@
-//! `sasl-sso sessions stats`: how it goes.
+//! `sasl-sso sessions stats`: shows statistics.
 
 #![forbid(unsafe_code)]
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::snapshot::{Stats, Sums, failures, outcomes, word};
-use super::store::Site;
-use super::times::to_three_digits;
-use super::{prometheus, table};
-use crate::commands::Status;
-use crate::imapd_conf::Place;
+use super::list::write_table;
+use super::prometheus;
+use super::snapshot::{LoginTotals, Snapshot, credential_word, failures, outcomes};
+use super::store::SessionStore;
+use super::times::format_three_digits;
+use crate::commands::ExitStatus;
+use crate::imapd_conf::ConfigArgs;
 use crate::term::console::Console;
 use sso_core::credential::CredentialKind;
 use sso_core::error::Reason;
 use sso_core::metrics::{CREDENTIALS, Counters, Decider, DurationHistogram};
 
-/// Counts of all logins since boot, how long validations take, and the store.
+/// Show login counts since boot, validation times, and the size of the session cache
 ///
-/// Every process of the host counts its logins here, whichever service it is of. A
-/// login is counted once, when its line goes to the log. Exit status: as the others, and 1
-/// if there are no counters but a store, of which it then tells alone.
+/// All processes of the host count their logins here, for all services. A login is counted once,
+/// when its line is logged. Exit status: 0 on success, 1 if there is a session cache but no
+/// counters (only the session cache is shown then), 2 if there is neither or they cannot be used.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    place: Place,
-    /// One object
+    config_args: ConfigArgs,
+    /// Print one JSON object
     #[arg(long, conflicts_with = "prometheus")]
     json: bool,
-    /// Prometheus' text format, for node exporter's textfile collector
+    /// Print Prometheus' text format, for the textfile collector of node exporter
     #[arg(long)]
     prometheus: bool,
 }
@@ -36,40 +37,40 @@ pub(crate) struct Arguments {
 /// The percentiles that are shown.
 const PERCENTILES: [u64; 4] = [50, 90, 99, 100];
 
-pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Status, String> {
-    let site = Site::enter(&arguments.place)?;
-    let counters = Counters::open(site.state_dir());
-    let usage = match site.find_store()? {
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<ExitStatus, String> {
+    let session_store = SessionStore::from_config(&arguments.config_args)?;
+    let counters = Counters::open(session_store.state_dir());
+    let usage = match session_store.open_if_exists()? {
         Some(store) => Some(store.usage()?),
         None => None,
     };
     if usage.is_none() && counters.is_err() {
-        return Err(site.nothing());
+        return Err(session_store.no_sessions_error());
     }
-    let mut status = Status::Good;
+    let mut status = ExitStatus::Success;
     if let Err(problem) = &counters {
-        let directory = site.state_dir().display();
-        console.complain(format_args!(
+        let directory = session_store.state_dir().display();
+        console.print_error(format_args!(
             "sessions: {directory}: there are no counters of this version: {problem}; see the \
              log for why logins are not counted"
         ));
-        status = Status::Bad;
+        status = ExitStatus::Failure;
     }
-    let stats = Stats {
+    let snapshot = Snapshot {
         counters: counters.ok(),
         usage,
     };
     if arguments.json {
-        console.line(format_args!("{:#}", stats.object()));
+        console.line(format_args!("{:#}", snapshot.object()));
     } else if arguments.prometheus {
-        console.line(prometheus::text(&stats).trim_end());
+        console.line(prometheus::text(&snapshot).trim_end());
     } else {
-        stats.write(console);
+        snapshot.write(console);
     }
     Ok(status)
 }
 
-impl Stats {
+impl Snapshot {
     fn object(&self) -> Value {
         let mut logins = Vec::new();
         let mut validations = json!({});
@@ -81,7 +82,7 @@ impl Stats {
                         let outcome = failure.map_or("accepted", |reason| reason.kind().code());
                         if count > 0 {
                             logins.push(json!({
-                                "credential": word(kind),
+                                "credential": credential_word(kind),
                                 "source": decider.code(),
                                 "outcome": outcome,
                                 "reason": failure.map(Reason::code),
@@ -92,7 +93,7 @@ impl Stats {
                 }
             }
             for kind in [CredentialKind::Ticket, CredentialKind::Token] {
-                validations[word(Some(kind))] = seconds(&counters.validations(kind));
+                validations[credential_word(Some(kind))] = seconds(&counters.validations(kind));
             }
         }
         let store = self.usage.as_ref().map(|usage| {
@@ -112,30 +113,30 @@ impl Stats {
 
     fn write(&self, console: &mut Console) {
         if let Some(counters) = &self.counters {
-            let sums = Sums(counters);
+            let totals = LoginTotals(counters);
             let row = |name: &str, of: &dyn Fn(Option<CredentialKind>) -> u64| {
                 let [tickets, tokens, none] = CREDENTIALS.map(|kind| of(kind).to_string());
                 [name.to_owned(), tickets, tokens, none]
             };
             let rows: Vec<_> = outcomes()
-                .map(|(outcome, name)| row(name, &|kind| sums.of_outcome(kind, outcome)))
+                .map(|(outcome, name)| row(name, &|kind| totals.by_outcome(kind, outcome)))
                 .collect();
-            table::write(
+            write_table(
                 console,
                 ["LOGINS", "  TICKETS", "  TOKENS", "  NEITHER"],
                 &rows,
             );
             let rows: Vec<_> = Decider::ALL
                 .into_iter()
-                .map(|decider| row(decider.code(), &|kind| sums.of_decider(kind, decider)))
+                .map(|decider| row(decider.code(), &|kind| totals.by_decider(kind, decider)))
                 .collect();
             console.line("");
-            table::write(
+            write_table(
                 console,
                 ["DECIDED BY", "  TICKETS", "  TOKENS", "  NEITHER"],
                 &rows,
             );
-            write_reasons(console, &sums);
+            write_reasons(console, &totals);
             write_validations(console, counters);
         }
         if let Some(usage) = &self.usage {
@@ -144,7 +145,7 @@ impl Stats {
                 [(*table).to_owned(), count.to_string(), most.to_string()]
             };
             let rows: Vec<_> = usage.records.iter().map(row).collect();
-            table::write(console, ["STORE", "  RECORDS", "  AT MOST"], &rows);
+            write_table(console, ["STORE", "  RECORDS", "  AT MOST"], &rows);
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             let evicted = self.counters.as_ref().map_or(0, Counters::evicted);
             console.line(format_args!(
@@ -156,11 +157,11 @@ impl Stats {
     }
 }
 
-/// Why logins failed, if some did.
-fn write_reasons(console: &mut Console, sums: &Sums<'_>) {
+/// Writes the reasons of failed logins, if there are any.
+fn write_reasons(console: &mut Console, totals: &LoginTotals<'_>) {
     let mut rows = Vec::new();
     for reason in Reason::ALL {
-        let count = sums.of_reason(*reason);
+        let count = totals.by_reason(*reason);
         if count > 0 {
             let outcome = reason.kind().code().to_owned();
             rows.push([reason.code().to_owned(), outcome, count.to_string()]);
@@ -168,16 +169,16 @@ fn write_reasons(console: &mut Console, sums: &Sums<'_>) {
     }
     if !rows.is_empty() {
         console.line("");
-        table::write(console, ["FAILED FOR", "OUTCOME", "  LOGINS"], &rows);
+        write_table(console, ["FAILED FOR", "OUTCOME", "  LOGINS"], &rows);
     }
 }
 
-/// How long CAS takes, and to verify tokens.
+/// Writes how long CAS takes to answer, and how long it takes to verify tokens.
 fn write_validations(console: &mut Console, counters: &Counters) {
     let row = |kind, name: &str| {
         let durations = counters.validations(kind);
         let [half, most, nearly_all, all] = PERCENTILES
-            .map(|percent| durations.percentile(percent).map(to_three_digits))
+            .map(|percent| durations.percentile(percent).map(format_three_digits))
             .map(Option::unwrap_or_default);
         let count = durations.count().to_string();
         [name.to_owned(), count, half, most, nearly_all, all]
@@ -195,7 +196,7 @@ fn write_validations(console: &mut Console, counters: &Counters) {
         "  99 %",
         "  ALL",
     ];
-    table::write(console, heads, &rows);
+    write_table(console, heads, &rows);
 }
 
 fn seconds(durations: &DurationHistogram) -> Value {

@@ -1,4 +1,4 @@
-//! The state directory that the options name, and whose it is.
+//! Access to the session cache in the configured state directory.
 
 #![forbid(unsafe_code)]
 
@@ -9,31 +9,31 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
 
-use crate::imapd_conf::Place;
+use crate::imapd_conf::ConfigArgs;
 use crate::privileges::host_names;
 use sso_core::config::Config;
 use sso_core::credential::CredentialKind;
 use sso_core::policy::host_names::HostNames;
 use sso_core::session_cache::{Lifetimes, Listed, Store};
 
-/// What the options of a service say of sessions.
-pub(crate) struct Site {
+/// The session cache of a service's configuration.
+pub(crate) struct SessionStore {
     config: Config,
     names: HostNames,
 }
 
-impl Site {
-    /// Reads the options, and goes on as who owns the state directory: what is in
-    /// there is that user's, and root is not to stumble over it.
+impl SessionStore {
+    /// Reads the options, and switches to the owner of the state directory: new files there belong
+    /// to that user, and files under that user's control are not opened as root.
     ///
     /// # Errors
-    /// What is wrong, with the remedy.
-    pub(crate) fn enter(place: &Place) -> Result<Self, String> {
-        let conf = place.read()?;
+    /// The problem and its remedy.
+    pub(crate) fn from_config(config_args: &ConfigArgs) -> Result<Self, String> {
+        let conf = config_args.read()?;
         let sasl = conf.format().prefix();
         let config = conf.config().map_err(|faults| faults.join("\n"))?;
         if config.cas.is_none() && config.jwt.is_none() {
-            let file = place.config.display();
+            let file = config_args.config.display();
             return Err(format!(
                 "{file}: neither {sasl}caspt_url nor {sasl}jwt_keys is set; name the file of \
                  the mail server by --config, and a service with options of its own by --service"
@@ -48,22 +48,23 @@ impl Site {
         &self.config.sessions.state_dir
     }
 
-    /// The store, which must be there.
-    pub(crate) fn store(&self) -> Result<Store, String> {
-        self.find_store()?.ok_or_else(|| self.nothing())
+    /// Opens the session cache, which must exist.
+    pub(crate) fn open(&self) -> Result<Store, String> {
+        self.open_if_exists()?
+            .ok_or_else(|| self.no_sessions_error())
     }
 
-    /// The store, if there is one.
-    pub(crate) fn find_store(&self) -> Result<Option<Store>, String> {
+    /// Opens the session cache, if it exists.
+    pub(crate) fn open_if_exists(&self) -> Result<Option<Store>, String> {
         Store::open(self.state_dir(), self.config.sessions.capacity)
     }
 
-    /// What is said where there is nothing.
-    pub(crate) fn nothing(&self) -> String {
-        nothing(self.state_dir())
+    /// The error if there are no sessions or counters.
+    pub(crate) fn no_sessions_error(&self) -> String {
+        no_sessions_error(self.state_dir())
     }
 
-    /// How long sessions of a kind live.
+    /// The lifetimes of a kind of session.
     pub(crate) fn lifetimes(&self, kind: CredentialKind) -> Lifetimes {
         match (kind, &self.config.cas) {
             (CredentialKind::Ticket, Some(cas)) => Lifetimes::of_tickets(cas),
@@ -71,8 +72,8 @@ impl Site {
         }
     }
 
-    /// The name of a session's user as the log has it: the one that the host gave it at
-    /// the last login, or the usual one.
+    /// The user of a session as in the log: the host name of the user from the last login, or the
+    /// usual one.
     pub(crate) fn user(&self, listed: &Listed) -> String {
         let mail_user = listed.user.mail_user.as_str();
         let computed = || self.names.canonical(mail_user).ok();
@@ -80,9 +81,9 @@ impl Site {
         host_name.unwrap_or_else(|| mail_user.to_owned())
     }
 
-    /// Whether a session is that of the user of this name: a principal, a mail user, or
-    /// the host's name of one.
-    pub(crate) fn is_of(&self, listed: &Listed, name: &str) -> bool {
+    /// Whether a session belongs to the user of this name: a principal, a mail user, or a host name
+    /// of the user.
+    pub(crate) fn belongs_to(&self, listed: &Listed, name: &str) -> bool {
         let is_name = |known: &str| known == name || self.names.is_same(known, name);
         listed.user.principal.as_str() == name
             || is_name(listed.user.mail_user.as_str())
@@ -90,7 +91,7 @@ impl Site {
     }
 }
 
-fn nothing(directory: &Path) -> String {
+fn no_sessions_error(directory: &Path) -> String {
     format!(
         "{}: there is nothing: nobody has logged in by single sign-on since the host was \
          booted, or sso_state_dir of the mail server is another one",
@@ -98,11 +99,11 @@ fn nothing(directory: &Path) -> String {
     )
 }
 
-/// Goes on as who owns the directory, for good.
+/// Switches permanently to the owner of the directory.
 fn become_owner(directory: &Path) -> Result<(), String> {
     let path = directory.display();
     let metadata = fs::symlink_metadata(directory).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => nothing(directory),
+        io::ErrorKind::NotFound => no_sessions_error(directory),
         _ => format!("{path}: {error}; run this as root"),
     })?;
     if !metadata.is_dir() {

@@ -1,15 +1,15 @@
-//! Values that are not read as they look: hosts take them as they stand.
+//! Quotes and commas in values: host applications treat them as part of the value.
 
 #![forbid(unsafe_code)]
 
-use super::Context;
-use crate::commands::check::context::Subject;
+use super::RiskInputs;
+use crate::commands::check::context::CheckContext;
 use crate::commands::check::diagnostic::Severity;
 use crate::imapd_conf::PREFIXES;
 use sso_core::config::Options;
 
-/// Options of imapd's own on which this command relies.
-const OF_HOST: &[&str] = &[
+/// imapd's own options that this command evaluates.
+const HOST_OPTIONS: &[&str] = &[
     "admins",
     "allowplaintext",
     "allowstarttls",
@@ -24,8 +24,8 @@ const OF_HOST: &[&str] = &[
     "virtdomains",
 ];
 
-/// Options of ours whose values are lists of words, and in which a comma is part of
-/// a word. Where no word may hold one, the plugin refuses it.
+/// Options of single sign-on with a list of words, where a comma would be part of a word. Elsewhere
+/// the plugin rejects commas.
 const LISTS: &[&str] = &[
     "caspt_url",
     "caspt_proxies",
@@ -34,28 +34,28 @@ const LISTS: &[&str] = &[
     "sso_strip_domain",
 ];
 
-/// No host takes quotes off a value.
-pub(crate) fn quotes(subject: &mut Subject<'_>, _: &Context<'_>) {
-    let names: Vec<String> = subject.conf.sasl_names().map(str::to_owned).collect();
+/// Host applications do not remove quotes.
+pub(crate) fn quotes(context: &mut CheckContext<'_>, _: &RiskInputs<'_>) {
+    let names: Vec<String> = context.conf.sasl_names().map(str::to_owned).collect();
     for name in names {
-        let option = subject.conf.written(&name);
-        // A rule may have quotes of its own, but not around the whole.
+        let option = context.conf.written_name(&name);
+        // A rule may contain quotes, but not around the whole value.
         let by_words = !name.ends_with("_require");
-        check_quotes(subject, &option, by_words);
+        check_quotes(context, &option, by_words);
     }
-    for name in OF_HOST {
-        check_quotes(subject, name, false);
+    for name in HOST_OPTIONS {
+        check_quotes(context, name, false);
     }
 }
 
-fn check_quotes(subject: &mut Subject<'_>, option: &str, by_words: bool) {
-    let Some(value) = subject.conf.as_written(option) else {
+fn check_quotes(context: &mut CheckContext<'_>, option: &str, by_words: bool) {
+    let Some(value) = context.conf.as_written(option) else {
         return;
     };
     let words = value.split_whitespace().filter(|_| by_words);
     if is_quoted(&value) || words.into_iter().any(is_quoted) {
         let what = "has quotes, which are read as part of the value";
-        subject.say(Severity::Warning, option, what, "write it without them");
+        context.add(Severity::Warning, option, what, "write it without them");
     }
 }
 
@@ -67,9 +67,9 @@ fn is_quoted(text: &str) -> bool {
     text.len() > 1 && ['"', '\''].into_iter().any(|quote| within(quote).is_some())
 }
 
-/// Lists are words with white space between them.
-pub(crate) fn commas(subject: &mut Subject<'_>, context: &Context<'_>) {
-    let issuers = context
+/// Lists are separated by white space.
+pub(crate) fn commas(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
+    let issuers = inputs
         .examined
         .config
         .jwt
@@ -84,9 +84,9 @@ pub(crate) fn commas(subject: &mut Subject<'_>, context: &Context<'_>) {
         .map(|name| (*name).to_owned())
         .chain(of_issuers)
         .collect();
-    for name in names.iter().filter(|name| context.is_sound(name)) {
-        let value = subject.conf.get(name).unwrap_or_default();
-        // A URL may have a comma in it.
+    for name in names.iter().filter(|name| inputs.is_sound(name)) {
+        let value = context.conf.get(name).unwrap_or_default();
+        // A URL may contain a comma.
         let is_wrong = |word: &&str| match word.contains("://") {
             true => word.ends_with(',') || word.contains(",http"),
             false => word.contains(','),
@@ -95,7 +95,7 @@ pub(crate) fn commas(subject: &mut Subject<'_>, context: &Context<'_>) {
             let what = format!(
                 "\"{word}\" has a comma, and counts as one value; write blanks between values"
             );
-            subject.say_of_sasl(Severity::Warning, name, &what);
+            context.add_for_sasl(Severity::Warning, name, &what);
         }
     }
 }

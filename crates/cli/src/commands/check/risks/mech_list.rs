@@ -1,36 +1,36 @@
-//! Mechanisms that are configured and yet not offered, because of `mech_list`.
+//! Mechanisms that are configured but not offered, because `mech_list` does not name them.
 
 #![forbid(unsafe_code)]
 
-use super::Context;
+use super::RiskInputs;
 use crate::commands::check::Examined;
-use crate::commands::check::context::Subject;
+use crate::commands::check::context::CheckContext;
 use crate::commands::check::diagnostic::Severity;
 use crate::imapd_conf::login_paths;
 use sso_core::config::Options;
 use sso_core::credential::CredentialKind;
 
-/// What SASL calls the services whose clients use these mechanisms. HTTP has
-/// schemes of its own, and nobody brings a ticket to the others.
-const USERS: &[&str] = &["imap", "pop", "sieve", "smtp", "nntp"];
+/// The SASL names of services whose clients use these mechanisms. HTTP has its own schemes; clients
+/// of other services do not use tickets.
+const SASL_SERVICES: &[&str] = &["imap", "pop", "sieve", "smtp", "nntp"];
 
-/// A mechanism that is configured and that no service offers is a fault; one that
-/// some services do not offer is a warning.
-pub(crate) fn mechanism_is_not_listed(subject: &mut Subject<'_>, context: &Context<'_>) {
-    let examined = context.examined;
-    let is_for_nobody = subject.service.is_none() && context.cyrus.is_some();
-    if subject.conf.get("mech_list").is_none() || !uses(examined) || is_for_nobody {
+/// A configured mechanism that no service offers is a fault; one that some services do not offer is
+/// a warning.
+pub(crate) fn mechanism_is_not_listed(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
+    let examined = inputs.examined;
+    let is_for_nobody = context.service.is_none() && inputs.cyrus.is_some();
+    if context.conf.get("mech_list").is_none() || !uses_mechanisms(examined) || is_for_nobody {
         return;
     }
-    // Of these groups one mechanism is enough.
+    // One mechanism of each group is enough.
     for (names, kind) in [
         (&["CASPT"][..], Some(CredentialKind::Ticket)),
         (&["OAUTHBEARER", "XOAUTH2"], Some(CredentialKind::Token)),
         (&["PLAIN"], None),
     ] {
-        let is_configured = |name: &&&str| context.mechanisms.contains(*name);
+        let is_configured = |name: &&&str| inputs.mechanisms.contains(*name);
         let names: Vec<&str> = names.iter().filter(is_configured).copied().collect();
-        let is_listed = |name: &&&str| login_paths::is_listed(subject.conf, name);
+        let is_listed = |name: &&&str| login_paths::is_listed(context.conf, name);
         let missing: Vec<&str> = names
             .iter()
             .filter(|name| !is_listed(name))
@@ -41,28 +41,28 @@ pub(crate) fn mechanism_is_not_listed(subject: &mut Subject<'_>, context: &Conte
         }
         let comes_otherwise = missing.len() < names.len()
             || kind.is_some_and(|kind| {
-                !login_paths::of_kind(subject.conf, &examined.config, kind).is_empty()
+                !login_paths::for_kind(context.conf, &examined.config, kind).is_empty()
             });
         let severity = match comes_otherwise {
             true => Severity::Note,
-            false => severity(context, &missing),
+            false => severity(inputs, &missing),
         };
         let all = missing.join(" and ");
         let what = match missing.len() {
             1 => format!("lacks {all}, which is configured but not offered; add {all}"),
             _ => format!("lacks {all}, which are configured but not offered; add one of them"),
         };
-        subject.say_of_sasl(severity, "mech_list", &what);
+        context.add_for_sasl(severity, "mech_list", &what);
     }
 }
 
-/// How bad it is that a service does not offer what is configured.
-fn severity(context: &Context<'_>, names: &[&str]) -> Severity {
-    let examined = context.examined;
+/// The severity if a service does not offer what is configured.
+fn severity(inputs: &RiskInputs<'_>, names: &[&str]) -> Severity {
+    let examined = inputs.examined;
     let offers = |other: &&Examined| {
         other.target.file == examined.target.file
-            && (other.target.service.is_some() || context.cyrus.is_none())
-            && uses(other)
+            && (other.target.service.is_some() || inputs.cyrus.is_none())
+            && uses_mechanisms(other)
             && names.iter().any(|name| {
                 login_paths::configured(&other.config).contains(name)
                     && login_paths::is_listed(&other.conf, name)
@@ -71,26 +71,26 @@ fn severity(context: &Context<'_>, names: &[&str]) -> Severity {
     let service = examined.target.service.as_deref().unwrap_or_default();
     let own = format!("{service}_{}mech_list", examined.conf.format().prefix());
     match (
-        context.all.iter().any(|other| offers(&other)),
-        examined.conf.spot(&own).is_some(),
+        inputs.all.iter().any(|other| offers(&other)),
+        examined.conf.location(&own).is_some(),
     ) {
         (false, _) => Severity::Fault,
-        // It was decided for this service.
+        // The list was set for this service on purpose.
         (true, true) => Severity::Note,
         (true, false) => Severity::Warning,
     }
 }
 
-fn uses(examined: &Examined) -> bool {
-    USERS.contains(&examined.of_sasl)
+fn uses_mechanisms(examined: &Examined) -> bool {
+    SASL_SERVICES.contains(&examined.sasl_service)
 }
 
-/// libsasl2 splits the list at white space alone: a comma is part of a name.
-pub(crate) fn commas(subject: &mut Subject<'_>, context: &Context<'_>) {
-    let list = subject.conf.get("mech_list").unwrap_or_default();
+/// libsasl2 splits the list at white space only: a comma becomes part of a name.
+pub(crate) fn commas(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
+    let list = context.conf.get("mech_list").unwrap_or_default();
     let mut words = list.split_whitespace();
     if let Some(word) = words.find(|word| word.contains(',')) {
-        let severity = match context.mechanisms.is_empty() {
+        let severity = match inputs.mechanisms.is_empty() {
             true => Severity::Warning,
             false => Severity::Fault,
         };
@@ -98,6 +98,6 @@ pub(crate) fn commas(subject: &mut Subject<'_>, context: &Context<'_>) {
             "has a comma, and \"{word}\" is the name of no mechanism; write blanks between the \
              names alone"
         );
-        subject.say_of_sasl(severity, "mech_list", &what);
+        context.add_for_sasl(severity, "mech_list", &what);
     }
 }

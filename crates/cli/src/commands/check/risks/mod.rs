@@ -1,16 +1,15 @@
-//! What is dangerous although it is valid, and what cannot work although the plugin
-//! takes it.
+//! Valid options that are dangerous, and options that cannot work although the plugin accepts them.
 //!
-//! The plugin refuses a configuration as a whole, and with it every mechanism: what
-//! is found here is told by this command alone. Each finding is a function, and
-//! [`CHECKS`] lists them: a further one goes there.
+//! A fault in the plugin's options disables all mechanisms, so the plugin accepts such options, and
+//! only this command reports them. Each check is a function in [`CHECKS`]; new checks must be added
+//! there.
 //!
-//! - `mech_list`: mechanisms that are configured and not offered
-//! - `cas`, `tokens`, `names`: the policy for tickets, for tokens, and for user names
+//! - `mech_list`: mechanisms that are configured but not offered
+//! - `cas`, `tokens`, `user_domains`: the policy for tickets, tokens and user names
 //! - `roca`: RSA keys that can be factored
-//! - `passwords`: who checks ordinary passwords
-//! - `values`: values that are not read as they look
-//! - `tls`, `version`: TLS that clients cannot get
+//! - `passwords`: the saslauthd that checks ordinary passwords
+//! - `literal_values`: quotes and commas in values
+//! - `tls`, `version`: TLS that clients cannot use
 
 #![forbid(unsafe_code)]
 
@@ -27,42 +26,42 @@ pub(crate) mod version;
 pub(crate) use tls::starttls_is_off;
 pub(crate) use version::Version;
 
-use super::context::Subject;
+use super::context::CheckContext;
 use super::cyrus_conf::CyrusConf;
 use super::{Arguments, Examined};
 
-/// What the checks look at, besides the file of the [`Subject`].
-pub(crate) struct Context<'a> {
+/// The inputs of the checks besides the file in [`CheckContext`].
+pub(crate) struct RiskInputs<'a> {
     pub(crate) arguments: &'a Arguments,
-    /// What was read of the file for this service.
+    /// The file, read for this service.
     pub(crate) examined: &'a Examined,
-    /// The same of all services.
+    /// The files, read for all services.
     pub(crate) all: &'a [Examined],
     pub(crate) cyrus: Option<&'a CyrusConf>,
-    /// The version of Cyrus, if it is known.
+    /// The version of Cyrus, if known.
     pub(crate) version: Option<Version>,
     /// The mechanisms that the plugin offers to libsasl2.
     pub(crate) mechanisms: &'a [&'static str],
 }
 
-/// One check: it adds its finding to the report of the subject, or nothing.
-type Check = fn(&mut Subject<'_>, &Context<'_>);
+/// A check, which adds diagnostics to the report of the context.
+type Check = fn(&mut CheckContext<'_>, &RiskInputs<'_>);
 
 /// All checks.
 const CHECKS: &[Check] = &[
-    // What cannot work.
-    cas::nobody_may_present_users,
+    // Options that cannot work.
+    cas::neither_proxies_nor_direct_tickets,
     mech_list::mechanism_is_not_listed,
     mech_list::commas,
     tls::no_starttls,
-    // What is dangerous.
+    // Dangerous options.
     cas::direct_tickets_without_a_rule,
     cas::proxies_without_tls,
     cas::server_without_tls,
     cas::address_of_an_endpoint,
-    tokens::anybody_of_published_keys,
+    tokens::any_issuer_or_audience_with_published_keys,
     tokens::server_without_tls,
-    tokens::addresses_that_may_be_unverified,
+    tokens::unverified_addresses,
     tokens::roca_keys,
     user_domains::several_domains_become_one,
     user_domains::domain_of_the_address,
@@ -72,15 +71,15 @@ const CHECKS: &[Check] = &[
     literal_values::commas,
 ];
 
-/// Makes all checks for one service.
-pub(crate) fn check(subject: &mut Subject<'_>, context: &Context<'_>) {
+/// Runs all checks for one service.
+pub(crate) fn check(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
     for check in CHECKS {
-        check(subject, context);
+        check(context, inputs);
     }
 }
 
-impl Context<'_> {
-    /// Whether an option could be read: what is wrong with its value was said.
+impl RiskInputs<'_> {
+    /// Whether an option has a valid value. Invalid values are reported elsewhere.
     pub(crate) fn is_sound(&self, option: &str) -> bool {
         let faults = &self.examined.faults;
         !faults.iter().any(|fault| fault.option == option)

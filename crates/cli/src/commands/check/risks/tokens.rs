@@ -3,20 +3,23 @@
 #![forbid(unsafe_code)]
 
 use super::cas::can_be_impersonated;
-use super::{Context, roca};
-use crate::commands::check::context::Subject;
+use super::{RiskInputs, roca};
+use crate::commands::check::context::CheckContext;
 use crate::commands::check::diagnostic::Severity;
 use sso_core::config::{Expected, IssuerConfig, KeysAt};
 use sso_core::jwt;
 
-fn issuers<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a IssuerConfig> {
-    let jwt = context.examined.config.jwt.iter();
+fn issuers<'a>(inputs: &RiskInputs<'a>) -> impl Iterator<Item = &'a IssuerConfig> {
+    let jwt = inputs.examined.config.jwt.iter();
     jwt.flat_map(|jwt| &jwt.issuers)
 }
 
-/// Who publishes keys signs tokens for many applications.
-pub(crate) fn anybody_of_published_keys(subject: &mut Subject<'_>, context: &Context<'_>) {
-    for issuer in issuers(context) {
+/// An issuer that publishes its keys signs tokens for many applications.
+pub(crate) fn any_issuer_or_audience_with_published_keys(
+    context: &mut CheckContext<'_>,
+    inputs: &RiskInputs<'_>,
+) {
+    for issuer in issuers(inputs) {
         if matches!(issuer.keys, KeysAt::Path(_)) {
             continue;
         }
@@ -35,30 +38,30 @@ pub(crate) fn anybody_of_published_keys(subject: &mut Subject<'_>, context: &Con
             ),
         ] {
             let option = issuer.option(rest);
-            if *expected == Expected::Any && context.is_sound(&option) {
-                subject.say_of_sasl(Severity::Warning, &option, what);
+            if *expected == Expected::Any && inputs.is_sound(&option) {
+                context.add_for_sasl(Severity::Warning, &option, what);
             }
         }
     }
 }
 
-/// On an unprivileged port any local user can answer while the issuer is down.
-pub(crate) fn server_without_tls(subject: &mut Subject<'_>, context: &Context<'_>) {
-    for issuer in issuers(context) {
+/// Any local user can listen on an unprivileged port while the issuer is down.
+pub(crate) fn server_without_tls(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
+    for issuer in issuers(inputs) {
         let url = match &issuer.keys {
             KeysAt::Discovery { document, .. } => document,
             KeysAt::Url(url) => url,
             KeysAt::Path(_) => continue,
         };
         if let Some(what) = can_be_impersonated(url) {
-            subject.say_of_sasl(Severity::Warning, &issuer.option("keys"), &what);
+            context.add_for_sasl(Severity::Warning, &issuer.option("keys"), &what);
         }
     }
 }
 
 /// Only the issuer knows whether it verifies addresses.
-pub(crate) fn addresses_that_may_be_unverified(subject: &mut Subject<'_>, context: &Context<'_>) {
-    for issuer in issuers(context) {
+pub(crate) fn unverified_addresses(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
+    for issuer in issuers(inputs) {
         let claim = &issuer.user_claim;
         let path = match claim.rsplit_once('.') {
             None if claim == "email" => "",
@@ -70,26 +73,26 @@ pub(crate) fn addresses_that_may_be_unverified(subject: &mut Subject<'_>, contex
         if conditions.any(|condition| condition.attribute() == verified) {
             continue;
         }
-        let require = subject.conf.written(&issuer.option("require"));
+        let require = context.conf.written_name(&issuer.option("require"));
         let what = format!(
             "{claim} names the user by an address: where the issuer lets users set it without \
              verifying it, one opens another's mailbox, or nobody is let in; name a claim with the \
              login, or, where the issuer verifies addresses, add {verified}=true to {require}"
         );
-        subject.say_of_sasl(Severity::Warning, &issuer.option("user_claim"), &what);
+        context.add_for_sasl(Severity::Warning, &issuer.option("user_claim"), &what);
     }
 }
 
-/// Keys in files; those that are published are seen by `--online`.
-pub(crate) fn roca_keys(subject: &mut Subject<'_>, context: &Context<'_>) {
-    for issuer in issuers(context) {
+/// Checks keys in files; `--online` checks published keys.
+pub(crate) fn roca_keys(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
+    for issuer in issuers(inputs) {
         let KeysAt::Path(path) = &issuer.keys else {
             continue;
         };
         for (place, modulus) in jwt::rsa_moduli(path) {
             if roca::has_fingerprint(&modulus) {
-                let what = format!("{place}: {}", roca::WHAT);
-                subject.say_of_sasl(Severity::Warning, &issuer.option("keys"), &what);
+                let what = format!("{place}: {}", roca::PROBLEM);
+                context.add_for_sasl(Severity::Warning, &issuer.option("keys"), &what);
             }
         }
     }

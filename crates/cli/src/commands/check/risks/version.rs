@@ -1,5 +1,5 @@
-//! The version of Cyrus: as the command line says, or as dpkg has installed it. Nothing of
-//! Cyrus is executed for it.
+//! The version of Cyrus: from the command line, or of the package that dpkg has installed. No
+//! program of Cyrus is run.
 
 #![forbid(unsafe_code)]
 
@@ -10,10 +10,10 @@ use std::str::FromStr;
 /// The program that lists installed packages (dpkg-query(1)). It is not searched for in PATH.
 const DPKG_QUERY: &str = "/usr/bin/dpkg-query";
 
-/// The format of one line for each package: its state, where `ii` is installed, and its version.
-const FORMAT: &str = "${db:Status-Abbrev} ${Version}\\n";
+/// The format of one line for each package: the state, where `ii` is installed, and the version.
+const SHOW_FORMAT: &str = "${db:Status-Abbrev} ${Version}\\n";
 
-/// The packages of which one is imapd's own.
+/// The packages that may include imapd.
 const PACKAGES: &[&str] = &["cyrus-imapd", "cyrus-common"];
 
 /// A version such as 3.10.2.
@@ -25,31 +25,31 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// The version of the package that dpkg has installed, if it has one.
+    /// The version of the installed package, if there is one.
     pub(crate) fn installed() -> Option<Self> {
         let output = Command::new(DPKG_QUERY)
-            .args(["--show", "--showformat", FORMAT])
+            .args(["--show", "--showformat", SHOW_FORMAT])
             .args(PACKAGES)
             .env_clear()
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output();
-        // It exits with an error if only one of the packages is known, and lists that one.
+        // dpkg-query lists the packages that it knows, and exits with an error if it does not know
+        // the others.
         Self::first_installed(&String::from_utf8_lossy(&output.ok()?.stdout))
     }
 
-    /// The version on the first line of an installed package.
+    /// The version in the first line of an installed package.
     fn first_installed(list: &str) -> Option<Self> {
         list.lines().find_map(|line| {
             let version = line.strip_prefix("ii ")?.trim_start();
-            // Without the epoch, and with the packages' own number.
+            // Without the epoch; the package revision is ignored by the parser.
             let version = version.split_once(':').map_or(version, |(_, rest)| rest);
             version.parse().ok()
         })
     }
 
-    /// Whether STARTTLS is offered only where `allowstarttls` says so: by 3.8.6, and
-    /// from 3.10 on.
+    /// Whether STARTTLS is offered only with `allowstarttls`: in 3.8.6 and later, and since 3.10.
     pub(crate) fn has_no_starttls_by_default(self) -> bool {
         match (self.major, self.minor) {
             (3, 8) => self.patch >= 6,
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_without_starttls_by_default_are_known() {
+    fn versions_without_starttls_by_default_are_recognized() {
         for (text, expected) in [
             ("2.5.17", false),
             ("3.6.1-4+deb12u5", false),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_installed_package_is_found_among_others() {
+    fn version_of_the_installed_package_is_read() {
         let list = "rc  3.6.1\nii  1:3.10.2-0+deb13u1\n";
         assert_eq!(Version::first_installed(list), Some(version("3.10.2")));
         assert_eq!(Version::first_installed("un  \n"), None);

@@ -23,7 +23,7 @@ use sso_core::platform::log::{Level, Log};
 /// The group that may connect to saslauthd on Debian.
 const DEFAULT_GROUP: &str = "sasl";
 
-/// Accept tickets and tokens in config_args of passwords, for clients that can only send a password.
+/// Accept tickets and tokens in place of passwords, for clients that can only send a password.
 ///
 /// The daemon speaks saslauthd's protocol. It passes ordinary passwords on to the saslauthd at
 /// sso_fallback_socket. It runs in the foreground: SIGHUP makes it read FILE again, SIGTERM stops

@@ -68,7 +68,7 @@ use risks::{RiskInputs, Version};
 use sso_core::config::{Config, ConfigError, Options};
 use targets::{Target, check_service, find_cyrus_conf, sasl_service, targets};
 
-/// Check the configuration, then restart Cyrus
+/// Check the configuration, then restart Cyrus.
 ///
 /// Reads the file as the mail server and the plugin do, for all services in cyrus.conf, and reports
 /// all faults at once, each with its location and a remedy. The command changes nothing. Run it as

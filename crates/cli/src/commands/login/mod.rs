@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
     /// Name that the server's certificate must contain [default: HOST]
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// TlsTrust the CAs in this file instead of the system's
+    /// Trust the CAs in this file instead of the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Mechanism to use [default: CASPT for a ticket, OAUTHBEARER for a token]

@@ -10,7 +10,7 @@ use crate::imapd_conf::ConfigArgs;
 use crate::term::console::Console;
 use sso_core::session_cache::{Flushed, Listed, Selector};
 
-/// End sessions: their credentials are validated again at the next login, in every process
+/// End sessions: their credentials are validated again at the next login, in every process.
 ///
 /// CAS is then asked about a ticket again, and refuses it, because it was used. A token is verified
 /// again and accepted as long as it is valid: to keep its user out, revoke it at its issuer too, or

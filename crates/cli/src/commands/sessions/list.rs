@@ -18,7 +18,7 @@ use sso_core::platform::clock::SystemClock;
 use sso_core::platform::log::quoted;
 use sso_core::session_cache::Listed;
 
-/// List cached sessions, the most recently used first
+/// List cached sessions, the most recently used first.
 ///
 /// A session is shown with the digest of its credential in the log, never with the credential. The
 /// time of last use is updated about once a minute; for a token, it is the time of its last

@@ -15,7 +15,7 @@ use clap::Args;
 use super::ExitStatus;
 use crate::term::console::Console;
 
-/// List and revoke cached sessions; show login statistics
+/// List and revoke cached sessions; show login statistics.
 ///
 /// Sessions and counters are those of this host, in sso_state_dir. All processes share them, and a
 /// reboot removes them. Run the command as root, or as the owner of that directory (cyrus). Exit

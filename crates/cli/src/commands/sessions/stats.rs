@@ -17,7 +17,7 @@ use sso_core::credential::CredentialKind;
 use sso_core::error::Reason;
 use sso_core::metrics::{CREDENTIALS, Counters, Decider, DurationHistogram};
 
-/// Show login counts since boot, validation times, and the size of the session cache
+/// Show login counts since boot, validation times, and the size of the session cache.
 ///
 /// All processes of the host count their logins here, for all services. A login is counted once,
 /// when its line is logged. Exit status: 0 on success, 1 if there is a session cache but no

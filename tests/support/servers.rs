@@ -335,7 +335,7 @@ fn killed_test_process_leaves_nothing() {
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "killed_test_process_leaves_nothing",
+            "servers::killed_test_process_leaves_nothing",
             "--nocapture",
         ])
         .env(OWNER, "1")

@@ -66,7 +66,9 @@ fn out_of_memory_never_accepts_a_bad_ticket() {
                     Err(said) => {
                         let status = driver.ended();
                         let aborted = status.signal() == Some(Signal::SIGABRT as i32);
-                        assert!(aborted || status.code() == Some(1), "{status:?} {said:?}");
+                        // glibc ends a process with 127 that has no memory for thread-local data.
+                        let exited = matches!(status.code(), Some(1 | 127));
+                        assert!(aborted || exited, "{status:?} {said:?}");
                         *seen.entry("ended").or_insert(0) += 1;
                         break;
                     }

@@ -16,6 +16,6 @@ mod validator;
 
 pub use keys::file_source::key_files;
 pub use keys::inspect::{
-    KeyReport, SetReport, check_keys, contains_a_secret, inspect_published, rsa_moduli,
+    KeyReport, SetReport, check_keys, contains_a_secret, inspect_published, rsa_moduli, rsa_modulus,
 };
 pub use validator::JwtValidator;

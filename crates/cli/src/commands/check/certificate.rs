@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use x509_parser::prelude::{FromDer, X509Certificate};
+use sso_core::net::tls_trust::certificate::Certificate as Parsed;
 
 /// How many days before its expiry a certificate is reported.
 pub(crate) const EXPIRY_WARNING_DAYS: i64 = 30;
@@ -22,13 +22,12 @@ pub(crate) struct Certificate {
 impl Certificate {
     /// Parses a DER certificate.
     pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(der).ok()?;
+        let parsed = Parsed::from_der(der)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        let now = i64::try_from(now.as_secs()).ok()?;
-        let left = parsed.validity().not_after.timestamp() - now;
+        let left = parsed.not_after().cast_signed() - now.as_secs().cast_signed();
         Some(Self {
-            subject: parsed.subject().to_string(),
-            issuer: parsed.issuer().to_string(),
+            subject: parsed.subject(),
+            issuer: parsed.issuer(),
             days: left.div_euclid(24 * 3_600),
         })
     }

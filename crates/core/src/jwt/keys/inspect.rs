@@ -8,9 +8,10 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::unistd::Uid;
-use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
+use x509_cert::der::asn1::UintRef;
+use x509_cert::der::oid::db::rfc5912::{ID_RSASSA_PSS, RSA_ENCRYPTION};
+use x509_cert::der::{Decode, Reader, SliceReader};
+use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::file_source::FileKeySource;
 use super::jwk_set;
@@ -77,15 +78,25 @@ pub fn contains_a_secret(path: &Path) -> bool {
 /// The moduli of the RSA keys in files, big-endian, each with the name of its file.
 pub fn rsa_moduli(path: &Path) -> Vec<(String, Vec<u8>)> {
     let set = FileKeySource::new(path.to_owned()).examine();
-    let modulus = |key: &Key| {
-        let (_, info) = SubjectPublicKeyInfo::from_der(key.der()?).ok()?;
-        match info.parsed() {
-            Ok(PublicKey::RSA(rsa)) => Some(rsa.modulus.to_vec()),
-            _ => None,
-        }
-    };
-    let of_file = |key: &Key| Some((key.file()?.to_owned(), modulus(key)?));
+    let of_file = |key: &Key| Some((key.file()?.to_owned(), rsa_modulus(key.der()?)?));
     set.keys.iter().filter_map(of_file).collect()
+}
+
+/// The modulus of an RSA key, big-endian. The key is a `SubjectPublicKeyInfo` (RFC 5280, section
+/// 4.1.2.7) in DER.
+pub fn rsa_modulus(key: &[u8]) -> Option<Vec<u8>> {
+    let info = SubjectPublicKeyInfoRef::from_der(key).ok()?;
+    if ![RSA_ENCRYPTION, ID_RSASSA_PSS].contains(&info.algorithm.oid) {
+        return None;
+    }
+    let mut reader = SliceReader::new(info.subject_public_key.as_bytes()?).ok()?;
+    // RSAPublicKey (RFC 8017, appendix A.1.1): the modulus and the exponent.
+    let modulus = reader.sequence(|numbers| {
+        let modulus = UintRef::decode(numbers)?;
+        UintRef::decode(numbers)?;
+        Ok::<_, x509_cert::der::Error>(modulus.as_bytes().to_vec())
+    });
+    modulus.ok()
 }
 
 /// Fetches an issuer's keys as a login would, without using the shared copy.

@@ -3,56 +3,66 @@
 #![forbid(unsafe_code)]
 
 use rustls::pki_types::UnixTime;
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+use x509_cert::certificate::{CertificateInner, Raw, Version};
+use x509_cert::der::Decode;
+use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
 use crate::platform::log::quoted;
 
-/// A parsed certificate.
-pub(crate) struct Certificate<'d>(X509Certificate<'d>);
+/// A parsed certificate. The profile is `Raw`, because private CAs issue serial numbers that RFC 5280
+/// does not allow, and webpki accepts them.
+pub struct Certificate(CertificateInner<Raw>);
 
-impl<'d> Certificate<'d> {
+impl Certificate {
     /// Parses a certificate in DER.
-    pub(crate) fn of(der: &'d [u8]) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        Some(Self(certificate))
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        CertificateInner::from_der(der).ok().map(Self)
     }
 
-    /// The subject, on one line.
-    pub(crate) fn subject(&self) -> String {
-        quoted(&self.0.subject().to_string()).into_owned()
+    /// The subject, on one line, as RFC 4514 writes names.
+    pub fn subject(&self) -> String {
+        quoted(&self.0.tbs_certificate().subject().to_string()).into_owned()
     }
 
-    /// The issuer, on one line.
-    pub(crate) fn issuer(&self) -> String {
-        quoted(&self.0.issuer().to_string()).into_owned()
+    /// The issuer, on one line, as RFC 4514 writes names.
+    pub fn issuer(&self) -> String {
+        quoted(&self.0.tbs_certificate().issuer().to_string()).into_owned()
+    }
+
+    /// When the validity period ends, in seconds since 1970.
+    pub fn not_after(&self) -> u64 {
+        let validity = self.0.tbs_certificate().validity();
+        validity.not_after.to_unix_duration().as_secs()
     }
 
     /// Whether the issuer's name is the subject of `other`.
-    pub(crate) fn is_issued_by(&self, other: &Certificate<'_>) -> bool {
-        self.0.issuer().as_raw() == other.0.subject().as_raw()
+    pub(crate) fn is_issued_by(&self, other: &Certificate) -> bool {
+        self.0.tbs_certificate().issuer() == other.0.tbs_certificate().subject()
     }
 
     /// Whether the certificate may sign others. This decides as OpenSSL does (`X509_check_ca`): by
     /// basicConstraints; without that extension by keyUsage; and a self-signed certificate of
-    /// version 1, which has no extensions, is a root.
+    /// version 1, which has no extensions, is a root. An extension that occurs twice or is malformed
+    /// means no.
     pub(crate) fn is_ca(&self) -> bool {
-        let certificate = &self.0;
-        let (Ok(constraints), Ok(usage)) =
-            (certificate.basic_constraints(), certificate.key_usage())
-        else {
+        let certificate = self.0.tbs_certificate();
+        let (Ok(constraints), Ok(usage)) = (
+            certificate.get_extension::<BasicConstraints>(),
+            certificate.get_extension::<KeyUsage>(),
+        ) else {
             return false;
         };
         if usage
             .as_ref()
-            .is_some_and(|usage| !usage.value.key_cert_sign())
+            .is_some_and(|(_, usage)| !usage.key_cert_sign())
         {
             return false;
         }
         match constraints {
-            Some(constraints) => constraints.value.ca,
+            Some((_, constraints)) => constraints.ca,
             None => {
-                let is_v1_root =
-                    certificate.version() == X509Version::V1 && self.is_issued_by(self);
+                let is_v1_root = certificate.version() == Version::V1 && self.is_issued_by(self);
                 usage.is_some() || is_v1_root
             }
         }
@@ -60,8 +70,11 @@ impl<'d> Certificate<'d> {
 
     /// Whether extendedKeyUsage, if present, allows servers.
     pub(crate) fn is_for_servers(&self) -> bool {
-        match self.0.extended_key_usage() {
-            Ok(Some(usage)) => usage.value.server_auth || usage.value.any,
+        let certificate = self.0.tbs_certificate();
+        match certificate.get_extension::<ExtendedKeyUsage>() {
+            Ok(Some((_, ExtendedKeyUsage(purposes)))) => purposes
+                .iter()
+                .any(|purpose| [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE].contains(purpose)),
             Ok(None) => true,
             Err(_) => false,
         }
@@ -76,15 +89,12 @@ impl<'d> Certificate<'d> {
 
     /// Whether the validity period has ended at `now`.
     pub(crate) fn has_expired(&self, now: UnixTime) -> bool {
-        self.0.validity().not_after.timestamp() < seconds(now)
+        self.not_after() < now.as_secs()
     }
 
     /// Whether the validity period has begun at `now`.
     pub(crate) fn has_begun(&self, now: UnixTime) -> bool {
-        self.0.validity().not_before.timestamp() <= seconds(now)
+        let validity = self.0.tbs_certificate().validity();
+        validity.not_before.to_unix_duration().as_secs() <= now.as_secs()
     }
-}
-
-fn seconds(time: UnixTime) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }

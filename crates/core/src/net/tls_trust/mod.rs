@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-mod certificate;
+pub mod certificate;
 mod roots;
 mod verifier;
 

@@ -67,7 +67,7 @@ impl Roots {
         let mut expired = Vec::new();
         for der in CertificateDer::pem_slice_iter(&pem) {
             let der = der.map_err(|error| complain(&error))?;
-            let read = Certificate::of(&der)
+            let read = Certificate::from_der(&der)
                 .ok_or_else(|| complain(&"has a certificate that cannot be read"))?;
             match read.has_expired(UnixTime::now()) {
                 true => expired.push(read.subject()),
@@ -210,7 +210,7 @@ impl System {
             if self.seen.contains(&der) {
                 continue;
             }
-            let read = Certificate::of(&der);
+            let read = Certificate::from_der(&der);
             if read.is_some_and(|read| read.is_ca_for_servers() && !read.has_expired(now)) {
                 self.store.add_parsable_certificates([der.clone()]);
             }

@@ -33,7 +33,7 @@ impl Verifier {
 
     /// Why a certificate is not trusted, for the administrator.
     fn unknown(&self, end_entity: &CertificateDer<'_>, sent: &[CertificateDer<'_>]) -> Untrusted {
-        let Some(offered) = Certificate::of(end_entity) else {
+        let Some(offered) = Certificate::from_der(end_entity) else {
             return Untrusted("it cannot be read".to_owned());
         };
         let mut what = format!(
@@ -41,7 +41,7 @@ impl Verifier {
             offered.subject(),
             offered.issuer()
         );
-        if let Some(last) = sent.last().and_then(|last| Certificate::of(last)) {
+        if let Some(last) = sent.last().and_then(|last| Certificate::from_der(last)) {
             let issuer = last.issuer();
             what += &format!(
                 ", and the last of the {} that it sent with it by {issuer}",
@@ -52,12 +52,14 @@ impl Verifier {
             .roots
             .pinned
             .iter()
-            .filter_map(|der| Certificate::of(der))
+            .filter_map(|der| Certificate::from_der(der))
             .collect();
         let mut chain = std::iter::once(end_entity).chain(sent);
         let signer = pinned.iter().find(|one| {
             !one.is_ca_for_servers()
-                && chain.any(|der| Certificate::of(der).is_some_and(|sent| sent.is_issued_by(one)))
+                && chain.any(|der| {
+                    Certificate::from_der(der).is_some_and(|sent| sent.is_issued_by(one))
+                })
         });
         what += &match (&self.roots.source, signer) {
             (Source::File(path), Some(signer)) => format!(
@@ -98,7 +100,7 @@ impl Verifier {
         end_entity: &CertificateDer<'_>,
         now: UnixTime,
     ) -> Result<(), CertificateError> {
-        let certificate = Certificate::of(end_entity).ok_or(CertificateError::BadEncoding)?;
+        let certificate = Certificate::from_der(end_entity).ok_or(CertificateError::BadEncoding)?;
         match () {
             () if certificate.has_expired(now) => Err(CertificateError::Expired),
             () if !certificate.has_begun(now) => Err(CertificateError::NotValidYet),

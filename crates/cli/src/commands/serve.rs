@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> ExitStatus {
-    let answered = AsyncLogger::start(arguments.stderr)
+    let result = AsyncLogger::start(arguments.stderr)
         .map_err(|error| format!("no thread to be had for the log: {error}"))
         .and_then(|logger| {
             let served = serve(arguments, &logger);
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> ExitStatus {
             logger.flush();
             served
         });
-    match answered {
+    match result {
         Ok(()) => ExitStatus::Success,
         Err(problem) => {
             console.print_error(format_args!("serve: {problem}"));
@@ -127,7 +127,7 @@ fn read_settings(arguments: &Arguments) -> Result<DaemonSettings, Vec<String>> {
     };
     let conflicts = service_options::conflicts(&entries);
     faults.extend(conflicts.iter().map(ToString::to_string));
-    faults.extend(service_options::other_stores(&conf, &entries));
+    faults.extend(service_options::other_session_caches(&conf, &entries));
     faults.extend(conf.auto_transition_faults());
     let mut collect = |conf: &ConfFile| settings_of(conf).map_err(|own| faults.extend(own)).ok();
     let general = collect(&conf);

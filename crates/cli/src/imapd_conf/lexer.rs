@@ -43,14 +43,14 @@ impl Format {
         match format {
             // Names of both kinds occur: this is a file of SASL only if it has an option that such
             // files start with.
-            Self::Sasl if prefixed && !names_sasl(text) => Self::Imapd,
+            Self::Sasl if prefixed && !has_unprefixed_sasl_option(text) => Self::Imapd,
             format => format,
         }
     }
 }
 
 /// Whether one of the options that nearly every file of SASL has is there without a prefix.
-fn names_sasl(text: &str) -> bool {
+fn has_unprefixed_sasl_option(text: &str) -> bool {
     logical_lines(text, Format::Sasl)
         .iter()
         .any(|line| line.text.starts_with("pwcheck_method:") || line.text.starts_with("mech_list:"))
@@ -137,7 +137,7 @@ pub(crate) fn logical_lines(text: &str, format: Format) -> Vec<LogicalLine> {
 /// Options of single sign-on that are part of the line before them, possibly a comment, because
 /// that line ends in `\`. Returns their line numbers and names.
 pub(crate) fn continued_options(text: &str, format: Format) -> Vec<(usize, String)> {
-    let of_single_sign_on = |line: &PhysicalLine<'_>| {
+    let sso_option = |line: &PhysicalLine<'_>| {
         let (name, _) = line.text.trim_start_matches(is_space).split_once(':')?;
         let name = name.to_ascii_lowercase();
         let option = match name.strip_prefix("sasl_") {
@@ -149,7 +149,7 @@ pub(crate) fn continued_options(text: &str, format: Format) -> Vec<(usize, Strin
     };
     let physical_lines = physical_lines(text, format);
     let continuing = physical_lines.iter().filter(|line| line.continues);
-    continuing.filter_map(of_single_sign_on).collect()
+    continuing.filter_map(sso_option).collect()
 }
 
 #[cfg(test)]

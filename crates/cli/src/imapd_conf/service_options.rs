@@ -230,7 +230,7 @@ pub(crate) fn conflicts(entries: &[Entry]) -> Vec<Conflict> {
 }
 
 /// The faults of entries with another session cache than the daemon's: the daemon has only one.
-pub(crate) fn other_stores(general: &ConfFile, entries: &[Entry]) -> Vec<String> {
+pub(crate) fn other_session_caches(general: &ConfFile, entries: &[Entry]) -> Vec<String> {
     let is_of_store =
         |name: &String| name.ends_with("sso_state_dir") || name.ends_with("sso_sessions");
     let differing = entries.iter().flat_map(|entry| {

@@ -131,7 +131,7 @@ fn options_of_an_entry_with_unknown_sasl_name_are_a_fault() {
 #[test]
 fn session_cache_of_a_single_service_is_a_fault() {
     let files = Files::new("pop3_sasl_sso_state_dir: /run/other\n", CYRUS);
-    let problems = other_stores(&files.general(), &files.entries().unwrap());
+    let problems = other_session_caches(&files.general(), &files.entries().unwrap());
     assert!(
         problems[0].starts_with("pop3_sasl_sso_state_dir: "),
         "{problems:?}"

@@ -60,7 +60,7 @@ impl Account {
             .map(|directory| (directory, Access::Enter));
         for (step, access) in steps.chain([(path.as_path(), access)]) {
             let metadata = fs::metadata(step).ok()?;
-            if !self.may(&metadata, access) {
+            if !self.is_allowed(&metadata, access) {
                 let verb = match access {
                     Access::Read => "read",
                     Access::Write => "write to",
@@ -76,15 +76,15 @@ impl Account {
         None
     }
 
-    fn may(&self, metadata: &Metadata, access: Access) -> bool {
-        let of_whom = if metadata.uid() == self.uid.as_raw() {
+    fn is_allowed(&self, metadata: &Metadata, access: Access) -> bool {
+        let shift = if metadata.uid() == self.uid.as_raw() {
             6
         } else if self.groups.contains(&Gid::from_raw(metadata.gid())) {
             3
         } else {
             0
         };
-        self.uid.is_root() || metadata.mode() >> of_whom & access as u32 != 0
+        self.uid.is_root() || metadata.mode() >> shift & access as u32 != 0
     }
 
     /// Asks the kernel, in a process of that user (setpriv(1)). `None` if that process cannot be

@@ -32,8 +32,8 @@ pub(crate) fn check_services(
     cyrus: Option<&CyrusConf>,
 ) {
     let socket = conf.get("saslauthd_path");
-    let is_ours = |path: &String| !STOCK_SOCKETS.contains(&path.as_str());
-    if !socket.as_ref().is_some_and(is_ours) && conf.get("sso_fallback_socket").is_none() {
+    let is_daemon_socket = |path: &String| !STOCK_SOCKETS.contains(&path.as_str());
+    if !socket.as_ref().is_some_and(is_daemon_socket) && conf.get("sso_fallback_socket").is_none() {
         return;
     }
     // Without cyrus.conf the file may be only a part of a configuration.
@@ -46,7 +46,7 @@ pub(crate) fn check_services(
     }
     // A file that cannot be read is reported elsewhere.
     let entries = service_options::entries(main, conf, cyrus).unwrap_or_default();
-    for problem in service_options::other_stores(conf, &entries) {
+    for problem in service_options::other_session_caches(conf, &entries) {
         add(report, Severity::Fault, (main, conf), &problem);
     }
     for conflict in service_options::conflicts(&entries) {

@@ -9,7 +9,7 @@ const CAS: &str = "sasl_caspt_url: https://cas.univ.fr/cas\n";
 const MUX: &str = "sasl_saslauthd_path: /run/sasl-sso/mux\n";
 
 /// The diagnostics of an imapd.conf with three entries in cyrus.conf.
-fn found_in_services(imapd: &str) -> Vec<String> {
+fn service_diagnostics(imapd: &str) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("imapd.conf");
     fs::write(&path, imapd).unwrap();
@@ -35,7 +35,7 @@ fn shown(report: &Report, directory: &Path) -> Vec<String> {
 #[test]
 fn entries_that_the_daemon_cannot_distinguish_are_faults() {
     let differs = "imaps_sasl_caspt_require: role=mail\n";
-    let found = found_in_services(&format!("{CAS}{MUX}{differs}"));
+    let found = service_diagnostics(&format!("{CAS}{MUX}{differs}"));
     let [fault] = &found[..] else {
         panic!("{found:?}")
     };
@@ -48,9 +48,9 @@ fn entries_that_the_daemon_cannot_distinguish_are_faults() {
         format!("{CAS}sasl_saslauthd_path: /run/saslauthd/mux\n{differs}"),
         format!("{CAS}{MUX}pop3_sasl_caspt_require: role=mail\n"),
     ] {
-        assert_eq!(found_in_services(&imapd), [""; 0], "{imapd}");
+        assert_eq!(service_diagnostics(&imapd), [""; 0], "{imapd}");
     }
-    let found = found_in_services(&format!("{CAS}{MUX}pop3_sasl_sso_sessions: 5\n"));
+    let found = service_diagnostics(&format!("{CAS}{MUX}pop3_sasl_sso_sessions: 5\n"));
     assert!(
         found[0].contains(":3: fault: pop3_sasl_sso_sessions: "),
         "{found:?}"
@@ -58,7 +58,7 @@ fn entries_that_the_daemon_cannot_distinguish_are_faults() {
 }
 
 /// The diagnostics of `sso_fallback_socket: DIRECTORY/mux` with more options.
-fn found_of_fallback(directory: &Path, options: &str) -> Vec<String> {
+fn fallback_diagnostics(directory: &Path, options: &str) -> Vec<String> {
     let path = directory.join("imapd.conf");
     let socket = directory.join("mux");
     let text = format!(
@@ -88,7 +88,7 @@ fn untrusted_fallback_socket_is_a_fault() {
     let directory = tempfile::tempdir().unwrap();
     let us = User::from_uid(Uid::effective()).unwrap().unwrap().name;
     let options = format!("sasl_sso_fallback_user: {us}\n");
-    let found = |options: &str| found_of_fallback(directory.path(), options);
+    let found = |options: &str| fallback_diagnostics(directory.path(), options);
     let absent = found(&options);
     assert!(absent[0].starts_with("imapd.conf:2: note: "), "{absent:?}");
     let _listener = UnixListener::bind(directory.path().join("mux")).unwrap();

@@ -96,7 +96,7 @@ fn check_ca_file(
         return context.add_for_sasl(Severity::Fault, option, &what);
     }
     check_readable(context, option, path, account);
-    check_stays(context, option, path);
+    check_is_persistent(context, option, path);
     for one in certificate::in_file(path) {
         if let Some(end) = one.expiry() {
             let (path, name) = (path.display(), &one.subject);
@@ -112,7 +112,7 @@ fn check_keys(
     path: &Path,
     account: Option<&Account>,
 ) {
-    check_stays(context, option, path);
+    check_is_persistent(context, option, path);
     check_readable(context, option, path, account);
     for file in jwt::key_files(path) {
         check_readable(context, option, &file, account);
@@ -157,7 +157,7 @@ fn check_readable(
 }
 
 /// Warns of files that are removed at the next boot, or that systemd hides from other units.
-fn check_stays(context: &mut CheckContext<'_>, option: &str, path: &Path) {
+fn check_is_persistent(context: &mut CheckContext<'_>, option: &str, path: &Path) {
     let Ok(real) = fs::canonicalize(path) else {
         return;
     };

@@ -199,9 +199,9 @@ fn connect_tcp(
     let addresses = resolve(host, port, deadline)?;
     let mut problem = format!("{host} has no address");
     for (number, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // The last address may use all the time that is left.
-        let share = left / u32::try_from(addresses.len() - number).unwrap_or(u32::MAX);
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        // The last address may use all the remaining time.
+        let share = remaining / u32::try_from(addresses.len() - number).unwrap_or(u32::MAX);
         let share = share.max(Duration::from_millis(1));
         match TcpStream::connect_timeout(address, share) {
             Ok(stream) => {
@@ -232,11 +232,11 @@ impl DeadlineStream {
         self.deadline = self.deadline.min(Instant::now() + timeout);
     }
 
-    fn left(&self) -> io::Result<Option<Duration>> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        match left.is_zero() {
+    fn remaining(&self) -> io::Result<Option<Duration>> {
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        match remaining.is_zero() {
             true => Err(io::ErrorKind::TimedOut.into()),
-            false => Ok(Some(left)),
+            false => Ok(Some(remaining)),
         }
     }
 }
@@ -244,7 +244,7 @@ impl DeadlineStream {
 impl Read for DeadlineStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.stream.set_read_timeout(self.left()?)?;
+            self.stream.set_read_timeout(self.remaining()?)?;
             match self.stream.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => return read,
@@ -255,7 +255,7 @@ impl Read for DeadlineStream {
 
 impl Write for DeadlineStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.set_write_timeout(self.remaining()?)?;
         self.stream.write(bytes)
     }
 
@@ -275,8 +275,8 @@ fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, 
     std::thread::Builder::new()
         .spawn(resolver)
         .map_err(|error| format!("{host}: no thread for its resolver: {error}"))?;
-    let left = deadline.saturating_duration_since(Instant::now());
-    match receiver.recv_timeout(left) {
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    match receiver.recv_timeout(remaining) {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(error)) => Err(format!("{host}: {error}")),
         Err(_) => Err(format!("{host}: no resolver answers")),

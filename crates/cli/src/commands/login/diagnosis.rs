@@ -130,9 +130,9 @@ fn explain_outage(reply: &Reply, login: &Login) -> Option<&'static str> {
     }
     // timsieved reports every failure with the same sentence. A refusal by the plugin includes its
     // reason.
-    let is_ours = !matches!(login.mechanism, Mechanism::Plain | Mechanism::Login);
+    let is_plugin_mechanism = !matches!(login.mechanism, Mechanism::Plain | Mechanism::Login);
     let is_silent = reply.challenge.is_none() && login.names.authzid.is_empty();
-    (is_ours && is_silent && is(&["\"authentication error\""])).then_some(
+    (is_plugin_mechanism && is_silent && is(&["\"authentication error\""])).then_some(
         "The server does not say why, as it would of a refusal: most likely it could not ask CAS or \
          the issuer. If so the credential may be good: keep it, and see the mail server's log",
     )

@@ -33,7 +33,7 @@ pub(crate) enum Mechanism {
 
 impl Mechanism {
     /// The default mechanism for a kind of credential.
-    pub(crate) fn of_kind(kind: CredentialKind) -> Self {
+    pub(crate) fn for_kind(kind: CredentialKind) -> Self {
         match kind {
             CredentialKind::Ticket => Self::Caspt,
             CredentialKind::Token => Self::OauthBearer,

@@ -184,7 +184,7 @@ impl Arguments {
         target: &ServerTarget,
         credential: &'s CredentialInput,
     ) -> Result<Login<'s>, String> {
-        let default_mechanism = || credential.kind().map(Mechanism::of_kind);
+        let default_mechanism = || credential.kind().map(Mechanism::for_kind);
         let mechanism = self.mechanism.or_else(default_mechanism).ok_or(
             "that is neither a ticket nor a token; to send it as a password, say --mechanism PLAIN",
         )?;

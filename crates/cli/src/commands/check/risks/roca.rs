@@ -92,7 +92,7 @@ mod tests {
     }
 
     /// k·M + 65537^a of about 2,048 bits, for a few k and a.
-    fn of_the_vulnerable_form() -> Vec<Number> {
+    fn vulnerable_moduli() -> Vec<Number> {
         let m = PRIMES
             .iter()
             .fold(Number(vec![2]), |m, prime| m.times(*prime));
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn moduli_of_the_vulnerable_form_have_the_fingerprint() {
-        for number in of_the_vulnerable_form() {
+        for number in vulnerable_moduli() {
             let bytes = number.bytes();
             assert!(bytes.len() >= 250, "{}", bytes.len());
             assert!(has_fingerprint(&bytes));

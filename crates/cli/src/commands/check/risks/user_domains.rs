@@ -72,8 +72,8 @@ fn domain_of_plain_names(
 pub(crate) fn domain_of_the_address(context: &mut CheckContext<'_>, inputs: &RiskInputs<'_>) {
     let conf = context.conf;
     let adds_domain = conf.host_option("virtdomains").and_then(is_on) == Some(true);
-    let is_ours = !inputs.mechanisms.is_empty() && conf.format() == Format::Imapd;
-    if is_ours && adds_domain && inputs.examined.config.users.mapping.realm.is_none() {
+    let is_relevant = !inputs.mechanisms.is_empty() && conf.format() == Format::Imapd;
+    if is_relevant && adds_domain && inputs.examined.config.users.mapping.realm.is_none() {
         let realm = conf.written_name("sso_realm");
         let effect = match inputs.examined.config.users.host_names {
             HostNamePolicy::Same => "such logins are refused",

@@ -167,7 +167,9 @@ fn no_more_are_admitted_at_once_than_a_charged_name_has_room_for() {
         }
         let admitted = at_once(&site, 3, |site| {
             let access = site.open();
-            access.admit(&limits(&access)).is_ok()
+            let limits = limits(&access);
+            let allowance = access.check_rate(&limits);
+            allowance.and_then(|allowance| access.admit(&limits, &allowance)).is_ok()
         });
         assert_eq!(admitted.iter().filter(|is| **is).count(), 2);
     });

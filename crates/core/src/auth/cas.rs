@@ -147,9 +147,9 @@ impl CasAuthenticator {
         let requester = Requester::new(client, Channel::of_mechanism(mechanism), claimed);
         let breaker = sessions.breaker(&format!("{urls:?} {timeout:?}"));
         let limits = sessions.rate_limits(&requester, *rate_limit, &breaker);
-        let admission = sessions.check_rate(&limits).and_then(|()| {
+        let admission = sessions.check_rate(&limits).and_then(|allowance| {
             self.check_breaker(sessions, &breaker, service, deadline)?;
-            sessions.admit(&limits)
+            sessions.admit(&limits, &allowance)
         });
         let is_admitted = admission.is_ok();
         let admission = observer.observe(Check::new(Step::Server, admission, || {

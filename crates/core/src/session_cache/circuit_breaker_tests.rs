@@ -134,7 +134,7 @@ fn answers_in_quick_succession_are_recorded_as_one() {
 }
 
 #[test]
-fn times_of_another_clock_lock_nobody_out() {
+fn times_of_another_clock_refuse_no_login() {
     let open = open_at_10();
     assert_eq!(open.permission(at(1)), Permission::Trial);
     let trial = open.during_trial(at(1_000), TIMEOUT);

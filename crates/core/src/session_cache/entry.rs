@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_record_is_none() {
+    fn truncated_record_is_ignored() {
         let bytes = session().encode(&origin());
         for length in 0..bytes.len() {
             assert_eq!(Session::decode(&bytes[..length]), None);

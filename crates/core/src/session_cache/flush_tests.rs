@@ -27,7 +27,7 @@ fn block_writers(env: &CacheEnv) -> impl Sized {
 }
 
 #[test]
-fn what_is_flushed_is_no_session_and_the_others_are() {
+fn flush_ends_the_selected_sessions_only() {
     let directory = tempfile::tempdir().unwrap();
     let env = cache_env(directory.path());
     let keys: Vec<Key> = (1..=50).map(|number| Key::of_test(number << 24)).collect();
@@ -88,7 +88,7 @@ fn validation_that_began_before_a_flush_opens_no_session() {
 }
 
 #[test]
-fn so_many_flushes_that_nobody_can_tell_are_one_of_all() {
+fn too_many_flushes_become_one_of_all_sessions() {
     let directory = tempfile::tempdir().unwrap();
     let env = cache_env(directory.path());
     let access = env.open();
@@ -198,7 +198,7 @@ fn process_leaves_a_removed_cache_before_it_is_flushed() {
 }
 
 #[test]
-fn what_is_listed_is_what_the_log_said() {
+fn listed_sessions_match_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let env = cache_env(directory.path());
     let access = env.open();

@@ -232,7 +232,7 @@ fn open_breaker(access: &SessionCacheHandle<'_>, breaker: &Key) {
 }
 
 #[test]
-fn an_open_breaker_of_a_process_alone_is_forgotten_when_the_host_knows_better() {
+fn open_breaker_in_memory_gives_way_to_the_shared_breaker() {
     let answered = |access: &SessionCacheHandle<'_>, breaker: &Key| {
         access.record_outcome(breaker, access.now(), Outcome::Answered);
     };

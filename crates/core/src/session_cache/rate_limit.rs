@@ -161,7 +161,8 @@ impl Admission {
 }
 
 /// What the buckets allow a requester at one point in time.
-struct Allowance {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
     admission: Admission,
     /// The share of each bucket that may be filled, in the order of [`RateLimits::buckets`].
     shares: [u64; 3],
@@ -299,67 +300,9 @@ impl SessionCacheHandle<'_> {
     /// [`SessionCacheHandle::admit`] decides.
     ///
     /// # Errors
-    /// As [`SessionCacheHandle::admit`].
-    pub fn check_rate(&self, limits: &RateLimits) -> Result<(), Failure> {
-        self.allowance(limits).map(drop)
-    }
-
-    /// Admits one more ticket, and charges it in advance where necessary. A bucket is checked and
-    /// charged in one step, so that concurrent processes do not all get its last place.
-    /// [`SessionCacheHandle::settle`] or [`SessionCacheHandle::refund`] must follow; without it the
-    /// charge is refilled within a minute.
-    ///
-    /// # Errors
     /// [`Reason::BudgetSpent`]; or [`Reason::SessionsUnreadable`], because without the buckets CAS
     /// would be asked without a limit.
-    pub fn admit(&self, limits: &RateLimits) -> Result<Admission, Failure> {
-        let allowance = self.allowance(limits)?;
-        self.charge_in_advance(limits, &allowance)
-    }
-
-    /// Makes the charges of an allowance, for which other processes may have left no room since.
-    fn charge_in_advance(
-        &self,
-        limits: &RateLimits,
-        allowance: &Allowance,
-    ) -> Result<Admission, Failure> {
-        let Allowance {
-            admission,
-            shares,
-            outages,
-        } = *allowance;
-        let now = self.now();
-        for (number, bucket) in limits.buckets().into_iter().enumerate() {
-            let charges = admission.charges(number);
-            if charges.is_empty() {
-                continue;
-            }
-            let mut full = None;
-            self.change(bucket.table, &bucket.key, |before| {
-                let account = before.and_then(BucketState::decode).unwrap_or_default();
-                let account = account.after_outages(outages);
-                full = account.exceeded(bucket.limits(), shares[number], now);
-                match full {
-                    Some(_) => Change::Keep,
-                    None => Change::Put(
-                        account
-                            .changed(&charges, &[], bucket.limits(), now)
-                            .encode(),
-                    ),
-                }
-            });
-            if let Some(charge) = full {
-                for (number, bucket) in limits.buckets().into_iter().take(number).enumerate() {
-                    self.recharge(bucket, &[], &admission.charges(number), outages);
-                }
-                return Err(exceeded(bucket, charge));
-            }
-        }
-        Ok(admission)
-    }
-
-    /// Reads the buckets.
-    fn allowance(&self, limits: &RateLimits) -> Result<Allowance, Failure> {
+    pub fn check_rate(&self, limits: &RateLimits) -> Result<Allowance, Failure> {
         let now = self.now();
         let outages = self.breaker_record(&limits.server)?.outages();
         let account = |bucket: &Bucket| Ok(self.account(bucket)?.after_outages(outages));
@@ -398,6 +341,50 @@ impl SessionCacheHandle<'_> {
             shares,
             outages,
         })
+    }
+
+    /// Admits one more ticket by an allowance of [`SessionCacheHandle::check_rate`], and charges it
+    /// in advance where necessary. A bucket is checked again and charged in one step, so that
+    /// concurrent processes do not all get its last place. [`SessionCacheHandle::settle`] or
+    /// [`SessionCacheHandle::refund`] must follow; without it the charge is refilled within a
+    /// minute.
+    ///
+    /// # Errors
+    /// [`Reason::BudgetSpent`], if other processes have left no room since.
+    pub fn admit(&self, limits: &RateLimits, allowance: &Allowance) -> Result<Admission, Failure> {
+        let Allowance {
+            admission,
+            shares,
+            outages,
+        } = *allowance;
+        let now = self.now();
+        for (number, bucket) in limits.buckets().into_iter().enumerate() {
+            let charges = admission.charges(number);
+            if charges.is_empty() {
+                continue;
+            }
+            let mut full = None;
+            self.change(bucket.table, &bucket.key, |before| {
+                let account = before.and_then(BucketState::decode).unwrap_or_default();
+                let account = account.after_outages(outages);
+                full = account.exceeded(bucket.limits(), shares[number], now);
+                match full {
+                    Some(_) => Change::Keep,
+                    None => Change::Put(
+                        account
+                            .changed(&charges, &[], bucket.limits(), now)
+                            .encode(),
+                    ),
+                }
+            });
+            if let Some(charge) = full {
+                for (number, bucket) in limits.buckets().into_iter().take(number).enumerate() {
+                    self.recharge(bucket, &[], &admission.charges(number), outages);
+                }
+                return Err(exceeded(bucket, charge));
+            }
+        }
+        Ok(admission)
     }
 
     /// Replaces the advance charges by the result of a ticket that CAS did not accept: `charge`, or

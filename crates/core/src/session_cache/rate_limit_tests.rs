@@ -24,6 +24,11 @@ fn limits(
     access.rate_limits(&Requester::new(address, way, name), LIMIT, &server)
 }
 
+fn admit(access: &SessionCacheHandle<'_>, limits: &RateLimits) -> Result<Admission, Failure> {
+    let allowance = access.check_rate(limits)?;
+    access.admit(limits, &allowance)
+}
+
 /// The number of `count` tickets that are admitted and charged, each under the next name of
 /// `limits`.
 fn charged(
@@ -34,7 +39,7 @@ fn charged(
 ) -> usize {
     let put = |number: &usize| {
         let limits = limits(*number);
-        let admission = access.admit(&limits);
+        let admission = admit(access, &limits);
         if let Ok(admission) = admission {
             access.settle(&limits, admission, Some(charge));
         }
@@ -198,7 +203,7 @@ fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
 }
 
 #[test]
-fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back() {
+fn unanswered_tickets_are_charged_in_advance_and_refunded_by_an_answer() {
     let env = memory_env();
     let access = env.open();
     let mallory = |name| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
@@ -207,34 +212,34 @@ fn who_left_tickets_unanswered_is_charged_in_advance_and_answers_take_that_back(
         ..Admission::TRUSTED
     };
     let nothing = |limits: &RateLimits, admission| access.settle(limits, admission, None);
-    assert_eq!(access.admit(&mallory("x")), Ok(Admission::TRUSTED));
+    assert_eq!(admit(&access, &mallory("x")), Ok(Admission::TRUSTED));
     access.settle(&mallory("x"), Admission::TRUSTED, Some(Charge::Unanswered));
     // Other names are affected, too.
     for name in ["x", "y"] {
-        let admission = access.admit(&mallory(name));
+        let admission = admit(&access, &mallory(name));
         assert_eq!(admission, Ok(in_advance));
         nothing(&mallory(name), admission.unwrap());
     }
     let webmail = limits(&access, WEBMAIL, Channel::Caspt, None);
-    assert_eq!(access.admit(&webmail), Ok(Admission::TRUSTED));
+    assert_eq!(admit(&access, &webmail), Ok(Admission::TRUSTED));
     // Concurrent tickets are admitted only as far as they fit.
-    let under_way = || (0..100).filter_map(|_| access.admit(&mallory("x")).ok());
+    let under_way = || (0..100).filter_map(|_| admit(&access, &mallory("x")).ok());
     assert_eq!(under_way().count(), 29);
     nothing(&mallory("x"), in_advance);
     assert_eq!(under_way().count(), 1);
     access.refund(&mallory("x"), in_advance, Claimed::Own);
-    assert_eq!(access.admit(&mallory("x")), Ok(Admission::TRUSTED));
+    assert_eq!(admit(&access, &mallory("x")), Ok(Admission::TRUSTED));
 }
 
 #[test]
-fn tickets_under_way_at_once_get_no_more_than_the_room_of_a_name_with_refusals() {
+fn concurrent_tickets_of_a_name_with_refusals_fit_its_bucket() {
     let env = memory_env();
     let access = env.open();
     let mallory = limits(&access, Some("198.51.100.1"), Channel::Caspt, Some("x"));
     access.settle(&mallory, Admission::TRUSTED, Some(Charge::Refused));
     let under_way = || {
         (0..100)
-            .filter_map(|_| access.admit(&mallory).ok())
+            .filter_map(|_| admit(&access, &mallory).ok())
             .collect::<Vec<_>>()
     };
     let admitted = under_way();
@@ -246,11 +251,11 @@ fn tickets_under_way_at_once_get_no_more_than_the_room_of_a_name_with_refusals()
     assert_eq!(under_way().len(), 3);
     // Charges that nobody settled are refilled.
     env.clock.advance(Duration::from_secs(60));
-    assert_eq!(access.admit(&mallory), Ok(Admission::TRUSTED));
+    assert_eq!(admit(&access, &mallory), Ok(Admission::TRUSTED));
 }
 
 #[test]
-fn of_two_that_saw_the_last_place_one_is_admitted_and_the_other_charged_to_no_bucket() {
+fn one_of_two_concurrent_tickets_gets_the_last_place() {
     let env = memory_env();
     let access = env.open();
     let mallory = |name: &str| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
@@ -263,9 +268,9 @@ fn of_two_that_saw_the_last_place_one_is_admitted_and_the_other_charged_to_no_bu
         );
     }
     let (one, other) = (mallory("one"), mallory("other"));
-    let [first, second] = [&one, &other].map(|limits| access.allowance(limits).unwrap());
-    assert!(access.charge_in_advance(&one, &first).is_ok());
-    let failure = access.charge_in_advance(&other, &second).unwrap_err();
+    let [first, second] = [&one, &other].map(|limits| access.check_rate(limits).unwrap());
+    assert!(access.admit(&one, &first).is_ok());
+    let failure = access.admit(&other, &second).unwrap_err();
     assert_eq!(failure.reason(), Reason::BudgetSpent);
     assert!(failure.detail().contains("of this client"), "{failure}");
     assert!(access.account(&other.name).unwrap().is_clear(access.now()));

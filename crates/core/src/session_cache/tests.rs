@@ -468,7 +468,7 @@ fn used_session_continues_while_the_cache_takes_no_writes() {
 }
 
 #[test]
-fn what_memory_had_to_take_hides_nothing_that_is_alive() {
+fn fallback_to_memory_hides_no_live_session() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, others) = (cache_env(directory.path()), cache_env(directory.path()));
     let access = ours.open();

@@ -169,7 +169,9 @@ fn no_more_are_admitted_at_once_than_a_charged_name_has_room_for() {
             let access = site.open();
             let limits = limits(&access);
             let allowance = access.check_rate(&limits);
-            allowance.and_then(|allowance| access.admit(&limits, &allowance)).is_ok()
+            allowance
+                .and_then(|allowance| access.admit(&limits, &allowance))
+                .is_ok()
         });
         assert_eq!(admitted.iter().filter(|is| **is).count(), 2);
     });

@@ -37,7 +37,7 @@ fn limits(access: &SessionCacheHandle<'_>) -> RateLimits {
 }
 
 #[test]
-fn whoever_opens_them_first_all_have_the_same_and_the_trouble_is_told_once() {
+fn concurrent_opening_yields_one_cache_and_logs_once() {
     let explored = at_random(20_000, || {
         let site = Site::without_a_store();
         let keys = at_once(&site, 3, |site| {
@@ -158,7 +158,7 @@ fn one_at_a_time_has_the_right_to_validate() {
 }
 
 #[test]
-fn no_more_are_admitted_at_once_than_a_charged_name_has_room_for() {
+fn concurrent_admissions_fit_the_bucket_of_the_name() {
     let explored = at_random(20_000, || {
         let site = Site::without_a_store();
         {

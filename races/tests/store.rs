@@ -30,7 +30,7 @@ fn counted(state: &Path) -> u64 {
 }
 
 #[test]
-fn whoever_finds_first_that_it_was_removed_all_go_on_in_the_new_one() {
+fn removed_cache_is_replaced_by_one_process() {
     let explored = at_random(1_000, || {
         let directory = tempfile::tempdir().expect("a directory");
         let state = directory.path().join("state");

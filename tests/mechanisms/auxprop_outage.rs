@@ -9,7 +9,7 @@ use test_support::libsasl2::code;
 use test_support::libsasl2::site::{PROXY, Site};
 
 #[test]
-fn an_outage_of_the_hosts_directory_is_no_fault_of_the_tickets_and_tells_of_nobody_else() {
+fn auxprop_outage_is_not_a_refusal_and_reveals_no_user() {
     let site = Site::new("directory");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut cc = site.scratch.command("cc");

@@ -73,7 +73,7 @@ impl Default for Options {
     }
 }
 
-/// Returns the user that Postfix runs as: [`MAIL_OWNER`] for root, otherwise the current user.
+/// Returns the user that Postfix runs as: `mail` for root, otherwise the current user.
 pub fn mail_owner() -> String {
     become_another(MAIL_OWNER)
 }

@@ -27,7 +27,7 @@ fn twenty_thousand_logins_do_not_leak() {
 /// Runs as many logins as `SSO_TEST_LOGINS` says.
 #[test]
 #[ignore = "takes minutes: see make faults"]
-fn a_million_logins_do_not_leak() {
+fn million_logins_do_not_leak() {
     in_one_process("million", number_from_env("SSO_TEST_LOGINS", 1_000_000));
 }
 

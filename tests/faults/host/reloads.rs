@@ -10,7 +10,7 @@ const RELOADS: usize = 1_000;
 const MAX_GROWTH_KB: usize = 512;
 
 #[test]
-fn a_thousand_reloads_do_not_leak() {
+fn thousand_reloads_do_not_leak() {
     let env = FaultEnv::new("reloads");
     // libsasl2 itself leaks some bytes at each shutdown; a driver without the plugin measures how
     // many.

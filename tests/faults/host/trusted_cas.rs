@@ -372,7 +372,7 @@ fn certificates_are_trusted_as_openssl_trusts_them() {
 }
 
 #[test]
-fn an_unknown_ca_is_named_with_those_that_are_trusted() {
+fn unknown_ca_is_reported_with_the_trusted_ones() {
     let mut host = Host {
         site: Site::new("unknown-ca"),
         rows: 0,

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_of_apereo_or_lemonldap_is_understood() {
+    fn replies_of_apereo_and_lemonldap_are_parsed() {
         let reply = success(
             "\n\t<cas:user> alice </cas:user>
              <cas:attributes>
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_keeps_its_code() {
+    fn refusal_keeps_its_code() {
         let reply = response(
             "<cas:authenticationFailure code=\" INVALID_TICKET \">\n Ticket not recognized \
              </cas:authenticationFailure>",
@@ -220,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_trouble_is_not_held_against_the_ticket() {
+    fn internal_error_of_cas_is_an_outage() {
         let reply = response("<cas:authenticationFailure code='INTERNAL_ERROR'/>");
         assert_eq!(reason(&reply), Reason::ReplyUnusable);
     }
 
     #[test]
-    fn a_user_that_could_be_read_in_two_ways_is_refused() {
+    fn ambiguous_user_is_refused() {
         for inner in [
             "<cas:user>alice</cas:user><cas:user>root</cas:user>",
             "<cas:attributes><cas:user>root</cas:user></cas:attributes>",
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_with_anything_else_in_it_is_no_empty_chain() {
+    fn proxy_chain_with_unknown_elements_is_malformed() {
         for proxies in [
             "<cas:proxies>https://evil.example/</cas:proxies>",
             "<cas:proxies><cas:agent>https://evil.example/</cas:agent></cas:proxies>",
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_read_is_still_a_value() {
+    fn unreadable_attribute_value_is_not_dropped() {
         let reply = success(
             "<cas:user>x</cas:user><cas:attributes><cas:mail>alice</cas:mail>\
              <cas:mail>b<!-- -->ob</cas:mail><cas:uid>alice</cas:uid></cas:attributes>",
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dtd_is_refused_before_anything_in_it_counts() {
+    fn document_type_is_refused_before_it_is_parsed() {
         let reply = format!(
             "<!DOCTYPE x [<!ENTITY u \"root\">]>{}",
             success("<cas:user>&u;</cas:user>")
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_of_cas_is_an_outage() {
+    fn other_documents_are_an_outage() {
         for body in [
             "",
             "  \n",

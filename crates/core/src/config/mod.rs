@@ -249,7 +249,7 @@ mod tests {
     ];
 
     #[test]
-    fn no_options_configure_nothing_and_are_no_fault() {
+    fn missing_options_are_no_fault() {
         let given = vec![("sso_sessions", "many"), ("jwt_issuer", "x y")];
         let config = Config::read(&ConfigArgs(given)).unwrap();
         assert!(config.cas.is_none() && config.jwt.is_none());

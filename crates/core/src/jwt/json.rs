@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_read_as_it_is_written() {
+    fn object_is_parsed() {
         let text = r#"{"a":[1,-2,3.5,true,null,"x\u00e9"],"b":{"c":{}},"\u0064":"e"}"#;
         let read = object(text.as_bytes()).unwrap();
         let number = |number: f64| Json::Number(Number::from_f64(number).unwrap());
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn duplicate_members_are_refused() {
         let many: String = (0..50).map(|number| format!("\"m{number}\":1,")).collect();
         for text in [
             r#"{"sub":"alice","sub":"bob"}"#,

@@ -64,7 +64,7 @@ fn rejected(changes: Value) -> Reason {
 }
 
 #[test]
-fn a_good_token_is_its_subjects_until_it_ends() {
+fn valid_token_yields_its_subject_and_expiry() {
     assert_eq!(
         validated(&policy(), json!({})),
         Ok(("alice".to_owned(), NOW + 600))
@@ -72,7 +72,7 @@ fn a_good_token_is_its_subjects_until_it_ends() {
 }
 
 #[test]
-fn the_audience_is_one_of_ours_or_the_token_is_for_others() {
+fn token_for_another_audience_is_refused() {
     for aud in [json!("imap"), json!(["x", "mail"])] {
         assert!(validated(&policy(), json!({"aud": aud})).is_ok());
     }
@@ -108,7 +108,7 @@ fn times_are_checked_with_the_leeway() {
 }
 
 #[test]
-fn a_token_that_nothing_bounds_is_refused() {
+fn token_without_expiry_is_refused() {
     assert_eq!(rejected(json!({"exp": null})), Reason::ClaimMissing);
     assert_eq!(rejected(json!({"iat": null})), Reason::ClaimMissing);
     let aged = IssuerConfig {
@@ -173,7 +173,7 @@ fn other_tokens_by_the_same_key_open_nothing() {
 }
 
 #[test]
-fn a_client_does_not_speak_for_a_person() {
+fn token_of_a_client_is_refused() {
     for changes in [
         json!({"sub": "app", "client_id": "app"}),
         json!({"sub": "app", "azp": "app"}),
@@ -203,7 +203,7 @@ fn a_client_does_not_speak_for_a_person() {
 }
 
 #[test]
-fn the_user_is_a_text_and_can_be_a_mail_user() {
+fn user_claim_must_be_a_usable_string() {
     for sub in [json!(7), json!(["alice"]), json!({}), json!(true)] {
         assert_eq!(rejected(json!({"sub": sub})), Reason::UserClaimUnusable);
     }
@@ -220,7 +220,7 @@ fn the_user_is_a_text_and_can_be_a_mail_user() {
 }
 
 #[test]
-fn an_address_that_was_not_verified_names_nobody() {
+fn unverified_address_is_refused() {
     let by_email = IssuerConfig {
         user_claim: "email".to_owned(),
         ..policy()
@@ -242,7 +242,7 @@ fn an_address_that_was_not_verified_names_nobody() {
 }
 
 #[test]
-fn an_unverified_address_names_nobody_wherever_its_claim_stands() {
+fn unverified_address_is_refused_in_any_claim() {
     let by = |claim: &str, changes: Value| {
         let by_claim = IssuerConfig {
             user_claim: claim.to_owned(),
@@ -327,7 +327,7 @@ fn an_unverified_address_names_nobody_wherever_its_claim_stands() {
 }
 
 #[test]
-fn a_missing_scope_is_told_from_other_conditions() {
+fn missing_scope_has_its_own_reason() {
     let with_rules = |text: &str| IssuerConfig {
         require: Rules::parse(text).0,
         ..policy()
@@ -353,7 +353,7 @@ fn a_missing_scope_is_told_from_other_conditions() {
 }
 
 #[test]
-fn the_header_is_judged_by_type_and_algorithm() {
+fn header_type_and_algorithm_are_checked() {
     let header = |algorithm, typ: Option<&str>| Header {
         algorithm,
         kid: None,

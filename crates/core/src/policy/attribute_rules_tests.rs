@@ -42,7 +42,7 @@ fn one_of_the_values_is_sufficient() {
 }
 
 #[test]
-fn whole_values_are_compared() {
+fn rules_compare_whole_values() {
     let group = [("role", "no mail please"), ("role", "x")];
     assert!(unmet("role=mail", &group).is_some());
     assert!(unmet("role=Mail", &[("role", "mail")]).is_some());
@@ -51,7 +51,7 @@ fn whole_values_are_compared() {
 }
 
 #[test]
-fn only_scopes_are_split_and_only_at_spaces() {
+fn only_scopes_are_split_at_spaces() {
     for (name, text, expected) in [
         ("scope", "openid  imap ", &["openid", "imap"][..]),
         ("scp", "openid imap", &["openid", "imap"]),

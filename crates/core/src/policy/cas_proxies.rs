@@ -248,7 +248,7 @@ mod tests {
     const WEBMAIL: &str = "https://webmail.univ.fr/cas/callback";
 
     #[test]
-    fn no_patterns_allow_nobody() {
+    fn empty_pattern_list_allows_no_proxy() {
         let policy = ProxyPolicy::default();
         assert_eq!(verdict(&policy, &[WEBMAIL]), Some(Reason::ProxyNotAllowed));
         assert_eq!(verdict(&policy, &[]), Some(Reason::DirectNotAllowed));
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_is_encoded_many_times_costs_little_and_is_refused() {
+    fn repeatedly_encoded_url_is_refused() {
         let policy = policy(&["https://webmail.univ.fr/app/*"], false);
         // As long as a reply of CAS may be.
         let encoded = format!("https://webmail.univ.fr/app/%{}2fx", "25".repeat(32_000));

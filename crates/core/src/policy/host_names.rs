@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_magic_plus_is_removed() {
+    fn imapmagicplus_suffix_is_removed() {
         let magic = |virtual_domains| ImapdNames {
             drops_detail: true,
             ..imapd(virtual_domains)

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_lists_of_parts_have_one_key() {
+    fn different_parts_have_different_keys() {
         let key = |parts: &[&str]| {
             let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
             secret().key(&parts)

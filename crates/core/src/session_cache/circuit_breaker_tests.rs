@@ -55,7 +55,7 @@ fn failed_connections_count_although_others_were_answered() {
 }
 
 #[test]
-fn an_answer_resets_the_count_of_failures() {
+fn answer_resets_the_failure_count() {
     let record = after_timeouts(BreakerRecord::NEW, 2, 1, 6).after_answer(at(7));
     let record = after_timeouts(record, 2, 8, 13);
     assert_eq!(record.permission(at(13)), Permission::Granted);
@@ -81,7 +81,7 @@ fn suspicion_leads_to_one_trial_for_which_the_others_wait() {
 }
 
 #[test]
-fn an_open_breaker_denies_until_the_pause_is_over_and_then_allows_one_trial() {
+fn open_breaker_allows_one_trial_after_the_pause() {
     let open = open_at_10();
     assert_eq!(open.outages(), 1);
     assert!(open.is_down());
@@ -107,7 +107,7 @@ fn an_open_breaker_denies_until_the_pause_is_over_and_then_allows_one_trial() {
 }
 
 #[test]
-fn an_answer_during_a_trial_counts_more_than_the_trial() {
+fn answer_during_a_trial_closes_the_breaker() {
     let suspected = after_timeouts(BreakerRecord::NEW, 3, 1, 6);
     let answered = suspected.during_trial(at(7), TIMEOUT).after_answer(at(8));
     let record = answered.after_trial(at(9), Some(false));

@@ -31,7 +31,7 @@ fn bucket_holds_its_limit_and_is_refilled_one_by_one() {
 }
 
 #[test]
-fn an_accepted_ticket_refunds_one_refusal_and_all_unanswered() {
+fn accepted_ticket_refunds_one_refusal_and_all_unanswered() {
     let limits = (60, 30);
     let mut account = BucketState::default();
     for _ in 0..2 {
@@ -48,7 +48,7 @@ fn an_accepted_ticket_refunds_one_refusal_and_all_unanswered() {
 }
 
 #[test]
-fn an_outage_voids_what_was_left_unanswered_and_no_refusal() {
+fn outage_voids_unanswered_charges_only() {
     let limits = (60, 30);
     let account = BucketState::default().charged(Charge::Refused, limits, at(5_000));
     let both = account.charged(Charge::Unanswered, limits, at(5_000));

@@ -49,7 +49,7 @@ fn charged(
 }
 
 #[test]
-fn requesters_differ_by_address_or_network_by_way_and_by_name() {
+fn requesters_differ_by_network_channel_and_name() {
     let of = |address, way, name| Requester::new(Some(address), way, Some(name));
     let caspt = |address| of(address, Channel::Caspt, "alice");
     assert_eq!(caspt("192.0.2.1;4711").address.unwrap(), "192.0.2.1");
@@ -69,7 +69,7 @@ fn requesters_differ_by_address_or_network_by_way_and_by_name() {
 }
 
 #[test]
-fn one_name_costs_its_bucket_and_new_names_that_of_their_client() {
+fn refusals_charge_the_buckets_of_name_and_client() {
     let env = memory_env();
     let access = env.open();
     let mallory = |name: &str| limits(&access, Some("198.51.100.1"), Channel::Caspt, Some(name));
@@ -182,7 +182,7 @@ fn new_names_and_addresses_evict_nothing_that_bounds_them() {
 }
 
 #[test]
-fn unanswered_tickets_cut_off_who_brings_them_and_an_accepted_one_ends_that() {
+fn unanswered_tickets_limit_their_client_until_one_is_accepted() {
     let env = memory_env();
     let access = env.open();
     let mallory = |name| limits(&access, Some("198.51.100.1"), Channel::Caspt, name);
@@ -303,7 +303,7 @@ fn unanswered_tickets_are_given_back_when_cas_was_down_for_all() {
 }
 
 #[test]
-fn who_brings_good_tickets_under_names_of_others_has_no_more_of_the_clients_bucket() {
+fn accepted_ticket_does_not_vouch_for_other_names() {
     let env = memory_env();
     let access = env.open();
     let form = |name: &str| limits(&access, WEBMAIL, Channel::Password, Some(name));
@@ -320,7 +320,7 @@ fn who_brings_good_tickets_under_names_of_others_has_no_more_of_the_clients_buck
 }
 
 #[test]
-fn an_accepted_user_may_write_his_name_with_one_domain() {
+fn accepted_user_may_add_one_domain_to_the_name() {
     let env = memory_env();
     let access = env.open();
     let form = |name: &str| limits(&access, WEBMAIL, Channel::Password, Some(name));

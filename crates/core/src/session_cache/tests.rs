@@ -167,7 +167,7 @@ fn record_with_another_secret_is_no_session() {
 }
 
 #[test]
-fn without_a_state_directory_sessions_live_in_the_process_and_the_log_says_so_once() {
+fn without_a_state_directory_sessions_stay_in_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let env = cache_env(&directory.path().join("missing").join("state"));
     for _ in 0..2 {
@@ -330,7 +330,7 @@ fn full_cache_is_logged_and_affects_no_user() {
 }
 
 #[test]
-fn only_a_definite_refusal_is_remembered_and_only_for_seconds() {
+fn negative_cache_holds_definite_refusals_for_seconds() {
     let directory = tempfile::tempdir().unwrap();
     let env = cache_env(directory.path());
     let access = env.open();

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_read_again_when_something_in_it_changes() {
+    fn changed_directory_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
         let files = FileKeySource::new(directory.path().to_owned());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_everybody_may_write_opens_nothing_until_nobody_can() {
+    fn world_writable_key_file_is_not_read() {
         let directory = tempfile::tempdir().unwrap();
         let (good, open) = (
             directory.path().join("a.pem"),
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_a_group_may_write_or_somebody_else_owns_open_nothing() {
+    fn key_file_of_another_user_or_writable_by_a_group_is_not_read() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("keys");
         fs::create_dir(&directory).unwrap();
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_waited_for_is_no_file() {
+    fn pipe_is_not_a_key_file() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe.pem");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_either_form_is_taken() {
+    fn pem_and_jwk_files_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys");
         let files = FileKeySource::new(path.clone());
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_named_once_and_spoils_nothing() {
+    fn file_without_a_key_is_logged_once_and_others_are_used() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
         write("short.pem", &hmac(1, 8));

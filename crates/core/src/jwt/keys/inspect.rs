@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_says_what_it_is_and_why_it_is_not_used() {
+    fn report_names_the_kind_of_a_key_and_why_it_is_not_used() {
         let point = "EVs_o5-uQbTjL3chynL4wXgUg2R9q9UU8I5mEovUf84";
         let other = "kGe5DgSIycKp8w9aJmoHhB1sB3QTugfnRWm5nU_TzsY";
         let good = report(json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": point, "y": other}));

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_alg_is_for_all_that_its_kind_allows() {
+    fn entry_without_alg_fits_all_algorithms_of_its_type() {
         let set = set(vec![with(json!({"kid": "a"}))]);
         assert_eq!(set.keys[0].kid(), Some("a"));
         assert!(set.keys[0].fits(Algorithm::Es256));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_something_else_is_left_out_in_silence() {
+    fn keys_for_other_purposes_are_ignored() {
         let set = set(vec![
             with(json!({"use": "enc"})),
             with(json!({"key_ops": ["encrypt"]})),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_a_member_twice_is_left_out_and_named_and_spoils_no_other() {
+    fn key_with_a_duplicate_member_is_reported_and_others_are_used() {
         let good = with(json!({"kid": "good", "use": "sig", "alg": "ES256"})).to_string();
         let twice = |member: &str| {
             format!(
@@ -267,14 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_our_own_may_hold_secrets() {
+    fn local_set_may_contain_secrets() {
         let text = json!({"keys": [{"kty": "oct", "k": URL_SAFE_NO_PAD.encode([7; 64])}]});
         let set = read(text.to_string().as_bytes(), Secrets::Taken).unwrap();
         assert!(set.keys[0].fits(Algorithm::Hs512));
     }
 
     #[test]
-    fn what_is_no_set_is_said_to_be_none() {
+    fn other_documents_are_no_key_set() {
         for text in ["", "<html>", "[]", "{}", r#"{"keys":{}}"#, "\u{feff}{}"] {
             assert!(read(text.as_bytes(), Secrets::Ignored).is_err(), "{text}");
         }

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_spoils_no_other() {
+    fn malformed_block_does_not_affect_other_keys() {
         let private = P256.replace("PUBLIC KEY", "EC PRIVATE KEY");
         let certificate = P256.replace("PUBLIC KEY", "CERTIFICATE");
         let broken = P256.replace("MFkw", "!!!!");

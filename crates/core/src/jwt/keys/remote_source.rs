@@ -377,7 +377,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_must_be_of_the_issuer_to_the_letter() {
+    fn discovery_document_must_name_exactly_the_issuer() {
         let document = Url::parse("https://sso.univ.fr/.well-known/openid-configuration").unwrap();
         let keys_of = |text: &str| keys_of(text.as_bytes(), &document, "https://sso.univ.fr/");
         let good = r#"{"issuer":"https://sso.univ.fr/","jwks_uri":"https://keys.univ.fr/jwks"}"#;

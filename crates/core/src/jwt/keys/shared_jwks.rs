@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_comes_back_as_it_was() {
+    fn stored_state_is_read_back() {
         let state = State {
             fetched: BootTime::from_millis(1),
             failed: NEVER,

@@ -33,7 +33,7 @@ fn takers(key: &Key, signature: &[u8]) -> Vec<Algorithm> {
 }
 
 #[test]
-fn an_elliptic_key_verifies_by_the_algorithm_of_its_curve_alone() {
+fn ec_key_verifies_only_the_algorithm_of_its_curve() {
     for (signing, family, algorithm) in [
         (
             &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
@@ -74,7 +74,7 @@ fn an_elliptic_key_verifies_by_the_algorithm_of_its_curve_alone() {
 }
 
 #[test]
-fn an_rsa_key_verifies_by_the_algorithms_of_rsa() {
+fn rsa_key_verifies_all_rsa_algorithms() {
     let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
     let mut signature = vec![0; pair.public_modulus_len()];
     let random = SystemRandom::new();
@@ -108,7 +108,7 @@ fn an_rsa_key_verifies_by_the_algorithms_of_rsa() {
 }
 
 #[test]
-fn an_ed25519_key_verifies_by_eddsa() {
+fn ed25519_key_verifies_eddsa() {
     let pair = Ed25519KeyPair::generate().unwrap();
     let signature = pair.sign(b"message");
     for key in [
@@ -121,7 +121,7 @@ fn an_ed25519_key_verifies_by_eddsa() {
 }
 
 #[test]
-fn a_secret_serves_what_it_is_long_enough_for() {
+fn secret_must_be_as_long_as_the_digest() {
     assert!(Key::secret(&[7; 31]).is_err());
     let fits = |length: usize| {
         let key = Key::secret(&vec![7; length]).unwrap();
@@ -136,7 +136,7 @@ fn a_secret_serves_what_it_is_long_enough_for() {
 }
 
 #[test]
-fn a_weak_rsa_key_is_none() {
+fn weak_rsa_key_is_rejected() {
     assert!(Key::rsa(&[0xff; 128], &[1, 0, 1]).is_err());
     assert!(Key::rsa(&[], &[1, 0, 1]).is_err());
     assert!(Key::rsa(&[0xff; 256], &[]).is_err());

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn only_cas_sign_for_others_and_every_certificate_is_pinned() {
+    fn only_ca_certificates_are_anchors_for_others() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         for (text, cas, pinned) in [

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn every_prime_divides_the_product_and_none_is_missing() {
+    fn product_contains_each_prime() {
         let is_prime = |n: &u32| (2..*n).all(|divisor| !n.is_multiple_of(divisor));
         let primes: Vec<u32> = (3..168).filter(is_prime).collect();
         assert_eq!(primes, PRIMES);

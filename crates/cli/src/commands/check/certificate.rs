@@ -25,9 +25,10 @@ impl Certificate {
         let parsed = Parsed::from_der(der)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let left = parsed.not_after().cast_signed() - now.as_secs().cast_signed();
+        let (subject, issuer) = parsed.names();
         Some(Self {
-            subject: parsed.subject(),
-            issuer: parsed.issuer(),
+            subject,
+            issuer,
             days: left.div_euclid(24 * 3_600),
         })
     }

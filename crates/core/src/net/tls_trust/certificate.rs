@@ -25,14 +25,20 @@ impl Certificate {
         CertificateInner::from_der(der).ok().map(Self)
     }
 
-    /// The subject, on one line.
-    pub fn subject(&self) -> String {
-        on_one_line(self.0.tbs_certificate().subject())
+    /// The subject and the issuer, as the certificate has them: not yet quoted for a log.
+    pub fn names(&self) -> (String, String) {
+        let certificate = self.0.tbs_certificate();
+        (text(certificate.subject()), text(certificate.issuer()))
     }
 
-    /// The issuer, on one line.
-    pub fn issuer(&self) -> String {
-        on_one_line(self.0.tbs_certificate().issuer())
+    /// The subject, quoted for a line of the log.
+    pub(crate) fn subject(&self) -> String {
+        quoted(&self.names().0).into_owned()
+    }
+
+    /// The issuer, quoted for a line of the log.
+    pub(crate) fn issuer(&self) -> String {
+        quoted(&self.names().1).into_owned()
     }
 
     /// When the validity period ends, in seconds since 1970.
@@ -107,7 +113,7 @@ impl Certificate {
 /// A name in the order of the certificate, such as `C=FR, O=Univ, CN=CA`. The names of the types are
 /// those of RFC 4514, section 3. `Name`'s own `Display` is not used, because it links a table of all
 /// known OIDs, which costs imapd 38,000 instructions of relocation at each start.
-fn on_one_line(name: &Name) -> String {
+fn text(name: &Name) -> String {
     const TYPES: [(ObjectIdentifier, &str); 6] = [
         (COMMON_NAME, "CN"),
         (ORGANIZATION_NAME, "O"),
@@ -122,8 +128,7 @@ fn on_one_line(name: &Name) -> String {
         let value = String::from_utf8_lossy(attribute.value.value());
         format!("{key}={value}")
     });
-    let text = attributes.collect::<Vec<_>>().join(", ");
-    quoted(&text).into_owned()
+    attributes.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
